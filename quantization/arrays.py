@@ -1,0 +1,77 @@
+"""The few array operations that differ between numpy and torch; everything else is written once for both.
+
+Codebooks are small and live on the host in float64. Points are large and stay where they came from: a numpy array, or a torch
+tensor on its device. torch is recognised through ``sys.modules``, so that importing this package never loads it.
+"""
+
+import sys
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array: TypeAlias = Any  # a numpy array or a torch tensor
+FloatArray: TypeAlias = NDArray[np.float64]
+IntArray: TypeAlias = NDArray[np.int64]
+
+
+def is_torch(x: object) -> bool:
+    """Whether ``x`` is a torch tensor (False, at no cost, where torch has not been imported)."""
+    torch: Any = sys.modules.get("torch")
+    return torch is not None and isinstance(x, torch.Tensor)
+
+
+def namespace(x: Array) -> Any:
+    """The module, numpy or torch, whose functions take ``x``."""
+    return sys.modules["torch"] if is_torch(x) else np
+
+
+def to_host(x: Array) -> FloatArray:
+    """``x`` as a float64 numpy array; a copy unless it is one already."""
+    return np.asarray(x.detach().cpu().double().numpy() if is_torch(x) else x, dtype=np.float64)
+
+
+def like(host: NDArray[Any], reference: Array, *, dtype: Any = None) -> Array:
+    """The numpy array ``host`` in the library, on the device and in the dtype (unless one is given) of ``reference``."""
+    if is_torch(reference):
+        torch = namespace(reference)
+        return torch.as_tensor(host).to(device=reference.device, dtype=dtype or reference.dtype)
+    return np.asarray(host, dtype=dtype or reference.dtype)
+
+
+def double(x: Array) -> Array:
+    """``x`` in float64, where it lives."""
+    return x.double() if is_torch(x) else x.astype(np.float64, copy=False)
+
+
+def rounded(host: FloatArray, reference: Array) -> FloatArray:
+    """``host`` with every entry rounded to a number that the dtype of ``reference`` can hold."""
+    return host if epsilon(reference) <= epsilon(host) else to_host(like(host, reference))
+
+
+def epsilon(x: Array) -> float:
+    """The unit round-off scale (machine epsilon) of the floating dtype of ``x``."""
+    return float(namespace(x).finfo(x.dtype).eps)
+
+
+def all_finite(x: Array) -> bool:
+    """Whether no entry of ``x`` is NaN or infinite."""
+    return bool(namespace(x).isfinite(x).all())
+
+
+def as_floating(x: Any) -> Array:
+    """``x`` as an array of real numbers: floating dtypes kept, integers and booleans made float64."""
+    if is_torch(x):
+        if x.is_complex():
+            raise ValueError(f"points must be real; received a tensor of dtype {x.dtype}")
+        return x.detach() if x.is_floating_point() else x.detach().double()
+    try:
+        array = np.asarray(x)
+        floating = (
+            array
+            if array.dtype.kind == "f"
+            else array.astype(np.float64, casting="safe" if array.dtype.kind == "c" else "unsafe")
+        )
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"points must be an array of real numbers; received {type(x).__name__} ({error})") from None
+    return floating.astype(np.float64) if floating.dtype.itemsize > 8 else floating

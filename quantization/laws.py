@@ -1,0 +1,160 @@
+"""Probability laws to quantize: Gaussians and their mixtures, any sampler, and streams of batches."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from quantization.arrays import Array, FloatArray
+
+
+@runtime_checkable
+class Law(Protocol):
+    """Anything that can be sampled: ``sample(n, rng)`` returns n independent draws, an array (n, d)."""
+
+    def sample(self, n: int, rng: np.random.Generator) -> Array: ...
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A law known only through batches, such as a data loader or a cache of latents too large for memory.
+
+    make_batches: called for every pass; returns a fresh iterable of (n_i, d) arrays or tensors, of any sizes n_i ≥ 1.
+    dim: the dimension d, where it should be checked.
+    """
+
+    make_batches: Callable[[], Iterable[Any]]
+    dim: int | None = None
+
+    def __post_init__(self) -> None:
+        if not callable(self.make_batches):
+            raise ValueError(
+                f"make_batches must be a function that returns a fresh iterable of batches; received {type(self.make_batches).__name__}. "
+                "Write Stream(lambda: loader)"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class GaussianMixture:
+    r"""$\sum_{i=1}^m \pi_i\, N(m_i, C_i)$ on R^d.
+
+    weights: (m,) nonnegative, summing to 1. means: (m, d). covs: (m, d, d), symmetric positive semidefinite, also for d = 1.
+    Sampling allows singular covariances; density and score need definite ones.
+    """
+
+    weights: FloatArray
+    means: FloatArray
+    covs: FloatArray
+
+    def __post_init__(self) -> None:
+        weights, means, covs = (np.array(a, dtype=np.float64) for a in (self.weights, self.means, self.covs))
+        if (
+            weights.ndim != 1
+            or means.ndim != 2
+            or not means.size
+            or covs.shape != (len(means), means.shape[1], means.shape[1])
+            or len(weights) != len(means)
+        ):
+            raise ValueError(
+                f"a mixture needs weights (m,), means (m, d) and covs (m, d, d); received {weights.shape}, {means.shape} and {covs.shape}"
+            )
+        if not (np.isfinite(weights).all() and np.isfinite(means).all() and np.isfinite(covs).all()):
+            raise ValueError("weights, means and covs must be finite; received NaN or infinite entries")
+        if (weights < 0).any() or abs(weights.sum() - 1) > 1e-9:
+            raise ValueError(f"weights must be nonnegative and sum to 1; received {weights} with a sum of {weights.sum():.12g}")
+        spectra = [np.linalg.eigvalsh((c + c.T) / 2) for c in covs]
+        for i, (cov, spectrum) in enumerate(zip(covs, spectra, strict=True)):
+            scale = max(float(np.abs(cov).max()), 1e-300)
+            if np.abs(cov - cov.T).max() > 1e-10 * scale or spectrum[0] < -1e-10 * scale:
+                raise ValueError(
+                    f"covs[{i}] must be symmetric positive semidefinite; its least eigenvalue is {spectrum[0]:g} and its asymmetry {np.abs(cov - cov.T).max():g}"
+                )
+        for name, value in (
+            ("weights", weights / weights.sum()),
+            ("means", means),
+            ("covs", (covs + covs.transpose(0, 2, 1)) / 2),
+        ):
+            object.__setattr__(self, name, value)
+
+    @property
+    def dim(self) -> int:
+        """The dimension d."""
+        return self.means.shape[1]
+
+    @property
+    def mean(self) -> FloatArray:
+        r"""$E X = \sum_i \pi_i m_i$, (d,)."""
+        return self.weights @ self.means
+
+    @property
+    def cov(self) -> FloatArray:
+        r"""$\sum_i \pi_i (C_i + (m_i - EX)(m_i - EX)^T)$, (d, d)."""
+        deviations = self.means - self.mean
+        return np.einsum("i,ijk->jk", self.weights, self.covs) + (deviations.T * self.weights) @ deviations
+
+    def sample(self, n: int, rng: np.random.Generator) -> FloatArray:
+        """n independent draws, (n, d)."""
+        component = rng.choice(len(self.weights), size=n, p=self.weights)
+        noise = rng.standard_normal((n, self.dim))
+        draws = self.means[component]
+        for i, cov in enumerate(self.covs):
+            spectrum, basis = np.linalg.eigh(cov)
+            chosen = component == i
+            draws[chosen] += noise[chosen] @ (basis * np.sqrt(np.maximum(spectrum, 0))).T
+        return draws
+
+    def log_density(self, x: FloatArray) -> FloatArray:
+        r"""$\log \sum_i \pi_i\, \varphi_{m_i, C_i}(x)$ for x (n, d), returns (n,). Needs definite covariances."""
+        return np.logaddexp.reduce(self._log_terms(np.asarray(x, dtype=np.float64))[0], axis=0)
+
+    def score(self, x: FloatArray) -> FloatArray:
+        r"""$\nabla \log p(x) = -\sum_i \rho_i(x)\, C_i^{-1}(x - m_i)$, $\rho_i$ the posterior weights; (n, d) → (n, d)."""
+        terms, pulls = self._log_terms(np.asarray(x, dtype=np.float64))
+        posterior = np.exp(terms - np.logaddexp.reduce(terms, axis=0))
+        return -np.einsum("in,ind->nd", posterior, pulls)
+
+    def _log_terms(self, x: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """log(π_i φ_i(x)), (m, n), and C_i^{-1}(x − m_i), (m, n, d)."""
+        if x.ndim != 2 or x.shape[1] != self.dim:
+            raise ValueError(f"x must have shape (n, {self.dim}); received {x.shape}")
+        terms, pulls = np.empty((len(self.weights), len(x))), np.empty((len(self.weights), *x.shape))
+        for i, (mean, cov) in enumerate(zip(self.means, self.covs, strict=True)):
+            try:
+                factor = np.linalg.cholesky(cov)
+            except np.linalg.LinAlgError:
+                raise ValueError(f"covs[{i}] is singular, so the mixture has no density; add a little to its diagonal") from None
+            white = np.linalg.solve(factor, (x - mean).T)
+            pulls[i] = np.linalg.solve(factor.T, white).T
+            log_norm = np.log(np.diag(factor)).sum() + self.dim * np.log(2 * np.pi) / 2
+            with np.errstate(divide="ignore"):
+                terms[i] = np.log(self.weights[i]) - np.square(white).sum(0) / 2 - log_norm
+        return terms, pulls
+
+
+class Gaussian(GaussianMixture):
+    r"""$N(m, C)$ on R^d. mean: (d,). cov: (d, d), symmetric positive semidefinite, also for d = 1."""
+
+    def __init__(self, mean: Any, cov: Any) -> None:
+        mean, cov = np.asarray(mean, dtype=np.float64), np.asarray(cov, dtype=np.float64)
+        if mean.ndim != 1 or cov.shape != (mean.size, mean.size):
+            raise ValueError(
+                f"a Gaussian needs a mean (d,) and a cov (d, d); received {mean.shape} and {cov.shape}. On the line write Gaussian([m], [[v]])"
+            )
+        super().__init__(np.ones(1), mean[None], cov[None])
+
+
+@dataclass(frozen=True, eq=False)
+class FrozenLaw:
+    """A frozen continuous ``scipy.stats`` distribution as a law on the line: ``sample`` returns (n, 1)."""
+
+    distribution: Any
+    dim: int = 1
+
+    @staticmethod
+    def fits(law: object) -> bool:
+        """Whether ``law`` is one, known by its methods so that scipy.stats need not be loaded."""
+        return all(callable(getattr(law, method, None)) for method in ("rvs", "ppf", "pdf"))
+
+    def sample(self, n: int, rng: np.random.Generator) -> FloatArray:
+        return np.asarray(self.distribution.rvs(size=n, random_state=rng), dtype=np.float64)[:, None]

@@ -1,0 +1,183 @@
+"""What is asked of a solver, whatever the law came as: K codes for it, of order r."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from quantization.arrays import Array, FloatArray, as_floating, double, like, namespace, rounded, to_host
+from quantization.laws import FrozenLaw, Law, Stream
+from quantization.measure import DiscreteMeasure
+from quantization.solution import State, Status
+from quantization.voronoi import cells
+
+_LAWS = (
+    "an array (n, d), a DiscreteMeasure, a Law (with .sample(n, rng)), a Stream, or a frozen continuous scipy.stats distribution"
+)
+_EVALUATION_DRAWS = 2**17
+_PILOT_DRAWS_PER_CODE, _PILOT_DRAWS = 64, 2**14
+
+
+class Solver(Protocol):
+    """One generator: the state of the start, then a state a step. Options are the fields of a frozen dataclass."""
+
+    @property
+    def rtol(self) -> float: ...
+
+    @property
+    def exhausted(self) -> Status:
+        """The status of a run whose generator ended by itself above the tolerance."""
+        ...
+
+    def refuses(self, problem: "Problem") -> str | None:
+        """Why this solver does not fit the problem, or None."""
+        ...
+
+    def solve(self, problem: "Problem", codes: FloatArray, rng: np.random.Generator) -> Iterator[State]: ...
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Part of a law: points (b, d), and masses (b,) in float64 whose mean over the whole law is 1."""
+
+    points: Array
+    masses: Array
+
+
+@dataclass(frozen=True)
+class Problem:
+    r"""$\min_{x_1..x_K} E \min_k |X - x_k|^r$ for a law that is finite (``measure``), can be sampled (``law``), or streams (``stream``).
+
+    like: an array whose library, dtype and device the answer takes. dim: the dimension d.
+    """
+
+    k: int
+    r: float
+    like: Array
+    dim: int
+    measure: DiscreteMeasure | None = None
+    law: Law | None = None
+    stream: Stream | None = None
+
+    @property
+    def kind(self) -> str:
+        """What the law is, in words."""
+        return "samples" if self.measure is not None else "a stream" if self.stream is not None else "a law known by sampling"
+
+    def pilot(self, rng: np.random.Generator) -> DiscreteMeasure:
+        """A finite measure to draw starting codes from: the law itself where it is finite, else a sample of it."""
+        if self.measure is not None:
+            return self.measure
+        wanted = max(_PILOT_DRAWS, _PILOT_DRAWS_PER_CODE * self.k)
+        if self.law is not None:
+            return DiscreteMeasure(self.draw(wanted, rng))
+        seen: list[Array] = []
+        for batch in self.batches(1, rng, epochs=1):
+            seen.append(batch.points)
+            if sum(map(len, seen)) >= wanted:
+                break
+        return DiscreteMeasure(namespace(seen[0]).concatenate(seen))
+
+    def draw(self, n: int, rng: np.random.Generator) -> Array:
+        """n checked draws of the sampled law."""
+        assert self.law is not None
+        return _checked_batch(self.law.sample(n, rng), self.dim, "law.sample")
+
+    def batches(self, size: int, rng: np.random.Generator, epochs: int | None) -> Iterator[Batch]:
+        """Mini-batches of about ``size`` points; whole passes in random order over samples, remainders included. A stream keeps its own sizes.
+
+        Without ``epochs`` the batches never end.
+        """
+        passes = iter(int, 1) if epochs is None else range(epochs)
+        if self.law is not None:
+            for _ in passes if epochs is None else range(epochs * -(-_EVALUATION_DRAWS // size)):
+                points = self.draw(size, rng)
+                yield Batch(points, namespace(points).ones_like(double(points[:, 0])))
+            return
+        for _ in passes:
+            yield from self._pass(size, rng)
+
+    def _pass(self, size: int, rng: np.random.Generator) -> Iterator[Batch]:
+        if self.stream is not None:
+            seen = False
+            for batch in self.stream.make_batches():
+                points = _checked_batch(batch, self.dim, "a batch of the stream")
+                seen = True
+                yield Batch(points, namespace(points).ones_like(double(points[:, 0])))
+            if not seen:
+                raise ValueError(
+                    "the stream gave no batches on this pass. make_batches must return a fresh iterable every time it is called"
+                )
+            return
+        assert self.measure is not None
+        points, masses = self.measure.points, double(self.measure.weights) * self.measure.size
+        order = rng.permutation(self.measure.size)
+        for start in range(0, len(order), size):
+            chosen = like(order[start : start + size], points, dtype=namespace(points).int64)
+            yield Batch(points[chosen], masses[chosen])
+
+    def certify(self, state: State, rng: np.random.Generator) -> State:
+        """``state`` with its numbers measured on its own codes as they will be returned: exactly, or on independent draws of the law."""
+        points = rounded(state.points, self.like)
+        if not (np.isfinite(points).all() and state.estimated) or self.stream is not None:
+            return state
+        measure = self.measure if self.measure is not None else DiscreteMeasure(self.draw(_EVALUATION_DRAWS, rng))
+        c = cells(measure.points, double(measure.weights), points, self.r)
+        se = 0.0 if self.measure is not None else float(np.std(to_host(c.costs), ddof=1)) / measure.size**0.5
+        return State(points, c.masses, c.distortion, c.stationarity, se, companion=state.companion)
+
+
+def pose(law: Any, k: int, r: float) -> Problem:
+    """The problem of quantizing ``law`` by ``k`` codes of order ``r``; ``ValueError`` for what is not one."""
+    k, r = checked_count("k", k), checked_order(r)
+    if isinstance(law, Stream):
+        return _pose_stream(law, k, r)
+    if isinstance(law, DiscreteMeasure):
+        return Problem(k, r, law.points, law.dim, measure=law)
+    if FrozenLaw.fits(law):
+        law = FrozenLaw(law)
+    if isinstance(law, Law) and not hasattr(law, "__array__"):
+        probe = as_floating(law.sample(1, np.random.default_rng(0)))
+        if probe.ndim != 2 or len(probe) != 1:
+            raise ValueError(
+                f"law.sample(n, rng) must return an array (n, d); sample(1, rng) returned shape {tuple(probe.shape)}"
+            )
+        return Problem(k, r, probe, int(probe.shape[1]), law=law)
+    if callable(law) or isinstance(law, str | bytes | dict | set) or law is None:
+        raise ValueError(f"law must be {_LAWS}; received {type(law).__name__}")
+    measure = DiscreteMeasure(law)
+    return Problem(k, r, measure.points, measure.dim, measure=measure)
+
+
+def checked_count(name: str, value: Any, least: int = 1) -> int:
+    """``value`` as an int ≥ ``least``."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise ValueError(f"{name} must be an integer ≥ {least}; received {value!r}")
+    return int(value)
+
+
+def checked_order(r: Any) -> float:
+    """``r`` as a float in [1, ∞)."""
+    if isinstance(r, bool) or not isinstance(r, int | float | np.number) or not 1 <= r < np.inf:
+        raise ValueError(f"the order r must be a finite number ≥ 1; received {r!r}")
+    return float(r)
+
+
+def _pose_stream(stream: Stream, k: int, r: float) -> Problem:
+    batches: Iterable[Any] = stream.make_batches()
+    first = next(iter(batches), None)
+    if first is None:
+        raise ValueError("the stream gave no batches. make_batches must return a fresh, nonempty iterable of (n_i, d) arrays")
+    points = _checked_batch(first, stream.dim, "a batch of the stream")
+    return Problem(k, r, points, int(points.shape[1]), stream=stream)
+
+
+def _checked_batch(batch: Any, dim: int | None, name: str) -> Array:
+    try:
+        points = DiscreteMeasure(batch).points
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+    if dim is not None and points.shape[1] != dim:
+        raise ValueError(f"{name} must have dimension {dim}; received shape {tuple(points.shape)}")
+    return points
