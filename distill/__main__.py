@@ -1,0 +1,123 @@
+"""The command ``python -m distill``."""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from distill.pipeline.lock import InUse
+from distill.pipeline.scheduler import PartFailed
+from distill.pipeline.watch import Bars, Lines
+from distill.recipe import RecipeError, embedded, read
+from distill.report.table import accuracies
+from distill.run import Planned, plan, progress_of, run
+
+_EXAMPLES = """examples:
+  python -m distill run digits                                distil handwritten digits; the report is runs/digits/report/index.html
+  python -m distill run digits --set select.k=[1,5,10,50]     one more budget; finished parts are kept
+  python -m distill run mine.toml --until decode --out /data/mine
+  python -m distill status runs/digits                        what is done and what is missing
+To resume an interrupted run, give the same command again."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit status: 0 done, 1 a part failed, 2 misuse, 130 interrupted."""
+    options = _parser().parse_args(arguments)
+    console = Console()
+    try:
+        return options.action(options, console)
+    except (RecipeError, InUse) as error:
+        print(error, file=sys.stderr)
+        return 2
+    except PartFailed as error:
+        print(f"{error}\nEverything finished so far is kept; the same command goes on from there.", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("Interrupted. Everything finished so far is kept; the same command goes on from there.", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m distill",
+        description="Distil a labelled image set into a few weighted images a class, and measure students trained on them.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    running = commands.add_parser(
+        "run",
+        help="run a recipe, or go on with it",
+        description=run.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    running.add_argument("recipe", help=f"an embedded recipe ({', '.join(embedded())}) or a TOML file")
+    running.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change a key, such as select.k=50; may be repeated"
+    )
+    running.add_argument(
+        "--until", metavar="STAGE", help="stop after this stage: codec, encode, select, decode, label, train, ..."
+    )
+    running.add_argument("--out", type=Path, metavar="DIR", help="the run's folder (default: runs/<recipe name>)")
+    running.add_argument("--dry-run", action="store_true", help="say which parts are there and which would be made, and stop")
+    running.add_argument(
+        "--verify", action="store_true", help="check the contents of finished parts, not only their sizes and times"
+    )
+    running.add_argument(
+        "--workers", type=int, metavar="N", help="worker processes of one thread each (default: one a processor)"
+    )
+    running.set_defaults(action=_run)
+
+    status = commands.add_parser("status", help="what a run folder holds and what is missing")
+    status.add_argument("run", type=Path, metavar="RUN", help="a run's folder, such as runs/digits")
+    status.set_defaults(action=_status)
+    return parser
+
+
+def _run(options: argparse.Namespace, console: Console) -> int:
+    if options.dry_run:
+        recipe = read(options.recipe, options.set)
+        _show(progress_of(recipe, options.out or Path("runs") / recipe.name, until=options.until), console)
+        return 0
+    began = time.monotonic()
+    settings = {
+        "out": options.out,
+        "set": options.set,
+        "until": options.until,
+        "verify": options.verify,
+        "workers": options.workers,
+    }
+    if console.is_terminal:
+        with Bars(console) as bars:
+            done = run(options.recipe, **settings, watcher=bars)
+    else:
+        done = run(options.recipe, **settings, watcher=Lines(console))
+    if done.metrics is not None:
+        console.print(accuracies(done.metrics["rows"]))
+    page = done.folder / "report" / "index.html"
+    where = f"Report: {page}. " if options.until in (None, "report") else ""
+    console.print(f"{where}Took {time.monotonic() - began:.1f} s.", highlight=False, soft_wrap=True)
+    return 0
+
+
+def _status(options: argparse.Namespace, console: Console) -> int:
+    _show(plan(options.run), console)
+    return 0
+
+
+def _show(planned: Sequence[Planned], console: Console) -> None:
+    table = Table()
+    for column in ("stage", "folder", "parts", "done", "missing"):
+        table.add_column(column, justify="left" if column in ("stage", "folder") else "right")
+    for each in planned:
+        table.add_row(each.stage.title, each.stage.folder_name, str(each.parts), str(each.done), str(each.parts - each.done))
+    console.print(table)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

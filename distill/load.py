@@ -1,0 +1,52 @@
+"""A distilled set as a torch dataset."""
+
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from distill.graph import build
+from distill.images import load as load_images
+from distill.method import METHODS
+from distill.pipeline.store import Damaged, Store
+from distill.recipe import RecipeError
+from distill.run import recipe_of
+from distill.stages.draw import Draw, draws
+from distill.stages.train import TrainStage
+
+
+class DistilledSet(Dataset[tuple[Tensor, Tensor, Tensor]]):
+    """Items (image, label, weight): float32 (C, H, W) in [0, 1], the class index, and the sample weight (the same total a class, mean 1).
+
+    images: (n, C, H, W) uint8. labels, weights: (n,). logits: (n, classes), the teacher's. classes: names.
+    """
+
+    def __init__(self, images: Tensor, labels: Tensor, logits: Tensor, weights: Tensor, classes: tuple[str, ...]) -> None:
+        self.images, self.labels, self.logits, self.weights, self.classes = images, labels, logits, weights, classes
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: Any) -> tuple[Tensor, Tensor, Tensor]:
+        return self.images[index].float() / 255, self.labels[index], self.weights[index]
+
+
+def load(folder: str | Path, method: str | None = None, ipc: int | None = None, seed: int | None = None) -> DistilledSet:
+    """The set that a run distilled: by default its first method, its largest budget and its first seed."""
+    recipe = recipe_of(folder)
+    method = method or recipe.methods[0]
+    trains = {stage.method: stage for stage in build(recipe) if isinstance(stage, TrainStage)}
+    if method not in trains:
+        raise RecipeError(f"this run has no method {method!r}; it has {', '.join(trains)}")
+    whole = METHODS[method].select == "all"
+    draw = Draw(None, 0) if whole else Draw(ipc or max(recipe.select.budgets), recipe.seeds[0] if seed is None else seed)
+    if draw not in draws(recipe, METHODS[method].select):
+        raise RecipeError(
+            f"this run has no images of {method} for ipc = {ipc} and seed = {seed}; it has ipc {recipe.select.budgets} and seeds {recipe.seeds}"
+        )
+    try:
+        data = trains[method].weighted_set(Store(Path(folder)), draw)
+    except Damaged as damage:
+        raise RecipeError(f"the run is not finished, or damaged: {damage}. Run it again to mend it") from None
+    return DistilledSet(data.images, data.labels, data.logits, data.weights.float(), load_images(recipe.data).classes)

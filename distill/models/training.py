@@ -1,0 +1,48 @@
+"""The one training loop: AdamW, one cycle of the learning rate, batches from whole passes in random order."""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from distill.recipe import Training
+
+
+def train(
+    model: nn.Module,
+    loss: Callable[[Tensor], Tensor],
+    n: int,
+    options: Training,
+    generator: torch.Generator,
+    progress: Callable[[float], None],
+    *,
+    weight_decay: float = 1e-4,
+    after_step: Callable[[int], None] | None = None,
+) -> None:
+    """``options.steps`` steps of AdamW on ``loss(indices)``, the mean loss of a batch of indices below ``n``.
+
+    The learning rate rises over the first tenth of the steps and falls to nought by a cosine. ``after_step`` is called with the
+    number of steps done.
+    """
+    optimizer = torch.optim.AdamW(model.parameters(), options.learning_rate, weight_decay=weight_decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, options.learning_rate, total_steps=options.steps + 1, pct_start=0.1)
+    batches = batches_of(n, options.batch, generator)
+    for step in range(1, options.steps + 1):
+        value = loss(next(batches))
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+        schedule.step()
+        if after_step is not None:
+            after_step(step)
+        progress(step / options.steps)
+
+
+def batches_of(n: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Endless batches of exactly ``size`` indices below n: random passes laid end to end, so every index is used equally often."""
+    waiting = torch.empty(0, dtype=torch.long)
+    while True:
+        while len(waiting) < size:
+            waiting = torch.cat([waiting, torch.randperm(n, generator=generator)])
+        yield waiting[:size]
+        waiting = waiting[size:]

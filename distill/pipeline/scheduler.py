@@ -1,0 +1,164 @@
+"""Spread parts over workers: a part may start when its stage's parents are complete; the longest way to the end goes first."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import Any
+
+from distill.pipeline.environment import ONE_THREAD
+from distill.pipeline.stage import Stage
+from distill.pipeline.store import Store
+
+_REMAKES = 3  # times a part may be found damaged in one run before something else is wrong
+
+
+class PartFailed(RuntimeError):
+    """A part could not be made; everything finished so far is kept."""
+
+
+class Worker:
+    """One worker process and the line of orders and answers to it."""
+
+    def __init__(self, root: Path, errors: Path) -> None:
+        self._errors = errors.open("ab")
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "distill.pipeline.worker", str(root)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            env={**os.environ, **ONE_THREAD, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        )
+
+    def make(self, stage: Stage, part: str, progress: Callable[[float], None]) -> dict[str, Any]:
+        """Have one part made; returns the worker's last answer."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            self._process.stdin.write(json.dumps({"stage": stage.folder_name, "part": part}).encode() + b"\n")
+            self._process.stdin.flush()
+            for line in self._process.stdout:
+                answer = json.loads(line)
+                if "progress" not in answer:
+                    return answer
+                progress(answer["progress"])
+        except (BrokenPipeError, ValueError):
+            pass
+        code = self._process.wait()
+        return {
+            "error": f"the worker process ended with status {code}"
+            + (", killed, perhaps for want of memory" if code == -9 else "")
+        }
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._errors.close()
+
+
+class Watcher:
+    """Told what happens; draws it. This one draws nothing."""
+
+    def began(self, stage: Stage, done: int) -> None: ...
+    def progress(self, stage: Stage, part: str, fraction: float) -> None: ...
+    def made(self, stage: Stage, part: str) -> None: ...
+    def remake(self, stage: Stage, part: str) -> None: ...
+    def finished(self, stage: Stage, manifest: Mapping[str, Any] | None) -> None: ...
+
+
+def execute(
+    stages: Sequence[Stage], store: Store, workers: int, environment: Mapping[str, Any], watcher: Watcher, *, verify: bool
+) -> None:
+    """Make every missing part of ``stages`` (in topological order), and a manifest for every stage that is complete."""
+    board = _Board(stages, store, verify)
+    for stage in stages:
+        watcher.began(stage, len(stage.parts()) - len(board.missing[stage]))
+    for stage in stages:
+        if not board.missing[stage]:
+            if store.manifest(stage) is None:
+                store.finish(stage, environment)
+            watcher.finished(stage, store.manifest(stage))
+    if any(board.missing.values()):
+        _work(board, store, workers, environment, watcher)
+
+
+class _Board:
+    """What is missing, and what may start."""
+
+    def __init__(self, stages: Sequence[Stage], store: Store, verify: bool) -> None:
+        self.stages = list(stages)
+        self.missing = {
+            stage: [part for part in stage.parts() if not store.holds(stage, part, verify=verify)] for stage in stages
+        }
+        self.running: dict[Stage, set[str]] = {stage: set() for stage in stages}
+        depth: dict[Stage, int] = dict.fromkeys(stages, 0)
+        for stage in reversed(self.stages):
+            for parent in stage.parents:
+                depth[parent] = max(depth.get(parent, 0), depth[stage] + 1)
+        self._order = sorted(self.stages, key=lambda stage: -depth[stage])
+
+    def next(self) -> tuple[Stage, str] | None:
+        """A part that may start now."""
+        for stage in self._order:
+            idle = [part for part in self.missing[stage] if part not in self.running[stage]]
+            if idle and not any(self.missing[parent] for parent in stage.parents):
+                return stage, idle[0]
+        return None
+
+    def find(self, folder: str) -> Stage:
+        return next(stage for stage in self.stages if stage.folder_name == folder)
+
+
+def _work(board: _Board, store: Store, workers: int, environment: Mapping[str, Any], watcher: Watcher) -> None:
+    errors = store.root / "worker-errors.log"
+    errors.write_bytes(b"")
+    workers = min(workers, sum(map(len, board.missing.values())))
+    staff = [Worker(store.root, errors) for _ in range(workers)]
+    free = list(staff)
+    remakes: dict[tuple[str, str], int] = {}
+    try:
+        with ThreadPoolExecutor(workers) as pool:
+            underway: dict[Future[dict[str, Any]], tuple[Worker, Stage, str]] = {}
+            try:
+                while any(board.missing.values()):
+                    while free and (task := board.next()):
+                        stage, part = task
+                        worker = free.pop()
+                        board.running[stage].add(part)
+                        report = _reporter(watcher, stage, part)
+                        underway[pool.submit(worker.make, stage, part, report)] = (worker, stage, part)
+                    for future in wait(underway, return_when=FIRST_COMPLETED).done:
+                        worker, stage, part = underway.pop(future)
+                        free.append(worker)
+                        board.running[stage].discard(part)
+                        answer = future.result()
+                        if "error" in answer:
+                            raise PartFailed(f"{stage.title}, part {part}: {answer['error']}. Details: {errors}")
+                        if "damaged" in answer:
+                            folder, name = answer["damaged"]
+                            remakes[folder, name] = remakes.get((folder, name), 0) + 1
+                            if remakes[folder, name] > _REMAKES:
+                                raise PartFailed(f"{folder}/{name} is damaged again and again; is the disk at fault?")
+                            damaged = board.find(folder)
+                            if name not in board.missing[damaged]:
+                                board.missing[damaged].append(name)
+                                watcher.remake(damaged, name)
+                            continue
+                        board.missing[stage].remove(part)
+                        watcher.made(stage, part)
+                        if not board.missing[stage]:
+                            store.finish(stage, environment)
+                            watcher.finished(stage, store.manifest(stage))
+            finally:
+                for worker in staff:
+                    worker.stop()
+    finally:
+        if errors.exists() and not errors.stat().st_size:
+            errors.unlink()
+
+
+def _reporter(watcher: Watcher, stage: Stage, part: str) -> Callable[[float], None]:
+    return lambda fraction: watcher.progress(stage, part, fraction)

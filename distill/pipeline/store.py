@@ -1,0 +1,180 @@
+"""A run's folder: parts written whole or not at all, sealed by size, time and SHA-256, and read only if the seal holds.
+
+``<stage>-<digest>/<file>``      the files of the parts
+``<stage>-<digest>/.seals/<part>.json``   what each file of a part must be, and what making it took; written after the files
+``<stage>-<digest>/manifest.json``  what the artifact is and where it was made; written when all parts are sealed
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from distill.pipeline.stage import Content, Product, Stage
+
+_PARTIAL = ".partial"
+
+
+class Damaged(Exception):
+    """A sealed part whose files are not what the seal says; the pipeline makes it anew."""
+
+    def __init__(self, folder: str, part: str) -> None:
+        super().__init__(f"{folder}/{part} is not what its seal says")
+        self.folder, self.part = folder, part
+
+
+class Store:
+    """The artifacts below one run folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+
+    def folder(self, stage: Stage) -> Path:
+        return self._inside(stage.folder_name)
+
+    def write(self, stage: Stage, part: str, product: Product, record: Mapping[str, Any]) -> None:
+        """Write a part's files, then its seal with ``record``; a kill at any moment leaves the part unsealed or whole."""
+        folder = self.folder(stage)
+        files = {}
+        for name, content in product.items():
+            path = self._inside(stage.folder_name, name)
+            data = _encoded(path.name, content)
+            write_whole(path, data)
+            stat = path.stat()
+            files[name] = {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": hashlib.sha256(data).hexdigest()}
+        seal = {"digest": stage.digest, "files": files, **record}
+        write_whole(folder / ".seals" / f"{part}.json", json.dumps(seal, indent=1, sort_keys=True).encode())
+
+    def seal(self, stage: Stage, part: str) -> dict[str, Any] | None:
+        """The seal of a part, or None where there is none, none for this digest, or it cannot be read."""
+        try:
+            seal = json.loads((self.folder(stage) / ".seals" / f"{part}.json").read_bytes())
+            return seal if seal["digest"] == stage.digest and isinstance(seal["files"], dict) else None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def holds(self, stage: Stage, part: str, *, verify: bool = False) -> bool:
+        """Whether the part is there as sealed: sizes and times; contents where a time differs, or to ``verify``."""
+        seal = self.seal(stage, part)
+        if seal is None:
+            return False
+        for name, expected in seal["files"].items():
+            path = self._inside(stage.folder_name, name)
+            try:
+                stat = path.stat()
+                if stat.st_size != expected["size"]:
+                    return False
+                if (verify or stat.st_mtime_ns != expected["mtime_ns"]) and _sha256(path) != expected["sha256"]:
+                    return False
+            except (OSError, KeyError, TypeError):
+                return False
+        return True
+
+    def check(self, stage: Stage, part: str) -> Path:
+        """The folder of a part whose files all have the sealed content; raises :class:`Damaged` otherwise."""
+        if not self.holds(stage, part, verify=True):
+            self.discard(stage, part)
+            raise Damaged(stage.folder_name, part)
+        return self.folder(stage)
+
+    def discard(self, stage: Stage, part: str) -> None:
+        """Break the seal, so that the part counts as missing."""
+        (self.folder(stage) / ".seals" / f"{part}.json").unlink(missing_ok=True)
+
+    def tensors(self, stage: Stage, part: str) -> dict[str, Any]:
+        """The tensors of ``<part>.safetensors``, on the CPU."""
+        from safetensors.torch import load
+
+        return load(self._read(stage, part, f"{part}.safetensors"))
+
+    def values(self, stage: Stage, part: str) -> dict[str, Any]:
+        """The values of ``<part>.json``."""
+        return json.loads(self._read(stage, part, f"{part}.json"))
+
+    def manifest(self, stage: Stage) -> dict[str, Any] | None:
+        """The manifest of a stage, or None where it is unfinished."""
+        try:
+            return json.loads((self.folder(stage) / "manifest.json").read_bytes())
+        except (OSError, ValueError):
+            return None
+
+    def finish(self, stage: Stage, environment: Mapping[str, Any]) -> None:
+        """Write the manifest of a stage whose parts are all sealed."""
+        path = self.folder(stage) / "manifest.json"
+        seals = [seal for part in stage.parts() if (seal := self.seal(stage, part))]
+        manifest = {
+            "stage": stage.name,
+            "title": stage.title,
+            "version": stage.version,
+            "digest": stage.digest,
+            "options": stage.options(),
+            "parents": [parent.folder_name for parent in stage.parents],
+            "parts": len(seals),
+            "began": min(seal["began"] for seal in seals),
+            "wall_s": round(_covered([(seal["began"], seal["ended"]) for seal in seals]), 3),
+            "work_s": round(sum(seal["ended"] - seal["began"] for seal in seals), 3),
+            "peak_memory_bytes": max(seal["peak_memory_bytes"] for seal in seals),
+            "environment": dict(environment),
+        }
+        write_whole(path, json.dumps(manifest, indent=1, sort_keys=True).encode())
+
+    def sweep(self) -> None:
+        """Remove what an interrupted write left behind. Only for the holder of the run's lock."""
+        for path in self.root.rglob(f"*{_PARTIAL}"):
+            path.unlink(missing_ok=True)
+
+    def _read(self, stage: Stage, part: str, name: str) -> bytes:
+        seal = self.seal(stage, part)
+        try:
+            data = self._inside(stage.folder_name, name).read_bytes()
+            if seal is None or hashlib.sha256(data).hexdigest() != seal["files"][name]["sha256"]:
+                raise KeyError(name)
+        except (OSError, KeyError, TypeError):
+            self.discard(stage, part)
+            raise Damaged(stage.folder_name, part) from None
+        return data
+
+    def _inside(self, *names: str) -> Path:
+        path = self.root.joinpath(*names)
+        if not path.resolve().is_relative_to(self.root) or path.is_symlink():
+            raise ValueError(f"{'/'.join(names)} leads out of the run folder {self.root}; remove the link")
+        return path
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write ``data`` so that ``path`` holds all of it or what it held before, also across a crash."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{os.getpid()}{_PARTIAL}")
+    with partial.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def _encoded(name: str, content: Content) -> bytes:
+    if isinstance(content, bytes):
+        return content
+    if name.endswith(".safetensors"):
+        from safetensors.torch import save
+
+        return save({key: tensor.detach().cpu().contiguous() for key, tensor in content.items()})
+    if name.endswith(".json"):
+        return json.dumps(content, indent=1, sort_keys=True, allow_nan=False).encode()
+    raise TypeError(f"{name}: a mapping is written as .safetensors or .json; anything else must be bytes")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _covered(spans: list[tuple[float, float]]) -> float:
+    """The length of the union of intervals: wall time, however the parts were spread over workers and sessions."""
+    total, reached = 0.0, float("-inf")
+    for began, ended in sorted(spans):
+        total += max(0.0, ended - max(began, reached))
+        reached = max(reached, ended)
+    return total

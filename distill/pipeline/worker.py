@@ -1,0 +1,90 @@
+"""A worker: a process of one compute thread that makes the parts it is told to, one after another.
+
+``python -m distill.pipeline.worker RUN`` reads one JSON line a part from its input, ``{"stage": folder name, "part": name}``, and answers in JSON lines:
+``{"progress": fraction}`` while it works, then one of ``{"made": seconds}``, ``{"damaged": [folder name, part]}``, ``{"error": sentence}``. It ends with its input, so
+that it does not outlive whoever started it.
+"""
+
+import json
+import os
+import queue
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import Any, TextIO
+
+from distill.pipeline.environment import peak_memory, reset_peak_memory
+from distill.pipeline.stage import Stage, seed_of
+from distill.pipeline.store import Damaged, Store
+
+
+def make_part(store: Store, stage: Stage, part: str, progress: Any) -> float:
+    """Make one part under its own seed, write it and seal it; returns the seconds it took."""
+    import torch
+
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    reset_peak_memory()
+    seed = seed_of(stage.digest, part)
+    torch.manual_seed(seed)
+    began = time.time()
+    product = stage.make(part, store, progress)
+    ended = time.time()
+    record = {"seed": seed, "began": began, "ended": ended, "peak_memory_bytes": peak_memory()}
+    store.write(stage, part, product, record)
+    return ended - began
+
+
+def main() -> None:
+    """Serve parts of the run in the folder named on the command line, until the input ends."""
+    # Libraries may print: the answers keep the real output to themselves, everything else goes to the errors.
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    orders: queue.Queue[str] = queue.Queue()
+    threading.Thread(target=_listen, args=(orders,), daemon=True).start()
+
+    from distill.graph import build
+    from distill.recipe import check
+
+    root = Path(sys.argv[1])
+    stages = {stage.folder_name: stage for stage in build(check(json.loads((root / "recipe.json").read_bytes())))}
+    store = Store(root)
+    while True:
+        order = json.loads(orders.get())
+        stage = stages[order["stage"]]
+        try:
+            _answer(answers, {"made": make_part(store, stage, order["part"], _Reporter(answers))})
+        except Damaged as damage:
+            _answer(answers, {"damaged": [damage.folder, damage.part]})
+        except Exception as error:
+            traceback.print_exc()
+            _answer(answers, {"error": f"{type(error).__name__}: {error}"})
+
+
+class _Reporter:
+    """Sends the fraction done, a few times a second at most."""
+
+    def __init__(self, answers: TextIO) -> None:
+        self._answers, self._sent = answers, time.monotonic()
+
+    def __call__(self, fraction: float) -> None:
+        if time.monotonic() - self._sent > 0.25:
+            self._sent = time.monotonic()
+            _answer(self._answers, {"progress": fraction})
+
+
+def _answer(answers: TextIO, value: dict[str, Any]) -> None:
+    answers.write(json.dumps(value) + "\n")
+
+
+def _listen(orders: "queue.Queue[str]") -> None:
+    """Queue the orders; when the input ends, whoever gave them is gone, so stop at once, in the middle of a part too."""
+    for line in sys.stdin:
+        orders.put(line)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

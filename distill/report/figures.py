@@ -1,0 +1,107 @@
+"""The report's pictures as PNG bytes."""
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt  # noqa: E402  the backend is chosen first: there may be no screen
+
+_COLOURS = {"ddoq": "#c0392b", "uniform": "#2471a3", "random": "#7f8c8d", "closest": "#27ae60", "full": "#2c3e50"}
+_MARKS = {"ddoq": "o", "uniform": "s", "random": "^", "closest": "D"}
+
+
+def accuracy(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    """Top-1 of the last step against images per class, mean ± standard deviation over seeds; the ceiling as a line."""
+    figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+    for method, series in _by_method(rows).items():
+        if series[0]["ipc"] is None:
+            axes.axhline(series[0]["top1_mean"], color=_COLOURS.get(method), linestyle="--", label=f"{method} (all images)")
+            continue
+        ks, means, stds = ([row[key] for row in series] for key in ("ipc", "top1_mean", "top1_std"))
+        axes.errorbar(ks, means, stds, label=method, color=_COLOURS.get(method), marker=_MARKS.get(method, "o"), capsize=3)
+    _count_axis(axes, rows)
+    axes.set_ylabel("top-1 on the real test split")
+    axes.legend()
+    return _png(figure)
+
+
+def distortion(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    """Squared distances in latent space against images per class, mean over classes, both axes logarithmic."""
+    figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+    for method, series in _by_method(rows).items():
+        if series[0]["ipc"] is None:
+            continue
+        ks = [row["ipc"] for row in series]
+        axes.plot(
+            ks,
+            [row["w2_latent"] ** 2 for row in series],
+            label=f"{method}: $W_2^2$",
+            color=_COLOURS.get(method),
+            marker=_MARKS.get(method, "o"),
+        )
+        if method == "ddoq":
+            axes.plot(
+                ks, [row["distortion"] for row in series], label="ddoq: distortion", color="black", linestyle=":", linewidth=2
+            )
+    axes.set_yscale("log")
+    _count_axis(axes, rows)
+    axes.set_ylabel("squared distance in latent space")
+    axes.legend()
+    return _png(figure)
+
+
+def weights(by_budget: Mapping[int, Any]) -> bytes:
+    """Histograms of the weights relative to equal ones, K w_k, over all classes and seeds."""
+    shown = {k: values for k, values in by_budget.items() if k > 1} or dict(by_budget)
+    figure, panels = plt.subplots(1, len(shown), figsize=(4 * len(shown), 3.2), layout="constrained", squeeze=False)
+    for axes, (k, values) in zip(panels[0], shown.items(), strict=True):
+        axes.hist(values, bins=24, color=_COLOURS["ddoq"])
+        axes.axvline(1, color="black", linestyle="--", linewidth=1)
+        axes.set_title(f"{k} images per class")
+        axes.set_xlabel("weight × images per class (equal weights: 1)")
+    panels[0][0].set_ylabel("images, all classes and seeds")
+    return _png(figure)
+
+
+def sheet(classes: Sequence[tuple[Any, Any]], names: Sequence[str], columns: int = 20) -> bytes:
+    """A row a class: its images (K, C, H, W), heaviest first, each over its weight in per cent of the class."""
+    width = min(columns, max(len(images) for images, _ in classes))
+    figure, panels = plt.subplots(len(classes), width, figsize=(0.8 * width + 1, 0.98 * len(classes)), squeeze=False)
+    for row, name, (images, masses) in zip(panels, names, classes, strict=True):
+        order = (-masses).argsort(kind="stable")
+        for axes in row:
+            axes.axis("off")
+        for axes, k in zip(row, order, strict=False):
+            image = images[k]
+            axes.imshow(image[0] if len(image) == 1 else image.transpose(1, 2, 0), cmap="gray", vmin=0, vmax=255)
+            axes.set_title(f"{100 * masses[k]:.0f} %", fontsize=7, pad=2)
+        row[0].text(-0.25, 0.5, name, transform=row[0].transAxes, ha="right", va="center", fontsize=9)
+    figure.subplots_adjust(left=0.9 / (0.8 * width + 1), right=0.99, top=0.97, bottom=0.01, wspace=0.12, hspace=0.28)
+    return _png(figure)
+
+
+def _by_method(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for row in sorted(rows, key=lambda row: row["ipc"] or 0):
+        found.setdefault(row["method"], []).append(row)
+    order = [row["method"] for row in rows]
+    return {method: found[method] for method in dict.fromkeys(order)}
+
+
+def _count_axis(axes: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+    ticks = sorted({row["ipc"] for row in rows if row["ipc"] is not None})
+    axes.set_xscale("log")
+    axes.set_xticks(ticks, [str(tick) for tick in ticks])
+    axes.minorticks_off()
+    axes.set_xlabel("images per class")
+    axes.grid(alpha=0.3)
+
+
+def _png(figure: Any) -> bytes:
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=120, metadata={"Software": None})
+    plt.close(figure)
+    return file.getvalue()

@@ -1,0 +1,118 @@
+"""Run a recipe: check it, lock its folder, make what is missing, and say what came out."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from distill.graph import build
+from distill.pipeline.environment import describe, processors
+from distill.pipeline.lock import locked
+from distill.pipeline.scheduler import Watcher, execute
+from distill.pipeline.stage import Stage
+from distill.pipeline.store import Store, write_whole
+from distill.recipe import Recipe, RecipeError, check, read
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder and, where the run went as far, its measured ``metrics`` (rows and checks)."""
+
+    folder: Path
+    metrics: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A stage with the number of its parts and how many are in the folder."""
+
+    stage: Stage
+    parts: int
+    done: int
+
+
+def run(
+    recipe: str | Path | Mapping[str, Any] | Recipe,
+    *,
+    out: str | Path | None = None,
+    set: Sequence[str] = (),
+    until: str | None = None,
+    verify: bool = False,
+    workers: int | None = None,
+    watcher: Watcher | None = None,
+) -> Run:
+    """Run a recipe to its report, or to the stage ``until``; what is in the folder already is kept, so calling again resumes.
+
+    recipe: an embedded name, a TOML file, a mapping or a Recipe. out: the folder, ``runs/<recipe name>`` by default. set: changes such as
+    ``select.k=50``. verify: hash every finished part instead of trusting sizes and times. workers: processes of one thread; one a processor
+    by default. Results do not depend on it.
+
+    Raises RecipeError before any work for a recipe that cannot be run, InUse where another process writes to the folder, and
+    PartFailed where a part could not be made (everything finished is kept).
+    """
+    checked = (
+        recipe
+        if isinstance(recipe, Recipe) and not set
+        else read(recipe.model_dump() if isinstance(recipe, Recipe) else recipe, set)
+    )
+    if workers is not None and workers < 1:
+        raise RecipeError(f"workers must be at least 1; received {workers}")
+    stages = upto(build(checked), until)
+    folder = Path(out) if out is not None else Path("runs") / checked.name
+    count = workers or processors()
+    store = Store(folder)
+    with locked(folder):
+        store.sweep()
+        write_whole(folder / "recipe.json", json.dumps(checked.model_dump(), indent=1).encode())
+        execute(stages, store, count, describe(count), watcher or Watcher(), verify=verify)
+    return Run(folder, metrics(store, stages))
+
+
+def plan(folder: str | Path) -> list[Planned]:
+    """What a run folder holds of the recipe it was last run with."""
+    return progress_of(recipe_of(folder), folder)
+
+
+def progress_of(recipe: Recipe, folder: str | Path, *, until: str | None = None) -> list[Planned]:
+    """What a folder holds of a recipe's stages. Writes nothing."""
+    store = Store(Path(folder))
+    return [
+        Planned(stage, len(stage.parts()), sum(store.holds(stage, part) for part in stage.parts()))
+        for stage in upto(build(recipe), until)
+    ]
+
+
+def recipe_of(folder: str | Path) -> Recipe:
+    """The recipe that a run folder was last run with."""
+    path = Path(folder) / "recipe.json"
+    if not path.is_file():
+        raise RecipeError(
+            f"{folder} is not a run folder: it holds no recipe.json. Make one with: python -m distill run RECIPE --out {folder}"
+        )
+    try:
+        return check(json.loads(path.read_bytes()))
+    except json.JSONDecodeError as error:
+        raise RecipeError(f"{path} is not valid JSON ({error}); run the recipe again to write it anew") from None
+
+
+def upto(stages: list[Stage], until: str | None) -> list[Stage]:
+    """The stages up to and including those called ``until``."""
+    if until is None:
+        return stages
+    names = list(dict.fromkeys(stage.name for stage in stages))
+    if until not in names:
+        raise RecipeError(f"there is no stage {until!r}; the stages are {', '.join(names)}")
+    keep = _with_ancestors([stage for stage in stages if stage.name == until])
+    return [stage for stage in stages if stage in keep]
+
+
+def metrics(store: Store, stages: Sequence[Stage]) -> dict[str, Any] | None:
+    """The measured figures, if the evaluation is finished."""
+    evaluate = next((stage for stage in stages if stage.name == "evaluate"), None)
+    return store.values(evaluate, "metrics") if evaluate is not None and store.holds(evaluate, "metrics") else None
+
+
+def _with_ancestors(stages: Sequence[Stage]) -> set[Stage]:
+    visit: Callable[[Stage], set[Stage]] = lambda stage: {stage}.union(*(visit(parent) for parent in stage.parents))  # noqa: E731
+    return set().union(*(visit(stage) for stage in stages))

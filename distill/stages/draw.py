@@ -1,0 +1,34 @@
+"""A draw: one replicate of a class's selection, named by budget and seed, as it stands in a part's tensor names."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from distill.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Draw:
+    """k: images a class; None is all of them. seed: of the replicate."""
+
+    k: int | None
+    seed: int
+
+    @property
+    def name(self) -> str:
+        return f"all.seed{self.seed}" if self.k is None else f"k{self.k}.seed{self.seed}"
+
+    def tensors(self, **named: Any) -> dict[str, Any]:
+        """The tensors of this draw under their names in a part."""
+        return {f"{self.name}.{key}": tensor for key, tensor in named.items()}
+
+    def of(self, part: Mapping[str, Any], key: str) -> Any:
+        """One tensor of this draw from a part."""
+        return part[f"{self.name}.{key}"]
+
+
+def draws(recipe: Recipe, select: str) -> list[Draw]:
+    """The draws of a way to select: every budget under every seed; one of everything for ``all``."""
+    if select == "all":
+        return [Draw(None, 0)]
+    return [Draw(k, seed) for k in recipe.select.budgets for seed in recipe.seeds]

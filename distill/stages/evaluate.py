@@ -1,0 +1,131 @@
+"""Evaluate: the measured accuracies and Wasserstein distances of every method and budget, in ``metrics.json``."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+import quantization as qz
+from distill.images import load
+from distill.method import METHODS
+from distill.pipeline.stage import Product, Progress, Reader, Stage
+from distill.recipe import Recipe
+from distill.stages.draw import Draw, draws
+from distill.stages.encode import EncodeStage
+from distill.stages.select import class_parts, flat
+from distill.stages.train import TrainStage
+from distill.weights import moded
+
+
+class EvaluateStage(Stage):
+    r"""Means and standard deviations over seeds, fractions throughout.
+
+    ``w2_latent``: $(\mathrm{mean}_c\, W_2^2)^{1/2}$ between a class's latents and its weighted codes before decoding, by exact transport, then the mean over seeds.
+    ``w2_decoded``: the same with the decoded images encoded again. ``distortion``: mean over classes and seeds of $D_2$ of the codes.
+    ``classes``: per class W_2² of the codes under both weight modes and the distortion, for the checks.
+    """
+
+    name = "evaluate"
+
+    def __init__(
+        self, recipe: Recipe, encode: EncodeStage, selects: Mapping[str, Stage], trains: Mapping[str, TrainStage]
+    ) -> None:
+        self._recipe, self._encode, self._selects, self._trains = recipe, encode, dict(selects), dict(trains)
+        self.parents = (encode, *dict.fromkeys(self._selects.values()), *self._trains.values())
+
+    def options(self) -> Mapping[str, Any]:
+        return {"methods": self._recipe.methods, "seeds": self._recipe.seeds}
+
+    def parts(self) -> list[str]:
+        return ["metrics"]
+
+    def make(self, part: str, read: Reader, progress: Progress) -> Product:
+        laws = [
+            qz.DiscreteMeasure(flat(self._encode.latents(read, index))) for index in range(len(load(self._recipe.data).classes))
+        ]
+        rows, checks = [], _Checks()
+        groups = [(method, k) for method in self._recipe.methods for k in _budgets(self._recipe, method)]
+        for i, (method, k) in enumerate(groups):
+            rows.append(self._row(read, method, k, laws, checks))
+            progress((i + 1) / len(groups))
+        return {"metrics.json": {"rows": rows, "checks": checks.values()}}
+
+    def _row(self, read: Reader, method: str, k: int | None, laws: list[qz.DiscreteMeasure], checks: "_Checks") -> dict[str, Any]:
+        train = self._trains[method]
+        todo = [draw for draw in draws(self._recipe, METHODS[method].select) if draw.k == k]
+        runs = [
+            read.values(train, train.run_name(draw, seed))
+            for draw in todo
+            for seed in (self._recipe.seeds if k is None else [draw.seed])
+        ]
+        top1, top5, best = (np.array([run[key] for run in runs]) for key in ("top1", "top5", "best"))
+        distances = [self._distances(read, method, draw, laws, checks) for draw in todo]
+        latent, decoded, distortion = (float(np.mean(column)) for column in zip(*distances, strict=True))
+        return {
+            "method": method,
+            "ipc": k,
+            "student": f"ConvNet-3, width {self._recipe.train.width}",
+            "top1_mean": float(top1.mean()),
+            "top1_std": _std(top1),
+            "top5_mean": float(top5.mean()),
+            "best_mean": float(best.mean()),
+            "best_std": _std(best),
+            "seeds": len(runs),
+            "top1": top1.tolist(),
+            "w2_latent": latent,
+            "w2_decoded": decoded,
+            "distortion": distortion,
+        }
+
+    def _distances(
+        self, read: Reader, method: str, draw: Draw, laws: list[qz.DiscreteMeasure], checks: "_Checks"
+    ) -> tuple[float, float, float]:
+        """W_2 of the codes and of the images encoded again, rooted means over classes, and the mean distortion, of one draw."""
+        mode, select, images = METHODS[method].weights, self._selects[method], self._trains[method].images
+        squares, again, distortions = [], [], []
+        for law, part in zip(laws, class_parts(self._recipe), strict=True):
+            chosen, decoded = read.tensors(select, part), read.tensors(images, part)
+            masses, points = draw.of(chosen, "weights").numpy(), draw.of(chosen, "points").numpy()
+            weights = moded(masses, mode)
+            square = qz.wasserstein(law, qz.DiscreteMeasure(points, weights)) ** 2 if draw.k is not None else 0.0
+            distortion = qz.distortion(law, points).value
+            if mode == "mass":
+                uniform = qz.wasserstein(law, qz.DiscreteMeasure(points, moded(masses, "uniform"))) ** 2
+                checks.add(square, uniform, distortion)
+            squares.append(square)
+            distortions.append(distortion)
+            again.append(
+                qz.wasserstein(law, qz.DiscreteMeasure(draw.of(decoded, "latents").numpy(), weights)) ** 2
+                if draw.k is not None
+                else 0.0
+            )
+        return float(np.mean(squares)) ** 0.5, float(np.mean(again)) ** 0.5, float(np.mean(distortions))
+
+
+class _Checks:
+    """What the theory says must hold for every class, budget and seed, and by how much it did."""
+
+    def __init__(self) -> None:
+        self._gap, self._excess, self._pairs = 0.0, -np.inf, 0
+
+    def add(self, square: float, uniform: float, distortion: float) -> None:
+        scale = max(distortion, np.finfo(float).tiny)
+        self._gap = max(self._gap, abs(square - distortion) / scale)
+        self._excess = max(self._excess, (square - uniform) / scale)
+        self._pairs += 1
+
+    def values(self) -> dict[str, Any]:
+        return {
+            "codebooks": self._pairs,
+            "w2_squared_minus_distortion_relative_max": self._gap,
+            "mass_minus_uniform_w2_squared_relative_max": self._excess if self._pairs else 0.0,
+        }
+
+
+def _budgets(recipe: Recipe, method: str) -> list[int | None]:
+    return [None] if METHODS[method].select == "all" else list(recipe.select.budgets)
+
+
+def _std(values: Any) -> float:
+    """The standard deviation over seeds (n − 1 in the denominator), 0 for one seed."""
+    return float(values.std(ddof=1)) if len(values) > 1 else 0.0

@@ -1,0 +1,70 @@
+"""Report: the table, the pictures and the page in ``report/``, made of measured figures alone."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from distill.images import load
+from distill.method import METHODS
+from distill.pipeline.stage import Product, Progress, Reader, Stage
+from distill.recipe import Recipe
+from distill.stages.draw import Draw
+from distill.stages.encode import EncodeStage
+from distill.stages.evaluate import EvaluateStage
+from distill.stages.select import class_parts
+from distill.stages.train import TrainStage
+
+
+class ReportStage(Stage):
+    """``report.json``: rows (a method at a budget each), checks, and wall time and peak memory a stage; ``index.html`` shows them with the pictures."""
+
+    name = "report"
+
+    def __init__(self, recipe: Recipe, encode: EncodeStage, trains: Mapping[str, TrainStage], evaluate: EvaluateStage) -> None:
+        self._recipe, self._encode, self._trains, self._evaluate = recipe, encode, dict(trains), evaluate
+        self.parents = (evaluate,)
+
+    @property
+    def folder_name(self) -> str:
+        return "report"
+
+    def options(self) -> Mapping[str, Any]:
+        return {"recipe": self._recipe.model_dump()}
+
+    def parts(self) -> list[str]:
+        return ["report"]
+
+    def make(self, part: str, read: Reader, progress: Progress) -> Product:
+        from distill.graph import ordered
+        from distill.report import figures, page
+
+        metrics = read.values(self._evaluate, "metrics")
+        ancestors = dict.fromkeys(ordered(self._evaluate))
+        manifests = [manifest for stage in ancestors if (manifest := read.manifest(stage))]
+        report = {
+            "recipe": self._recipe.model_dump(),
+            **metrics,
+            "stages": [{key: m[key] for key in ("title", "parts", "wall_s", "work_s", "peak_memory_bytes")} for m in manifests],
+            "environment": manifests[0]["environment"] if manifests else {},
+        }
+        pictures = {"accuracy.png": figures.accuracy(metrics["rows"]), "distortion.png": figures.distortion(metrics["rows"])}
+        weighted = next((name for name in self._recipe.methods if METHODS[name].weights == "mass"), None)
+        if weighted is not None:
+            pictures |= self._codes(read, self._trains[weighted], figures)
+        progress(0.9)
+        return {"report.json": report, "index.html": page.render(report, list(pictures)).encode(), **pictures}
+
+    def _codes(self, read: Reader, train: TrainStage, figures: Any) -> dict[str, bytes]:
+        """A sheet of the distilled images a budget, and the histogram of their weights."""
+        classes, pictures, weights = load(self._recipe.data).classes, {}, {}
+        parts = [read.tensors(train.images, part) for part in class_parts(self._recipe)]
+        for k in self._recipe.select.budgets:
+            first = Draw(k, self._recipe.seeds[0])
+            tiles = [(first.of(part, "images").numpy(), first.of(part, "weights").numpy()) for part in parts]
+            pictures[f"images-ipc{k}.png"] = figures.sheet(tiles, classes)
+            weights[k] = np.concatenate(
+                [k * Draw(k, seed).of(part, "weights").numpy() for part in parts for seed in self._recipe.seeds]
+            )
+        pictures["weights.png"] = figures.weights(weights)
+        return pictures

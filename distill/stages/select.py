@@ -1,0 +1,119 @@
+"""Select: what stands for each class, in latent space: optimal codes with their cell masses, or real images."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+import quantization as qz
+from distill.images import load
+from distill.pipeline.stage import Product, Progress, Reader, Stage, seed_of
+from distill.recipe import Recipe
+from distill.stages.draw import Draw, draws
+from distill.stages.encode import EncodeStage
+
+
+class QuantizeStage(Stage):
+    r"""Codes and masses minimizing $W_2$ to the class's latents. A draw's tensors: ``points`` (K, c·h·w), ``weights`` (K,), both float64."""
+
+    name = "select"
+
+    def __init__(self, recipe: Recipe, encode: EncodeStage) -> None:
+        self._recipe, self._encode = recipe, encode
+        self.parents = (encode,)
+
+    @property
+    def title(self) -> str:
+        return "select quantize"
+
+    def options(self) -> Mapping[str, Any]:
+        return {"select": "quantize", **self._recipe.select.model_dump(), "seeds": self._recipe.seeds}
+
+    def parts(self) -> list[str]:
+        return class_parts(self._recipe)
+
+    def make(self, part: str, read: Reader, progress: Progress) -> Product:
+        import torch
+
+        options = self._recipe.select
+        law = qz.DiscreteMeasure(flat(self._encode.latents(read, int(part.split("-")[0]))))
+        solver = qz.CLVQ(batch=options.batch) if options.solver == "clvq" else qz.Lloyd()
+        tensors: dict[str, Any] = {}
+        todo = draws(self._recipe, "quantize")
+        for i, draw in enumerate(todo):
+            seed = seed_of(self.digest, part, draw.name)
+            try:
+                codes = qz.quantize(
+                    law, draw.k or law.size, solver=solver, restarts=options.restarts, seed=seed, max_steps=options.steps
+                ).measure
+            except ValueError as error:
+                raise ValueError(f"select.k = {draw.k} does not suit class {part}: {error}") from None
+            tensors |= draw.tensors(points=torch.from_numpy(codes.points), weights=torch.from_numpy(codes.weights))
+            progress((i + 1) / len(todo))
+        return {f"{part}.safetensors": tensors}
+
+
+class RealStage(Stage):
+    """Real images of the class: at random, nearest the codes, or all. A draw's tensors: ``points``, equal ``weights``, ``indices`` into the class."""
+
+    name = "select"
+
+    def __init__(self, recipe: Recipe, encode: EncodeStage, select: str, codes: QuantizeStage | None) -> None:
+        self._recipe, self._encode, self._select, self._codes = recipe, encode, select, codes
+        self.parents = (encode, codes) if codes is not None else (encode,)
+
+    @property
+    def title(self) -> str:
+        return f"select {self._select}"
+
+    def options(self) -> Mapping[str, Any]:
+        budgets = {} if self._select == "all" else {"k": self._recipe.select.budgets, "seeds": self._recipe.seeds}
+        return {"select": self._select, **budgets}
+
+    def parts(self) -> list[str]:
+        return class_parts(self._recipe)
+
+    def make(self, part: str, read: Reader, progress: Progress) -> Product:
+        import torch
+
+        latents = flat(self._encode.latents(read, int(part.split("-")[0])))
+        codes = read.tensors(self._codes, part) if self._codes is not None else {}
+        tensors: dict[str, Any] = {}
+        for draw in draws(self._recipe, self._select):
+            indices = self._indices(latents, draw, codes, seed_of(self.digest, part, draw.name))
+            weights = np.full(len(indices), 1 / len(indices))
+            tensors |= draw.tensors(
+                points=torch.from_numpy(latents[indices]), weights=torch.from_numpy(weights), indices=torch.from_numpy(indices)
+            )
+        return {f"{part}.safetensors": tensors}
+
+    def _indices(self, latents: Any, draw: Draw, codes: Mapping[str, Any], seed: int) -> Any:
+        if self._select == "all":
+            return np.arange(len(latents))
+        assert draw.k is not None
+        if draw.k > len(latents):
+            raise ValueError(f"select.k = {draw.k} asks for more images than the {len(latents)} of a class; lower it")
+        if self._select == "random":
+            return np.sort(np.random.default_rng(seed).choice(len(latents), draw.k, replace=False))
+        return nearest_distinct(latents, draw.of(codes, "points").numpy())
+
+
+def nearest_distinct(latents: Any, codes: Any) -> Any:
+    """For each code in turn the nearest latent not taken yet: (n, d), (K, d) → (K,) distinct indices."""
+    taken = np.zeros(len(latents), dtype=bool)
+    indices = np.empty(len(codes), dtype=np.int64)
+    for k, code in enumerate(codes):
+        indices[k] = np.where(taken, np.inf, np.square(latents - code).sum(1)).argmin()
+        taken[indices[k]] = True
+    return indices
+
+
+def flat(latents: Any) -> Any:
+    """Latents (n, c, h, w) as points (n, c·h·w) of float64 on the host."""
+    return latents.reshape(len(latents), -1).double().numpy()
+
+
+def class_parts(recipe: Recipe) -> list[str]:
+    """A part a class."""
+    data = load(recipe.data)
+    return [data.part_name(index) for index in range(len(data.classes))]
