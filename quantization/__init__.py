@@ -1,7 +1,7 @@
 """Optimal quantization: replace a probability measure by K weighted points as well as can be done.
 
-Order of reading: ``measure`` (the noun), ``laws`` (what can be quantized), ``voronoi`` (the one pass over the data), ``solvers`` (the methods),
-``iterate`` (the one loop), ``solution`` (the answer), ``transport`` (distances).
+Order of reading: ``measure`` (the noun), ``laws`` (what can be quantized), ``voronoi`` (the one pass over the data), ``solvers``
+(the methods), ``iterate`` (the one loop), ``solution`` (the answer), ``transport`` (distances).
 """
 
 from quantization.estimate import Estimate, distortion

@@ -40,13 +40,22 @@ def like(host: NDArray[Any], reference: Array, *, dtype: Any = None) -> Array:
 
 
 def double(x: Array) -> Array:
-    """``x`` in float64, where it lives."""
-    return x.double() if is_torch(x) else x.astype(np.float64, copy=False)
+    """``x`` in float64 (complex numbers in complex128), where it lives."""
+    if is_torch(x):
+        torch = namespace(x)
+        return x.to(torch.promote_types(x.dtype, torch.float64))
+    return x.astype(np.promote_types(x.dtype, np.float64), copy=False)
 
 
 def rounded(host: FloatArray, reference: Array) -> FloatArray:
     """``host`` with every entry rounded to a number that the dtype of ``reference`` can hold."""
     return host if epsilon(reference) <= epsilon(host) else to_host(like(host, reference))
+
+
+def least_positive(x: Array) -> float:
+    """The spacing of the numbers next to zero in the floating dtype of ``x``, its least positive number."""
+    limits = namespace(x).finfo(x.dtype)
+    return float(limits.smallest_normal) * float(limits.eps)
 
 
 def epsilon(x: Array) -> float:
@@ -67,11 +76,9 @@ def as_floating(x: Any) -> Array:
         return x.detach() if x.is_floating_point() else x.detach().double()
     try:
         array = np.asarray(x)
-        floating = (
-            array
-            if array.dtype.kind == "f"
-            else array.astype(np.float64, casting="safe" if array.dtype.kind == "c" else "unsafe")
-        )
+        if array.dtype.kind not in "fiubO":
+            raise TypeError(f"an array of dtype {array.dtype}")
+        floating = array if array.dtype.kind == "f" else array.astype(np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(f"points must be an array of real numbers; received {type(x).__name__} ({error})") from None
     return floating.astype(np.float64) if floating.dtype.itemsize > 8 else floating

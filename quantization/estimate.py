@@ -1,15 +1,18 @@
 """The distortion of a codebook: exact on samples, with a confidence interval on laws known by sampling."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 
-from quantization.arrays import as_floating, double, to_host
+from quantization.arrays import Array, FloatArray, to_host
 from quantization.measure import DiscreteMeasure
-from quantization.problem import checked_count, pose
-from quantization.voronoi import cells
+from quantization.problem import Problem, checked_count, generator, pose
+from quantization.voronoi import Cells, cells, cells_of
+
+DRAWS = 2**17
 
 
 @dataclass(frozen=True)
@@ -21,31 +24,52 @@ class Estimate:
     high: float
 
 
-def distortion(law: Any, points: Any, *, r: float = 2.0, confidence: float = 0.95, draws: int = 2**17, seed: int = 0) -> Estimate:
+def distortion(
+    law: Any,
+    points: Any,
+    *,
+    r: float = 2.0,
+    confidence: float = 0.95,
+    draws: int = DRAWS,
+    seed: int | np.random.Generator = 0,
+) -> Estimate:
     r"""$D_r(x) = E \min_k |X - x_k|^r$: no factor ½, no root, summed over coordinates.
 
-    law: as for :func:`quantization.quantize`. points: (K, d). Exact (to float64 round-off) for an array or a DiscreteMeasure. For other laws the mean over
-    ``draws`` independent draws, for a stream over one pass of at most so many points, with the normal interval of the given
-    confidence.
+    law: as for :func:`quantization.quantize`. points: (K, d). Exact (to float64 round-off) for an array or a DiscreteMeasure.
+    For other laws the mean over ``draws`` independent draws, for a stream over its first ``draws`` points, with the normal
+    interval of the given confidence.
     """
-    codes = DiscreteMeasure(points).points
+    codes = to_host(DiscreteMeasure(points).points)
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must lie strictly between 0 and 1; received {confidence!r}")
-    problem = pose(law, int(codes.shape[0]), r)
+    problem = pose(law, len(codes), r)
     draws = checked_count("draws", draws, least=2)
     if codes.shape[1] != problem.dim:
-        raise ValueError(f"points must have the law's dimension {problem.dim}; received shape {tuple(codes.shape)}")
-    host = to_host(as_floating(codes))
+        raise ValueError(f"points must have the law's dimension {problem.dim}; received shape {codes.shape}")
+    c, error = measured(problem, codes, generator(seed), draws)
+    half = NormalDist().inv_cdf((1 + confidence) / 2) * error if error else 0.0
+    return Estimate(c.distortion, max(c.distortion - half, 0.0), c.distortion + half)
+
+
+def measured(problem: Problem, codes: FloatArray, rng: np.random.Generator, draws: int = DRAWS) -> tuple[Cells, float]:
+    """The cells of ``codes`` under the problem's law, and the standard error of their distortion, 0 where it is exact.
+
+    Exact on a finite measure; else over so many independent draws, or the first points of one pass of a stream.
+    """
     if problem.measure is not None:
-        value = cells(problem.measure.points, double(problem.measure.weights), host, problem.r).distortion
-        return Estimate(value, value, value)
-    total = squares = 0.0
-    seen = 0
-    for batch in problem.batches(min(draws, 2**14), np.random.default_rng(seed), epochs=1):
-        c = cells(batch.points, batch.masses, host, problem.r)
-        total, squares, seen = total + c.distortion, squares + c.second_moment, seen + len(batch.points)
-        if seen >= draws:
-            break
-    value = total / seen
-    half = NormalDist().inv_cdf((1 + confidence) / 2) * (max(squares / seen - value**2, 0.0) / max(seen - 1, 1)) ** 0.5
-    return Estimate(value, max(value - half, 0.0), value + half)
+        return cells(problem.measure.points, problem.measure.masses, codes, problem.r), 0.0
+    sums = cells_of(_ones(problem, rng, draws), codes, problem.r)
+    costs = to_host(sums.costs)
+    n = len(costs)
+    mean = Cells(sums.masses / n, sums.means, sums.distortion / n, sums.second_moment / n, sums.costs, sums.stationarity)
+    return mean, float(costs.std(ddof=1)) / n**0.5 if n > 1 else np.inf
+
+
+def _ones(problem: Problem, rng: np.random.Generator, draws: int) -> Iterator[tuple[Array, Array]]:
+    """Batches with a mass of 1 a point, ``draws`` points in all or one pass of a stream; small where d is large."""
+    size = min(draws, max(1, 2**21 // problem.dim))
+    for batch in problem.batches(size, rng, epochs=1 if problem.stream is not None else None):
+        yield batch.points[:draws], batch.masses[:draws]
+        draws -= len(batch.points)
+        if draws <= 0:
+            return

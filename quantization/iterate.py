@@ -1,13 +1,17 @@
 """The one loop: it runs a solver's generator, applies the budget and the stopping rule, and makes the Solution."""
 
+from collections import deque
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from quantization.arrays import like
+from quantization.arrays import FloatArray, like, rounded
+from quantization.estimate import measured
 from quantization.measure import DiscreteMeasure
-from quantization.problem import Problem, Solver, checked_count, pose
+from quantization.occupied import occupied
+from quantization.problem import Problem, Solver, checked_count, generator, pose
 from quantization.registry import choose
 from quantization.solution import Solution, State, Status, Trace
 from quantization.starts import Start
@@ -35,11 +39,8 @@ def quantize(
     Then $W_r(\mu, \sum_k w_k \delta_{x_k})^r = D_r(x)$: see ``Solution.distortion``, and ``Solution.status`` for how it ended.
     Raises ``ValueError`` for bad input. Source: graf2000, pages2015.
     """
-    answer: Solution | None = None
-    for answer in iterate(law, k, r=r, solver=solver, start=start, restarts=restarts, seed=seed, max_steps=max_steps):
-        pass
-    assert answer is not None
-    return answer
+    snapshots = iterate(law, k, r=r, solver=solver, start=start, restarts=restarts, seed=seed, max_steps=max_steps)
+    return deque(snapshots, maxlen=1)[0]
 
 
 def iterate(
@@ -64,7 +65,8 @@ def iterate(
     refusal = solver.refuses(problem)
     if refusal:
         raise ValueError(refusal)
-    streams = _generator(seed).spawn(restarts)
+    start.check(problem)
+    streams = generator(seed).spawn(restarts)
     return _restarted(problem, solver, start, streams, max_steps)
 
 
@@ -76,7 +78,7 @@ def _restarted(
     for rng in streams:
         for snapshot in _run(problem, solver, start, rng, max_steps):
             yield snapshot
-        if snapshot is not None and (best is None or snapshot.distortion < best.distortion):
+        if snapshot is not None and (best is None or _rank(snapshot) < _rank(best)):
             best = snapshot
     if best is not None and best is not snapshot:
         yield best
@@ -84,16 +86,14 @@ def _restarted(
 
 def _run(problem: Problem, solver: Solver, start: Start, rng: np.random.Generator, max_steps: int) -> Iterator[Solution]:
     start_rng, solver_rng, certify_rng = rng.spawn(3)
-    distortions: list[float] = []
-    residuals: list[float] = []
+    distortions, residuals = _Record(), _Record()
 
     def solution(state: State, status: Status) -> Solution:
         points = like(state.points, problem.like)
-        trace = Trace(np.array(distortions), np.array(residuals), state.companion)
+        trace = Trace(distortions.so_far(), residuals.so_far(), state.companion)
         measure = DiscreteMeasure(points, state.weights / state.weights.sum())
-        return Solution(
-            measure, state.distortion, state.distortion_se, state.stationarity, status, len(distortions) - 1, trace, solver
-        )
+        steps = len(trace.distortion) - 1
+        return Solution(measure, state.distortion, state.distortion_se, state.stationarity, status, steps, trace, solver)
 
     state: State | None = None
     ended = solver.exhausted
@@ -105,16 +105,34 @@ def _run(problem: Problem, solver: Solver, start: Start, rng: np.random.Generato
             break
         if not state.estimated and _within(state, solver.rtol):
             break
-        if len(distortions) > max_steps:
+        if distortions.length > max_steps:
             ended = Status.BUDGET_SPENT
             break
         yield solution(state, Status.RUNNING)
     if state is None:
         raise ValueError("the law gave no points: every batch was empty or of weight zero")
-    state = problem.certify(state, certify_rng)
+    if ended is not Status.NONFINITE:
+        state = _certified(problem, state, certify_rng)
     if ended is not Status.NONFINITE and _within(state, solver.rtol):
         ended = Status.CONVERGED
     yield solution(state, ended)
+
+
+def _certified(problem: Problem, state: State, rng: np.random.Generator) -> State:
+    """``state`` with its numbers measured on its codes as they will be returned, which mini-batches only estimate.
+
+    Exactly on samples (a code that wins none of them is moved first), on independent draws of a law; a stream has what it saw.
+    """
+    if not state.estimated or problem.stream is not None:
+        return state
+    codes, error = rounded(state.points, problem.like), 0.0
+    if problem.measure is not None:
+        codes, c = occupied(problem.measure, codes)
+    else:
+        c, error = measured(problem, codes, rng)
+    return replace(
+        state, points=codes, weights=c.masses, distortion=c.distortion, stationarity=c.stationarity, distortion_se=error
+    )
 
 
 def _within(state: State, rtol: float) -> bool:
@@ -122,9 +140,25 @@ def _within(state: State, rtol: float) -> bool:
     return state.stationarity <= rtol
 
 
-def _generator(seed: int | np.random.Generator) -> np.random.Generator:
-    if isinstance(seed, np.random.Generator):
-        return seed
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise ValueError(f"seed must be an integer ≥ 0 or a numpy Generator; received {seed!r}")
-    return np.random.default_rng(int(seed))
+def _rank(solution: Solution) -> tuple[bool, float]:
+    """The order of restarts: by distortion, those that broke down last."""
+    return solution.status is Status.NONFINITE, solution.distortion
+
+
+class _Record:
+    """A growing row of numbers, whose beginnings are shared by the snapshots so that watching a long run stays cheap."""
+
+    def __init__(self) -> None:
+        self._values = np.empty(64)
+        self.length = 0
+
+    def append(self, value: float) -> None:
+        if self.length == len(self._values):
+            self._values = np.concatenate([self._values, np.empty(self.length)])
+        self._values[self.length] = value
+        self.length += 1
+
+    def so_far(self) -> FloatArray:
+        values = self._values[: self.length]
+        values.flags.writeable = False
+        return values

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from functools import cached_property
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
+from scipy.linalg import solve_triangular
 
 from quantization.arrays import Array, FloatArray
 
@@ -30,8 +32,8 @@ class Stream:
     def __post_init__(self) -> None:
         if not callable(self.make_batches):
             raise ValueError(
-                f"make_batches must be a function that returns a fresh iterable of batches; received {type(self.make_batches).__name__}. "
-                "Write Stream(lambda: loader)"
+                "make_batches must be a function that returns a fresh iterable of batches; "
+                f"received {type(self.make_batches).__name__}. Write Stream(lambda: loader)"
             )
 
 
@@ -57,7 +59,8 @@ class GaussianMixture:
             or len(weights) != len(means)
         ):
             raise ValueError(
-                f"a mixture needs weights (m,), means (m, d) and covs (m, d, d); received {weights.shape}, {means.shape} and {covs.shape}"
+                "a mixture needs weights (m,), means (m, d) and covs (m, d, d); "
+                f"received {weights.shape}, {means.shape} and {covs.shape}"
             )
         if not (np.isfinite(weights).all() and np.isfinite(means).all() and np.isfinite(covs).all()):
             raise ValueError("weights, means and covs must be finite; received NaN or infinite entries")
@@ -68,7 +71,8 @@ class GaussianMixture:
             scale = max(float(np.abs(cov).max()), 1e-300)
             if np.abs(cov - cov.T).max() > 1e-10 * scale or spectrum[0] < -1e-10 * scale:
                 raise ValueError(
-                    f"covs[{i}] must be symmetric positive semidefinite; its least eigenvalue is {spectrum[0]:g} and its asymmetry {np.abs(cov - cov.T).max():g}"
+                    f"covs[{i}] must be symmetric positive semidefinite; its least eigenvalue is {spectrum[0]:g} "
+                    f"and its asymmetry {np.abs(cov - cov.T).max():g}"
                 )
         for name, value in (
             ("weights", weights / weights.sum()),
@@ -98,10 +102,9 @@ class GaussianMixture:
         component = rng.choice(len(self.weights), size=n, p=self.weights)
         noise = rng.standard_normal((n, self.dim))
         draws = self.means[component]
-        for i, cov in enumerate(self.covs):
-            spectrum, basis = np.linalg.eigh(cov)
+        for i, root in enumerate(self._roots):
             chosen = component == i
-            draws[chosen] += noise[chosen] @ (basis * np.sqrt(np.maximum(spectrum, 0))).T
+            draws[chosen] += noise[chosen] @ root.T
         return draws
 
     def log_density(self, x: FloatArray) -> FloatArray:
@@ -114,18 +117,35 @@ class GaussianMixture:
         posterior = np.exp(terms - np.logaddexp.reduce(terms, axis=0))
         return -np.einsum("in,ind->nd", posterior, pulls)
 
+    @cached_property
+    def _roots(self) -> list[FloatArray]:
+        """A_i with A_i A_i^T = C_i, singular or not."""
+        spectra = [np.linalg.eigh(cov) for cov in self.covs]
+        return [basis * np.sqrt(np.maximum(spectrum, 0)) for spectrum, basis in spectra]
+
+    @cached_property
+    def _factors(self) -> list[FloatArray]:
+        """The lower triangular L_i with L_i L_i^T = C_i. A pivot that is round-off beside its variance means singular."""
+        factors: list[FloatArray] = []
+        for i, cov in enumerate(self.covs):
+            try:
+                factor = np.asarray(np.linalg.cholesky(cov), dtype=np.float64)
+                singular = bool((np.square(np.diag(factor)) <= self.dim * np.finfo(np.float64).eps * np.diag(cov)).any())
+            except np.linalg.LinAlgError:
+                factor, singular = cov, True
+            if singular:
+                raise ValueError(f"covs[{i}] is singular, so the mixture has no density; add a little to its diagonal")
+            factors.append(factor)
+        return factors
+
     def _log_terms(self, x: FloatArray) -> tuple[FloatArray, FloatArray]:
         """log(π_i φ_i(x)), (m, n), and C_i^{-1}(x − m_i), (m, n, d)."""
         if x.ndim != 2 or x.shape[1] != self.dim:
             raise ValueError(f"x must have shape (n, {self.dim}); received {x.shape}")
         terms, pulls = np.empty((len(self.weights), len(x))), np.empty((len(self.weights), *x.shape))
-        for i, (mean, cov) in enumerate(zip(self.means, self.covs, strict=True)):
-            try:
-                factor = np.linalg.cholesky(cov)
-            except np.linalg.LinAlgError:
-                raise ValueError(f"covs[{i}] is singular, so the mixture has no density; add a little to its diagonal") from None
-            white = np.linalg.solve(factor, (x - mean).T)
-            pulls[i] = np.linalg.solve(factor.T, white).T
+        for i, (mean, factor) in enumerate(zip(self.means, self._factors, strict=True)):
+            white = cast(FloatArray, solve_triangular(factor, (x - mean).T, lower=True))
+            pulls[i] = solve_triangular(factor, white, lower=True, trans="T").T
             log_norm = np.log(np.diag(factor)).sum() + self.dim * np.log(2 * np.pi) / 2
             with np.errstate(divide="ignore"):
                 terms[i] = np.log(self.weights[i]) - np.square(white).sum(0) / 2 - log_norm
@@ -139,7 +159,8 @@ class Gaussian(GaussianMixture):
         mean, cov = np.asarray(mean, dtype=np.float64), np.asarray(cov, dtype=np.float64)
         if mean.ndim != 1 or cov.shape != (mean.size, mean.size):
             raise ValueError(
-                f"a Gaussian needs a mean (d,) and a cov (d, d); received {mean.shape} and {cov.shape}. On the line write Gaussian([m], [[v]])"
+                f"a Gaussian needs a mean (d,) and a cov (d, d); received {mean.shape} and {cov.shape}. "
+                "On the line write Gaussian([m], [[v]])"
             )
         super().__init__(np.ones(1), mean[None], cov[None])
 

@@ -2,33 +2,33 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from numbers import Integral, Real
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from quantization.arrays import Array, FloatArray, as_floating, double, like, namespace, rounded, to_host
+from quantization.arrays import Array, FloatArray, as_floating, double, like, namespace
 from quantization.laws import FrozenLaw, Law, Stream
 from quantization.measure import DiscreteMeasure
 from quantization.solution import State, Status
-from quantization.voronoi import cells
 
 _LAWS = (
     "an array (n, d), a DiscreteMeasure, a Law (with .sample(n, rng)), a Stream, or a frozen continuous scipy.stats distribution"
 )
-_EVALUATION_DRAWS = 2**17
+_PASS_DRAWS = 2**17
 _PILOT_DRAWS_PER_CODE, _PILOT_DRAWS = 64, 2**14
 
 
 class Solver(Protocol):
-    """One generator: the state of the start, then a state a step. Options are the fields of a frozen dataclass."""
+    """One generator: the state of the start, then a state a step. Options are the fields of a frozen dataclass.
+
+    exhausted: the status of a run whose generator ended by itself above the tolerance.
+    """
+
+    exhausted: ClassVar[Status]
 
     @property
     def rtol(self) -> float: ...
-
-    @property
-    def exhausted(self) -> Status:
-        """The status of a run whose generator ended by itself above the tolerance."""
-        ...
 
     def refuses(self, problem: "Problem") -> str | None:
         """Why this solver does not fit the problem, or None."""
@@ -47,7 +47,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Problem:
-    r"""$\min_{x_1..x_K} E \min_k |X - x_k|^r$ for a law that is finite (``measure``), can be sampled (``law``), or streams (``stream``).
+    r"""$\min_{x_1..x_K} E \min_k |X - x_k|^r$ for a law that is finite (``measure``), sampled (``law``) or streamed (``stream``).
 
     like: an array whose library, dtype and device the answer takes. dim: the dimension d.
     """
@@ -82,16 +82,19 @@ class Problem:
     def draw(self, n: int, rng: np.random.Generator) -> Array:
         """n checked draws of the sampled law."""
         assert self.law is not None
-        return _checked_batch(self.law.sample(n, rng), self.dim, "law.sample")
+        points = _checked_batch(self.law.sample(n, rng), self.dim, "law.sample")
+        if len(points) != n:
+            raise ValueError(f"law.sample(n, rng) must return n draws (n, d); sample({n}, rng) returned {tuple(points.shape)}")
+        return points
 
     def batches(self, size: int, rng: np.random.Generator, epochs: int | None) -> Iterator[Batch]:
-        """Mini-batches of about ``size`` points; whole passes in random order over samples, remainders included. A stream keeps its own sizes.
+        """Mini-batches of about ``size`` points; whole passes in random order over samples, remainders included.
 
-        Without ``epochs`` the batches never end.
+        A stream keeps its own sizes. A pass over a sampled law is 2^17 draws. Without ``epochs`` the batches never end.
         """
         passes = iter(int, 1) if epochs is None else range(epochs)
         if self.law is not None:
-            for _ in passes if epochs is None else range(epochs * -(-_EVALUATION_DRAWS // size)):
+            for _ in passes if epochs is None else range(epochs * -(-_PASS_DRAWS // size)):
                 points = self.draw(size, rng)
                 yield Batch(points, namespace(points).ones_like(double(points[:, 0])))
             return
@@ -111,21 +114,11 @@ class Problem:
                 )
             return
         assert self.measure is not None
-        points, masses = self.measure.points, double(self.measure.weights) * self.measure.size
+        points, masses = self.measure.points, self.measure.masses * self.measure.size
         order = rng.permutation(self.measure.size)
         for start in range(0, len(order), size):
             chosen = like(order[start : start + size], points, dtype=namespace(points).int64)
             yield Batch(points[chosen], masses[chosen])
-
-    def certify(self, state: State, rng: np.random.Generator) -> State:
-        """``state`` with its numbers measured on its own codes as they will be returned: exactly, or on independent draws of the law."""
-        points = rounded(state.points, self.like)
-        if not (np.isfinite(points).all() and state.estimated) or self.stream is not None:
-            return state
-        measure = self.measure if self.measure is not None else DiscreteMeasure(self.draw(_EVALUATION_DRAWS, rng))
-        c = cells(measure.points, double(measure.weights), points, self.r)
-        se = 0.0 if self.measure is not None else float(np.std(to_host(c.costs), ddof=1)) / measure.size**0.5
-        return State(points, c.masses, c.distortion, c.stationarity, se, companion=state.companion)
 
 
 def pose(law: Any, k: int, r: float) -> Problem:
@@ -144,7 +137,7 @@ def pose(law: Any, k: int, r: float) -> Problem:
                 f"law.sample(n, rng) must return an array (n, d); sample(1, rng) returned shape {tuple(probe.shape)}"
             )
         return Problem(k, r, probe, int(probe.shape[1]), law=law)
-    if callable(law) or isinstance(law, str | bytes | dict | set) or law is None:
+    if not (hasattr(law, "__array__") or isinstance(law, list | tuple)):
         raise ValueError(f"law must be {_LAWS}; received {type(law).__name__}")
     measure = DiscreteMeasure(law)
     return Problem(k, r, measure.points, measure.dim, measure=measure)
@@ -152,20 +145,33 @@ def pose(law: Any, k: int, r: float) -> Problem:
 
 def checked_count(name: str, value: Any, least: int = 1) -> int:
     """``value`` as an int ≥ ``least``."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         raise ValueError(f"{name} must be an integer ≥ {least}; received {value!r}")
     return int(value)
 
 
 def checked_order(r: Any) -> float:
     """``r`` as a float in [1, ∞)."""
-    if isinstance(r, bool) or not isinstance(r, int | float | np.number) or not 1 <= r < np.inf:
+    order = np.nan if isinstance(r, bool) or not isinstance(r, Real) else float(r)
+    if not 1 <= order < np.inf:
         raise ValueError(f"the order r must be a finite number ≥ 1; received {r!r}")
-    return float(r)
+    return order
+
+
+def generator(seed: Any) -> np.random.Generator:
+    """``seed`` as a numpy Generator: itself, or one made from an integer ≥ 0."""
+    return seed if isinstance(seed, np.random.Generator) else np.random.default_rng(checked_count("seed", seed, least=0))
 
 
 def _pose_stream(stream: Stream, k: int, r: float) -> Problem:
     batches: Iterable[Any] = stream.make_batches()
+    if not hasattr(batches, "__iter__"):
+        raise ValueError(f"make_batches must return an iterable of batches (n_i, d); it returned {type(batches).__name__}")
+    if hasattr(batches, "__next__") and stream.make_batches() is batches:
+        raise ValueError(
+            f"make_batches must return a fresh iterable every time it is called; it returned one {type(batches).__name__} twice, "
+            "which can be read only once. Write a function that makes it anew"
+        )
     first = next(iter(batches), None)
     if first is None:
         raise ValueError("the stream gave no batches. make_batches must return a fresh, nonempty iterable of (n_i, d) arrays")

@@ -17,6 +17,6 @@ _CHOICES: list[tuple[Callable[[Problem], bool], Solver, Start]] = [
 def choose(problem: Problem, solver: Solver | None, start: Any) -> tuple[Solver, Start]:
     """The solver and the start asked for, those of the table where ``None``."""
     usual_solver, usual_start = next((s, b) for fits, s, b in _CHOICES if fits(problem))
-    if solver is not None and not callable(getattr(solver, "solve", None)):
+    if solver is not None and (isinstance(solver, type) or not callable(getattr(solver, "solve", None))):
         raise ValueError(f"solver must be Lloyd(...) or CLVQ(...); received {solver!r}")
     return usual_solver if solver is None else solver, usual_start if start is None else as_start(start)

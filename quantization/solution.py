@@ -29,7 +29,7 @@ class NotConverged(RuntimeError):
 class State:
     """A solver's codebook after some steps, with what the step itself measured of it, on the host.
 
-    estimated: whether the numbers come from mini-batches; the loop then measures the last codebook afresh where the law allows it.
+    estimated: whether the numbers come from mini-batches; the loop then measures the last codebook afresh if the law allows it.
     companion: the running companion weights of a stochastic solver.
     """
 
@@ -78,6 +78,7 @@ class Solution:
         """This solution if it converged; raises :class:`NotConverged` otherwise."""
         if self.status is not Status.CONVERGED:
             raise NotConverged(
-                f"{self.status.value} Stationarity {self.stationarity:.3g} after {self.steps} steps of {self.solver!r}. Raise max_steps, or the solver's rtol"
+                f"{self.status.value} Stationarity {self.stationarity:.3g} after {self.steps} steps of {self.solver!r}. "
+                "Raise max_steps, or the solver's rtol"
             )
         return self

@@ -5,15 +5,18 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from quantization.arrays import Array, FloatArray, as_floating, double, like, namespace, to_host
+from quantization.arrays import Array, FloatArray, as_floating, like, namespace, rounded, to_host
 from quantization.measure import DiscreteMeasure
-from quantization.problem import Problem
+from quantization.occupied import too_few_points
+from quantization.problem import Problem, checked_count
 from quantization.solution import Solution
 from quantization.voronoi import squared_distances
 
 
 class Start(Protocol):
-    """``draw(problem, rng)`` returns starting codes (K, d) on the host."""
+    """``draw(problem, rng)`` returns starting codes (K, d) on the host; ``check(problem)`` raises where it can't."""
+
+    def check(self, problem: Problem) -> None: ...
 
     def draw(self, problem: Problem, rng: np.random.Generator) -> FloatArray: ...
 
@@ -22,13 +25,20 @@ class Start(Protocol):
 class KMeansPlusPlus:
     r"""$D^2$ sampling: each code is drawn with probability ∝ $w_i \min_j |x_i - c_j|^2$, the best of 2 + ⌊log K⌋ draws kept.
 
-    Expected distortion within 8 (log K + 2) of the optimum for a single draw (Arthur and Vassilvitskii 2007). Above ``pool`` points
-    (at least 100 a code) it works on that many, drawn by weight.
+    Expected distortion within 8 (log K + 2) of the optimum for a single draw (Arthur and Vassilvitskii 2007). Above ``pool``
+    points (at least 100 a code) it works on that many, drawn by weight. Of a stream it sees the first 2^14
+    points (at least 64 a code).
 
     Raises ``ValueError`` where the law has fewer than K distinct points.
     """
 
     pool: int = 50_000
+
+    def __post_init__(self) -> None:
+        checked_count("KMeansPlusPlus's pool", self.pool)
+
+    def check(self, problem: Problem) -> None:
+        """Any problem will do; too few distinct points are found in drawing."""
 
     def draw(self, problem: Problem, rng: np.random.Generator) -> FloatArray:
         pilot, k = problem.pilot(rng), problem.k
@@ -45,12 +55,15 @@ class KMeansPlusPlus:
 class RandomPoints:
     """K points of the law: drawn by weight without replacement from samples, K independent draws (of a sample) otherwise."""
 
+    def check(self, problem: Problem) -> None:
+        """Any problem will do; too few points are found in drawing."""
+
     def draw(self, problem: Problem, rng: np.random.Generator) -> FloatArray:
         pilot = problem.pilot(rng)
-        weights = to_host(pilot.weights)
+        weights = to_host(pilot.masses)
         support = np.flatnonzero(weights)
         if len(support) < problem.k:
-            raise too_few_points(problem.k, len(support))
+            raise too_few_points(problem.k, len(np.unique(to_host(pilot.points[support]), axis=0)))
         chosen = rng.choice(support, size=problem.k, replace=False, p=weights[support] / weights[support].sum())
         return to_host(pilot.points[chosen])
 
@@ -61,13 +74,15 @@ class Given:
 
     points: Any
 
-    def draw(self, problem: Problem, rng: np.random.Generator) -> FloatArray:
+    def check(self, problem: Problem) -> None:
         codes = to_host(as_floating(self.points))
         if codes.shape != (problem.k, problem.dim):
             raise ValueError(f"the start must have shape (k, d) = ({problem.k}, {problem.dim}); received {codes.shape}")
-        if not np.isfinite(codes).all():
-            raise ValueError("the start must be finite; received NaN or infinite codes")
-        return codes
+        if not np.isfinite(rounded(codes, problem.like)).all():
+            raise ValueError(f"the start must be finite in the law's dtype {problem.like.dtype}; received NaN or infinite codes")
+
+    def draw(self, problem: Problem, rng: np.random.Generator) -> FloatArray:
+        return to_host(as_floating(self.points)).copy()
 
 
 def as_start(start: Any) -> Start:
@@ -76,29 +91,26 @@ def as_start(start: Any) -> Start:
         return Given(start.measure.points)
     if isinstance(start, DiscreteMeasure):
         return Given(start.points)
-    if callable(getattr(start, "draw", None)):
+    if callable(getattr(start, "draw", None)) and not isinstance(start, type):
         return start
     if hasattr(start, "__array__") or isinstance(start, list | tuple):
         return Given(start)
+    received = start.__name__ + ", a class: write its brackets" if isinstance(start, type) else type(start).__name__
     raise ValueError(
-        f"start must be KMeansPlusPlus(), RandomPoints(), Given(points), a Solution or an array (k, d); received {type(start).__name__}"
-    )
-
-
-def too_few_points(k: int, distinct: int) -> ValueError:
-    """The error for more codes than distinct points of positive weight."""
-    return ValueError(
-        f"k = {k} codes need at least {k} distinct points of positive weight; received {distinct}. Lower k to {distinct} or less"
+        f"start must be KMeansPlusPlus(), RandomPoints(), Given(points), a Solution or an array (k, d); received {received}"
     )
 
 
 def _d2_sampling(measure: DiscreteMeasure, k: int, rng: np.random.Generator) -> FloatArray:
-    points, weights, xp = measure.points, double(measure.weights), namespace(measure.points)
+    points, weights, xp = measure.points, measure.masses, namespace(measure.points)
     trials = 2 + int(np.log(k))
     chosen = [_by_mass(weights, rng.random(1))[0]]
     costs = squared_distances(points, points[chosen[0]])
     while len(chosen) < k:
-        mass = weights * costs
+        with np.errstate(over="ignore", invalid="ignore"):
+            mass = weights * costs
+            if not bool(xp.isfinite(mass.sum())):  # squares overflowed: any of the furthest points
+                mass = weights * xp.isinf(costs)
         if not bool((mass > 0).any()):
             raise too_few_points(k, len(chosen))
         candidates = _by_mass(mass, rng.random(trials))
@@ -116,4 +128,4 @@ def _by_mass(mass: Array, uniforms: FloatArray) -> list[int]:
     levels = like(uniforms, mass) * cumulative[-1]
     last = int((mass > 0).nonzero()[0][-1]) if xp is np else int((mass > 0).nonzero()[-1, 0])
     drawn = xp.searchsorted(cumulative, levels, side="right")
-    return [min(int(i), last) for i in drawn]
+    return [min(int(i), last) for i in to_host(drawn)]

@@ -1,10 +1,10 @@
 """Nearest codes and what the Voronoi cells of a codebook hold: the one pass over the data that every solver is built from.
 
-The search is a blocked matrix product, centred at the codebook's mean so that float32 does not cancel, and *exact*: rows whose
-two best scores lie within the product's round-off are settled by direct differences in float64.
+The search is a blocked matrix product, centred at the codebook's mean so that float32 does not cancel, and as exact as direct
+differences in float64: those settle the rows whose two best scores lie within a bound on the product's round-off.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from quantization.arrays import Array, FloatArray, double, epsilon, is_torch, like, namespace, to_host
+from quantization.arrays import Array, FloatArray, IntArray, double, epsilon, is_torch, like, namespace, to_host
 
 _BLOCK_ENTRIES = 2**21  # float64 entries of the largest temporary of a block: 16 MB
 
@@ -44,52 +44,64 @@ class Cells:
 
 
 def nearest(points: Array, codes: FloatArray) -> Assignment:
-    r"""$k(x) = \arg\min_k |x - c_k|$ and $|x - c_{k(x)}|^2$, exact for the floating-point values given; ties go to the lowest index.
+    r"""$k(x) = \arg\min_k |x - c_k|$ and $|x - c_{k(x)}|^2$.
+
+    As direct differences in float64 decide; the lowest index wins a tie.
 
     points: (n, d), numpy or torch, finite. codes: (K, d) on the host.
     """
-    xp = namespace(points)
-    blocks = [_nearest_in(block, codes) for block in _blocks(points, len(codes))]
-    labels, squared = ([part[i] for part in blocks] for i in (0, 1))
-    return Assignment(xp.concatenate(labels), xp.concatenate(squared))
+    search = _Search(points, codes)
+    found = [search.block(block) for block in _blocks(points, len(codes))]
+    labels, squared = ([part[i] for part in found] for i in (0, 1))
+    return Assignment(namespace(points).concatenate(labels), namespace(points).concatenate(squared))
 
 
 def cells(points: Array, weights: Array, codes: FloatArray, r: float = 2.0) -> Cells:
     r"""Masses, centroids and distortion of the Voronoi cells of ``codes`` under $\sum_i w_i \delta_{x_i}$, in one pass.
 
     points: (n, d). weights: (n,) float64, where the points live. codes: (K, d) on the host. Sums are in float64, of differences
-    to the own code, so that a spread far below the points' magnitude is not lost.
+    to the own code, so that a spread far below the points' magnitude is not lost. What overflows float64 becomes infinite.
     """
-    xp, k = namespace(points), len(codes)
-    masses, shifts, costs = np.zeros(k), np.zeros(codes.shape), []
+    return cells_of([(points, weights)], codes, r)
+
+
+def cells_of(parts: Iterable[tuple[Array, Array]], codes: FloatArray, r: float = 2.0) -> Cells:
+    """:func:`cells` of a measure that comes in parts, each of them (points, weights), at least one."""
+    k = len(codes)
+    masses, shifts = np.zeros(k), np.zeros(codes.shape)
+    costs: list[Array] = []
     distortion = second_moment = squared_distortion = 0.0
-    start = 0
-    for block in _blocks(points, k):
-        labels, squared, difference = _nearest_in(block, codes)
-        block_weights = weights[start : start + len(block)]
-        start += len(block)
-        block_masses, block_shifts = _sum_by_label(labels, block_weights, difference, k)
-        masses += block_masses
-        shifts += block_shifts
-        cost = squared if r == 2 else squared ** (r / 2)
-        distortion += float(block_weights @ cost)
-        second_moment += float(block_weights @ (cost * cost))
-        squared_distortion += float(block_weights @ squared)
-        costs.append(cost)
+    for points, weights in parts:
+        search, start = _Search(points, codes), 0
+        for block in _blocks(points, k):
+            labels, squared, difference = search.block(block)
+            block_weights = weights[start : start + len(block)]
+            start += len(block)
+            with np.errstate(over="ignore", invalid="ignore"):
+                block_masses, block_shifts = _sum_by_label(labels, block_weights, difference, k)
+                masses += block_masses
+                shifts += block_shifts
+                cost = squared if r == 2 else squared ** (r / 2)
+                distortion += float(block_weights @ cost)
+                second_moment += float(block_weights @ (cost * cost))
+                squared_distortion += float(block_weights @ squared)
+            costs.append(cost)
     occupied = masses > 0
     shifts[occupied] /= masses[occupied, None]
     shifts[~occupied] = 0.0
-    residual = float(masses @ np.square(shifts).sum(1))
-    stationarity = float(np.sqrt(residual / squared_distortion)) if residual > 0 else 0.0
-    return Cells(masses, codes + shifts, distortion, second_moment, xp.concatenate(costs), stationarity)
+    with np.errstate(over="ignore", invalid="ignore"):
+        residual = float(masses @ np.square(shifts).sum(1))
+    stationarity = float(np.sqrt(residual / squared_distortion)) if squared_distortion > 0 else 0.0
+    return Cells(masses, codes + shifts, distortion, second_moment, namespace(costs[0]).concatenate(costs), stationarity)
 
 
 def squared_distances(points: Array, code: Array) -> Array:
     r"""$|x_i - c|^2$ for one code, by direct differences: (n, d), (d,) → (n,) in float64; zero only where $x_i = c$."""
     parts: list[Array] = []
-    for block in _blocks(points, 1):
-        difference = double(block) - double(code)
-        parts.append((difference * difference).sum(1))
+    with np.errstate(over="ignore"):
+        for block in _blocks(points, 1):
+            difference = double(block) - double(code)
+            parts.append((difference * difference).sum(1))
     return namespace(points).concatenate(parts)
 
 
@@ -99,62 +111,88 @@ def _blocks(points: Array, k: int) -> Iterator[Array]:
         yield points[start : start + rows]
 
 
-def _nearest_in(block: Array, codes: FloatArray) -> tuple[Array, Array, Array]:
-    """Labels, squared distances and differences x − c in float64, of one block."""
-    xp = namespace(block)
-    exact = like(codes, block, dtype=xp.float64)
-    labels = xp.zeros_like(block[:, 0], dtype=xp.int64) if len(codes) == 1 else _labels(block, codes, exact)
-    difference = double(block) - exact[labels]
-    return labels, (difference * difference).sum(1), difference
+class _Search:
+    r"""A codebook made ready for points of one kind.
+
+    Scores are $\tfrac12|c_k|^2 - \langle x, c_k\rangle$ after a shift to the codes' mean and a scaling by a power of two that
+    makes the longest code about 1, so that products neither overflow nor lose digits to underflow. They are computed in a
+    precision u (float32 at least). With $s = |x| \max|c_k| + \tfrac12\max|c_k|^2$ each is off by at most (d + 3) u s: d u for an
+    inner product summed in any order, 2 u for the rounding of x and c (a difference of two floats is off by u relative to
+    itself), u for the sum. So scores further apart than $\gamma s$, $\gamma = 1.1\,(d + 8)\,2u$, are in their true order; the
+    margin pays for the bound's own rounding and its second order, while d u < 0.1.
+    """
+
+    def __init__(self, points: Array, codes: FloatArray) -> None:
+        xp = namespace(points)
+        work = points[:1]
+        if epsilon(work) > 1e-6:
+            work = work.float() if is_torch(work) else work.astype(np.float32)
+        self._dtype = work.dtype
+        self.exact = like(codes, points, dtype=xp.float64)
+        self._centre = like(codes.mean(0), work)
+        centred = codes - to_host(self._centre)
+        with np.errstate(over="ignore"):
+            length = float(np.sqrt(np.square(centred).sum(1).max()))
+        exponent = int(np.frexp(length)[1]) if np.isfinite(length) else 0
+        self._scale = 2.0 ** -min(max(exponent, -120), 120)
+        with np.errstate(over="ignore", invalid="ignore"):
+            centred = centred * self._scale
+            half_squares = np.square(centred).sum(1) / 2
+            self._codes, self._half_squares = like(centred, work), like(half_squares, work)
+        self._top = float(half_squares.max())
+        self._gamma = 1.1 * (points.shape[1] + 8) * epsilon(work)
+
+    def block(self, block: Array) -> tuple[Array, Array, Array]:
+        """Labels, squared distances and differences x − c in float64, of some of the points."""
+        xp = namespace(block)
+        labels = xp.zeros_like(block[:, 0], dtype=xp.int64) if len(self.exact) == 1 else self._labels(block)
+        with np.errstate(over="ignore", invalid="ignore"):
+            difference = double(block) - self.exact[labels]
+            return labels, (difference * difference).sum(1), difference
+
+    def _labels(self, block: Array) -> Array:
+        xp = namespace(block)
+        with _full_precision(block), np.errstate(over="ignore", invalid="ignore"):
+            x = (
+                (block.to(self._dtype) if is_torch(block) else block.astype(self._dtype, copy=False)) - self._centre
+            ) * self._scale
+            scores = self._half_squares - x @ self._codes.T
+            labels = scores.argmin(1)
+            size = xp.sqrt((x * x).sum(1)) * (2 * self._top) ** 0.5 + self._top
+            best = scores.gather(1, labels[:, None]) if is_torch(scores) else np.take_along_axis(scores, labels[:, None], 1)
+            behind = scores > best + self._gamma * size[:, None]  # not where something overflowed: nothing is known there
+            doubtful = behind.sum(1) < len(self.exact) - 1
+            if bool(doubtful.any()):
+                labels[doubtful] = self._settle(block[doubtful], ~behind[doubtful])
+        return labels
+
+    def _settle(self, block: Array, rivals: Array) -> Array:
+        """The nearest code of each row among its ``rivals``, by direct differences in float64; the lowest index wins a tie."""
+        rows, codes = rivals.nonzero(as_tuple=True) if is_torch(rivals) else rivals.nonzero()
+        squared = np.empty(len(rows))
+        chunk = max(1, _BLOCK_ENTRIES // block.shape[1])
+        for start in range(0, len(rows), chunk):
+            some = slice(start, start + chunk)
+            difference = double(block[rows[some]]) - self.exact[codes[some]]
+            squared[some] = to_host((difference * difference).sum(1))
+        host_rows, host_codes = _indices(rows), _indices(codes)
+        order = np.lexsort((host_codes, squared, host_rows))
+        first = np.unique(host_rows[order], return_index=True)[1]
+        return like(host_codes[order][first], block, dtype=namespace(block).int64)
 
 
-def _labels(block: Array, codes: FloatArray, exact: Array) -> Array:
-    xp = namespace(block)
-    work = block if epsilon(block) < 1e-6 else block.astype(np.float32) if not is_torch(block) else block.float()
-    centre = like(codes.mean(0), work)
-    centred_codes = codes - to_host(centre)
-    x, c = work - centre, like(centred_codes, work)
-    half_squares = np.square(centred_codes).sum(1) / 2
-    with _full_precision(work):
-        scores = like(half_squares, work) - x @ c.T  # ½|x − c|² less the ½|x|² that all codes share
-    labels = scores.argmin(1)
-    # Round-off of a length-d inner product, probabilistic bound of Higham and Mary (2019) with a margin, and of the sum.
-    reach = float(np.sqrt(2 * half_squares.max()))
-    size = xp.sqrt((x * x).sum(1)) * reach + float(half_squares.max())
-    slack = (8 + 4 * block.shape[1] ** 0.5) * epsilon(work) * size
-    best = xp.take_along_axis(scores, labels[:, None], 1) if not is_torch(scores) else scores.gather(1, labels[:, None])
-    rivals = scores <= best + slack[:, None]
-    doubtful = rivals.sum(1) > 1
-    if bool(doubtful.any()):
-        labels[doubtful] = _settle(block[doubtful], exact, rivals[doubtful])
-    return labels
-
-
-def _settle(block: Array, exact: Array, rivals: Array) -> Array:
-    """The nearest code of each row among its ``rivals``, by direct differences in float64; the lowest index wins a tie."""
-    rows, codes = _nonzero(rivals)
-    pairs = len(rows)
-    squared = np.empty(pairs)
-    chunk = max(1, _BLOCK_ENTRIES // block.shape[1])
-    for start in range(0, pairs, chunk):
-        some = slice(start, start + chunk)
-        difference = double(block[rows[some]]) - exact[codes[some]]
-        squared[some] = to_host((difference * difference).sum(1))
-    host_rows, host_codes = (np.asarray(i.cpu() if is_torch(i) else i) for i in (rows, codes))
-    order = np.lexsort((host_codes, squared, host_rows))
-    first = np.unique(host_rows[order], return_index=True)[1]
-    return like(host_codes[order][first], block, dtype=namespace(block).int64)
-
-
-def _nonzero(mask: Array) -> tuple[Array, Array]:
-    return mask.nonzero(as_tuple=True) if is_torch(mask) else mask.nonzero()
+def _indices(x: Array) -> IntArray:
+    return np.asarray(x.cpu() if is_torch(x) else x, dtype=np.int64)
 
 
 def _sum_by_label(labels: Array, weights: Array, difference: Array, k: int) -> tuple[FloatArray, FloatArray]:
-    """Per code the sums of w and of w (x − c), on the host. By matrix products on a GPU, where scatter-add is not deterministic."""
+    """Per code the sums of w and of w (x − c), on the host.
+
+    By matrix products on a GPU, where scatter-add is not deterministic.
+    """
     if not is_torch(labels):
         membership = sparse.csr_array((weights, labels, np.arange(len(labels) + 1)), shape=(len(labels), k)).T
-        return np.bincount(labels, weights, minlength=k), membership @ difference
+        return np.bincount(labels, weights, minlength=k).astype(np.float64, copy=False), membership @ difference
     torch: Any = namespace(labels)
     if labels.is_cuda:
         membership = torch.nn.functional.one_hot(labels, k).double() * weights[:, None]
@@ -165,8 +203,8 @@ def _sum_by_label(labels: Array, weights: Array, difference: Array, k: int) -> t
 
 
 @contextmanager
-def _full_precision(x: Array) -> Iterator[None]:
-    """No TF32 or bfloat16 inside float32 products, whatever the caller chose for training."""
+def _full_precision(x: Array) -> Generator[None]:
+    """No TF32, no bfloat16 and no autocast inside float32 products, whatever the caller chose for training."""
     if not is_torch(x):
         yield
         return
@@ -174,6 +212,7 @@ def _full_precision(x: Array) -> Iterator[None]:
     chosen = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:
-        yield
+        with torch.autocast(x.device.type, enabled=False):
+            yield
     finally:
         torch.set_float32_matmul_precision(chosen)

@@ -6,21 +6,20 @@ from typing import ClassVar
 
 import numpy as np
 
-from quantization.arrays import FloatArray, double, rounded, to_host
-from quantization.measure import DiscreteMeasure
+from quantization.arrays import FloatArray, rounded
+from quantization.occupied import occupied
 from quantization.problem import Problem
 from quantization.solution import State, Status
-from quantization.starts import too_few_points
-from quantization.voronoi import Cells, cells, squared_distances
 
 
 @dataclass(frozen=True)
 class Lloyd:
     r"""$x_k \leftarrow E[X \mid X \in V_k]$ until $(\sum_k w_k |x_k - E[X|V_k]|^2 / D_2)^{1/2} \le$ ``rtol``.
 
-    For finite measures, r = 2. The distortion falls by at least $\sum_k w_k |x_k - E[X|V_k]|^2$ a step and never rises. A code whose
-    cell is empty moves to the point that costs the most, which never raises the distortion either. ``rtol = 0`` takes every
-    step of the budget unless a fixed point is met exactly. Source: lloyd1982.
+    For finite measures, r = 2. The distortion falls by at least $\sum_k w_k |x_k - E[X|V_k]|^2$ a step and never rises. A code
+    whose cell is empty moves to the point that costs the most, which never raises the distortion either. ``rtol = 0`` takes
+    every step of the budget unless a step leaves all codes in place or, by round-off, would raise the distortion: then the
+    answer is a fixed point as far as the dtype of the points can tell. Source: lloyd1982.
     """
 
     rtol: float = 1e-6
@@ -41,28 +40,12 @@ class Lloyd:
 
     def solve(self, problem: Problem, codes: FloatArray, rng: np.random.Generator) -> Iterator[State]:
         assert problem.measure is not None
-        measure, best = problem.measure, np.inf
+        codes, c = occupied(problem.measure, rounded(codes, problem.like))
         while True:
-            codes = rounded(codes, measure.points)
-            codes, c = _occupied(measure, codes, cells(measure.points, double(measure.weights), codes))
-            if c.distortion >= best:
-                return
-            best = c.distortion
             yield State(codes, c.masses, c.distortion, c.stationarity)
-            codes = c.means
-
-
-def _occupied(measure: DiscreteMeasure, codes: FloatArray, c: Cells) -> tuple[FloatArray, Cells]:
-    """The codes with every empty cell's code moved to the costliest points, and their cells."""
-    weights = double(measure.weights)
-    while not c.masses.all():
-        codes, costs = codes.copy(), weights * c.costs
-        for k in np.flatnonzero(c.masses == 0):
-            costliest = int(costs.argmax())
-            if not float(costs[costliest]) > 0:
-                raise too_few_points(len(codes), int((c.masses > 0).sum() + np.searchsorted(np.flatnonzero(c.masses == 0), k)))
-            codes[k] = to_host(measure.points[costliest])
-            reached = weights * squared_distances(measure.points, measure.points[costliest])
-            costs = costs - (costs - reached).clip(0)
-        c = cells(measure.points, weights, codes)
-    return codes, c
+            best, means = c.distortion, rounded(c.means, problem.like)
+            if np.array_equal(means, codes):
+                return
+            codes, c = occupied(problem.measure, means)
+            if c.distortion > best:
+                return
