@@ -17,7 +17,7 @@ from distill.report.table import accuracies
 from distill.run import Planned, plan, progress_of, run
 
 _EXAMPLES = """examples:
-  python -m distill run digits                                distil handwritten digits; the report is runs/digits/report/index.html
+  python -m distill run digits                                distil handwritten digits into runs/digits
   python -m distill run digits --set select.k=[1,5,10,50]     one more budget; finished parts are kept
   python -m distill run mine.toml --until decode --out /data/mine
   python -m distill status runs/digits                        what is done and what is missing

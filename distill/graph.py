@@ -1,6 +1,7 @@
 """From a recipe to its stages, parents before children. What methods share, they share by being one stage."""
 
-from distill.method import METHODS
+from distill.images import load
+from distill.method import METHODS, Method
 from distill.pipeline.stage import Stage
 from distill.recipe import Recipe
 from distill.stages.codec import CodecStage
@@ -16,31 +17,30 @@ from distill.stages.train import TrainStage
 
 
 def build(recipe: Recipe) -> list[Stage]:
-    """codec → encode → select → decode → label → train → evaluate → report, with the prior and the teacher where they are needed."""
-    codec, teacher = CodecStage(recipe), TeacherStage(recipe)
-    encode = EncodeStage(recipe, codec)
-    prior, quantize = PriorStage(recipe, encode), QuantizeStage(recipe, encode)
-    selects: dict[str, Stage] = {}
-    images: dict[str, Stage] = {}
-    labels: dict[str, Stage] = {}
+    """codec → encode → select → decode → label → train → evaluate → report; the prior and the teacher where they are needed."""
+    data = load(recipe.data)
+    codec, teacher = CodecStage(recipe, data), TeacherStage(recipe, data)
+    encode = EncodeStage(recipe, data, codec)
+    prior, quantize = PriorStage(recipe, data, encode), QuantizeStage(recipe, data, encode)
+
+    def line(method: Method) -> tuple[Stage, Stage, Stage]:
+        if method.decode == "diffusion":
+            select, images = quantize, DiffusionStage(recipe, data, codec, prior, quantize)
+        else:
+            select = RealStage(recipe, data, encode, method.select, quantize if method.select == "closest" else None)
+            images = RealImagesStage(recipe, data, select)
+        return select, images, LabelStage(recipe, data, teacher, images)
+
+    lines: dict[tuple[str, str], tuple[Stage, Stage, Stage]] = {}
     trains: dict[str, TrainStage] = {}
-    used: dict[str, Stage] = {}
     for name in recipe.methods:
         method = METHODS[name]
-        if method.select not in used:
-            if method.decode == "diffusion":
-                used[method.select] = quantize
-                images[method.select] = DiffusionStage(recipe, codec, prior, quantize)
-            else:
-                real = RealStage(recipe, encode, method.select, quantize if method.select == "closest" else None)
-                used[method.select] = real
-                images[method.select] = RealImagesStage(recipe, real)
-            labels[method.select] = LabelStage(recipe, teacher, images[method.select])
-        selects[name] = used[method.select]
-        trains[name] = TrainStage(recipe, name, images[method.select], labels[method.select])
-    evaluate = EvaluateStage(recipe, encode, selects, trains)
-    report = ReportStage(recipe, encode, trains, evaluate)
-    return ordered(report)
+        alike = (method.select, method.decode)
+        if alike not in lines:
+            lines[alike] = line(method)
+        trains[name] = TrainStage(recipe, data, name, *lines[alike])
+    evaluate = EvaluateStage(recipe, data, encode, trains)
+    return ordered(ReportStage(recipe, data, trains, evaluate))
 
 
 def ordered(last: Stage) -> list[Stage]:

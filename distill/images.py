@@ -3,7 +3,7 @@
 import hashlib
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,11 @@ class Images:
         return f"{index:04d}-{re.sub(r'[^a-z0-9]+', '-', self.classes[index].lower()).strip('-')[:40] or 'class'}"
 
     @property
+    def part_names(self) -> list[str]:
+        """A part a class."""
+        return [self.part_name(index) for index in range(len(self.classes))]
+
+    @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of pixels, labels and class names."""
         digest = hashlib.sha256("\n".join(self.classes).encode())
@@ -49,7 +54,6 @@ class Images:
         return digest.hexdigest()
 
 
-@lru_cache(maxsize=2)
 def load(data: Data) -> Images:
     """The images that ``data`` asks for, split by class in the same shares (scikit-learn's bundled digits need no download)."""
     from PIL import Image

@@ -7,7 +7,6 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from distill.graph import build
-from distill.images import load as load_images
 from distill.method import METHODS
 from distill.pipeline.store import Damaged, Store
 from distill.recipe import RecipeError
@@ -17,9 +16,10 @@ from distill.stages.train import TrainStage
 
 
 class DistilledSet(Dataset[tuple[Tensor, Tensor, Tensor]]):
-    """Items (image, label, weight): float32 (C, H, W) in [0, 1], the class index, and the sample weight (the same total a class, mean 1).
+    """Items (image, label, weight): float32 (C, H, W) in [0, 1], the class index, the sample weight.
 
-    images: (n, C, H, W) uint8. labels, weights: (n,). logits: (n, classes), the teacher's. classes: names.
+    images: (n, C, H, W) uint8. labels: (n,). weights: (n,), the same total for every class, mean 1. logits: (n, classes), the
+    teacher's. classes: names.
     """
 
     def __init__(self, images: Tensor, labels: Tensor, logits: Tensor, weights: Tensor, classes: tuple[str, ...]) -> None:
@@ -43,10 +43,11 @@ def load(folder: str | Path, method: str | None = None, ipc: int | None = None, 
     draw = Draw(None, 0) if whole else Draw(ipc or max(recipe.select.budgets), recipe.seeds[0] if seed is None else seed)
     if draw not in draws(recipe, METHODS[method].select):
         raise RecipeError(
-            f"this run has no images of {method} for ipc = {ipc} and seed = {seed}; it has ipc {recipe.select.budgets} and seeds {recipe.seeds}"
+            f"this run has no images of {method} for ipc = {ipc} and seed = {seed}; "
+            f"it has ipc {recipe.select.budgets} and seeds {recipe.seeds}"
         )
     try:
         data = trains[method].weighted_set(Store(Path(folder)), draw)
     except Damaged as damage:
         raise RecipeError(f"the run is not finished, or damaged: {damage}. Run it again to mend it") from None
-    return DistilledSet(data.images, data.labels, data.logits, data.weights.float(), load_images(recipe.data).classes)
+    return DistilledSet(data.images, data.labels, data.logits, data.weights.float(), data.classes)

@@ -44,9 +44,9 @@ def run(
 ) -> Run:
     """Run a recipe to its report, or to the stage ``until``; what is in the folder already is kept, so calling again resumes.
 
-    recipe: an embedded name, a TOML file, a mapping or a Recipe. out: the folder, ``runs/<recipe name>`` by default. set: changes such as
-    ``select.k=50``. verify: hash every finished part instead of trusting sizes and times. workers: processes of one thread; one a processor
-    by default. Results do not depend on it.
+    recipe: an embedded name, a TOML file, a mapping or a Recipe. out: the folder, ``runs/<recipe name>`` by default.
+    set: changes such as ``select.k=50``. verify: hash every finished part instead of trusting sizes and times.
+    workers: processes of one thread; one a processor by default. Results do not depend on it.
 
     Raises RecipeError before any work for a recipe that cannot be run, InUse where another process writes to the folder, and
     PartFailed where a part could not be made (everything finished is kept).

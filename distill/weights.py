@@ -1,7 +1,7 @@
 r"""From a class's measure (sum 1) to weights of its images: the mode, then the scale.
 
-``uniform``: 1/K. ``mass``: the cell masses $w_k$. Sample weights are these times K, so that every class has the same total and the mean
-over the set is 1; a batch's loss divides by the batch's size, never by its weights.
+``uniform``: 1/K. ``mass``: the cell masses $w_k$. Sample weights are these times K, so that every class has the same total and
+the mean over the set is 1; a batch's loss divides by the batch's size, never by its weights.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""ConvNet-D, the student and teacher of small images in this field: D blocks of 3×3 convolution, instance norm, ReLU, 2×2 average pooling."""
+"""ConvNet, this field's network for small images, as student and teacher, with what goes before it."""
 
 from typing import Any
 
@@ -7,7 +7,10 @@ from torch import Tensor, nn
 
 
 class ConvNet(nn.Module):
-    """(n, C, H, W) in [-1, 1] → logits (n, classes). width: channels of every block. depth: blocks; H and W are multiples of 2^depth."""
+    """Blocks of 3×3 convolution, instance norm, ReLU and 2×2 average pooling: (n, C, H, W) in [-1, 1] → logits (n, classes).
+
+    width: channels of every block. depth: blocks; H and W are multiples of 2^depth.
+    """
 
     def __init__(self, channels: int, size: int, classes: int, width: int, depth: int = 3) -> None:
         super().__init__()

@@ -13,7 +13,8 @@ def denoise(
     """Noise latents to the share ``strength`` of the time and denoise them under their classes.
 
     model: a class-conditional transformer of diffusers (labels 0..C-1, null class C). codes, noise: (n, c, h, w). labels: (n,).
-    guidance: the classifier-free scale w in v_null + w (v_class − v_null); 1 leaves the null class out. strength 0 returns the codes.
+    guidance: the classifier-free scale w in v_null + w (v_class − v_null); 1 leaves the null class out. strength 0 returns the
+    codes.
     """
     scheduler.set_timesteps(steps)
     times = scheduler.timesteps[steps - round(steps * strength) :]

@@ -39,7 +39,7 @@ def train(
 
 
 def batches_of(n: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Endless batches of exactly ``size`` indices below n: random passes laid end to end, so every index is used equally often."""
+    """Endless batches of ``size`` indices below n: random passes laid end to end, so that all are used equally often."""
     waiting = torch.empty(0, dtype=torch.long)
     while True:
         while len(waiting) < size:

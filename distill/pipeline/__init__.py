@@ -1,1 +1,1 @@
-"""The pipeline: stages say which parts exist and how to make one; here they are skipped, spread over workers, written and sealed."""
+"""The pipeline: it skips finished parts, spreads the others over workers, writes and seals; stages know none of that."""

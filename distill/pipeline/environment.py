@@ -1,8 +1,9 @@
-"""Where a run happens: the threads and seeds policy of a process, what it measures of itself, and what a manifest says of the machine."""
+"""Where a run happens: a worker's threads, the memory it takes, and what a manifest says of the machine."""
 
 import os
 import platform
 import subprocess
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -23,20 +24,16 @@ def processors() -> int:
 
 def reset_peak_memory() -> None:
     """Start measuring the peak memory of this process anew, where the system can (Linux)."""
-    try:
+    with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        pass
 
 
 def peak_memory() -> int:
     """Peak resident memory of this process in bytes, since the last reset where the system can."""
-    try:
+    with suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
-    except OSError:
-        pass
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -65,12 +62,10 @@ def _version(name: str) -> str | None:
 
 
 def _processor() -> str:
-    try:
+    with suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
-    except OSError:
-        pass
     return platform.processor() or platform.machine()
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import matplotlib
 
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt  # noqa: E402  the backend is chosen first: there may be no screen
+matplotlib.use("Agg")  # there may be no screen
+from matplotlib import pyplot as plt
 
 _COLOURS = {"ddoq": "#c0392b", "uniform": "#2471a3", "random": "#7f8c8d", "closest": "#27ae60", "full": "#2c3e50"}
 _MARKS = {"ddoq": "o", "uniform": "s", "random": "^", "closest": "D"}

@@ -7,8 +7,10 @@ from typing import Any
 from distill.method import METHODS
 
 _CAPTIONS = {
-    "accuracy.png": "Students' top-1 on the real test split against images per class: mean ± standard deviation over seeds, after the last step.",
-    "distortion.png": "Squared Wasserstein distance in latent space between each class and what stands for it, before decoding. With cell masses it is the distortion.",
+    "accuracy.png": "Students' top-1 on the real test split against images per class, after the last step: mean ± standard "
+    "deviation over seeds.",
+    "distortion.png": "Squared Wasserstein distance in latent space between each class and what stands for it, before decoding. "
+    "With cell masses it is the distortion.",
     "weights.png": "Weights of the distilled images relative to equal ones.",
 }
 _STYLE = """
@@ -37,7 +39,8 @@ def render(report: Mapping[str, Any], pictures: Sequence[str]) -> str:
         ),
         _stages(report["stages"], report["environment"]),
     ]
-    return f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{name}</title><style>{_STYLE}</style><body>{''.join(body)}</body></html>\n"
+    head = f"<meta charset='utf-8'><title>{name}</title><style>{_STYLE}</style>"
+    return f"<!doctype html><html lang='en'><head>{head}</head><body>{''.join(body)}</body></html>\n"
 
 
 def _accuracies(rows: Sequence[Mapping[str, Any]], recipe: Mapping[str, Any]) -> str:
@@ -55,9 +58,10 @@ def _accuracies(rows: Sequence[Mapping[str, Any]], recipe: Mapping[str, Any]) ->
     ]
     legend = "; ".join(f"<b>{name}</b> {html.escape(METHODS[name].summary)}" for name in recipe["methods"])
     note = (
-        f"Top-1 as a fraction, on test images that nothing was trained on; {html.escape(str(rows[0]['student']))}, {recipe['train']['steps']} steps for every method, soft labels of one "
-        "teacher. <i>last</i>: after the last step, mean ± standard deviation over seeds. <i>best</i>: the best of several looks at the test split, so too high. "
-        "<i>W₂</i>: between the encoded class and its codes before decoding; <i>decoded</i>: the same after decoding and encoding again."
+        f"Top-1 as a fraction, on test images that nothing was trained on; {html.escape(str(rows[0]['student']))}, "
+        f"{recipe['train']['steps']} steps for every method, soft labels of one teacher. <i>last</i>: after the last step, mean "
+        "± standard deviation over seeds. <i>best</i>: the best of several looks at the test split, so too high. <i>W₂</i>: "
+        "between the encoded class and its codes before decoding; <i>decoded</i>: the same after decoding and encoding again."
     )
     return (
         f"<p>{legend}.</p>"
@@ -70,8 +74,9 @@ def _checks(checks: Mapping[str, Any]) -> str:
     if not checks["codebooks"]:
         return ""
     return (
-        f"<p>Over {checks['codebooks']} codebooks: |W₂² − D| / D with cell masses at most {checks['w2_squared_minus_distortion_relative_max']:.1e} (zero in exact arithmetic); "
-        f"(W₂²(masses) − W₂²(uniform)) / D at most {checks['mass_minus_uniform_w2_squared_relative_max']:.1e} (never positive).</p>"
+        f"<p>Over {checks['codebooks']} codebooks: |W₂² − D| / D with cell masses at most "
+        f"{checks['w2_squared_minus_distortion_relative_max']:.1e} (zero in exact arithmetic); (W₂²(masses) − W₂²(uniform)) / D "
+        f"at most {checks['mass_minus_uniform_w2_squared_relative_max']:.1e} (never positive).</p>"
     )
 
 
@@ -80,7 +85,8 @@ def _stages(stages: Sequence[Mapping[str, Any]], environment: Mapping[str, Any])
         [s["title"], s["parts"], f"{s['wall_s']:.1f}", f"{s['work_s']:.1f}", f"{s['peak_memory_bytes'] / 2**20:.0f}"]
         for s in stages
     ]
-    machine = f"{environment.get('processor')}, {environment.get('processors')} processors, {environment.get('workers')} workers of one thread each"
+    processors = f"{environment.get('processor')}, {environment.get('processors')} processors"
+    machine = f"{processors}, {environment.get('workers')} workers of one thread each"
     return (
         "<h2>Time and memory</h2>"
         + _table(["stage", "parts", "wall s", "work s", "peak MiB of a worker"], cells)
@@ -95,4 +101,5 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 
 def _figure(name: str, caption: str) -> str:
-    return f"<figure><img src='{html.escape(name)}' alt='{html.escape(caption)}'><figcaption>{html.escape(caption)}</figcaption></figure>"
+    name, caption = html.escape(name), html.escape(caption)
+    return f"<figure><img src='{name}' alt='{caption}'><figcaption>{caption}</figcaption></figure>"

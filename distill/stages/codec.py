@@ -1,50 +1,44 @@
-"""The codec: a KL autoencoder of diffusers, trained on the training images; its folder loads with ``AutoencoderKL.from_pretrained``."""
+"""The codec: a KL autoencoder trained on the training images; its folder loads with ``AutoencoderKL.from_pretrained``."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
-from distill.images import load
+from distill.images import Images
 from distill.pipeline.stage import Product, Progress, Reader, Stage, seed_of
 from distill.recipe import Recipe
 
 
 class CodecStage(Stage):
-    """min over encoder and decoder of E|D(z) − x|² + β KL(q(z|x) ‖ N(0, I)), per pixel and per latent entry; latents scaled to mean 0, variance 1."""
+    r"""$\min E|D(z) - x|^2 + \beta\, KL(q(z|x) \| N(0, I))$ over encoder and decoder, both terms per entry.
+
+    Latents are then scaled to mean 0 and variance 1 over the training images; the model's configuration holds shift and factor.
+    """
 
     name = "codec"
 
-    def __init__(self, recipe: Recipe) -> None:
-        self._recipe = recipe
-        self._fingerprint = load(recipe.data).fingerprint
+    def __init__(self, recipe: Recipe, data: Images) -> None:
+        self._recipe, self._data = recipe, data
 
     def options(self) -> Mapping[str, Any]:
-        return {**self._recipe.codec.model_dump(), "data": self._fingerprint}
+        return {**self._recipe.codec.model_dump(), "data": self._data.fingerprint}
 
     def parts(self) -> list[str]:
-        return ["config"]
+        return ["model"]
 
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         import torch
-        from diffusers.models import AutoencoderKL
 
+        from distill.models import diffusion
         from distill.models.convnet import scaled
         from distill.models.training import train
 
-        options, data = self._recipe.codec, load(self._recipe.data)
-        images = scaled(torch.from_numpy(data.train.images))
-        levels = len(options.channels)
-        model: Any = AutoencoderKL(
-            in_channels=data.channels,
-            out_channels=data.channels,
+        options = self._recipe.codec
+        images = scaled(torch.from_numpy(self._data.train.images))
+        model = diffusion.new_autoencoder(
+            channels=self._data.channels,
+            size=self._recipe.data.size,
             latent_channels=options.latent_channels,
-            block_out_channels=tuple(options.channels),
-            down_block_types=("DownEncoderBlock2D",) * levels,
-            up_block_types=("UpDecoderBlock2D",) * levels,
-            layers_per_block=1,
-            norm_num_groups=4,
-            sample_size=self._recipe.data.size,
-            mid_block_add_attention=False,
+            widths=tuple(options.channels),
         )
         generator = torch.Generator().manual_seed(seed_of(self.digest, "batches"))
 
@@ -59,17 +53,16 @@ class CodecStage(Stage):
         with torch.no_grad():
             latents = torch.cat([model.encode(batch).latent_dist.mode() for batch in images.split(512)])
         model.register_to_config(scaling_factor=1 / float(latents.std()), shift_factor=float(latents.mean()))
-        return {"config.json": json.loads(model.to_json_string()), "diffusion_pytorch_model.safetensors": model.state_dict()}
+        return diffusion.files(model)
 
 
 class Codec:
     """A trained codec: images in uint8 to standardized latents (the posterior mean) and back."""
 
-    def __init__(self, stage: Stage, read: Reader) -> None:
-        from diffusers.models import AutoencoderKL
+    def __init__(self, stage: CodecStage, read: Reader) -> None:
+        from distill.models.diffusion import load_autoencoder
 
-        folder = read.check(stage, "config")
-        self._model: Any = AutoencoderKL.from_pretrained(folder, low_cpu_mem_usage=False, local_files_only=True).eval()  # pyright: ignore[reportUnknownMemberType]
+        self._model = load_autoencoder(read.check(stage, "model"))
 
     def encode(self, images: Any, batch: int = 512) -> Any:
         """(n, C, H, W) uint8 → (n, c, h, w) float32."""

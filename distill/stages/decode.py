@@ -6,26 +6,26 @@ from typing import Any
 
 import numpy as np
 
-from distill.images import load
+from distill.images import Images
 from distill.pipeline.stage import Product, Progress, Reader, Stage, seed_of
 from distill.recipe import Recipe
 from distill.stages.codec import Codec, CodecStage
 from distill.stages.draw import Draw, draws
 from distill.stages.prior import PriorStage, load_prior
-from distill.stages.select import QuantizeStage, RealStage, class_parts, flat
+from distill.stages.select import QuantizeStage, RealStage, flat
 
 
 class DiffusionStage(Stage):
     r"""$x_k = D(U_t(z_k, c))$: noise each code, denoise it under its class, decode; the masses come along.
 
-    A draw's tensors: ``images`` (K, C, H, W) uint8, ``weights`` (K,), and ``latents`` (K, c·h·w), the images encoded again. Beside them a PNG sheet
-    of the class. The noise of image k depends on its draw and k alone, not on the batch.
+    A draw's tensors: ``images`` (K, C, H, W) uint8, ``weights`` (K,), and ``latents`` (K, c·h·w), the images encoded again.
+    Beside them a PNG sheet of the class. The noise of image k depends on its draw and k alone, not on the batch.
     """
 
     name = "decode"
 
-    def __init__(self, recipe: Recipe, codec: CodecStage, prior: PriorStage, select: QuantizeStage) -> None:
-        self._recipe, self._codec, self._prior, self._select = recipe, codec, prior, select
+    def __init__(self, recipe: Recipe, data: Images, codec: CodecStage, prior: PriorStage, select: QuantizeStage) -> None:
+        self._recipe, self._data, self._codec, self._prior, self._select = recipe, data, codec, prior, select
         self.parents = (codec, prior, select)
 
     @property
@@ -36,7 +36,7 @@ class DiffusionStage(Stage):
         return self._recipe.decode.model_dump()
 
     def parts(self) -> list[str]:
-        return class_parts(self._recipe)
+        return self._data.part_names
 
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         import torch
@@ -76,8 +76,8 @@ class RealImagesStage(Stage):
 
     name = "decode"
 
-    def __init__(self, recipe: Recipe, select: RealStage) -> None:
-        self._recipe, self._select = recipe, select
+    def __init__(self, recipe: Recipe, data: Images, select: RealStage) -> None:
+        self._recipe, self._data, self._select = recipe, data, select
         self.parents = (select,)
 
     @property
@@ -88,12 +88,12 @@ class RealImagesStage(Stage):
         return {"decode": "real"}
 
     def parts(self) -> list[str]:
-        return class_parts(self._recipe)
+        return self._data.part_names
 
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         import torch
 
-        data, selected = load(self._recipe.data), read.tensors(self._select, part)
+        data, selected = self._data, read.tensors(self._select, part)
         of_class = data.train.of_class(int(part.split("-")[0]))
         tensors: dict[str, Any] = {}
         for name, indices in selected.items():

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from distill.images import load
+from distill.images import Images
 from distill.pipeline.stage import Product, Progress, Reader, Stage
 from distill.recipe import Recipe
 from distill.stages.codec import Codec, CodecStage
@@ -16,20 +16,20 @@ class EncodeStage(Stage):
 
     name = "encode"
 
-    def __init__(self, recipe: Recipe, codec: CodecStage) -> None:
-        self._recipe, self._codec = recipe, codec
+    def __init__(self, recipe: Recipe, data: Images, codec: CodecStage) -> None:
+        self._recipe, self._data, self._codec = recipe, data, codec
         self.parents = (codec,)
 
     def options(self) -> Mapping[str, Any]:
         return {"shard": _SHARD}
 
     def parts(self) -> list[str]:
-        return [part for index in range(len(load(self._recipe.data).classes)) for part in self._shards(index)]
+        return [part for index in range(len(self._data.classes)) for part in self._shards(index)]
 
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         import torch
 
-        data = load(self._recipe.data)
+        data = self._data
         index, shard = int(part.split("-")[0]), int(part.split("-")[-1])
         chosen = data.train.of_class(index)[shard * _SHARD : (shard + 1) * _SHARD]
         return {f"{part}.safetensors": {"latents": Codec(self._codec, read).encode(torch.from_numpy(data.train.images[chosen]))}}
@@ -41,5 +41,5 @@ class EncodeStage(Stage):
         return torch.cat([read.tensors(self, part)["latents"] for part in self._shards(index)])
 
     def _shards(self, index: int) -> list[str]:
-        data = load(self._recipe.data)
+        data = self._data
         return [f"{data.part_name(index)}-{shard}" for shard in range(-(-len(data.train.of_class(index)) // _SHARD))]

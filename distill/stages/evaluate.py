@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 
 import quantization as qz
-from distill.images import load
+from distill.images import Images
 from distill.method import METHODS
 from distill.pipeline.stage import Product, Progress, Reader, Stage
 from distill.recipe import Recipe
 from distill.stages.draw import Draw, draws
 from distill.stages.encode import EncodeStage
-from distill.stages.select import class_parts, flat
+from distill.stages.select import flat
 from distill.stages.train import TrainStage
 from distill.weights import moded
 
@@ -20,18 +20,18 @@ from distill.weights import moded
 class EvaluateStage(Stage):
     r"""Means and standard deviations over seeds, fractions throughout.
 
-    ``w2_latent``: $(\mathrm{mean}_c\, W_2^2)^{1/2}$ between a class's latents and its weighted codes before decoding, by exact transport, then the mean over seeds.
-    ``w2_decoded``: the same with the decoded images encoded again. ``distortion``: mean over classes and seeds of $D_2$ of the codes.
-    ``classes``: per class W_2² of the codes under both weight modes and the distortion, for the checks.
+    ``w2_latent``: $(\mathrm{mean}_c\, W_2^2)^{1/2}$ between a class's latents and its weighted codes before decoding, by exact
+    transport, then the mean over seeds. ``w2_decoded``: the same with the decoded images encoded again.
+    ``distortion``: mean over classes and seeds of $D_2$ of the codes. ``checks``: what must hold for every
+    codebook, and how it did.
     """
 
     name = "evaluate"
 
-    def __init__(
-        self, recipe: Recipe, encode: EncodeStage, selects: Mapping[str, Stage], trains: Mapping[str, TrainStage]
-    ) -> None:
-        self._recipe, self._encode, self._selects, self._trains = recipe, encode, dict(selects), dict(trains)
-        self.parents = (encode, *dict.fromkeys(self._selects.values()), *self._trains.values())
+    def __init__(self, recipe: Recipe, data: Images, encode: EncodeStage, trains: Mapping[str, TrainStage]) -> None:
+        self._recipe, self._data, self._encode, self._trains = recipe, data, encode, dict(trains)
+        selects = dict.fromkeys(train.select for train in trains.values())
+        self.parents = (encode, *selects, *trains.values())
 
     def options(self) -> Mapping[str, Any]:
         return {"methods": self._recipe.methods, "seeds": self._recipe.seeds}
@@ -40,9 +40,7 @@ class EvaluateStage(Stage):
         return ["metrics"]
 
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
-        laws = [
-            qz.DiscreteMeasure(flat(self._encode.latents(read, index))) for index in range(len(load(self._recipe.data).classes))
-        ]
+        laws = [qz.DiscreteMeasure(flat(self._encode.latents(read, index))) for index in range(len(self._data.classes))]
         rows, checks = [], _Checks()
         groups = [(method, k) for method in self._recipe.methods for k in _budgets(self._recipe, method)]
         for i, (method, k) in enumerate(groups):
@@ -81,9 +79,10 @@ class EvaluateStage(Stage):
         self, read: Reader, method: str, draw: Draw, laws: list[qz.DiscreteMeasure], checks: "_Checks"
     ) -> tuple[float, float, float]:
         """W_2 of the codes and of the images encoded again, rooted means over classes, and the mean distortion, of one draw."""
-        mode, select, images = METHODS[method].weights, self._selects[method], self._trains[method].images
+        train = self._trains[method]
+        mode, select, images = METHODS[method].weights, train.select, train.images
         squares, again, distortions = [], [], []
-        for law, part in zip(laws, class_parts(self._recipe), strict=True):
+        for law, part in zip(laws, self._data.part_names, strict=True):
             chosen, decoded = read.tensors(select, part), read.tensors(images, part)
             masses, points = draw.of(chosen, "weights").numpy(), draw.of(chosen, "points").numpy()
             weights = moded(masses, mode)

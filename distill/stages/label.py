@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from distill.images import Images
 from distill.pipeline.stage import Product, Progress, Reader, Stage
 from distill.recipe import Recipe
-from distill.stages.select import class_parts
 from distill.stages.teacher import TeacherStage, load_teacher
 
 
@@ -14,8 +14,8 @@ class LabelStage(Stage):
 
     name = "label"
 
-    def __init__(self, recipe: Recipe, teacher: TeacherStage, images: Stage) -> None:
-        self._recipe, self._teacher, self._images = recipe, teacher, images
+    def __init__(self, recipe: Recipe, data: Images, teacher: TeacherStage, images: Stage) -> None:
+        self._recipe, self._data, self._teacher, self._images = recipe, data, teacher, images
         self.parents = (teacher, images)
 
     @property
@@ -26,7 +26,7 @@ class LabelStage(Stage):
         return {"labels": "logits"}
 
     def parts(self) -> list[str]:
-        return class_parts(self._recipe)
+        return self._data.part_names
 
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         from distill.models.convnet import logits_of

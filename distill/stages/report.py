@@ -5,24 +5,22 @@ from typing import Any
 
 import numpy as np
 
-from distill.images import load
+from distill.images import Images
 from distill.method import METHODS
 from distill.pipeline.stage import Product, Progress, Reader, Stage
 from distill.recipe import Recipe
 from distill.stages.draw import Draw
-from distill.stages.encode import EncodeStage
 from distill.stages.evaluate import EvaluateStage
-from distill.stages.select import class_parts
 from distill.stages.train import TrainStage
 
 
 class ReportStage(Stage):
-    """``report.json``: rows (a method at a budget each), checks, and wall time and peak memory a stage; ``index.html`` shows them with the pictures."""
+    """The page ``index.html`` with its pictures, and ``report.json``: rows, checks, wall time and peak memory a stage."""
 
     name = "report"
 
-    def __init__(self, recipe: Recipe, encode: EncodeStage, trains: Mapping[str, TrainStage], evaluate: EvaluateStage) -> None:
-        self._recipe, self._encode, self._trains, self._evaluate = recipe, encode, dict(trains), evaluate
+    def __init__(self, recipe: Recipe, data: Images, trains: Mapping[str, TrainStage], evaluate: EvaluateStage) -> None:
+        self._recipe, self._data, self._trains, self._evaluate = recipe, data, dict(trains), evaluate
         self.parents = (evaluate,)
 
     @property
@@ -57,8 +55,8 @@ class ReportStage(Stage):
 
     def _codes(self, read: Reader, train: TrainStage, figures: Any) -> dict[str, bytes]:
         """A sheet of the distilled images a budget, and the histogram of their weights."""
-        classes, pictures, weights = load(self._recipe.data).classes, {}, {}
-        parts = [read.tensors(train.images, part) for part in class_parts(self._recipe)]
+        classes, pictures, weights = self._data.classes, {}, {}
+        parts = [read.tensors(train.images, part) for part in self._data.part_names]
         for k in self._recipe.select.budgets:
             first = Draw(k, self._recipe.seeds[0])
             tiles = [(first.of(part, "images").numpy(), first.of(part, "weights").numpy()) for part in parts]

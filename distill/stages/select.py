@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 import quantization as qz
-from distill.images import load
+from distill.images import Images
 from distill.pipeline.stage import Product, Progress, Reader, Stage, seed_of
 from distill.recipe import Recipe
 from distill.stages.draw import Draw, draws
@@ -14,12 +14,12 @@ from distill.stages.encode import EncodeStage
 
 
 class QuantizeStage(Stage):
-    r"""Codes and masses minimizing $W_2$ to the class's latents. A draw's tensors: ``points`` (K, c·h·w), ``weights`` (K,), both float64."""
+    r"""Codes and masses that minimize $W_2$ to a class's latents: ``points`` (K, c·h·w) and ``weights`` (K,), float64."""
 
     name = "select"
 
-    def __init__(self, recipe: Recipe, encode: EncodeStage) -> None:
-        self._recipe, self._encode = recipe, encode
+    def __init__(self, recipe: Recipe, data: Images, encode: EncodeStage) -> None:
+        self._recipe, self._data, self._encode = recipe, data, encode
         self.parents = (encode,)
 
     @property
@@ -30,7 +30,7 @@ class QuantizeStage(Stage):
         return {"select": "quantize", **self._recipe.select.model_dump(), "seeds": self._recipe.seeds}
 
     def parts(self) -> list[str]:
-        return class_parts(self._recipe)
+        return self._data.part_names
 
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         import torch
@@ -54,12 +54,12 @@ class QuantizeStage(Stage):
 
 
 class RealStage(Stage):
-    """Real images of the class: at random, nearest the codes, or all. A draw's tensors: ``points``, equal ``weights``, ``indices`` into the class."""
+    """Real images of a class, at random, nearest the codes, or all: ``points``, equal ``weights``, ``indices`` in the class."""
 
     name = "select"
 
-    def __init__(self, recipe: Recipe, encode: EncodeStage, select: str, codes: QuantizeStage | None) -> None:
-        self._recipe, self._encode, self._select, self._codes = recipe, encode, select, codes
+    def __init__(self, recipe: Recipe, data: Images, encode: EncodeStage, select: str, codes: QuantizeStage | None) -> None:
+        self._recipe, self._data, self._encode, self._select, self._codes = recipe, data, encode, select, codes
         self.parents = (encode, codes) if codes is not None else (encode,)
 
     @property
@@ -71,7 +71,7 @@ class RealStage(Stage):
         return {"select": self._select, **budgets}
 
     def parts(self) -> list[str]:
-        return class_parts(self._recipe)
+        return self._data.part_names
 
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         import torch
@@ -111,9 +111,3 @@ def nearest_distinct(latents: Any, codes: Any) -> Any:
 def flat(latents: Any) -> Any:
     """Latents (n, c, h, w) as points (n, c·h·w) of float64 on the host."""
     return latents.reshape(len(latents), -1).double().numpy()
-
-
-def class_parts(recipe: Recipe) -> list[str]:
-    """A part a class."""
-    data = load(recipe.data)
-    return [data.part_name(index) for index in range(len(data.classes))]

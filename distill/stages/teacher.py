@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from distill.images import load
+from distill.images import Images
 from distill.pipeline.stage import Product, Progress, Reader, Stage, seed_of
 from distill.recipe import Recipe
 
@@ -13,12 +13,11 @@ class TeacherStage(Stage):
 
     name = "teacher"
 
-    def __init__(self, recipe: Recipe) -> None:
-        self._recipe = recipe
-        self._fingerprint = load(recipe.data).fingerprint
+    def __init__(self, recipe: Recipe, data: Images) -> None:
+        self._recipe, self._data = recipe, data
 
     def options(self) -> Mapping[str, Any]:
-        return {**self._recipe.teacher.model_dump(), "data": self._fingerprint}
+        return {**self._recipe.teacher.model_dump(), "data": self._data.fingerprint}
 
     def parts(self) -> list[str]:
         return ["teacher"]
@@ -29,7 +28,7 @@ class TeacherStage(Stage):
         from distill.models.convnet import ConvNet, logits_of, scaled, shifted
         from distill.models.training import train
 
-        options, data = self._recipe.teacher, load(self._recipe.data)
+        options, data = self._recipe.teacher, self._data
         images, labels = scaled(torch.from_numpy(data.train.images)), torch.from_numpy(data.train.labels)
         model = ConvNet(data.channels, self._recipe.data.size, len(data.classes), options.width)
         generator = torch.Generator().manual_seed(seed_of(self.digest, "batches"))

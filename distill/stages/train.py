@@ -4,37 +4,41 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from distill.images import load
+from distill.images import Images
 from distill.method import METHODS
 from distill.pipeline.stage import Product, Progress, Reader, Stage, seed_of
 from distill.recipe import Recipe
 from distill.stages.draw import Draw, draws
-from distill.stages.select import class_parts
 from distill.weights import moded, sample_weights
 
 
 @dataclass(frozen=True)
 class WeightedSet:
-    """A method's training set: images (n, C, H, W) uint8, labels (n,), teacher logits (n, classes), sample weights (n,) of mean 1."""
+    """A method's training set.
+
+    images: (n, C, H, W) uint8. labels: (n,). logits: (n, classes), the teacher's. weights: (n,), of mean 1. classes: names.
+    """
 
     images: Any
     labels: Any
     logits: Any
     weights: Any
+    classes: tuple[str, ...]
 
 
 class TrainStage(Stage):
-    r"""$\min_\theta \sum_k w_k\, \ell(x_k, y_k; \theta)$, ℓ the cross-entropy to the teacher's softened labels, under random shifts.
+    r"""$\min_\theta \sum_k w_k\, \ell(x_k, y_k; \theta)$, ℓ the cross-entropy to the teacher's soft labels, under random shifts.
 
-    One part a draw and seed, ``<draw>.json``: top-1 and top-5 on the test split after the last step, the best of ``train.evaluations`` looks (a figure
-    chosen on the test split, so shown only beside the last), and all looks. Every method has the same steps, batches and student starts.
+    One part a draw and seed, ``<draw>.json``: top-1 and top-5 on the test split after the last step, the best of
+    ``train.evaluations`` looks (a figure chosen on the test split, so shown only beside the last), and all looks. Every method
+    has the same steps, batches and student starts.
     """
 
     name = "train"
 
-    def __init__(self, recipe: Recipe, method: str, images: Stage, labels: Stage) -> None:
-        self._recipe, self.method, self.images, self.labels = recipe, method, images, labels
-        self._fingerprint = load(recipe.data).fingerprint
+    def __init__(self, recipe: Recipe, data: Images, method: str, select: Stage, images: Stage, labels: Stage) -> None:
+        self._recipe, self._data, self.method = recipe, data, method
+        self.select, self.images, self.labels = select, images, labels
         self.parents = (images, labels)
 
     @property
@@ -42,7 +46,7 @@ class TrainStage(Stage):
         return f"train {self.method}"
 
     def options(self) -> Mapping[str, Any]:
-        return {**self._recipe.train.model_dump(), "weights": METHODS[self.method].weights, "data": self._fingerprint}
+        return {**self._recipe.train.model_dump(), "weights": METHODS[self.method].weights, "data": self._data.fingerprint}
 
     def parts(self) -> list[str]:
         return [name for name, _, _ in self._runs()]
@@ -60,14 +64,14 @@ class TrainStage(Stage):
         import torch
 
         images, labels, logits, weights = [], [], [], []
-        for index, part in enumerate(class_parts(self._recipe)):
+        for index, part in enumerate(self._data.part_names):
             decoded, labelled = read.tensors(self.images, part), read.tensors(self.labels, part)
             measure = moded(draw.of(decoded, "weights").double().numpy(), METHODS[self.method].weights)
             images.append(draw.of(decoded, "images"))
             logits.append(draw.of(labelled, "logits"))
             weights.append(torch.from_numpy(sample_weights(measure)))
             labels.append(torch.full((len(images[-1]),), index))
-        return WeightedSet(torch.cat(images), torch.cat(labels), torch.cat(logits), torch.cat(weights))
+        return WeightedSet(torch.cat(images), torch.cat(labels), torch.cat(logits), torch.cat(weights), self._data.classes)
 
     def _runs(self) -> list[tuple[str, Draw, int]]:
         """Part name, draw and student seed of every student; a method with one draw of everything varies the student alone."""
@@ -82,7 +86,7 @@ class TrainStage(Stage):
         from distill.models.convnet import ConvNet, logits_of, scaled, shifted
         from distill.models.training import train
 
-        options, real = self._recipe.train, load(self._recipe.data)
+        options, real = self._recipe.train, self._data
         torch.manual_seed(seed_of("student", seed))  # the same start for every method
         model = ConvNet(real.channels, self._recipe.data.size, len(real.classes), options.width)
         generator = torch.Generator().manual_seed(seed_of("student batches", seed))
