@@ -65,6 +65,8 @@ def load(data: Data) -> Images:
     resized = [np.asarray(Image.fromarray(image).resize((data.size, data.size), Image.Resampling.BICUBIC)) for image in small]
     images, labels = np.stack(resized)[:, None], labels.astype(np.int64)
     train, test = train_test_split(np.arange(len(labels)), test_size=data.test_fraction, stratify=labels, random_state=data.seed)
+    if data.validation_fraction:
+        train, test = train_test_split(train, test_size=data.validation_fraction, stratify=labels[train], random_state=data.seed)
     names = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
     train, test = np.sort(train), np.sort(test)
     return Images(Split(images[train], labels[train]), Split(images[test], labels[test]), names)

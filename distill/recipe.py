@@ -41,11 +41,16 @@ def _known_methods(values: list[str]) -> list[str]:
 
 
 class Data(Section):
-    """Where images come from. size: pixels a side. test_fraction: of each class, kept for evaluation alone."""
+    """Where images come from. size: pixels a side. test_fraction: of each class, kept for evaluation alone.
+
+    validation_fraction: to choose options by, evaluate on this share of the training images instead, held out of the training; the
+    test images are then not looked at.
+    """
 
     source: Literal["digits"]
     size: Annotated[int, Field(ge=8, multiple_of=8)]
     test_fraction: Annotated[float, Field(gt=0, lt=1)]
+    validation_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.0
     seed: int = Field(0, ge=0)
 
 

@@ -24,7 +24,7 @@ def train(
     The learning rate rises over the first tenth of the steps and falls to nought by a cosine. ``after_step`` is called with the
     number of steps done.
     """
-    optimizer = torch.optim.AdamW(model.parameters(), options.learning_rate, weight_decay=weight_decay)
+    optimizer = torch.optim.AdamW(model.parameters(), options.learning_rate, weight_decay=weight_decay, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, options.learning_rate, total_steps=options.steps + 1, pct_start=0.1)
     batches = batches_of(n, options.batch, generator)
     for step in range(1, options.steps + 1):
