@@ -1,0 +1,117 @@
+"""``python -m theory_checks``: what it shows and writes, and its exit status."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import quantization as qz
+from theory_checks import CLAIMS, Evidence, claim
+from theory_checks.__main__ import main
+from theory_checks.laws import FINITE
+
+
+def run(out: Path, *names: str) -> int:
+    return main(["run", "--out", str(out), *(word for name in names for word in ("--claim", name))])
+
+
+def test_a_run_writes_a_report_and_succeeds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "new" / "folder"
+    assert run(out, "lloyd_descends", "distortion_is_a_transport_cost") == 0
+    assert sorted(p.name for p in out.iterdir()) == ["margins.png", "report.json", "report.md"]
+    report = json.loads((out / "report.json").read_text())
+    assert report["holds"] is True
+    lloyd, transport = report["claims"]
+    assert (lloyd["name"], lloyd["verdict"], lloyd["reference"]) == ("lloyd_descends", "holds", "lloyd1982")
+    assert set(lloyd["cases"]) == set(FINITE.kinds)
+    assert transport["worst"]["margin"] >= 0
+    assert transport["control"]["margin"] < 0
+    page = (out / "report.md").read_text()
+    row = next(line for line in page.splitlines() if line.startswith("| $W_2^2"))
+    assert row.count("|") == 6
+    assert (out / "margins.png").read_bytes().startswith(b"\x89PNG")
+    shown = capsys.readouterr().out
+    assert "holds  lloyd_descends (lloyd1982): 32 cases" in shown
+    assert "2 of 2 claims hold" in shown
+
+
+def test_a_claim_has_the_same_cases_alone_and_among_others(tmp_path: Path) -> None:
+    names = ("pushforward_is_lipschitz", "cell_masses_are_the_best_weights")
+    run(tmp_path / "both", *names)
+    run(tmp_path / "one", names[1])
+    both, one = (json.loads((tmp_path / folder / "report.json").read_text())["claims"] for folder in ("both", "one"))
+    assert one[0]["worst"] == both[1]["worst"]
+
+
+def test_list_names_every_claim(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list"]) == 0
+    shown = capsys.readouterr().out
+    assert all(stated.name in shown and stated.statement in shown for stated in CLAIMS.values())
+
+
+def test_a_solver_that_ascends_is_found_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    descend = qz.Lloyd.solve
+
+    def ascend(self: qz.Lloyd, problem: Any, codes: Any, rng: Any) -> Any:
+        for n, state in enumerate(descend(self, problem, codes, rng)):
+            yield replace(state, points=state.points + 10.0**n)
+
+    monkeypatch.setattr(qz.Lloyd, "solve", ascend)
+    assert run(tmp_path, "lloyd_descends") == 1
+    assert "lloyd_descends fails: Evidence(" in capsys.readouterr().err
+    assert json.loads((tmp_path / "report.json").read_text())["claims"][0]["verdict"] == "fails"
+
+
+def test_a_projection_that_loses_the_weights_is_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(qz.DiscreteMeasure, "project", lambda self, points: qz.DiscreteMeasure(points))
+    assert run(tmp_path, "distortion_is_a_transport_cost") == 1
+
+
+def test_an_error_inside_a_claim_is_a_finding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*arguments: Any, **options: Any) -> Any:
+        raise RuntimeError("the transport was not solved")
+
+    monkeypatch.setattr(qz, "transport", fail)
+    assert run(tmp_path, "distortion_is_a_transport_cost") == 1
+    assert "raised an error: RuntimeError: the transport was not solved" in capsys.readouterr().err
+    found = json.loads((tmp_path / "report.json").read_text())["claims"][0]
+    assert found["verdict"] == "error"
+    assert found["worst"]["observed"] is None
+
+
+@pytest.mark.usefixtures("registry")
+@pytest.mark.parametrize(("control", "verdict"), [(True, "control_held"), (False, "uncontrolled")])
+def test_a_check_that_can_not_fail_is_no_check(control: bool, verdict: str, tmp_path: Path) -> None:
+    def too_generous(law: Any, k: int, seed: int) -> Evidence:
+        return Evidence(0.0, 1.0, 0.0)
+
+    made = claim(statement="$0 \\le 1$", reference="graf2000", laws=FINITE)(too_generous)
+    if control:
+        made.control(too_generous)
+    assert run(tmp_path, "too_generous") == 1
+    assert json.loads((tmp_path / "report.json").read_text())["claims"][0]["verdict"] == verdict
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "--claim", "lloyd_decends"], "did you mean lloyd_descends?"),
+        (["run", "--claim", "zzz"], "`list` names them all"),
+        (["run", "--profile", "slow"], "invalid choice: 'slow'"),
+        (["run", "--seed", "-1"], "the seed must be an integer ≥ 0; received '-1'"),
+        (["run", "--out", __file__], "is no writable folder"),
+        ([], "required"),
+        (["walk"], "invalid choice"),
+    ],
+)
+def test_misuse_is_told_apart_from_failure(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(arguments)
+    assert left.value.code == 2
+    assert message in capsys.readouterr().err
