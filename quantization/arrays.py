@@ -35,7 +35,8 @@ def like(host: NDArray[Any], reference: Array, *, dtype: Any = None) -> Array:
     """The numpy array ``host`` in the library, on the device and in the dtype (unless one is given) of ``reference``."""
     if is_torch(reference):
         torch = namespace(reference)
-        return torch.as_tensor(host).to(device=reference.device, dtype=dtype or reference.dtype)
+        # torch.tensor copies: a tensor must not share the memory of a solver's array, or of a caller's read-only one.
+        return torch.tensor(host).to(device=reference.device, dtype=dtype or reference.dtype)
     return np.asarray(host, dtype=dtype or reference.dtype)
 
 

@@ -78,7 +78,9 @@ class Given:
         codes = to_host(as_floating(self.points))
         if codes.shape != (problem.k, problem.dim):
             raise ValueError(f"the start must have shape (k, d) = ({problem.k}, {problem.dim}); received {codes.shape}")
-        if not np.isfinite(rounded(codes, problem.like)).all():
+        with np.errstate(over="ignore"):
+            finite = np.isfinite(rounded(codes, problem.like)).all()
+        if not finite:
             raise ValueError(f"the start must be finite in the law's dtype {problem.like.dtype}; received NaN or infinite codes")
 
     def draw(self, problem: Problem, rng: np.random.Generator) -> FloatArray:

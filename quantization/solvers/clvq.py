@@ -131,7 +131,7 @@ class _Suffix:
     def state(self, last: FloatArray | None) -> State:
         """The mean codebook, or the last; companion weights, distortion, its standard error and residual over the suffix."""
         s = self._older
-        size = s.won.sum()
+        size = float(s.won.sum())
         weights, distortion = s.won / size, s.cost / size
         variance = max(s.squared_cost / size - distortion**2, 0.0)
         residual = float((np.square(s.pull).sum(1) / np.maximum(s.won, 1e-300)).sum() / size)
@@ -152,6 +152,6 @@ class _Sums:
         self.codes += codes
         self.won += won
         self.pull += won[:, None] * pull
-        self.cost += c.distortion * won.sum()
-        self.squared_cost += c.second_moment * won.sum()
+        self.cost += c.distortion * float(won.sum())
+        self.squared_cost += c.second_moment * float(won.sum())
         self.steps += 1

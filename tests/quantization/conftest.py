@@ -22,7 +22,11 @@ def brute():
     def voronoi(points, weights, codes):
         costs = squared(points, codes)
         labels = costs.argmin(1)
-        x, w, means = np.asarray(points, dtype=np.float64), np.asarray(weights, dtype=np.float64), np.array(codes, dtype=np.float64)
+        x, w, means = (
+            np.asarray(points, dtype=np.float64),
+            np.asarray(weights, dtype=np.float64),
+            np.array(codes, dtype=np.float64),
+        )
         masses = np.array([w[labels == k].sum() for k in range(len(means))])
         for k in np.flatnonzero(masses):
             means[k] = np.average(x[labels == k], axis=0, weights=w[labels == k])

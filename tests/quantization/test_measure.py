@@ -11,7 +11,9 @@ import quantization as qz
 
 EPS = np.finfo(np.float64).eps
 everyday = settings(deadline=None, max_examples=25, derandomize=True)
-masses = hnp.arrays(np.float64, st.integers(1, 40), elements=st.floats(0, 1e300, allow_subnormal=False)).filter(lambda m: m.max() > 0)
+masses = hnp.arrays(np.float64, st.integers(1, 40), elements=st.floats(0, 1e300, allow_subnormal=False)).filter(
+    lambda m: m.max() > 0
+)
 
 
 @pytest.mark.parametrize(
@@ -188,7 +190,9 @@ def test_sample_follows_the_weights(library, rng):
     assert abs(float((draws == 2).mean(dtype=draws.dtype if library is np.asarray else torch.float64)) - 0.8) < 6 * 0.4 / 100
 
 
-@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    "dtype", [np.float16, np.float32, np.float64, torch.float16, torch.bfloat16, torch.float32, torch.float64]
+)
 def test_save_and_load_round_trip(tmp_path, dtype, rng):
     mu = qz.DiscreteMeasure.from_masses(of_kind(rng.normal(size=(7, 3)), dtype), rng.random(7))
     path = tmp_path / "measure.qz"

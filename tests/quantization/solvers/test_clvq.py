@@ -1,0 +1,227 @@
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy import stats
+
+import quantization as qz
+from quantization import CLVQ, CountPower, RobbinsMonro
+from quantization.voronoi import cells
+
+EPS = np.finfo(np.float64).eps
+everyday = settings(deadline=None, max_examples=25, derandomize=True)
+counts = hnp.arrays(np.float64, 6, elements=st.integers(0, 10**9))
+
+
+@everyday
+@given(counts, counts, st.floats(0.5, 1, exclude_min=True), st.floats(1e-3, 1e3), st.integers(0, 10**6))
+def test_schedules_stay_in_the_unit_interval(won, before, exponent, scale, n):
+    size = max(int(won.sum()), 1)
+    for schedule in (CountPower(exponent), RobbinsMonro(scale, exponent)):
+        steps = schedule.steps(n, won, before, size)
+        assert ((steps >= 0) & (steps <= 1)).all()
+        assert (steps[won == 0] == 0).all()
+
+
+@pytest.mark.parametrize("bad", [0.5, 0.0, 1.1, np.nan])
+def test_refuses_bad_schedules(bad):
+    with pytest.raises(ValueError, match="exponent"):
+        CountPower(bad)
+    with pytest.raises(ValueError, match="exponent"):
+        RobbinsMonro(exponent=bad)
+    with pytest.raises(ValueError, match="scale > 0"):
+        RobbinsMonro(scale=bad - 0.5 if bad == 0.5 else -1.0)
+
+
+@pytest.mark.parametrize("bad", [0, -1, 1.5, True, np.nan, "many"])
+def test_refuses_bad_options(bad):
+    for options in ({"batch": bad}, {"epochs": bad}):
+        with pytest.raises(ValueError, match="must be an integer ≥ 1"):
+            CLVQ(**options)
+    with pytest.raises(ValueError, match="rtol"):
+        CLVQ(rtol=-1)
+    with pytest.raises(ValueError, match="r = 1"):
+        qz.quantize(stats.norm(), 2, r=1)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_step_is_an_unbiased_estimate_of_half_the_gradient(weighted, rng):
+    # All single-sample batches, enumerated: their mean step is exactly -γ ½∇D, ½∇_k D = w_k x_k - Σ_{V_k} w_i x_i.
+    points, codes = rng.normal(size=(7, 2)), rng.normal(size=(3, 2))
+    weights = rng.dirichlet(np.ones(7)) if weighted else np.full(7, 1 / 7)
+    schedule = RobbinsMonro(scale=1 / 8, horizon=1e9)
+    measure = qz.DiscreteMeasure(points, weights)
+
+    def step(i):
+        stream_of_one = SimpleNamespace(
+            batches=lambda *_: iter([SimpleNamespace(points=points[[i]], masses=measure.masses[[i]] * 7)])
+        )
+        states = list(CLVQ(schedule=schedule, averaging=False).solve(stream_of_one, codes, rng))
+        return states[-1].points - codes
+
+    mean = sum(step(i) for i in range(7)) / 7
+    c = cells(points, measure.masses, codes)
+    half_gradient = c.masses[:, None] * (codes - c.means)
+    np.testing.assert_allclose(mean, -half_gradient / 8, atol=50 * EPS)
+
+
+def test_count_power_one_is_the_running_mean(rng):
+    data = rng.normal(size=(1000, 3))
+    stream = qz.Stream(lambda: np.split(data, [10, 11, 300]))
+    solver = CLVQ(epochs=1, schedule=CountPower(1.0), averaging=False)
+    sol = qz.quantize(stream, 1, solver=solver, start=np.full((1, 3), 5.0))
+    assert sol.steps == 4
+    np.testing.assert_allclose(sol.measure.points[0], data.mean(0), atol=50 * EPS)
+
+
+def test_count_power_moves_as_one_by_one():
+    # Two batches of m points against 2m in one: 1 - γ multiplies, as the exponentials of the integrals do.
+    schedule, won = CountPower(0.7), np.array([5.0])
+    apart = (1 - schedule.steps(0, won, np.array([3.0]), 5)) * (1 - schedule.steps(1, won, np.array([8.0]), 5))
+    assert apart == pytest.approx(1 - schedule.steps(0, 2 * won, np.array([3.0]), 10), rel=20 * EPS)
+
+
+@dataclass(frozen=True)
+class Counting:
+    seen: list
+
+    def steps(self, n, won, counts, size):
+        self.seen.append((float(won.sum()), size))
+        return CountPower().steps(n, won, counts, size)
+
+
+@pytest.mark.parametrize("as_stream", [False, True])
+def test_remainders_are_used_in_every_epoch(as_stream, rng):
+    data, schedule = rng.normal(size=(107, 2)), Counting([])
+    law = qz.Stream(lambda: (data[i : i + 25] for i in range(0, 107, 25))) if as_stream else data
+    sol = qz.quantize(law, 3, solver=CLVQ(batch=25, epochs=2, schedule=schedule))
+    assert [size for _, size in schedule.seen] == [25, 25, 25, 25, 7] * 2
+    assert sum(won for won, _ in schedule.seen) == pytest.approx(214, rel=300 * EPS)
+    assert sol.steps == 10
+    assert sol.status is qz.Status.BUDGET_SPENT
+
+
+def test_a_pass_over_samples_sees_each_once(rng):
+    # One code and the running mean: the mean of what was seen.
+    data = rng.normal(size=(53, 2))
+    solver = CLVQ(batch=10, epochs=1, schedule=CountPower(1.0), averaging=False)
+    sol = qz.quantize(data, 1, solver=solver)
+    np.testing.assert_allclose(sol.measure.points[0], data.mean(0), atol=50 * EPS)
+
+
+def test_the_suffix_is_averaged(rng):
+    data = rng.normal(size=(640, 1))
+    last = list(qz.iterate(data, 4, solver=CLVQ(batch=10, epochs=1, averaging=False), seed=5))
+    mean = list(qz.iterate(data, 4, solver=CLVQ(batch=10, epochs=1), seed=5))
+    codes = [s.measure.points for s in last[1:-1]]  # after steps 1, 2, ...
+    assert len(codes) == 64
+    for t in range(1, 65):
+        first = 1 if t <= 2 else 2 ** (int(np.ceil(np.log2(t))) - 2) + 1  # after the power of two before the last one below t
+        assert t <= 3 or 1 / 2 < (t - first + 1) / t <= 3 / 4
+        np.testing.assert_allclose(mean[t].measure.points, np.mean(codes[first - 1 : t], axis=0), atol=100 * EPS)
+
+
+def test_companion_weights_become_the_cell_masses():
+    quantiles = stats.norm.ppf((np.random.default_rng(0).permutation(60_000) + 0.5) / 60_000)[:, None]
+    sol = qz.quantize(qz.Stream(lambda: np.split(quantiles, 60)), 4)
+    assert sol.trace.companion.sum() == pytest.approx(1, abs=10 * EPS)
+    np.testing.assert_array_equal(sol.measure.weights, sol.trace.companion)
+    codes = np.sort(sol.measure.points[:, 0])
+    edges = np.concatenate([[-np.inf], (codes[:-1] + codes[1:]) / 2, [np.inf]])
+    masses = np.diff(stats.norm.cdf(edges))
+    order = np.argsort(sol.measure.points[:, 0])
+    # At least 140 of 300 batches of 1000: a binomial share of 1/2 at most is off by 6 · ½ / √140000 = 0.008 at six standard
+    # deviations; the iterates' own drift over the suffix is allowed as much.
+    np.testing.assert_allclose(sol.measure.weights[order], masses, atol=0.016)
+
+
+def test_normal_law_two_codes_within_confidence():
+    sol = qz.quantize(qz.Gaussian([0.0], [[1.0]]), 2, max_steps=200)
+    truth = 1 - 2 / np.pi
+    # E D(x̄_n) - D* ≈ tr(H⁻¹S)/n with tr S = D* and λ_min(H) = ½ - φ(0)√(2/π) > 0.18: 2e-5 after 1e5 points.
+    variance = stats.norm.expect(lambda x: (abs(x) - np.sqrt(2 / np.pi)) ** 4) - truth**2
+    assert sol.distortion_se == pytest.approx(np.sqrt(variance / 2**17), rel=0.05)
+    assert -5 * sol.distortion_se < sol.distortion - truth < 5 * sol.distortion_se + 1e-4
+    assert float(sol.measure.weights.sum()) == pytest.approx(1, abs=4 * EPS)
+
+
+def test_planar_normal_law_three_codes_within_confidence():
+    sol = qz.quantize(qz.Gaussian([0.0, 0.0], np.eye(2)), 3, max_steps=300)
+    truth = 2 - 27 / (8 * np.pi)
+    assert -5 * sol.distortion_se < sol.distortion - truth < 5 * sol.distortion_se + 1e-3
+    fresh = qz.distortion(qz.Gaussian([0.0, 0.0], np.eye(2)), sol.measure.points, confidence=1 - 1e-6, seed=99)
+    assert fresh.low < truth + 1e-3
+    assert fresh.high > truth
+
+
+def test_averaging_beats_the_last_iterate():
+    points = stats.norm.ppf((np.arange(20_000) + 0.5) / 20_000)[:, None]
+    excess = {}
+    for averaging in (True, False):
+        runs = [qz.quantize(points, 8, solver=CLVQ(batch=100, epochs=1, averaging=averaging), seed=s) for s in range(4)]
+        excess[averaging] = np.mean([run.distortion for run in runs]) - 0.034547760788504
+    assert 0 < excess[True] < excess[False]
+
+
+def test_scipy_laws_are_accepted():
+    sol = qz.quantize(stats.uniform(2, 4), 2, max_steps=100)
+    assert sol.measure.points.shape == (2, 1)
+    assert abs(sol.distortion - 16 / 48) < 5 * sol.distortion_se + 1e-3
+    np.testing.assert_allclose(np.sort(sol.measure.points[:, 0]), [3, 5], atol=0.05)
+
+
+def test_samples_are_measured_exactly_in_the_end(brute, rng):
+    points = torch.from_numpy(rng.normal(size=(500, 3)).astype(np.float32))
+    mu = qz.DiscreteMeasure(points)
+    sol = qz.quantize(points, 6, solver=CLVQ(batch=64), max_steps=40)
+    assert sol.measure.points.dtype == torch.float32
+    assert torch.equal(sol.measure.weights, mu.project(sol.measure.points).weights)
+    truth = brute.voronoi(points.numpy(), mu.masses.numpy(), sol.measure.points.numpy())
+    assert sol.distortion == pytest.approx(truth.distortion, rel=600 * EPS)
+    assert sol.distortion_se == 0
+
+
+def test_weighted_samples_in_tiny_batches():
+    # One point holds nearly all mass: ignoring weights would put the code at 5.
+    mu = qz.DiscreteMeasure([[0.0], [10.0]], [0.999, 0.001])
+    for schedule in (CountPower(1.0), RobbinsMonro()):
+        sol = qz.quantize(mu, 1, solver=CLVQ(batch=1, epochs=500, schedule=schedule), max_steps=1000)
+        assert abs(sol.measure.points[0, 0] - 0.01) < 0.1
+
+
+def test_streams_that_can_be_read_once_are_refused():
+    generator = (np.ones((4, 1)) * i for i in range(1, 6))
+    with pytest.raises(ValueError, match="fresh iterable"):
+        qz.quantize(qz.Stream(lambda: generator), 2)
+    exhausted = [np.ones((4, 1)) * i for i in range(1, 6)]
+    with pytest.raises(ValueError, match="fresh iterable"):
+        qz.quantize(qz.Stream(lambda: (exhausted.pop() for _ in list(exhausted))), 2)
+    with pytest.raises(ValueError, match="Write Stream\\(lambda: loader\\)"):
+        qz.Stream([np.ones((4, 1))])
+    with pytest.raises(ValueError, match="no batches"):
+        qz.quantize(qz.Stream(list), 2)
+    with pytest.raises(ValueError, match="iterable of batches"):
+        qz.quantize(qz.Stream(lambda: 3), 2)
+
+
+def test_bad_batches_are_named():
+    with pytest.raises(ValueError, match=r"a batch of the stream.*NaN"):
+        qz.quantize(qz.Stream(lambda: [np.array([[1.0], [2.0]]), np.array([[np.nan]])]), 2)
+    with pytest.raises(ValueError, match="dimension 3"):
+        qz.quantize(qz.Stream(lambda: [np.ones((2, 2))], dim=3), 1)
+    with pytest.raises(ValueError, match="dimension 1"):
+        qz.quantize(qz.Stream(lambda: [np.array([[1.0], [2.0]]), np.ones((2, 2))]), 2)
+
+
+def test_torch_streams_give_torch():
+    shuffled = torch.linspace(0, 1, 300)[torch.from_numpy(np.random.default_rng(0).permutation(300))][:, None]
+    sol = qz.quantize(qz.Stream(lambda: shuffled.split(64)), 2, max_steps=50)
+    assert sol.measure.points.dtype == sol.measure.weights.dtype == torch.float32
+    assert type(sol.distortion) is type(sol.distortion_se) is type(sol.stationarity) is float
+    # About 25 batches of 60: six standard errors of a mean whose terms are at most 1/16, and the iterates' own excess, D/25.
+    assert abs(sol.distortion - 1 / 48) < 6 / 16 / np.sqrt(1500) + 1 / 48 / 25

@@ -1,0 +1,160 @@
+import types
+
+import numpy as np
+import pytest
+import torch
+
+import quantization as qz
+
+
+@pytest.fixture
+def points(rng):
+    return rng.normal(size=(300, 2))
+
+
+@pytest.mark.parametrize("solver", [qz.Lloyd(), qz.CLVQ(batch=50)])
+def test_snapshots_run_and_the_answer_comes_last(points, solver):
+    *running, answer = qz.iterate(points, 5, solver=solver, max_steps=20, seed=4)
+    assert all(s.status is qz.Status.RUNNING for s in running)
+    assert [s.steps for s in running] == list(range(len(running)))
+    assert answer.status is not qz.Status.RUNNING
+    for s in running:  # earlier snapshots are beginnings of the last trace, and stay as they were
+        np.testing.assert_array_equal(s.trace.distortion, answer.trace.distortion[: s.steps + 1])
+        assert len(s.trace.stationarity) == s.steps + 1
+    same = qz.quantize(points, 5, solver=solver, max_steps=20, seed=4)
+    np.testing.assert_array_equal(same.measure.points, answer.measure.points)
+    assert same.distortion == answer.distortion
+
+
+def test_a_solve_can_be_stopped(points):
+    snapshots = qz.iterate(points, 5, solver=qz.Lloyd(rtol=0))
+    assert isinstance(snapshots, types.GeneratorType)
+    for snapshot in snapshots:
+        if snapshot.steps == 3:
+            break
+    assert snapshot.measure.size == 5
+    resumed = qz.quantize(points, 5, start=snapshot)
+    assert resumed.trace.distortion[0] == snapshot.distortion
+
+
+def test_long_traces_grow_whole(points):
+    sol = qz.quantize(points, 3, solver=qz.CLVQ(batch=10), max_steps=200)
+    assert sol.trace.distortion.shape == sol.trace.stationarity.shape == (201,)
+    assert np.isfinite(sol.trace.distortion).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        ({"k": 0}, "k must be an integer ≥ 1; received 0"),
+        ({"k": -3}, "k must be"),
+        ({"k": 2.0}, "k must be"),
+        ({"k": "2"}, "k must be"),
+        ({"k": True}, "k must be"),
+        ({"k": None}, "k must be"),
+        ({"r": 0.5}, "order r"),
+        ({"r": np.inf}, "order r"),
+        ({"r": "2"}, "order r"),
+        ({"r": True}, "order r"),
+        ({"restarts": 0}, "restarts"),
+        ({"max_steps": -1}, "max_steps"),
+        ({"max_steps": 1.5}, "max_steps"),
+        ({"seed": -1}, "seed"),
+        ({"seed": 1.5}, "seed"),
+        ({"seed": None}, "seed"),
+        ({"seed": True}, "seed"),
+        ({"solver": "lloyd"}, "solver must be"),
+        ({"solver": qz.Lloyd}, "solver must be"),
+        ({"start": "k-means++"}, "start must be"),
+        ({"start": qz.RandomPoints}, "class: write its brackets"),
+        ({"start": np.zeros((3, 2))}, "shape \\(k, d\\) = \\(2, 2\\); received \\(3, 2\\)"),
+        ({"start": np.zeros(2)}, "shape \\(k, d\\)"),
+        ({"start": [[np.nan, 0], [0, 0]]}, "finite"),
+        ({"start": qz.Given(np.zeros((2, 3)))}, "received \\(2, 3\\)"),
+        ({"law": np.zeros(5)}, "write x\\[:, None\\]"),
+        ({"law": [[np.nan, 1.0]]}, "finite"),
+        ({"law": None}, "law must be"),
+        ({"law": "data.csv"}, "law must be"),
+        ({"law": lambda n: n}, "law must be"),
+        ({"law": {"points": [[0.0]]}}, "law must be"),
+    ],
+)
+def test_misuse_is_refused_at_the_call(arguments, hint, points):
+    arguments = {"law": points, "k": 2, **arguments}
+    with pytest.raises(ValueError, match=hint):
+        qz.iterate(**arguments)
+
+
+def test_numpy_integers_are_integers(points):
+    assert qz.quantize(points, np.int64(3), seed=np.uint8(3), max_steps=np.int32(2), r=np.float32(2)).steps == 2
+
+
+@pytest.mark.parametrize("solver", [qz.Lloyd(), qz.CLVQ(batch=50)])
+def test_equal_seeds_give_equal_results(points, solver):
+    first, second, other = (qz.quantize(points, 6, solver=solver, seed=s, max_steps=10) for s in (1, 1, 2))
+    np.testing.assert_array_equal(first.measure.points, second.measure.points)
+    np.testing.assert_array_equal(first.trace.distortion, second.trace.distortion)
+    assert not np.array_equal(first.measure.points, other.measure.points)
+
+
+def test_a_generator_is_a_seed(points):
+    first, second = (qz.quantize(points, 6, seed=np.random.default_rng(8)) for _ in range(2))
+    np.testing.assert_array_equal(first.measure.points, second.measure.points)
+    shared = np.random.default_rng(8)
+    first, second = (qz.quantize(points, 6, seed=shared, max_steps=0) for _ in range(2))
+    assert not np.array_equal(first.measure.points, second.measure.points)
+
+
+def test_the_global_generators_are_left_alone(points):
+    np.random.seed(0)  # noqa: NPY002
+    torch.manual_seed(0)
+    before = np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002
+    qz.quantize(torch.from_numpy(points), 4, solver=qz.CLVQ())
+    np.testing.assert_array_equal(np.random.get_state()[1], before[0])  # noqa: NPY002
+    assert torch.equal(torch.get_rng_state(), before[1])
+
+
+def test_restarts_keep_the_best(points):
+    one = qz.quantize(points, 10, seed=3, start=qz.RandomPoints())
+    *_, answer = snapshots = list(qz.iterate(points, 10, seed=3, restarts=5, start=qz.RandomPoints()))
+    ends = [s for s in snapshots if s.status is not qz.Status.RUNNING]
+    assert ends[0].distortion == one.distortion
+    assert answer.distortion == min(s.distortion for s in ends) <= one.distortion
+    assert len(ends) == 5 + (ends[4].distortion > answer.distortion)
+
+
+def test_a_broken_restart_never_wins():
+    class Breaks:
+        def check(self, problem): ...
+
+        def draw(self, problem, rng):
+            self.draws = getattr(self, "draws", 0) + 1
+            return np.full((1, 1), 1e200 if self.draws == 1 else 0.0)
+
+    sol = qz.quantize(np.array([[0.0], [1.0]]), 1, start=Breaks(), restarts=2)
+    assert sol.distortion == 0.25
+    assert sol.status is qz.Status.CONVERGED
+
+
+def test_require(points):
+    sol = qz.quantize(points, 3)
+    assert sol.require() is sol
+    with pytest.raises(qz.NotConverged, match=r"budget.*after 1 steps of Lloyd\(rtol=1e-06\)\. Raise max_steps"):
+        qz.quantize(points, 3, max_steps=1).require()
+
+
+def test_statuses_are_sentences():
+    assert all(status.value[0].isupper() and status.value.endswith(".") for status in qz.Status)
+
+
+def test_the_given_start_is_not_touched(points):
+    start = points[:4].copy()
+    sol = qz.quantize(points, 4, start=start, max_steps=0)
+    sol.measure.points[:] = 7
+    np.testing.assert_array_equal(start, points[:4])
+
+
+def test_read_only_input_is_fine(points):
+    points.flags.writeable = False
+    assert qz.quantize(points, 3, start=points[:3]).measure.size == 3
+    assert qz.quantize(torch.zeros(3, 2) + torch.arange(3)[:, None], 2, start=points[:2]).measure.size == 2
