@@ -1,9 +1,9 @@
 """From a recipe to its stages, parents before children. What methods share, they share by being one stage."""
 
-from distill.images import load
+from distill.images import Images, load
 from distill.method import METHODS, Method
 from distill.pipeline.stage import Stage
-from distill.recipe import Recipe
+from distill.recipe import Recipe, RecipeError
 from distill.stages.codec import CodecStage
 from distill.stages.decode import DiffusionStage, RealImagesStage
 from distill.stages.encode import EncodeStage
@@ -19,6 +19,7 @@ from distill.stages.train import TrainStage
 def build(recipe: Recipe) -> list[Stage]:
     """codec → encode → select → decode → label → train → evaluate → report; the prior and the teacher where they are needed."""
     data = load(recipe.data)
+    _check_budgets(recipe, data)
     codec, teacher = CodecStage(recipe, data), TeacherStage(recipe, data)
     encode = EncodeStage(recipe, data, codec)
     prior, quantize = PriorStage(recipe, data, encode), QuantizeStage(recipe, data, encode)
@@ -54,3 +55,16 @@ def ordered(last: Stage) -> list[Stage]:
 
     visit(last)
     return list(found)
+
+
+def _check_budgets(recipe: Recipe, data: Images) -> None:
+    """Every class must have images, and as many as the largest budget asks for."""
+    if all(METHODS[name].select == "all" for name in recipe.methods):
+        return
+    counts = [len(data.train.of_class(index)) for index in range(len(data.classes))]
+    fewest = counts.index(min(counts))
+    if max(recipe.select.budgets) > counts[fewest]:
+        raise RecipeError(
+            f"select.k = {max(recipe.select.budgets)} asks for more codes than the {counts[fewest]} training images of class "
+            f"{data.classes[fewest]!r}; lower select.k"
+        )

@@ -43,8 +43,8 @@ def _known_methods(values: list[str]) -> list[str]:
 class Data(Section):
     """Where images come from. size: pixels a side. test_fraction: of each class, kept for evaluation alone.
 
-    validation_fraction: to choose options by, evaluate on this share of the training images instead, held out of the training; the
-    test images are then not looked at.
+    validation_fraction: to choose options by, hold this share of the training images out and evaluate there; the test images are
+    then not looked at.
     """
 
     source: Literal["digits"]

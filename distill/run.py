@@ -1,12 +1,12 @@
 """Run a recipe: check it, lock its folder, make what is missing, and say what came out."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from distill.graph import build
+from distill.graph import build, ordered
 from distill.pipeline.environment import describe, processors
 from distill.pipeline.lock import locked
 from distill.pipeline.scheduler import Watcher, execute
@@ -103,7 +103,7 @@ def upto(stages: list[Stage], until: str | None) -> list[Stage]:
     names = list(dict.fromkeys(stage.name for stage in stages))
     if until not in names:
         raise RecipeError(f"there is no stage {until!r}; the stages are {', '.join(names)}")
-    keep = _with_ancestors([stage for stage in stages if stage.name == until])
+    keep = {ancestor for stage in stages if stage.name == until for ancestor in ordered(stage)}
     return [stage for stage in stages if stage in keep]
 
 
@@ -111,8 +111,3 @@ def metrics(store: Store, stages: Sequence[Stage]) -> dict[str, Any] | None:
     """The measured figures, if the evaluation is finished."""
     evaluate = next((stage for stage in stages if stage.name == "evaluate"), None)
     return store.values(evaluate, "metrics") if evaluate is not None and store.holds(evaluate, "metrics") else None
-
-
-def _with_ancestors(stages: Sequence[Stage]) -> set[Stage]:
-    visit: Callable[[Stage], set[Stage]] = lambda stage: {stage}.union(*(visit(parent) for parent in stage.parents))  # noqa: E731
-    return set().union(*(visit(stage) for stage in stages))

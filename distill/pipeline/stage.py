@@ -8,6 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
+_NUMERICS = {"device": "cpu", "dtype": "float32"}  # what every stage computes on: results on other devices are other results
+
 Content = Mapping[str, Any] | bytes  # tensors for .safetensors, values for .json, bytes for anything else
 Product = Mapping[str, Content]  # file name → content
 Progress = Callable[[float], None]  # called with the fraction done
@@ -52,8 +54,9 @@ class Stage(ABC):
         content = {
             "stage": self.name,
             "version": self.version,
+            "numerics": _NUMERICS,
             "options": self.options(),
-            "parents": [p.digest for p in self.parents],
+            "parents": [parent.digest for parent in self.parents],
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
