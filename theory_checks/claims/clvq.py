@@ -22,9 +22,9 @@ FloatArray = NDArray[np.float64]
 def competitive_step_is_unbiased(law: qz.DiscreteMeasure, k: int, seed: int) -> Evidence:
     r"""$\sum_i w_i\,(x - x^{(i)}) / \gamma = \tfrac12 \nabla D(x)$, $x^{(i)}$ the codebook after a step on the one draw $X_i$.
 
-    The expectation is an exact sum over the points, so there is no Monte-Carlo error. Slack: γ = ½ is a power of two; a
-    coordinate of the moved code is rounded three times, $\gamma_3 (|x| + |X|)$, doubled by 1/γ; sums of n terms add
-    $\gamma_{n+8}$ of their size.
+    The expectation is an exact sum over the points, so there is no Monte-Carlo error. Slack: a coordinate of a step goes
+    through five roundings, of numbers up to $|x| + |X|$, and γ = ½ doubles them exactly; sums of n terms add $\gamma_{n+8}$ on
+    either side.
     """
     return _mean_step(law, k, seed, factor=0.5)
 
@@ -47,7 +47,7 @@ def _mean_step(law: qz.DiscreteMeasure, k: int, seed: int, *, factor: float) -> 
         mean += weight * (codes - np.asarray(moved)) / gamma
     size = float(np.abs(codes).max() + np.abs(points).max())
     difference = np.abs(mean - factor * partition(law, codes).gradient).max()
-    return Evidence(float(difference), 0.0, round_off(2 * (law.size + 8) + 6, size))
+    return Evidence(float(difference), 0.0, round_off(2 * (law.size + 8) + 10, size))
 
 
 @claim(

@@ -22,9 +22,9 @@ FloatArray = NDArray[np.float64]
 def pushforward_is_lipschitz(law: qz.DiscreteMeasure, k: int, seed: int) -> Evidence:
     r"""$W_2(g_\#\mu, g_\#\nu) \le \|B\| \|A\|\, W_2(\mu, \nu)$ for ν a codebook of μ and $g(z) = B \tanh(A(z - c))$.
 
-    Slack: the network simplex's error of either squared distance, carried through the root; the images are rounded by at most
-    $\gamma_{2d+8} \|B\| (\sqrt d + \|A\| \max |z - c|)$ each, which moves $W_2$ by no more than twice that; $\gamma_{d^2+8}$
-    for the norms.
+    Slack: the network simplex's error of either squared distance, carried through the root. An image is a product, a
+    contraction and a product, of vectors no longer than $\rho = \|B\| \|A\| \max |z - c|$ in the end: rounded by at most $2 d
+    \gamma_{2d+8} \rho$, which for the images of both measures moves $W_2$ by twice that. And $\gamma_{d^2+8}$ for the norms.
     """
     rng = np.random.default_rng(seed)
     nu = law.project(codebook(law, k, rng))
@@ -47,8 +47,8 @@ def _(law: qz.DiscreteMeasure, k: int, seed: int) -> Evidence:
 def _compare(mu: qz.DiscreteMeasure, nu: qz.DiscreteMeasure, g: Callable[[FloatArray], FloatArray], lipschitz: float) -> Evidence:
     images = [qz.DiscreteMeasure(g(points), weights) for points, weights in map(host, (mu, nu))]
     before, after = qz.wasserstein(mu, nu), qz.wasserstein(*images)
-    size = lipschitz * largest_cost(mu, mu) ** 0.5 + sum(float(np.abs(host(image)[0]).max()) for image in images)
+    reach = max(largest_cost(mu, mu), largest_cost(mu, nu)) ** 0.5  # at least max |z − c|, as c lies among the points of μ
     slack = root_error(after**2, transport_round_off(mu.size, nu.size, largest_cost(*images)))
     slack += lipschitz * root_error(before**2, transport_round_off(mu.size, nu.size, largest_cost(mu, nu)))
-    slack += round_off(2 * mu.dim + 8, 2 * mu.dim**0.5 * size) + round_off(mu.dim**2 + 8, lipschitz * before)
+    slack += round_off(2 * mu.dim + 8, 4 * mu.dim * lipschitz * reach) + round_off(mu.dim**2 + 8, lipschitz * before)
     return Evidence(after, lipschitz * before, slack)
