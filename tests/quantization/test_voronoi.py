@@ -44,10 +44,11 @@ def test_nearest_is_the_brute_one_for_close_codes_far_from_the_origin(brute, see
     np.testing.assert_array_equal(found.squared, costs.min(1))
 
 
-@pytest.mark.parametrize("scale", [2.0**-130, 1e-30, 1e-10, 1e10, 1e25, 2.0**120])
+@pytest.mark.parametrize("scale", [2.0**-130, 1e-30, 2.0**-70, 2.0**-66, 1e-10, 1e10, 1e25, 2.0**120])
 def test_single_precision_neither_overflows_nor_underflows(scale, rng, brute):
     points = (scale * rng.normal(size=(200, 8))).astype(np.float32)
-    codes = points[:20].astype(np.float64) * 1.125
+    # Codes a thousandth apart: products of about scale², were they formed, would keep too few digits to tell them apart.
+    codes = points[:1].astype(np.float64) * (1 + 1e-3 * rng.normal(size=(40, 8)))
     np.testing.assert_array_equal(nearest(points, codes).labels, brute.squared(points, codes).argmin(1))
     assert torch.equal(nearest(torch.from_numpy(points), codes).labels, torch.from_numpy(nearest(points, codes).labels))
 
