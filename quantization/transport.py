@@ -48,11 +48,13 @@ class Exact:
 
     def solve(self, a: FloatArray, b: FloatArray, costs: FloatArray) -> tuple[FloatArray, tuple[FloatArray, FloatArray], Status]:
         ot: Any = importlib.import_module("ot")  # not at the top: POT loads torch wherever it is installed
+        # The simplex stops at an absolute tolerance, so it sees costs of the size of 1; a power of two loses no digit.
+        exponent = int(np.frexp(costs.max())[1])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the solver's warning is read from its log instead
-            plan, log = ot.emd(a, b, costs, numItermax=self.max_pivots, log=True, center_dual=False)
+            plan, log = ot.emd(a, b, np.ldexp(costs, -exponent), numItermax=self.max_pivots, log=True, center_dual=False)
         status = Status.CONVERGED if log["warning"] is None else Status.BUDGET_SPENT
-        return np.asarray(plan), _feasible(np.asarray(log["u"]), a, costs), status
+        return np.asarray(plan), _feasible(np.ldexp(np.asarray(log["u"]), exponent), a, costs), status
 
 
 def transport(

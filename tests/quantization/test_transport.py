@@ -86,3 +86,18 @@ def test_refuses_misuse():
         qz.wasserstein(np.full((1, 1), 1e200), np.zeros((1, 1)))
     with pytest.raises(ValueError, match="max_pivots"):
         qz.Exact(max_pivots=0)
+
+
+@everyday
+@given(st.integers(0, 10_000), st.sampled_from([-80, -30, 40]))
+def test_the_plan_scales_bitwise_with_the_costs(seed, exponent):
+    """The simplex has an absolute tolerance, so it must see costs of one size whatever the units of the points."""
+    mu, nu = pair(seed)
+    small = qz.transport(
+        qz.DiscreteMeasure(np.ldexp(mu.points, exponent), mu.weights),
+        qz.DiscreteMeasure(np.ldexp(nu.points, exponent), nu.weights),
+    )
+    whole = qz.transport(mu, nu)
+    np.testing.assert_array_equal(small.plan, whole.plan)
+    assert small.cost == np.ldexp(whole.cost, 2 * exponent)
+    np.testing.assert_array_equal(small.potentials[0], np.ldexp(whole.potentials[0], 2 * exponent))
