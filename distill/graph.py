@@ -2,7 +2,7 @@
 
 from distill.images import Images, load
 from distill.method import METHODS, Method
-from distill.pipeline.stage import Stage
+from distill.pipeline.stage import Stage, ordered
 from distill.recipe import Recipe, RecipeError
 from distill.stages.codec import CodecStage
 from distill.stages.decode import DiffusionStage, RealImagesStage
@@ -42,19 +42,6 @@ def build(recipe: Recipe) -> list[Stage]:
         trains[name] = TrainStage(recipe, data, name, *lines[alike])
     evaluate = EvaluateStage(recipe, data, encode, trains)
     return ordered(ReportStage(recipe, data, trains, evaluate))
-
-
-def ordered(last: Stage) -> list[Stage]:
-    """``last`` and its ancestors, every stage after its parents."""
-    found: dict[Stage, None] = {}
-
-    def visit(stage: Stage) -> None:
-        for parent in stage.parents:
-            visit(parent)
-        found.setdefault(stage)
-
-    visit(last)
-    return list(found)
 
 
 def _check_budgets(recipe: Recipe, data: Images) -> None:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from distill.graph import build, ordered
+from distill.graph import build
 from distill.pipeline.environment import describe, processors
 from distill.pipeline.lock import locked
 from distill.pipeline.scheduler import Watcher, execute
-from distill.pipeline.stage import Stage
+from distill.pipeline.stage import Stage, ordered
 from distill.pipeline.store import Store, write_whole
 from distill.recipe import Recipe, RecipeError, check, read
 

@@ -1,14 +1,15 @@
 """Optimal quantization: replace a probability measure by K weighted points as well as can be done.
 
-Order of reading: ``measure`` (the noun), ``laws`` (what can be quantized), ``voronoi`` (the one pass over the data), ``solvers``
-(the methods), ``iterate`` (the one loop), ``solution`` (the answer), ``transport`` (distances).
+Order of reading: ``measure`` (the noun), ``laws`` (what can be quantized), ``voronoi`` (the one pass over the data), ``solver``
+and ``solvers`` (what one is, and the methods), ``iterate`` (the one loop), ``solution`` (the answer), ``transport`` (distances).
 """
 
 from quantization.estimate import Estimate, distortion
 from quantization.iterate import iterate, quantize
 from quantization.laws import Gaussian, GaussianMixture, Law, Stream
 from quantization.measure import DiscreteMeasure
-from quantization.solution import NotConverged, Solution, Status, Trace
+from quantization.solution import NotConverged, Solution, Trace
+from quantization.solver import Status
 from quantization.solvers.clvq import CLVQ, CountPower, RobbinsMonro
 from quantization.solvers.lloyd import Lloyd
 from quantization.starts import Given, KMeansPlusPlus, RandomPoints

@@ -11,9 +11,10 @@ from quantization.arrays import FloatArray, like, rounded
 from quantization.estimate import measured
 from quantization.measure import DiscreteMeasure
 from quantization.occupied import occupied
-from quantization.problem import Problem, Solver, checked_count, generator, pose
+from quantization.problem import Problem, checked_count, generator, pose
 from quantization.registry import choose
-from quantization.solution import Solution, State, Status, Trace
+from quantization.solution import Solution, Trace
+from quantization.solver import Solver, State, Status
 from quantization.starts import Start
 
 

@@ -3,38 +3,19 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any, ClassVar, Protocol
+from typing import Any
 
 import numpy as np
 
-from quantization.arrays import Array, FloatArray, as_floating, double, like, namespace
+from quantization.arrays import Array, as_floating, double, like, namespace
 from quantization.laws import FrozenLaw, Law, Stream
 from quantization.measure import DiscreteMeasure
-from quantization.solution import State, Status
 
 _LAWS = (
     "an array (n, d), a DiscreteMeasure, a Law (with .sample(n, rng)), a Stream, or a frozen continuous scipy.stats distribution"
 )
 _PASS_DRAWS = 2**17
 _PILOT_DRAWS_PER_CODE, _PILOT_DRAWS = 64, 2**14
-
-
-class Solver(Protocol):
-    """One generator: the state of the start, then a state a step. Options are the fields of a frozen dataclass.
-
-    exhausted: the status of a run whose generator ended by itself above the tolerance.
-    """
-
-    exhausted: ClassVar[Status]
-
-    @property
-    def rtol(self) -> float: ...
-
-    def refuses(self, problem: "Problem") -> str | None:
-        """Why this solver does not fit the problem, or None."""
-        ...
-
-    def solve(self, problem: "Problem", codes: FloatArray, rng: np.random.Generator) -> Iterator[State]: ...
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from quantization.problem import Problem, Solver
+from quantization.problem import Problem
+from quantization.solver import Solver
 from quantization.solvers.clvq import CLVQ
 from quantization.solvers.lloyd import Lloyd
 from quantization.starts import KMeansPlusPlus, Start, as_start

@@ -1,45 +1,14 @@
 """The one answer: a weighted codebook with its distortion, how stationary it is, and why the solver stopped."""
 
 from dataclasses import dataclass
-from enum import Enum
-from typing import TYPE_CHECKING
 
 from quantization.arrays import FloatArray
 from quantization.measure import DiscreteMeasure
-
-if TYPE_CHECKING:
-    from quantization.problem import Solver
-
-
-class Status(Enum):
-    """Why a solver stopped; the value is the sentence to show."""
-
-    RUNNING = "The solver is still running; this is a snapshot."
-    CONVERGED = "The stationarity residual is within the requested tolerance."
-    STALLED = "No further descent is possible in floating point, yet the stationarity residual is above the tolerance."
-    BUDGET_SPENT = "The budget of steps was spent before the stationarity residual reached the tolerance."
-    NONFINITE = "The distortion became NaN or infinite; scale the data down."
+from quantization.solver import Solver, Status
 
 
 class NotConverged(RuntimeError):
     """Raised by :meth:`Solution.require` on an answer that is not stationary to the tolerance asked for."""
-
-
-@dataclass(frozen=True)
-class State:
-    """A solver's codebook after some steps, with what the step itself measured of it, on the host.
-
-    estimated: whether the numbers come from mini-batches; the loop then measures the last codebook afresh if the law allows it.
-    companion: the running companion weights of a stochastic solver.
-    """
-
-    points: FloatArray
-    weights: FloatArray
-    distortion: float
-    stationarity: float
-    distortion_se: float = 0.0
-    estimated: bool = False
-    companion: FloatArray | None = None
 
 
 @dataclass(frozen=True)
@@ -72,7 +41,7 @@ class Solution:
     status: Status
     steps: int
     trace: Trace
-    solver: "Solver"
+    solver: Solver
 
     def require(self) -> "Solution":
         """This solution if it converged; raises :class:`NotConverged` otherwise."""

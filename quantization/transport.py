@@ -10,7 +10,7 @@ import numpy as np
 from quantization.arrays import Array, FloatArray, like, to_host
 from quantization.measure import DiscreteMeasure
 from quantization.problem import checked_count, checked_order
-from quantization.solution import Status
+from quantization.solver import Status
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,19 @@ class Stage(ABC):
         return f"{self.name}-{self.digest}"
 
 
+def ordered(last: Stage) -> list[Stage]:
+    """``last`` and its ancestors, every stage after its parents."""
+    found: dict[Stage, None] = {}
+
+    def visit(stage: Stage) -> None:
+        for parent in stage.parents:
+            visit(parent)
+        found.setdefault(stage)
+
+    visit(last)
+    return list(found)
+
+
 def seed_of(*names: int | str) -> int:
     """A seed for whatever is named: the same on every machine and for every number of processes, below 2^63."""
     return int.from_bytes(hashlib.sha256("/".join(map(str, names)).encode()).digest()[:8], "big") >> 1

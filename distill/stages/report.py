@@ -7,7 +7,7 @@ import numpy as np
 
 from distill.images import Images
 from distill.method import METHODS
-from distill.pipeline.stage import Product, Progress, Reader, Stage
+from distill.pipeline.stage import Product, Progress, Reader, Stage, ordered
 from distill.recipe import Recipe
 from distill.stages.draw import Draw
 from distill.stages.evaluate import EvaluateStage
@@ -34,7 +34,6 @@ class ReportStage(Stage):
         return ["report"]
 
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
-        from distill.graph import ordered
         from distill.report import figures, page
 
         metrics = read.values(self._evaluate, "metrics")

@@ -8,7 +8,7 @@ import numpy as np
 
 from quantization.arrays import FloatArray
 from quantization.problem import Problem, checked_count
-from quantization.solution import State, Status
+from quantization.solver import State, Status
 from quantization.voronoi import Cells, cells
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from quantization.arrays import FloatArray, rounded
 from quantization.occupied import occupied
 from quantization.problem import Problem
-from quantization.solution import State, Status
+from quantization.solver import State, Status
 
 
 @dataclass(frozen=True)
