@@ -98,7 +98,7 @@ def _run(options: argparse.Namespace, console: Console) -> int:
     else:
         done = run(options.recipe, **settings, watcher=Lines(console))
     if done.metrics is not None:
-        console.print(accuracies(done.metrics["rows"]))
+        console.print(accuracies(done.metrics))
     page = done.folder / "report" / "index.html"
     where = f"Report: {page}. " if options.until in (None, "report") else ""
     console.print(f"{where}Took {time.monotonic() - began:.1f} s.", highlight=False, soft_wrap=True)

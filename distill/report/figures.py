@@ -8,12 +8,13 @@ import matplotlib
 
 matplotlib.use("Agg")  # there may be no screen
 from matplotlib import pyplot as plt
+from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
 
 _COLOURS = {"ddoq": "#c0392b", "uniform": "#2471a3", "random": "#7f8c8d", "closest": "#27ae60", "full": "#2c3e50"}
 _MARKS = {"ddoq": "o", "uniform": "s", "random": "^", "closest": "D"}
 
 
-def accuracy(rows: Sequence[Mapping[str, Any]]) -> bytes:
+def accuracy(rows: Sequence[Mapping[str, Any]], split: str) -> bytes:
     """Top-1 of the last step against images per class, mean ± standard deviation over seeds; the ceiling as a line."""
     figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
     for method, series in _by_method(rows).items():
@@ -23,7 +24,7 @@ def accuracy(rows: Sequence[Mapping[str, Any]]) -> bytes:
         ks, means, stds = ([row[key] for row in series] for key in ("ipc", "top1_mean", "top1_std"))
         axes.errorbar(ks, means, stds, label=method, color=_COLOURS.get(method), marker=_MARKS.get(method, "o"), capsize=3)
     _count_axis(axes, rows)
-    axes.set_ylabel("top-1 on the real test split")
+    axes.set_ylabel(f"top-1 on the real {split} split")
     axes.legend()
     return _png(figure)
 
@@ -47,6 +48,9 @@ def distortion(rows: Sequence[Mapping[str, Any]]) -> bytes:
                 ks, [row["distortion"] for row in series], label="ddoq: distortion", color="black", linestyle=":", linewidth=2
             )
     axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+    axes.yaxis.set_major_formatter(ScalarFormatter())
+    axes.yaxis.set_minor_locator(NullLocator())
     _count_axis(axes, rows)
     axes.set_ylabel("squared distance in latent space")
     axes.legend()
@@ -95,7 +99,7 @@ def _count_axis(axes: Any, rows: Sequence[Mapping[str, Any]]) -> None:
     ticks = sorted({row["ipc"] for row in rows if row["ipc"] is not None})
     axes.set_xscale("log")
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
-    axes.minorticks_off()
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("images per class")
     axes.grid(alpha=0.3)
 

@@ -7,7 +7,7 @@ from typing import Any
 from distill.method import METHODS
 
 _CAPTIONS = {
-    "accuracy.png": "Students' top-1 on the real test split against images per class, after the last step: mean ± standard "
+    "accuracy.png": "Students' top-1 on real images against images per class, after the last step: mean ± standard "
     "deviation over seeds.",
     "distortion.png": "Squared Wasserstein distance in latent space between each class and what stands for it, before decoding. "
     "With cell masses it is the distortion.",
@@ -29,7 +29,7 @@ def render(report: Mapping[str, Any], pictures: Sequence[str]) -> str:
     others = [picture for picture in pictures if not picture.startswith("images-")]
     body = [
         f"<h1>Distilled: {name}</h1>",
-        _accuracies(report["rows"], report["recipe"]),
+        _accuracies(report),
         _checks(report["checks"]),
         *(_figure(picture, _CAPTIONS.get(picture, "")) for picture in others),
         "<h2>Distilled images</h2><p>A row a class, heaviest first; above each image its share of the class.</p>",
@@ -43,7 +43,8 @@ def render(report: Mapping[str, Any], pictures: Sequence[str]) -> str:
     return f"<!doctype html><html lang='en'><head>{head}</head><body>{''.join(body)}</body></html>\n"
 
 
-def _accuracies(rows: Sequence[Mapping[str, Any]], recipe: Mapping[str, Any]) -> str:
+def _accuracies(report: Mapping[str, Any]) -> str:
+    rows, recipe, split = report["rows"], report["recipe"], report["split"]
     cells = [
         [
             row["method"],
@@ -58,9 +59,9 @@ def _accuracies(rows: Sequence[Mapping[str, Any]], recipe: Mapping[str, Any]) ->
     ]
     legend = "; ".join(f"<b>{name}</b> {html.escape(METHODS[name].summary)}" for name in recipe["methods"])
     note = (
-        f"Top-1 as a fraction, on test images that nothing was trained on; {html.escape(str(rows[0]['student']))}, "
-        f"{recipe['train']['steps']} steps for every method, soft labels of one teacher. <i>last</i>: after the last step, mean "
-        "± standard deviation over seeds. <i>best</i>: the best of several looks at the test split, so too high. <i>W₂</i>: "
+        f"Top-1 as a fraction, on the {split} split, real images that nothing was trained on; "
+        f"{html.escape(str(rows[0]['student']))}, {recipe['train']['steps']} steps for every method, soft labels of one teacher. <i>last</i>: after the last step, mean "
+        "± standard deviation over seeds. <i>best</i>: the best of several looks at that split, so too high. <i>W₂</i>: "
         "between the encoded class and its codes before decoding; <i>decoded</i>: the same after decoding and encoding again."
     )
     return (

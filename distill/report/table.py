@@ -1,17 +1,17 @@
 """The report's table on a terminal."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from rich.table import Table
 
 
-def accuracies(rows: Sequence[Mapping[str, Any]]) -> Table:
+def accuracies(metrics: Mapping[str, Any]) -> Table:
     """Every method and budget with its measured figures."""
-    table = Table(title="Top-1 on the real test split, as a fraction: mean ± standard deviation over seeds")
+    table = Table(title=f"Top-1 on the real {metrics['split']} split, as a fraction; mean ± standard deviation over seeds")
     for column in ("method", "IPC", "last", "best", "seeds", "W₂ latent", "W₂ decoded"):
         table.add_column(column, justify="left" if column == "method" else "right")
-    for row in rows:
+    for row in metrics["rows"]:
         table.add_row(
             row["method"],
             "all" if row["ipc"] is None else str(row["ipc"]),

@@ -46,7 +46,8 @@ class EvaluateStage(Stage):
         for i, (method, k) in enumerate(groups):
             rows.append(self._row(read, method, k, laws, checks))
             progress((i + 1) / len(groups))
-        return {"metrics.json": {"rows": rows, "checks": checks.values()}}
+        split = "validation" if self._recipe.data.validation_fraction else "test"
+        return {"metrics.json": {"split": split, "rows": rows, "checks": checks.values()}}
 
     def _row(self, read: Reader, method: str, k: int | None, laws: list[qz.DiscreteMeasure], checks: "_Checks") -> dict[str, Any]:
         train = self._trains[method]

@@ -45,7 +45,10 @@ class ReportStage(Stage):
             "stages": [{key: m[key] for key in ("title", "parts", "wall_s", "work_s", "peak_memory_bytes")} for m in manifests],
             "environment": manifests[0]["environment"] if manifests else {},
         }
-        pictures = {"accuracy.png": figures.accuracy(metrics["rows"]), "distortion.png": figures.distortion(metrics["rows"])}
+        pictures = {
+            "accuracy.png": figures.accuracy(metrics["rows"], metrics["split"]),
+            "distortion.png": figures.distortion(metrics["rows"]),
+        }
         weighted = next((name for name in self._recipe.methods if METHODS[name].weights == "mass"), None)
         if weighted is not None:
             pictures |= self._codes(read, self._trains[weighted], figures)
