@@ -7,7 +7,7 @@ UV_VERSION := 0.13.8
 # One compute thread a process; parallel work is spread over processes (spinning threads slow small training steps many times).
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
 
-.PHONY: demo test test-slow lint format lock clean
+.PHONY: demo test test-slow lint format docs lock clean
 
 demo: $(READY) ## distil handwritten digits end to end; the report is runs/digits/report/index.html
 	$(BIN)/python -m distill run digits
@@ -35,11 +35,14 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 
+docs: $(READY) ## the documentation as a site, in site/
+	$(BIN)/mkdocs build --strict --quiet
+
 lock: ## choose versions anew; hashes, no addresses
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade --generate-hashes \
-		--no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet -o requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --extra dev --extra docs --universal --python-version 3.11 \
+		--upgrade --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet -o requirements.lock
 
 clean: ## remove the environment and the runs
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) runs site
