@@ -1,0 +1,160 @@
+"""What the tests of the pipeline share: stages that need no network, and one finished tiny run for all test processes."""
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from distill import recipe as recipes
+from distill.pipeline.environment import ONE_THREAD
+from distill.pipeline.stage import Stage
+
+# The digits in seconds: every stage and method is there, nothing is trained to any use.
+TINY = (
+    "data.size=16",
+    "codec.channels=[4, 4]",
+    "codec.steps=3",
+    "prior.layers=1",
+    "prior.steps=3",
+    "teacher.width=4",
+    "teacher.steps=10",
+    "select.k=[1, 3]",
+    "select.steps=20",
+    "decode.steps=4",
+    "train.width=4",
+    "train.steps=4",
+    "train.evaluations=2",
+    "seeds=[0, 1]",
+)
+
+
+class FakeStage(Stage):
+    """A stage whose parts are small JSON files: their own name and the values of the parents' parts."""
+
+    name = "fake"
+
+    def __init__(
+        self,
+        *parents: Stage,
+        name: str = "fake",
+        parts: tuple[str, ...] = ("a",),
+        options: Mapping[str, object] | None = None,
+        version: int = 1,
+        folder: str | None = None,
+        make: Callable[..., Mapping[str, object]] | None = None,
+    ) -> None:
+        self.name, self.version, self.parents = name, version, parents  # type: ignore[misc]
+        self._parts, self._options, self._folder, self._make = parts, dict(options or {}), folder, make
+
+    @property
+    def folder_name(self) -> str:
+        return self._folder or super().folder_name
+
+    def options(self):
+        return self._options
+
+    def parts(self):
+        return list(self._parts)
+
+    def make(self, part, read, progress):
+        below = {parent.name: {each: read.values(parent, each) for each in parent.parts()} for parent in self.parents}
+        extra = self._make(part, read) if self._make is not None else {}
+        return {f"{part}.json": {"part": part, "options": self._options, "below": below, **extra}}
+
+
+@pytest.fixture(scope="session")
+def fake():
+    """The class of stages that need no network."""
+    return FakeStage
+
+
+@pytest.fixture(scope="session")
+def record():
+    """What a worker writes into a seal besides the files."""
+    return {"seed": 1, "began": 100.0, "ended": 101.5, "peak_memory_bytes": 7}
+
+
+@pytest.fixture(scope="session")
+def tiny_changes():
+    """What makes the digits a tiny run."""
+    return TINY
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    """The recipe of the finished tiny run."""
+    return recipes.read("digits", TINY)
+
+
+@pytest.fixture(scope="session")
+def tiny_command():
+    """The command line of a tiny run, without ``--out``."""
+    return [sys.executable, "-m", "distill", "run", "digits", *(word for change in TINY for word in ("--set", change))]
+
+
+@pytest.fixture(scope="session")
+def clean_environment():
+    """The environment of subprocesses: one thread each, no colours."""
+    return {**{k: v for k, v in os.environ.items() if k not in ("FORCE_COLOR", "COLUMNS")}, **ONE_THREAD}
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory):
+    """``once(name, build)``: the folder that ``build(folder)`` filled, built by the first test process that asks."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def get(name: str, build: Callable[[Path], None]) -> Path:
+        folder, done, failed = shared / name, shared / f"{name}.done", shared / f"{name}.failed"
+        with (shared / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if failed.exists():
+                pytest.fail(f"{name} could not be built: {failed.read_text()}")
+            if not done.exists():
+                folder.mkdir()
+                try:
+                    build(folder)
+                except BaseException as error:
+                    failed.write_text(repr(error))
+                    raise
+                done.touch()
+        return folder
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def finished(once, tiny, tiny_command, clean_environment):
+    """A finished tiny run, made by the command with two workers: ``folder``, ``recipe``, ``output``. Not to be written to."""
+
+    def build(place: Path) -> None:
+        made = subprocess.run(
+            [*tiny_command, "--out", str(place / "run"), "--workers", "2"],
+            capture_output=True,
+            text=True,
+            env=clean_environment,
+            check=False,
+        )
+        assert made.returncode == 0, made.stderr + made.stdout
+        (place / "output.txt").write_text(made.stdout)
+        (place / "errors.txt").write_text(made.stderr)
+
+    place = once("finished", build)
+    return SimpleNamespace(
+        folder=place / "run",
+        recipe=tiny,
+        output=(place / "output.txt").read_text(),
+        errors=(place / "errors.txt").read_text(),
+    )
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    """A copy of the finished run, sizes and times and all, to do harm to."""
+    return Path(shutil.copytree(finished.folder, tmp_path / "run"))

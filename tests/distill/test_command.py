@@ -1,0 +1,189 @@
+import re
+import subprocess
+import sys
+
+import pytest
+
+from distill.__main__ import main
+from distill.pipeline import scheduler
+
+
+@pytest.fixture(autouse=True)
+def no_colours(monkeypatch):
+    for name in ("FORCE_COLOR", "COLUMNS", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def helped(capsys, *arguments):
+    with pytest.raises(SystemExit) as caught:
+        main([*arguments, "--help"])
+    assert caught.value.code == 0
+    return capsys.readouterr().out
+
+
+def test_help_names_every_command_and_shows_examples(capsys):
+    text = helped(capsys)
+    for word in ("run", "status", "python -m distill run digits", "same command again"):
+        assert word in text
+
+
+def test_help_of_run_names_every_option(capsys):
+    text = helped(capsys, "run")
+    for option in ("--set", "--until", "--out", "--dry-run", "--verify", "--workers", "digits"):
+        assert option in text
+
+
+def test_help_of_status(capsys):
+    assert "RUN" in helped(capsys, "status")
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["walk"], ["run"], ["run", "digits", "--sett", "x"], ["run", "digits", "--workers", "two"]]
+)
+def test_what_cannot_be_parsed_exits_with_two(capsys, arguments):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert "usage" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "digts"], "no recipe is called 'digts'"),
+        (["run", "{tmp}/none.toml"], "no recipe file"),
+        (["run", "{tmp}/bad.toml"], "not valid TOML"),
+        (["run", "{tmp}/bytes.toml"], "bytes.toml"),
+        (["run", "digits", "--set", "select.kk=3"], "unknown key select.kk; did you mean select.k?"),
+        (["run", "digits", "--set", "select.k"], "received 'select.k'"),
+        (["run", "digits", "--until", "magic"], "no stage 'magic'; the stages are codec"),
+        (["run", "digits", "--workers", "0"], "workers must be at least 1"),
+        (["run", "digits", "--dry-run", "--until", "magic"], "no stage 'magic'"),
+        (["run", "digits", "--set", "data.test_fraction=0.001"], "data.test_fraction"),
+        (["run", "digits", "--set", "data.test_fraction=0.999"], "data.test_fraction"),
+        (["run", "digits", "--set", "data.seed=9999999999"], "data.seed"),
+        (["run", "digits", "--out", "{tmp}/file"], "file"),
+        (["run", "digits", "--out", "{tmp}/file/below"], "file"),
+        (["status", "{tmp}"], "is not a run folder"),
+        (["status", "{tmp}/none"], "is not a run folder"),
+    ],
+)
+def test_misuse_is_a_sentence_on_standard_error_and_exits_with_two(capsys, monkeypatch, tmp_path, arguments, words):
+    (tmp_path / "bad.toml").write_text("name = ")
+    (tmp_path / "bytes.toml").write_bytes(b"name = '\xff'")
+    (tmp_path / "file").write_text("not a folder")
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    assert main([argument.replace("{tmp}", str(tmp_path)) for argument in arguments]) == 2
+    out, err = capsys.readouterr()
+    assert words in err
+    assert "Traceback" not in err
+    assert out == ""
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_link_in_a_run_folder_counts_as_missing(copied, tmp_path, capsys):
+    encode, select = next(copied.glob("encode-*")), next(copied.glob("select-*"))
+    encode.rename(tmp_path / "elsewhere")
+    encode.symlink_to(tmp_path / "elsewhere")
+    code = next(select.glob("*.safetensors"))
+    code.rename(tmp_path / "code")
+    code.symlink_to(tmp_path / "code")
+    assert main(["status", str(copied)]) == 0
+    out = capsys.readouterr().out
+    for folder, missing in ((encode, 10), (select, 1)):
+        row = next(line for line in out.splitlines() if folder.name in line)
+        assert re.findall(r"\d+", row)[-1] == str(missing)
+
+
+def test_the_process_exits_with_two_and_keeps_standard_output_clean(clean_environment):
+    done = subprocess.run(
+        [sys.executable, "-m", "distill", "run", "digits", "--set", "select.kk=3"],
+        capture_output=True,
+        text=True,
+        env=clean_environment,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr == "unknown key select.kk; did you mean select.k?\n"
+
+
+def test_a_part_that_fails_exits_with_one_and_says_how_to_go_on(copied, tiny_command, monkeypatch, capsys):
+    class Broken:
+        def __init__(self, root, errors):
+            pass
+
+        def make(self, stage, part, progress):
+            return {"error": "MemoryError: not enough"}
+
+        def stop(self):
+            pass
+
+    monkeypatch.setattr(scheduler, "Worker", Broken)
+    (copied / "report" / "report.json").unlink()
+    assert main([*tiny_command[3:], "--out", str(copied)]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("report, part report: MemoryError: not enough")
+    assert "the same command goes on from there" in err
+
+
+def test_an_interrupt_says_how_to_go_on(monkeypatch, capsys, tmp_path):
+    def interrupted(*arguments, **keywords):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("distill.__main__.run", interrupted)
+    assert main(["run", "digits", "--out", str(tmp_path / "run")]) == 130
+    assert "the same command goes on from there" in capsys.readouterr().err
+
+
+def test_off_a_terminal_a_stage_is_a_plain_line(finished):
+    """One line a stage, in the order of their completion, then the table and where the report is."""
+    lines = finished.output.splitlines()
+    stages = [line for line in lines if re.fullmatch(r"[a-z ]+ +\d+ parts  \d+\.\d s", line)]
+    assert len(stages) == 23
+    assert "\x1b" not in finished.output
+    assert "\r" not in finished.output
+    assert re.search(r"Report: .*/report/index\.html\. Took \d+\.\d s\.$", finished.output.strip())
+    assert "…" not in finished.output, "no figure is cut off"
+    for method in ("ddoq", "uniform", "random", "closest", "full"):
+        assert any(re.search(rf"\b{method}\b.*\d\.\d{{4}} ± \d\.\d{{4}}", line) for line in lines)
+
+
+def test_a_run_without_trouble_says_nothing_on_standard_error(finished):
+    assert finished.errors == ""
+
+
+def test_a_cached_stage_says_so(copied, tiny_command, capsys):
+    assert main([*tiny_command[3:], "--out", str(copied)]) == 0
+    assert capsys.readouterr().out.count("from cache") == 23
+
+
+def test_until_says_nothing_of_a_report(copied, tiny_command, capsys):
+    assert main([*tiny_command[3:], "--out", str(copied), "--until", "select"]) == 0
+    out = capsys.readouterr().out
+    assert "Report" not in out
+    assert "evaluate" not in out
+    assert "select quantize" in out
+
+
+def test_status_counts_parts_and_shows_whole_names(copied, capsys):
+    folder = next(copied.glob("label-*"))
+    next(folder.glob("*.safetensors")).unlink()
+    assert main(["status", str(copied)]) == 0
+    out = capsys.readouterr().out
+    rows = [re.findall(r"[\w-]+(?: \w+)*", line) for line in out.splitlines() if "-" in line or "report" in line]
+    found = {row[1]: list(map(int, row[2:])) for row in rows if len(row) == 5}
+    assert found[folder.name] == [10, 9, 1]
+    assert len(found) == 23
+    assert all(missing == 0 for name, (_, _, missing) in found.items() if name != folder.name)
+
+
+def test_where_letters_are_ascii_alone_the_command_still_works(copied, clean_environment, tiny_command):
+    done = subprocess.run(
+        [*tiny_command, "--out", str(copied)],
+        capture_output=True,
+        env={**clean_environment, "PYTHONIOENCODING": "ascii"},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr.decode()

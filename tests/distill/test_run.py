@@ -1,0 +1,537 @@
+"""The pipeline end to end, on a run of seconds. ``finished`` is made once, by the command with two workers."""
+
+import json
+import os
+import random
+import re
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+import distill
+import quantization as qz
+from distill.__main__ import main
+from distill.graph import build
+from distill.pipeline import scheduler
+from distill.pipeline.lock import locked
+from distill.pipeline.store import Store
+from distill.recipe import RecipeError, read
+from distill.run import plan, progress_of
+from distill.stages.train import TrainStage
+
+EPS = float(np.finfo(float).eps)
+BUDGETS, SEEDS = (1, 3), (0, 1)
+
+
+@pytest.fixture(scope="module")
+def stages(tiny):
+    return build(tiny)
+
+
+@pytest.fixture(scope="module")
+def by_title(stages):
+    return {stage.title: stage for stage in stages}
+
+
+@pytest.fixture(scope="module")
+def metrics(finished, by_title):
+    return json.loads((finished.folder / by_title["evaluate"].folder_name / "metrics.json").read_bytes())
+
+
+@pytest.fixture
+def no_workers(monkeypatch):
+    """Starting a worker is an error."""
+
+    def refuse(*arguments):
+        raise AssertionError("a worker was started")
+
+    monkeypatch.setattr(scheduler, "Worker", refuse)
+
+
+def snapshot(folder):
+    """Every file with its content and time."""
+    return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.rglob("*") if path.is_file()}
+
+
+def artifacts(folder):
+    return {path: each for path, each in snapshot(folder).items() if path.name not in (".lock", "recipe.json")}
+
+
+def contents(folder):
+    """The bytes of everything that is a function of the recipe: not the seals, manifests and report, which tell the time."""
+    return {
+        path.relative_to(folder): path.read_bytes()
+        for path in folder.glob("*-*/*")
+        if path.is_file() and path.name != "manifest.json"
+    }
+
+
+def tamper(path):
+    """Change a tensor's last byte; size and time stay."""
+    stat = path.stat()
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(bytes(data))
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+def draw(tensors, k, seed, *names):
+    return [tensors[f"k{k}.seed{seed}.{name}"] for name in names]
+
+
+# What a finished run holds
+
+
+def test_the_command_made_everything(finished, stages):
+    assert [(each.stage.folder_name, each.done) for each in plan(finished.folder)] == [
+        (stage.folder_name, len(stage.parts())) for stage in stages
+    ]
+
+
+def test_a_second_run_makes_nothing_and_returns_the_metrics(copied, tiny, metrics, no_workers):
+    before = artifacts(copied)
+    done = distill.run(tiny, out=copied)
+    assert done.folder == copied
+    assert done.metrics == metrics
+    assert artifacts(copied) == before
+    assert distill.run(tiny, out=str(copied), verify=True).metrics == metrics
+    assert artifacts(copied) == before
+
+
+def test_recipe_mapping_and_changes_are_the_same_run(copied, tiny, tiny_changes, metrics, no_workers):
+    assert distill.run(tiny.model_dump(), out=copied).metrics == metrics
+    assert distill.run(read("digits"), out=copied, set=tiny_changes).metrics == metrics
+
+
+def test_rows_are_every_method_and_budget_with_fractions(metrics):
+    assert [(row["method"], row["ipc"]) for row in metrics["rows"]] == [
+        *((method, k) for method in ("ddoq", "uniform", "random", "closest") for k in BUDGETS),
+        ("full", None),
+    ]
+    for row in metrics["rows"]:
+        assert row["student"]
+        assert row["seeds"] == len(SEEDS) == len(row["top1"])
+        assert 0 <= row["top1_mean"] <= row["best_mean"] <= 1
+        assert row["top1_mean"] <= row["top5_mean"] <= 1
+        assert all(0 <= value <= 1 for value in row["top1"])
+        # Two numbers in [0, 1] have a standard deviation of at most 2^-1/2.
+        assert 0 <= row["top1_std"] <= 0.5**0.5 + EPS
+        assert np.isfinite(row["w2_latent"])
+        assert (row["w2_latent"] > 0) == (row["method"] != "full")
+
+
+def test_means_and_deviations_are_those_of_the_students(finished, metrics, by_title, tiny):
+    for row in metrics["rows"]:
+        folder = finished.folder / by_title[f"train {row['method']}"].folder_name
+        names = [f"all.seed{s}" if row["ipc"] is None else f"k{row['ipc']}.seed{s}" for s in SEEDS]
+        students = [json.loads((folder / f"{name}.json").read_bytes()) for name in names]
+        top1 = [student["top1"] for student in students]
+        assert row["top1"] == top1
+        # Two numbers: their mean and their difference over 2^1/2, a few roundings each.
+        assert row["top1_mean"] == pytest.approx(sum(top1) / 2, abs=4 * EPS)
+        assert row["top1_std"] == pytest.approx(abs(top1[0] - top1[1]) / 2**0.5, abs=4 * EPS)
+        assert row["best_mean"] == pytest.approx(sum(student["best"] for student in students) / 2, abs=4 * EPS)
+        for student in students:
+            assert student["best"] == max(look["top1"] for look in student["looks"])
+            assert student["looks"][-1] == {"step": tiny.train.steps, "top1": student["top1"], "top5": student["top5"]}
+            assert len(student["looks"]) == tiny.train.evaluations
+
+
+def test_accuracies_are_counts_of_the_test_images(metrics, stages):
+    n = len(next(stage for stage in stages if isinstance(stage, TrainStage))._data.test.labels)
+    for row in metrics["rows"]:
+        for value in row["top1"]:
+            assert value * n == pytest.approx(round(value * n), abs=4 * n * EPS)
+
+
+def test_cell_masses_turn_the_distance_into_the_distortion_and_equal_weights_never_do_better(finished, by_title, metrics):
+    """From the files alone: W₂²(Σ m_k δ_{x_k}) = D(x) ≤ W₂²(Σ δ_{x_k}/K) for every class, budget and seed."""
+    encode, select = by_title["encode"], by_title["select quantize"]
+    squares = {(k, seed): [] for k in BUDGETS for seed in SEEDS}
+    uniforms = {(k, seed): [] for k in BUDGETS for seed in SEEDS}
+    for part in select.parts():
+        latents = load_file(finished.folder / encode.folder_name / f"{part}-0.safetensors")["latents"]
+        x = latents.reshape(len(latents), -1).astype(float)
+        law = qz.DiscreteMeasure(x)
+        tensors = load_file(finished.folder / select.folder_name / f"{part}.safetensors")
+        for k, seed in squares:
+            points, weights = draw(tensors, k, seed, "points", "weights")
+            assert points.shape == (k, x.shape[1])
+            costs = np.square(x[:, None] - points[None]).sum(2)
+            labels, distortion = costs.argmin(1), costs.min(1).mean()
+            np.testing.assert_allclose(weights, np.bincount(labels, minlength=k) / len(x), atol=(len(x) + 2) * EPS)
+            square = qz.wasserstein(law, qz.DiscreteMeasure(points, weights)) ** 2
+            uniform = qz.wasserstein(law, qz.DiscreteMeasure(points)) ** 2
+            # Costs may be made of |x|² + |y|² − 2 x·y, sums of d terms, rounded relative to the largest norms; the plan's masses
+            # sum n terms of rounded weights; all of it twice, as both sides are rounded.
+            size = np.square(x).sum(1).max() + np.square(points).sum(1).max()
+            slack = 4 * (x.shape[1] + len(x)) * EPS * size
+            assert abs(square - distortion) <= slack
+            assert square <= uniform + slack
+            squares[k, seed].append(square)
+            uniforms[k, seed].append(uniform)
+    for method, found in (("ddoq", squares), ("uniform", uniforms)):
+        for k in BUDGETS:
+            row = next(row for row in metrics["rows"] if (row["method"], row["ipc"]) == (method, k))
+            expected = np.mean([np.mean(found[k, seed]) ** 0.5 for seed in SEEDS])
+            # The same numbers by the same functions: sums of 10 and 2 terms and a root, in any order.
+            assert row["w2_latent"] == pytest.approx(expected, rel=20 * EPS)
+    checks = metrics["checks"]
+    assert checks["codebooks"] == len(squares) * 10
+    assert checks["w2_squared_minus_distortion_relative_max"] < 1e-9
+    assert checks["mass_minus_uniform_w2_squared_relative_max"] < 1e-9
+
+
+def test_weights_sum_to_one_and_come_along_unchanged(finished, by_title):
+    select, decode = by_title["select quantize"], by_title["decode diffusion"]
+    for part in select.parts():
+        codes = load_file(finished.folder / select.folder_name / f"{part}.safetensors")
+        images = load_file(finished.folder / decode.folder_name / f"{part}.safetensors")
+        for k in BUDGETS:
+            for seed in SEEDS:
+                weights = draw(codes, k, seed, "weights")[0]
+                assert weights.dtype == np.float64
+                assert abs(weights.sum() - 1) <= 2 * k * EPS
+                assert (weights >= 0).all()
+                np.testing.assert_array_equal(weights, draw(images, k, seed, "weights")[0])
+
+
+def test_codes_are_those_before_decoding_and_images_are_bytes(finished, by_title, tiny):
+    select, decode = by_title["select quantize"], by_title["decode diffusion"]
+    part = select.parts()[0]
+    codes = load_file(finished.folder / select.folder_name / f"{part}.safetensors")
+    images = load_file(finished.folder / decode.folder_name / f"{part}.safetensors")
+    assert codes.keys() == {f"k{k}.seed{s}.{name}" for k in BUDGETS for s in SEEDS for name in ("points", "weights")}
+    for k in BUDGETS:
+        for seed in SEEDS:
+            pixels, again = draw(images, k, seed, "images", "latents")
+            assert pixels.dtype == np.uint8
+            assert pixels.shape == (k, 1, tiny.data.size, tiny.data.size)
+            points = draw(codes, k, seed, "points")[0]
+            assert again.shape == points.shape
+            assert not np.allclose(again, points, atol=1e-3), "decoding moves the codes; the stored ones have not moved"
+
+
+def test_real_images_are_distinct_images_of_their_class(finished, by_title, stages):
+    data = next(stage for stage in stages if isinstance(stage, TrainStage))._data
+    for method in ("random", "closest"):
+        for index, part in enumerate(data.part_names):
+            chosen = load_file(finished.folder / by_title[f"select {method}"].folder_name / f"{part}.safetensors")
+            images = load_file(finished.folder / by_title[f"images {method}"].folder_name / f"{part}.safetensors")
+            of_class = data.train.images[data.train.of_class(index)]
+            for k in BUDGETS:
+                for seed in SEEDS:
+                    indices = draw(chosen, k, seed, "indices")[0]
+                    assert len(set(indices.tolist())) == k
+                    np.testing.assert_array_equal(draw(images, k, seed, "images")[0], of_class[indices])
+
+
+def test_full_is_the_whole_training_set(finished, by_title, stages):
+    data = next(stage for stage in stages if isinstance(stage, TrainStage))._data
+    for index, part in enumerate(data.part_names):
+        images = load_file(finished.folder / by_title["images all"].folder_name / f"{part}.safetensors")
+        np.testing.assert_array_equal(images["all.seed0.images"], data.train.images[data.train.of_class(index)])
+
+
+def test_the_report_is_there_and_offline(finished, metrics):
+    from PIL import Image
+
+    folder = finished.folder / "report"
+    report = json.loads((folder / "report.json").read_bytes())
+    assert report["rows"] == metrics["rows"]
+    assert report["checks"] == metrics["checks"]
+    assert report["recipe"]["name"] == "digits"
+    assert {stage["title"] for stage in report["stages"]} >= {"codec", "encode", "decode diffusion", "train ddoq", "evaluate"}
+    assert all(stage["wall_s"] <= stage["work_s"] + 1e-3 and stage["peak_memory_bytes"] > 0 for stage in report["stages"])
+    page = (folder / "index.html").read_text(encoding="utf-8")
+    assert page.startswith("<!doctype html>")
+    pictures = re.findall(r"<img src='([^']+)'", page)
+    assert set(pictures) == {path.name for path in folder.glob("*.png")}
+    assert {"accuracy.png", "distortion.png", "weights.png", "images-ipc1.png", "images-ipc3.png"} <= set(pictures)
+    assert not re.search(r"https?://|<script|<link", page)
+    for name in pictures:
+        with Image.open(folder / name) as image:
+            assert image.format == "PNG"
+            image.load()
+            assert min(image.size) > 50
+    for row in report["rows"]:
+        assert f"{row['top1_mean']:.4f} ± {row['top1_std']:.4f}" in page
+
+
+def test_sheets_show_every_class(finished, by_title):
+    from PIL import Image
+
+    decode = by_title["decode diffusion"]
+    for part in decode.parts():
+        with Image.open(finished.folder / decode.folder_name / f"{part}.png") as image:
+            image.load()
+
+
+def test_every_file_is_of_a_plain_format_and_none_is_half(finished):
+    for path in (path for path in finished.folder.rglob("*") if path.is_file()):
+        assert path.suffix in (".safetensors", ".json", ".png", ".html") or path.name == ".lock", path
+        assert not path.read_bytes().startswith((b"\x80", b"PK"))
+
+
+def test_manifests_say_versions_hardware_and_what_it_took(finished, stages):
+    for stage in stages:
+        manifest = json.loads((finished.folder / stage.folder_name / "manifest.json").read_bytes())
+        assert manifest["digest"] == stage.digest
+        assert manifest["parts"] == len(stage.parts())
+        assert manifest["parents"] == [parent.folder_name for parent in stage.parents]
+        assert manifest["peak_memory_bytes"] > 2**20
+        environment = manifest["environment"]
+        assert environment["workers"] == 2
+        assert environment["threads_per_worker"] == 1
+        assert environment["packages"].keys() >= {"numpy", "torch", "diffusers"}
+        assert environment["python"].count(".") == 2
+
+
+def test_codec_and_prior_load_with_diffusers_and_invert_their_scales(finished, by_title):
+    from distill.models import diffusion
+
+    codec = diffusion.load_autoencoder(finished.folder / by_title["codec"].folder_name)
+    prior = diffusion.load_transformer(finished.folder / by_title["prior"].folder_name)
+    scheduler = diffusion.load_scheduler(finished.folder / by_title["prior"].folder_name)
+    assert prior.config.num_embeds_ada_norm == 10
+    assert scheduler.config.prediction_type == "v_prediction"
+    latents = np.concatenate(
+        [
+            load_file(finished.folder / by_title["encode"].folder_name / f"{part}.safetensors")["latents"].reshape(-1)
+            for part in by_title["encode"].parts()
+        ]
+    ).astype(float)
+    assert codec.config.scaling_factor > 0
+    # Standardized by the same float32 latents: relative to the scale, rounding of one product a latent and of the mean of n of
+    # them, which torch adds pairwise; the shift is taken relative to the spread.
+    slack = 64 * np.finfo(np.float32).eps * (1 + abs(codec.config.shift_factor) * codec.config.scaling_factor)
+    assert abs(latents.mean()) < slack
+    assert abs(latents.std() - 1) < slack + 1 / len(latents)  # torch divides by n − 1
+
+
+# Reruns
+
+
+def test_status_and_dry_run_write_nothing(copied, tiny_changes, tmp_path, capsys, no_workers):
+    shutil.rmtree(copied / "report")
+    before = snapshot(copied)
+    assert main(["status", str(copied)]) == 0
+    arguments = ["run", "digits", *(word for change in tiny_changes for word in ("--set", change)), "--dry-run"]
+    assert main([*arguments, "--out", str(copied)]) == 0
+    assert main([*arguments, "--out", str(tmp_path / "new")]) == 0
+    assert snapshot(copied) == before
+    assert not (tmp_path / "new").exists()
+    lines = capsys.readouterr().out.splitlines()
+    assert [re.sub(r"\W+", " ", line).split()[-3:] for line in lines if "report" in line] == [["1", "0", "1"]] * 3
+
+
+def test_a_dry_run_counts_what_another_option_would_make(finished, tiny_changes):
+    changed = read("digits", [*tiny_changes, "train.steps=5"])
+    for each in progress_of(changed, finished.folder):
+        expected = 0 if each.stage.name in ("train", "evaluate", "report") else each.parts
+        assert each.done == expected, each.stage.title
+
+
+def test_a_folder_in_use_is_left_alone(copied, capsys, no_workers):
+    before = artifacts(copied)
+    recipe = (copied / "recipe.json").read_bytes()
+    with locked(copied):
+        assert main(["run", "digits", "--out", str(copied), "--set", "name=other"]) == 2
+    told = capsys.readouterr().err
+    assert str(os.getpid()) in told
+    assert "--out" in told
+    assert artifacts(copied) == before
+    assert (copied / "recipe.json").read_bytes() == recipe
+
+
+def test_more_codes_than_images_is_refused_by_name(tmp_path, capsys, no_workers):
+    assert main(["run", "digits", "--set", "select.k=[1, 500]", "--out", str(tmp_path / "run")]) in (1, 2)
+    assert "select.k = 500" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("options", [{"until": "magic"}, {"workers": 0}, {"set": ["select.kk=3"]}])
+def test_misuse_is_refused_before_anything_is_written(tmp_path, options):
+    with pytest.raises(RecipeError):
+        distill.run("digits", out=tmp_path / "run", **options)
+    assert not (tmp_path / "run").exists()
+
+
+def test_pictures_of_another_recipe_do_not_stay_in_the_report(once, finished):
+    """The report of k = 3 alone, made from a run of k = 1 and 3, names and holds no sheet of k = 1."""
+    folder = fewer_budgets(once, finished)
+    report = folder / "report"
+    assert json.loads((report / "report.json").read_bytes())["recipe"]["select"]["k"] == 3
+    named = set(re.findall(r"<img src='([^']+)'", (report / "index.html").read_text(encoding="utf-8")))
+    assert {path.name for path in report.glob("*.png")} == named
+
+
+def test_another_budget_keeps_what_comes_before_it(once, finished):
+    folder = fewer_budgets(once, finished)
+    for name in ("codec", "encode", "prior", "teacher"):
+        assert len(list(folder.glob(f"{name}-*"))) == 1
+    before, after = artifacts(finished.folder), artifacts(folder)
+    for path, (data, _) in before.items():
+        if path.relative_to(finished.folder).parts[0] != "report":
+            assert after[folder / path.relative_to(finished.folder)][0] == data
+
+
+def fewer_budgets(once, finished):
+    """A copy of the finished run, run again for the larger budget and one method alone."""
+
+    def make(place):
+        shutil.copytree(finished.folder, place / "run")
+        changes = ["select.k=3", "methods=['ddoq']"]
+        distill.run(finished.recipe, out=place / "run", set=changes, workers=1)
+
+    return once("fewer-budgets", make) / "run"
+
+
+MEND = """
+import sys
+import distill
+
+# No `if __name__ == "__main__"` here: running must not depend on it.
+done = distill.run(distill.recipe.read("digits", sys.argv[2].split("|")), out=sys.argv[1], until=sys.argv[3] or None,
+                   verify=sys.argv[4] == "verify", workers=1)
+print(done.folder, done.metrics is None)
+"""
+
+
+def test_verifying_mends_a_part_that_was_altered_in_place_and_python_c_may_run(copied, tiny_changes, by_title, clean_environment):
+    path = copied / by_title["encode"].folder_name / "0003-three-0.safetensors"
+    whole = path.read_bytes()
+    tamper(path)
+    before = artifacts(copied)
+    subprocess.run(
+        [sys.executable, "-c", MEND, str(copied), "|".join(tiny_changes), "", "verify"],
+        check=True,
+        env=clean_environment,
+        capture_output=True,
+        timeout=120,
+    )
+    assert path.read_bytes() == whole
+    changed = {each.relative_to(copied) for each, state in artifacts(copied).items() if before.get(each) != state}
+    folder = path.parent.relative_to(copied)
+    assert changed == {folder / path.name, folder / ".seals" / "0003-three-0.json", folder / "manifest.json"}
+
+
+def test_a_damage_found_on_reading_is_mended_on_the_way_and_until_stops(copied, finished, by_title, tmp_path, clean_environment):
+    """One code file is lost, the latents it is made of are altered in place, and all that follows is lost too."""
+    encode, select, decode = (by_title[title] for title in ("encode", "select quantize", "decode diffusion"))
+    latents = copied / encode.folder_name / "0003-three-0.safetensors"
+    codes = copied / select.folder_name / "0003-three.safetensors"
+    expected = latents.read_bytes(), codes.read_bytes()
+    tamper(latents)
+    codes.unlink()
+    shutil.rmtree(copied / decode.folder_name)
+    before = artifacts(copied)
+    script = tmp_path / "script.py"
+    script.write_text(MEND)
+    done = subprocess.run(
+        [sys.executable, str(script), str(copied), "|".join(tiny_changes), "select", ""],
+        check=True,
+        env=clean_environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.stdout == f"{copied} True\n"
+    assert (latents.read_bytes(), codes.read_bytes()) == expected
+    assert not (copied / decode.folder_name).exists()
+    changed = {each.relative_to(copied).parts[0] for each, state in artifacts(copied).items() if before.get(each) != state}
+    assert changed == {encode.folder_name, select.folder_name}
+    assert all(Store(copied).holds(select, part, verify=True) for part in select.parts())
+
+
+# Kills
+
+
+def seals(folder):
+    return sum(1 for _ in folder.glob("*/.seals/*.json"))
+
+
+def children(pid):
+    with suppress(OSError):
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []
+
+
+def alive(pid):
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+    return not re.search(r"^State:\s+[ZX]", status, re.MULTILINE)
+
+
+def killed(command, folder, environment, rng, share):
+    """Start the command and kill it soon after a random part within ``share``; the workers' ids, or None if it had ended."""
+    target = seals(folder) + rng.randint(1, share)
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 120
+        while seals(folder) < target and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.005)
+        time.sleep(rng.random() * 0.05)
+        workers = children(process.pid)
+        return workers if process.poll() is None else None
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+
+def kill_and_resume(tiny_command, environment, folder, stages, *, kills, workers):
+    seed = secrets.randbits(32)
+    rng = random.Random(seed)
+    command = [*tiny_command, "--out", str(folder), "--workers", str(workers)]
+    total = sum(len(stage.parts()) for stage in stages)
+    times = 0
+    for _ in range(kills):
+        orphans = killed(command, folder, environment, rng, total // kills)
+        if orphans is None:
+            break
+        times += 1
+        assert len(orphans) == workers, f"moments of seed {seed}"
+        deadline = time.monotonic() + 30
+        while any(map(alive, orphans)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not any(map(alive, orphans)), f"workers outlive the run they belong to; moments of seed {seed}"
+    assert times
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"moments of seed {seed}: {done.stderr}"
+    assert not list(folder.rglob("*.partial"))
+    return f"moments of seed {seed}"
+
+
+def test_killed_twice_and_with_another_number_of_workers_the_results_are_the_same_bytes(
+    finished, tiny_command, clean_environment, tmp_path, stages
+):
+    moments = kill_and_resume(tiny_command, clean_environment, tmp_path / "run", stages, kills=2, workers=1)
+    expected, found = contents(finished.folder), contents(tmp_path / "run")
+    assert sum(path.name == "metrics.json" for path in expected) == 1
+    assert found.keys() == expected.keys(), moments
+    assert [path for path in expected if found[path] != expected[path]] == [], moments
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 3])
+def test_without_kills_the_number_of_workers_does_not_change_a_byte(finished, tiny_command, clean_environment, tmp_path, workers):
+    command = [*tiny_command, "--out", str(tmp_path / "run"), "--workers", str(workers)]
+    subprocess.run(command, env=clean_environment, capture_output=True, check=True)
+    assert contents(tmp_path / "run") == contents(finished.folder)
+
+
+@pytest.mark.slow
+def test_killed_eight_times_the_results_are_the_same_bytes(finished, tiny_command, clean_environment, tmp_path, stages):
+    moments = kill_and_resume(tiny_command, clean_environment, tmp_path / "run", stages, kills=8, workers=2)
+    assert contents(tmp_path / "run") == contents(finished.folder), moments
