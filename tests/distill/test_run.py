@@ -425,7 +425,9 @@ def test_verifying_mends_a_part_that_was_altered_in_place_and_python_c_may_run(c
     assert changed == {folder / path.name, folder / ".seals" / "0003-three-0.json", folder / "manifest.json"}
 
 
-def test_a_damage_found_on_reading_is_mended_on_the_way_and_until_stops(copied, finished, by_title, tmp_path, clean_environment):
+def test_a_damage_found_on_reading_is_mended_on_the_way_and_until_stops(
+    copied, tiny_changes, by_title, tmp_path, clean_environment
+):
     """One code file is lost, the latents it is made of are altered in place, and all that follows is lost too."""
     encode, select, decode = (by_title[title] for title in ("encode", "select quantize", "decode diffusion"))
     latents = copied / encode.folder_name / "0003-three-0.safetensors"
