@@ -1,0 +1,109 @@
+"""Killed at random moments, resumed, under other numbers of workers: the same bytes."""
+
+import random
+import re
+import secrets
+import signal
+import subprocess
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from distill.graph import build
+
+
+@pytest.fixture(scope="module")
+def stages(tiny):
+    return build(tiny)
+
+
+def contents(folder):
+    """The bytes of everything that is a function of the recipe: not the seals, manifests and report, which tell the time."""
+    return {
+        path.relative_to(folder): path.read_bytes()
+        for path in folder.glob("*-*/*")
+        if path.is_file() and path.name != "manifest.json"
+    }
+
+
+def seals(folder):
+    return sum(1 for _ in folder.glob("*/.seals/*.json"))
+
+
+def children(pid):
+    with suppress(OSError):
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []
+
+
+def alive(pid):
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+    return not re.search(r"^State:\s+[ZX]", status, re.MULTILINE)
+
+
+def killed(command, folder, environment, rng, share):
+    """Start the command and kill it soon after a random part within ``share``; the workers' ids, or None if it had ended."""
+    target = seals(folder) + rng.randint(1, share)
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 120
+        while seals(folder) < target and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.005)
+        time.sleep(rng.random() * 0.05)
+        workers = children(process.pid)
+        return workers if process.poll() is None else None
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+
+def kill_and_resume(tiny_command, environment, folder, stages, *, kills, workers):
+    seed = secrets.randbits(32)
+    rng = random.Random(seed)
+    command = [*tiny_command, "--out", str(folder), "--workers", str(workers)]
+    total = sum(len(stage.parts()) for stage in stages)
+    times = 0
+    for _ in range(kills):
+        orphans = killed(command, folder, environment, rng, total // kills)
+        if orphans is None:
+            break
+        times += 1
+        assert len(orphans) == workers, f"moments of seed {seed}"
+        deadline = time.monotonic() + 30
+        while any(map(alive, orphans)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not any(map(alive, orphans)), f"workers outlive the run they belong to; moments of seed {seed}"
+    assert times
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"moments of seed {seed}: {done.stderr}"
+    assert not list(folder.rglob("*.partial"))
+    return f"moments of seed {seed}"
+
+
+def test_killed_twice_and_with_another_number_of_workers_the_results_are_the_same_bytes(
+    finished, tiny_command, clean_environment, tmp_path, stages
+):
+    moments = kill_and_resume(tiny_command, clean_environment, tmp_path / "run", stages, kills=2, workers=1)
+    expected, found = contents(finished.folder), contents(tmp_path / "run")
+    assert sum(path.name == "metrics.json" for path in expected) == 1
+    assert found.keys() == expected.keys(), moments
+    assert [path for path in expected if found[path] != expected[path]] == [], moments
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 3])
+def test_without_kills_the_number_of_workers_does_not_change_a_byte(finished, tiny_command, clean_environment, tmp_path, workers):
+    command = [*tiny_command, "--out", str(tmp_path / "run"), "--workers", str(workers)]
+    subprocess.run(command, env=clean_environment, capture_output=True, check=True)
+    assert contents(tmp_path / "run") == contents(finished.folder)
+
+
+@pytest.mark.slow
+def test_killed_eight_times_the_results_are_the_same_bytes(finished, tiny_command, clean_environment, tmp_path, stages):
+    moments = kill_and_resume(tiny_command, clean_environment, tmp_path / "run", stages, kills=8, workers=2)
+    assert contents(tmp_path / "run") == contents(finished.folder), moments
