@@ -1,8 +1,8 @@
 """Dataset distillation as pushforward optimal quantization: images in, a weighted distilled set and evaluated students out.
 
 Order of reading: ``recipe`` (every option), ``method`` (what is compared), ``graph`` (recipe → stages), ``stages`` (one file
-each), ``pipeline`` (skips finished parts, spreads the rest over workers, writes and seals), ``run`` and ``load`` (the public
-functions), ``__main__`` (the command).
+each), ``pipeline`` (skips finished parts, spreads the rest over workers, writes and seals), ``run`` and ``distilled`` (the
+public functions), ``__main__`` (the command).
 """
 
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from distill.run import Run, run
 
 if TYPE_CHECKING:
-    from distill.load import DistilledSet, load
+    from distill.distilled import DistilledSet, load
 
 __all__ = ["DistilledSet", "Run", "load", "run"]
 
@@ -19,5 +19,5 @@ def __getattr__(name: str) -> Any:
     if name in ("load", "DistilledSet"):  # they need torch, which a run's parent process does without
         from importlib import import_module
 
-        return getattr(import_module("distill.load"), name)
+        return getattr(import_module("distill.distilled"), name)
     raise AttributeError(f"module 'distill' has no attribute {name!r}")

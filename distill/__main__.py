@@ -4,6 +4,7 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
+from io import TextIOWrapper
 from pathlib import Path
 
 from rich.console import Console
@@ -11,14 +12,17 @@ from rich.table import Table
 
 from distill.pipeline.lock import InUse
 from distill.pipeline.scheduler import PartFailed
+from distill.pipeline.store import LeadsOut
 from distill.pipeline.watch import Bars, Lines
 from distill.recipe import RecipeError, embedded, read
 from distill.report.table import accuracies
-from distill.run import Planned, plan, progress_of, run
+from distill.run import Planned, folder_of, plan, progress_of, run
 
+_RUN = """Run a recipe to its report. What the run's folder holds already is kept, so giving the command again resumes; the
+number of workers does not change a result. One process writes to a folder at a time."""
 _EXAMPLES = """examples:
   python -m distill run digits                                distil handwritten digits into runs/digits
-  python -m distill run digits --set select.k=[1,5,10,50]     one more budget; finished parts are kept
+  python -m distill run digits --set train.steps=800          other students; all that comes before them is kept
   python -m distill run mine.toml --until decode --out /data/mine
   python -m distill status runs/digits                        what is done and what is missing
 To resume an interrupted run, give the same command again."""
@@ -27,10 +31,13 @@ To resume an interrupted run, give the same command again."""
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status: 0 done, 1 a part failed, 2 misuse, 130 interrupted."""
     options = _parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without ± must not fail a finished run
     console = Console()
     try:
         return options.action(options, console)
-    except (RecipeError, InUse) as error:
+    except (RecipeError, InUse, LeadsOut) as error:
         print(error, file=sys.stderr)
         return 2
     except PartFailed as error:
@@ -53,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     running = commands.add_parser(
         "run",
         help="run a recipe, or go on with it",
-        description=run.__doc__,
+        description=_RUN,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     running.add_argument("recipe", help=f"an embedded recipe ({', '.join(embedded())}) or a TOML file")
@@ -82,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
 def _run(options: argparse.Namespace, console: Console) -> int:
     if options.dry_run:
         recipe = read(options.recipe, options.set)
-        _show(progress_of(recipe, options.out or Path("runs") / recipe.name, until=options.until), console)
+        _show(progress_of(recipe, folder_of(recipe, options.out), until=options.until), console)
         return 0
     began = time.monotonic()
     settings = {

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from distill.recipe import Data
+from distill.recipe import Data, RecipeError
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,10 @@ class Images:
     @property
     def channels(self) -> int:
         return self.train.images.shape[1]
+
+    def index_of(self, part: str) -> int:
+        """The class that a part named by :meth:`part_name`, or a shard of it, belongs to."""
+        return int(part.split("-")[0])
 
     def part_name(self, index: int) -> str:
         """The name of a class's files, ``<index>-<slug>``: letters, digits and hyphens alone."""
@@ -64,9 +68,19 @@ def load(data: Data) -> Images:
     small = np.round(pixels.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
     resized = [np.asarray(Image.fromarray(image).resize((data.size, data.size), Image.Resampling.BICUBIC)) for image in small]
     images, labels = np.stack(resized)[:, None], labels.astype(np.int64)
-    train, test = train_test_split(np.arange(len(labels)), test_size=data.test_fraction, stratify=labels, random_state=data.seed)
-    if data.validation_fraction:
-        train, test = train_test_split(train, test_size=data.validation_fraction, stratify=labels[train], random_state=data.seed)
+    try:
+        train, test = train_test_split(
+            np.arange(len(labels)), test_size=data.test_fraction, stratify=labels, random_state=data.seed
+        )
+        if data.validation_fraction:
+            train, test = train_test_split(
+                train, test_size=data.validation_fraction, stratify=labels[train], random_state=data.seed
+            )
+    except ValueError as error:
+        raise RecipeError(
+            f"data.test_fraction = {data.test_fraction} and data.validation_fraction = {data.validation_fraction} leave a split "
+            f"without images of every class: {error}"
+        ) from None
     names = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
     train, test = np.sort(train), np.sort(test)
     return Images(Split(images[train], labels[train]), Split(images[test], labels[test]), names)

@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
 from distill.method import METHODS
 
@@ -20,7 +20,7 @@ class RecipeError(ValueError):
 class Section(BaseModel):
     """Options are typed strictly and no others are taken."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 Steps = Annotated[int, Field(ge=1)]
@@ -51,7 +51,7 @@ class Data(Section):
     size: Annotated[int, Field(ge=8, multiple_of=8)]
     test_fraction: Annotated[float, Field(gt=0, lt=1)]
     validation_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**32)
 
 
 class Training(Section):
@@ -90,9 +90,15 @@ class Teacher(Training):
 
 
 class Select(Section):
-    """How a class is quantized: K codes for every K in ``k``. steps: mini-batches (CLVQ) or full passes (Lloyd) at most."""
+    """How a class is quantized: K codes for every K in ``k``, an int or a list.
 
-    k: Annotated[int, Field(ge=1)] | Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1), AfterValidator(_distinct)]
+    steps: mini-batches (CLVQ) or full passes (Lloyd) at most.
+    """
+
+    k: Annotated[
+        Annotated[Steps, Tag("one-")] | Annotated[list[Steps], Field(min_length=1), AfterValidator(_distinct), Tag("-many")],
+        Discriminator(lambda value: "-many" if isinstance(value, list) else "one-"),
+    ]
     solver: Literal["clvq", "lloyd"]
     batch: Steps
     steps: Steps
@@ -135,6 +141,16 @@ class Recipe(Section):
     select: Select
     decode: Decode
     train: Train
+
+    @model_validator(mode="after")
+    def _latents_fall_into_patches(self) -> "Recipe":
+        side, rest = divmod(self.data.size, 2 ** (len(self.codec.channels) - 1))
+        if rest or side % 2:
+            raise ValueError(
+                f"codec.channels has {len(self.codec.channels)} levels, so latents of data.size/2^(levels - 1) = "
+                f"{self.data.size / 2 ** (len(self.codec.channels) - 1):g} a side; the prior needs an even side: use fewer"
+            )
+        return self
 
 
 def embedded() -> list[str]:
@@ -180,7 +196,10 @@ def _text(source: str | Path) -> str:
     if path.suffix == ".toml":
         if not path.is_file():
             raise RecipeError(f"there is no recipe file {path}; the embedded recipes are {', '.join(embedded())}")
-        return path.read_text(encoding="utf-8")
+        try:
+            return path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise RecipeError(f"{path} is not UTF-8 text: {error}") from None
     if str(source) not in embedded():
         raise RecipeError(
             f"no recipe is called {str(source)!r}; the embedded ones are {', '.join(embedded())}. A file's name ends in .toml"
@@ -198,9 +217,13 @@ def _apply(table: dict[str, Any], change: str) -> None:
         raise RecipeError(f"a change is written key.path=value, such as select.k=50; received {change!r}")
     *sections, key = path.strip().split(".")
     for section in sections:
-        table = table.setdefault(section, {})
-        if not isinstance(table, dict):
-            raise RecipeError(_unknown(path.strip()))
+        inner = table.setdefault(section, {})
+        if not isinstance(inner, dict):
+            known = path.strip() in keys()
+            raise RecipeError(
+                f"cannot set {path.strip()}: {section} is {inner!r}, no section" if known else _unknown(path.strip())
+            )
+        table = inner
     try:
         table[key] = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -210,8 +233,10 @@ def _apply(table: dict[str, Any], change: str) -> None:
 def _sentences(error: ValidationError) -> Iterator[str]:
     seen: set[str] = set()
     for problem in error.errors():
-        # An option of several types reports one problem a type; its path then ends in the type's name, which is no key.
-        path = ".".join(str(part) for part in problem["loc"] if isinstance(part, int) or str(part).isidentifier())
+        # Where an option takes several types the path holds the tag of the one that was tried, which is no identifier; but so may
+        # an unknown key be.
+        tagged = problem["type"] != "extra_forbidden"
+        path = ".".join(str(part) for part in problem["loc"] if not (tagged and part in ("one-", "-many")))
         if path in seen:
             continue
         seen.add(path)
@@ -222,6 +247,9 @@ def _sentences(error: ValidationError) -> Iterator[str]:
         else:
             message = problem["msg"].removeprefix("Value error, ")
             message = message[0].lower() + message[1:] if not message.startswith("must") else message
+            if not path:
+                yield message
+                continue
             yield f"{path}: {message}; received {problem['input']!r} ({type(problem['input']).__name__})"
 
 

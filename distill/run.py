@@ -59,14 +59,20 @@ def run(
     if workers is not None and workers < 1:
         raise RecipeError(f"workers must be at least 1; received {workers}")
     stages = upto(build(checked), until)
-    folder = Path(out) if out is not None else Path("runs") / checked.name
+    folder = folder_of(checked, out)
     count = workers or processors()
     store = Store(folder)
+    _check_folder(folder)
     with locked(folder):
         store.sweep()
         write_whole(folder / "recipe.json", json.dumps(checked.model_dump(), indent=1).encode())
         execute(stages, store, count, describe(count), watcher or Watcher(), verify=verify)
     return Run(folder, metrics(store, stages))
+
+
+def folder_of(recipe: Recipe, out: str | Path | None = None) -> Path:
+    """The folder of a run: ``out``, or ``runs/<recipe name>``."""
+    return Path(out) if out is not None else Path("runs") / recipe.name
 
 
 def plan(folder: str | Path) -> list[Planned]:
@@ -111,3 +117,16 @@ def metrics(store: Store, stages: Sequence[Stage]) -> dict[str, Any] | None:
     """The measured figures, if the evaluation is finished."""
     evaluate = next((stage for stage in stages if stage.name == "evaluate"), None)
     return store.values(evaluate, "metrics") if evaluate is not None and store.holds(evaluate, "metrics") else None
+
+
+def _check_folder(folder: Path) -> None:
+    """Make the folder if it can be one; refuse one that holds other people's files."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        strangers = [path.name for path in folder.iterdir() if path.name != ".lock" and not path.name.startswith("recipe.json")]
+    except OSError as error:
+        raise RecipeError(f"{folder} cannot be a run's folder: {error.strerror}. Give another with --out") from None
+    if strangers and not (folder / "recipe.json").is_file():
+        raise RecipeError(
+            f"{folder} holds other files, such as {strangers[0]}, and no run. Give an empty folder, or a new one, with --out"
+        )

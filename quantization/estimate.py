@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from numbers import Real
 from statistics import NormalDist
 from typing import Any
 
@@ -40,7 +41,7 @@ def distortion(
     interval of the given confidence.
     """
     codes = to_host(DiscreteMeasure(points).points)
-    if not 0 < confidence < 1:
+    if isinstance(confidence, bool) or not isinstance(confidence, Real) or not 0 < confidence < 1:
         raise ValueError(f"confidence must lie strictly between 0 and 1; received {confidence!r}")
     problem = pose(law, len(codes), r)
     draws = checked_count("draws", draws, least=2)

@@ -174,8 +174,8 @@ class FrozenLaw:
 
     @staticmethod
     def fits(law: object) -> bool:
-        """Whether ``law`` is one, known by its methods so that scipy.stats need not be loaded."""
-        return all(callable(getattr(law, method, None)) for method in ("rvs", "ppf", "pdf"))
+        """Whether ``law`` is one, known by its members so that scipy.stats need not be loaded; only a frozen one has ``dist``."""
+        return hasattr(law, "dist") and all(callable(getattr(law, method, None)) for method in ("rvs", "ppf", "pdf"))
 
     def sample(self, n: int, rng: np.random.Generator) -> FloatArray:
         return np.asarray(self.distribution.rvs(size=n, random_state=rng), dtype=np.float64)[:, None]

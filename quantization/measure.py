@@ -36,7 +36,8 @@ class DiscreteMeasure:
     masses: the same weights in float64, where the points live. Everything is computed with these: in float16 the weights
     1/n of a million points are 5 % too small.
 
-    Raises ``ValueError`` for anything that is not a probability measure. Checked once, here: what holds a ``DiscreteMeasure``
+    The points are not copied: what is written into the array afterwards is not checked again. Raises ``ValueError`` for anything
+    that is not a probability measure. Checked once, here: what holds a ``DiscreteMeasure``
     need not check again.
     """
 
@@ -121,6 +122,8 @@ class DiscreteMeasure:
 
     def sample(self, n: int, rng: np.random.Generator) -> Array:
         r"""n independent draws $X_1, \dots, X_n \sim \mu$, an array (n, d) of the points' own kind."""
+        if not isinstance(rng, np.random.Generator):  # pyright: ignore[reportUnnecessaryIsInstance]  callers may be untyped
+            raise ValueError(f"rng must be a numpy Generator, such as np.random.default_rng(0); received {rng!r}")
         return self.points[rng.choice(self.size, size=n, p=to_host(self.masses))]
 
     def save(self, path: str | Path) -> None:
@@ -137,7 +140,12 @@ class DiscreteMeasure:
     @classmethod
     def load(cls, path: str | Path) -> "DiscreteMeasure":
         """The measure that :meth:`save` wrote to ``path``, as numpy arrays."""
-        stored: Any = np.load(path, allow_pickle=False)
+        try:
+            stored: Any = np.load(path, allow_pickle=False)
+        except (ValueError, EOFError):
+            raise ValueError(
+                f"{path} is not a saved DiscreteMeasure: it is no .npz file, or it needs pickle, which is not read"
+            ) from None
         missing = sorted({"points", "weights"} - set(getattr(stored, "files", ())))
         if missing:
             raise ValueError(f"{path} is not a saved DiscreteMeasure: it holds no {' and no '.join(missing)}")

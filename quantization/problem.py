@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import count
 from numbers import Integral, Real
 from typing import Any
 
@@ -73,7 +74,7 @@ class Problem:
 
         A stream keeps its own sizes. A pass over a sampled law is 2^17 draws. Without ``epochs`` the batches never end.
         """
-        passes = iter(int, 1) if epochs is None else range(epochs)
+        passes = count() if epochs is None else range(epochs)
         if self.law is not None:
             for _ in passes if epochs is None else range(epochs * -(-_PASS_DRAWS // size)):
                 points = self.draw(size, rng)
@@ -112,7 +113,13 @@ def pose(law: Any, k: int, r: float) -> Problem:
     if FrozenLaw.fits(law):
         law = FrozenLaw(law)
     if isinstance(law, Law) and not hasattr(law, "__array__"):
-        probe = as_floating(law.sample(1, np.random.default_rng(0)))
+        try:
+            probe = as_floating(law.sample(1, np.random.default_rng(0)))
+        except Exception as error:  # whatever goes wrong in somebody's sampler, the mend is the same
+            raise ValueError(
+                f"law.sample(n, rng) must take a number and a numpy Generator and return draws (n, d); "
+                f"{type(law).__name__}.sample(1, rng) raised {type(error).__name__}: {error}"
+            ) from error
         if probe.ndim != 2 or len(probe) != 1:
             raise ValueError(
                 f"law.sample(n, rng) must return an array (n, d); sample(1, rng) returned shape {tuple(probe.shape)}"
@@ -137,6 +144,14 @@ def checked_order(r: Any) -> float:
     if not 1 <= order < np.inf:
         raise ValueError(f"the order r must be a finite number ≥ 1; received {r!r}")
     return order
+
+
+def checked_tolerance(rtol: Any) -> float:
+    """``rtol`` as a float in [0, ∞)."""
+    tolerance = np.nan if isinstance(rtol, bool) or not isinstance(rtol, Real) else float(rtol)
+    if not 0 <= tolerance < np.inf:
+        raise ValueError(f"rtol must be a finite number ≥ 0; received {rtol!r}")
+    return tolerance
 
 
 def generator(seed: Any) -> np.random.Generator:

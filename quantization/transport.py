@@ -69,10 +69,13 @@ def transport(
     source, target = (m if isinstance(m, DiscreteMeasure) else DiscreteMeasure(m) for m in (mu, nu))
     if source.dim != target.dim:
         raise ValueError(f"mu and nu must live in one space; received dimensions {source.dim} and {target.dim}")
+    method = Exact() if method is None else method
+    if isinstance(method, type) or not callable(getattr(method, "solve", None)):
+        raise ValueError(f"method must be Exact(...); received {method!r}")
     costs = _costs(to_host(source.points), to_host(target.points), r)
     if not np.isfinite(costs).all():
         raise ValueError(f"the costs |x - y|^{r:g} overflow float64; scale the points down")
-    plan, potentials, status = (method or Exact()).solve(to_host(source.masses), to_host(target.masses), costs)
+    plan, potentials, status = method.solve(to_host(source.masses), to_host(target.masses), costs)
     kind = source.points
     return Coupling(like(plan, kind), float((plan * costs).sum()), (like(potentials[0], kind), like(potentials[1], kind)), status)
 

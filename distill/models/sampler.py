@@ -13,13 +13,14 @@ def denoise(
     """Noise latents to the share ``strength`` of the time and denoise them under their classes.
 
     model: a class-conditional transformer of diffusers (labels 0..C-1, null class C). codes, noise: (n, c, h, w). labels: (n,).
+    steps: of the whole time; the share of them that is taken is rounded, one at least.
     guidance: the classifier-free scale w in v_null + w (v_class − v_null); 1 leaves the null class out. strength 0 returns the
     codes.
     """
     scheduler.set_timesteps(steps)
-    times = scheduler.timesteps[steps - round(steps * strength) :]
-    if not len(times):
+    if strength == 0:
         return codes
+    times = scheduler.timesteps[steps - max(1, round(steps * strength)) :]
     latents = scheduler.add_noise(codes, noise, times[:1].expand(len(codes)))
     null = torch.full_like(labels, model.config.num_embeds_ada_norm)
     for time in times:

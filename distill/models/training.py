@@ -25,7 +25,9 @@ def train(
     number of steps done.
     """
     optimizer = torch.optim.AdamW(model.parameters(), options.learning_rate, weight_decay=weight_decay, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, options.learning_rate, total_steps=options.steps + 1, pct_start=0.1)
+    rise = max(0.1, 1.5 / (options.steps + 1))  # a rise of no step at all divides by nought
+    total = options.steps + 1
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, options.learning_rate, total_steps=total, pct_start=rise)
     batches = batches_of(n, options.batch, generator)
     for step in range(1, options.steps + 1):
         value = loss(next(batches))

@@ -1,4 +1,4 @@
-"""Spread parts over workers: a part may start when its stage's parents are complete; the longest way to the end goes first."""
+"""Spread parts over workers: a part may start when all that its stage comes from is complete; the longest way goes first."""
 
 import json
 import os
@@ -6,11 +6,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from distill.pipeline.environment import ONE_THREAD
-from distill.pipeline.stage import Stage
+from distill.pipeline.stage import Stage, ordered
 from distill.pipeline.store import Store
 
 _REMAKES = 3  # times a part may be found damaged in one run before something else is wrong
@@ -56,6 +57,10 @@ class Worker:
     def stop(self) -> None:
         self._process.kill()
         self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with suppress(BrokenPipeError):
+                    pipe.close()
         self._errors.close()
 
 
@@ -99,12 +104,13 @@ class _Board:
             for parent in stage.parents:
                 depth[parent] = max(depth.get(parent, 0), depth[stage] + 1)
         self._order = sorted(self.stages, key=lambda stage: -depth[stage])
+        self._before = {stage: ordered(stage)[:-1] for stage in stages}
 
     def next(self) -> tuple[Stage, str] | None:
         """A part that may start now."""
         for stage in self._order:
             idle = [part for part in self.missing[stage] if part not in self.running[stage]]
-            if idle and not any(self.missing[parent] for parent in stage.parents):
+            if idle and not any(self.missing[ancestor] for ancestor in self._before[stage]):
                 return stage, idle[0]
         return None
 
@@ -139,11 +145,12 @@ def _work(board: _Board, store: Store, workers: int, environment: Mapping[str, A
                             raise PartFailed(f"{stage.title}, part {part}: {answer['error']}. Details: {errors}")
                         if "damaged" in answer:
                             folder, name = answer["damaged"]
-                            remakes[folder, name] = remakes.get((folder, name), 0) + 1
-                            if remakes[folder, name] > _REMAKES:
-                                raise PartFailed(f"{folder}/{name} is damaged again and again; is the disk at fault?")
                             damaged = board.find(folder)
-                            if name not in board.missing[damaged]:
+                            if name not in board.missing[damaged]:  # several workers may find the same damage
+                                remakes[folder, name] = remakes.get((folder, name), 0) + 1
+                                if remakes[folder, name] > _REMAKES:
+                                    raise PartFailed(f"{folder}/{name} is damaged again and again; is the disk at fault?")
+                                store.discard(damaged, name)
                                 board.missing[damaged].append(name)
                                 watcher.remake(damaged, name)
                             continue

@@ -8,6 +8,7 @@
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,11 @@ from typing import Any
 from distill.pipeline.stage import Content, Product, Stage
 
 _PARTIAL = ".partial"
+_ARTIFACT = re.compile(r"[a-z]+-[0-9a-f]{12}|report")
+
+
+class LeadsOut(ValueError):
+    """A link, or a name that leads elsewhere, where the run's own files should be."""
 
 
 class Damaged(Exception):
@@ -36,8 +42,7 @@ class Store:
 
     def write(self, stage: Stage, part: str, product: Product, record: Mapping[str, Any]) -> None:
         """Write a part's files, then its seal with ``record``; a kill at any moment leaves the part unsealed or whole."""
-        folder = self.folder(stage)
-        files = {}
+        seal_path, files = self._seal(stage, part), {}
         for name, content in product.items():
             path = self._inside(stage.folder_name, name)
             data = _encoded(path.name, content)
@@ -45,13 +50,16 @@ class Store:
             stat = path.stat()
             files[name] = {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": hashlib.sha256(data).hexdigest()}
         seal = {"digest": stage.digest, "files": files, **record}
-        write_whole(folder / ".seals" / f"{part}.json", json.dumps(seal, indent=1, sort_keys=True).encode())
+        for name in self._sealed_names(stage, part) - files.keys():
+            self._inside(stage.folder_name, name).unlink(missing_ok=True)  # of an earlier recipe, in a folder that keeps its name
+        write_whole(seal_path, json.dumps(seal, indent=1, sort_keys=True).encode())
 
     def seal(self, stage: Stage, part: str) -> dict[str, Any] | None:
         """The seal of a part, or None where there is none, none for this digest, or it cannot be read."""
         try:
-            seal = json.loads((self.folder(stage) / ".seals" / f"{part}.json").read_bytes())
-            return seal if seal["digest"] == stage.digest and isinstance(seal["files"], dict) else None
+            seal = json.loads(self._seal(stage, part).read_bytes())
+            whole = seal["digest"] == stage.digest and isinstance(seal["files"], dict) and seal["files"]
+            return seal if whole and seal["began"] <= seal["ended"] and seal["peak_memory_bytes"] >= 0 else None
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -61,27 +69,26 @@ class Store:
         if seal is None:
             return False
         for name, expected in seal["files"].items():
-            path = self._inside(stage.folder_name, name)
             try:
+                path = self._inside(stage.folder_name, name)
                 stat = path.stat()
                 if stat.st_size != expected["size"]:
                     return False
                 if (verify or stat.st_mtime_ns != expected["mtime_ns"]) and _sha256(path) != expected["sha256"]:
                     return False
-            except (OSError, KeyError, TypeError):
+            except (OSError, ValueError, KeyError, TypeError):
                 return False
         return True
 
     def check(self, stage: Stage, part: str) -> Path:
         """The folder of a part whose files all have the sealed content; raises :class:`Damaged` otherwise."""
         if not self.holds(stage, part, verify=True):
-            self.discard(stage, part)
             raise Damaged(stage.folder_name, part)
         return self.folder(stage)
 
     def discard(self, stage: Stage, part: str) -> None:
         """Break the seal, so that the part counts as missing."""
-        (self.folder(stage) / ".seals" / f"{part}.json").unlink(missing_ok=True)
+        self._seal(stage, part).unlink(missing_ok=True)
 
     def tensors(self, stage: Stage, part: str) -> dict[str, Any]:
         """The tensors of ``<part>.safetensors``, on the CPU."""
@@ -96,13 +103,14 @@ class Store:
     def manifest(self, stage: Stage) -> dict[str, Any] | None:
         """The manifest of a stage, or None where it is unfinished."""
         try:
-            return json.loads((self.folder(stage) / "manifest.json").read_bytes())
-        except (OSError, ValueError):
+            manifest = json.loads((self.folder(stage) / "manifest.json").read_bytes())
+            return manifest if (manifest["digest"], manifest["parts"]) == (stage.digest, len(stage.parts())) else None
+        except (OSError, ValueError, KeyError, TypeError):
             return None
 
     def finish(self, stage: Stage, environment: Mapping[str, Any]) -> None:
         """Write the manifest of a stage whose parts are all sealed."""
-        path = self.folder(stage) / "manifest.json"
+        path = self._inside(stage.folder_name, "manifest.json")
         seals = [seal for part in stage.parts() if (seal := self.seal(stage, part))]
         manifest = {
             "stage": stage.name,
@@ -121,8 +129,12 @@ class Store:
         write_whole(path, json.dumps(manifest, indent=1, sort_keys=True).encode())
 
     def sweep(self) -> None:
-        """Remove what an interrupted write left behind. Only for the holder of the run's lock."""
-        for path in self.root.rglob(f"*{_PARTIAL}"):
+        """Remove what an interrupted write of ours left behind. Only for the holder of the run's lock."""
+        if not self.root.is_dir():
+            return
+        ours = [folder for folder in self.root.iterdir() if _ARTIFACT.fullmatch(folder.name) and not folder.is_symlink()]
+        left = [path for folder in ours for path in (*folder.glob(f"*{_PARTIAL}"), *folder.glob(f".seals/*{_PARTIAL}"))]
+        for path in (*left, *self.root.glob(f"recipe.json.*{_PARTIAL}")):
             path.unlink(missing_ok=True)
 
     def _read(self, stage: Stage, part: str, name: str) -> bytes:
@@ -132,14 +144,22 @@ class Store:
             if seal is None or hashlib.sha256(data).hexdigest() != seal["files"][name]["sha256"]:
                 raise KeyError(name)
         except (OSError, KeyError, TypeError):
-            self.discard(stage, part)
             raise Damaged(stage.folder_name, part) from None
         return data
+
+    def _sealed_names(self, stage: Stage, part: str) -> set[str]:
+        try:
+            return set(json.loads(self._seal(stage, part).read_bytes())["files"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return set()
+
+    def _seal(self, stage: Stage, part: str) -> Path:
+        return self._inside(stage.folder_name, ".seals", f"{part}.json")
 
     def _inside(self, *names: str) -> Path:
         path = self.root.joinpath(*names)
         if not path.resolve().is_relative_to(self.root) or path.is_symlink():
-            raise ValueError(f"{'/'.join(names)} leads out of the run folder {self.root}; remove the link")
+            raise LeadsOut(f"{'/'.join(names)} leads out of the run folder {self.root}; remove the link")
         return path
 
 

@@ -71,7 +71,7 @@ def weights(by_budget: Mapping[int, Any]) -> bytes:
 
 
 def sheet(classes: Sequence[tuple[Any, Any]], names: Sequence[str], columns: int = 20) -> bytes:
-    """A row a class: its images (K, C, H, W), heaviest first, each over its weight in per cent of the class."""
+    """A row a class: its images (K, C, H, W), at most ``columns``, heaviest first, each under its weight in per cent."""
     width = min(columns, max(len(images) for images, _ in classes))
     figure, panels = plt.subplots(len(classes), width, figsize=(0.8 * width + 1, 0.98 * len(classes)), squeeze=False)
     for row, name, (images, masses) in zip(panels, names, classes, strict=True):

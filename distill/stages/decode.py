@@ -29,8 +29,13 @@ class DiffusionStage(Stage):
         self.parents = (codec, prior, select)
 
     @property
+    def kind(self) -> str:
+        """What the images are, for titles."""
+        return "diffusion"
+
+    @property
     def title(self) -> str:
-        return "decode diffusion"
+        return f"decode {self.kind}"
 
     def options(self) -> Mapping[str, Any]:
         return self._recipe.decode.model_dump()
@@ -44,12 +49,15 @@ class DiffusionStage(Stage):
         from distill.models.sampler import denoise
 
         codec, (model, scheduler) = Codec(self._codec, read), load_prior(self._prior, read)
-        selected, index, options = read.tensors(self._select, part), int(part.split("-")[0]), self._recipe.decode
+        selected, index, options = read.tensors(self._select, part), self._data.index_of(part), self._recipe.decode
         todo = draws(self._recipe, "quantize")
         size = model.config.sample_size
         shape = (-1, model.config.in_channels, size, size)
         codes = torch.cat([draw.of(selected, "points") for draw in todo]).float().reshape(shape)
-        noise = torch.cat([self._noise(part, draw, k, codes.shape[1:]) for draw in todo for k in range(draw.k or 0)])
+        counts = [len(draw.of(selected, "points")) for draw in todo]
+        noise = torch.cat(
+            [self._noise(part, draw, k, codes.shape[1:]) for draw, count in zip(todo, counts, strict=True) for k in range(count)]
+        )
         labels = torch.full((len(codes),), index)
         latents = denoise(
             model, scheduler, codes, labels, noise, steps=options.steps, strength=options.strength, guidance=options.guidance
@@ -58,8 +66,8 @@ class DiffusionStage(Stage):
         again = torch.from_numpy(flat(codec.encode(images)))
         tensors: dict[str, Any] = {}
         start = 0
-        for draw in todo:
-            some = slice(start, start := start + (draw.k or 0))
+        for draw, count in zip(todo, counts, strict=True):
+            some = slice(start, start := start + count)
             tensors |= draw.tensors(
                 images=images[some].clone(), weights=draw.of(selected, "weights"), latents=again[some].clone()
             )
@@ -81,8 +89,13 @@ class RealImagesStage(Stage):
         self.parents = (select,)
 
     @property
+    def kind(self) -> str:
+        """What the images are, for titles."""
+        return self._select.kind
+
+    @property
     def title(self) -> str:
-        return self._select.title.replace("select", "images", 1)
+        return f"images {self.kind}"
 
     def options(self) -> Mapping[str, Any]:
         return {"decode": "real"}
@@ -94,7 +107,7 @@ class RealImagesStage(Stage):
         import torch
 
         data, selected = self._data, read.tensors(self._select, part)
-        of_class = data.train.of_class(int(part.split("-")[0]))
+        of_class = data.train.of_class(self._data.index_of(part))
         tensors: dict[str, Any] = {}
         for name, indices in selected.items():
             if name.endswith(".indices"):

@@ -30,7 +30,7 @@ class EncodeStage(Stage):
         import torch
 
         data = self._data
-        index, shard = int(part.split("-")[0]), int(part.split("-")[-1])
+        index, shard = self._data.index_of(part), int(part.split("-")[-1])
         chosen = data.train.of_class(index)[shard * _SHARD : (shard + 1) * _SHARD]
         return {f"{part}.safetensors": {"latents": Codec(self._codec, read).encode(torch.from_numpy(data.train.images[chosen]))}}
 

@@ -6,6 +6,7 @@ from typing import Any
 from distill.images import Images
 from distill.pipeline.stage import Product, Progress, Reader, Stage
 from distill.recipe import Recipe
+from distill.stages.decode import DiffusionStage, RealImagesStage
 from distill.stages.teacher import TeacherStage, load_teacher
 
 
@@ -14,13 +15,13 @@ class LabelStage(Stage):
 
     name = "label"
 
-    def __init__(self, recipe: Recipe, data: Images, teacher: TeacherStage, images: Stage) -> None:
+    def __init__(self, recipe: Recipe, data: Images, teacher: TeacherStage, images: DiffusionStage | RealImagesStage) -> None:
         self._recipe, self._data, self._teacher, self._images = recipe, data, teacher, images
         self.parents = (teacher, images)
 
     @property
     def title(self) -> str:
-        return f"label {self._images.title.split()[-1]}"
+        return f"label {self._images.kind}"
 
     def options(self) -> Mapping[str, Any]:
         return {"labels": "logits"}

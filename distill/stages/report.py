@@ -43,7 +43,7 @@ class ReportStage(Stage):
             "recipe": self._recipe.model_dump(),
             **metrics,
             "stages": [{key: m[key] for key in ("title", "parts", "wall_s", "work_s", "peak_memory_bytes")} for m in manifests],
-            "environment": manifests[0]["environment"] if manifests else {},
+            "environment": manifests[-1]["environment"] if manifests else {},
         }
         pictures = {
             "accuracy.png": figures.accuracy(metrics["rows"], metrics["split"]),

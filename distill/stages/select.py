@@ -27,7 +27,12 @@ class QuantizeStage(Stage):
         return "select quantize"
 
     def options(self) -> Mapping[str, Any]:
-        return {"select": "quantize", **self._recipe.select.model_dump(), "seeds": self._recipe.seeds}
+        return {
+            "select": "quantize",
+            **self._recipe.select.model_dump(),
+            "k": self._recipe.select.budgets,
+            "seeds": self._recipe.seeds,
+        }
 
     def parts(self) -> list[str]:
         return self._data.part_names
@@ -36,15 +41,16 @@ class QuantizeStage(Stage):
         import torch
 
         options = self._recipe.select
-        law = qz.DiscreteMeasure(flat(self._encode.latents(read, int(part.split("-")[0]))))
+        law = qz.DiscreteMeasure(flat(self._encode.latents(read, self._data.index_of(part))))
         solver = qz.CLVQ(batch=options.batch) if options.solver == "clvq" else qz.Lloyd()
         tensors: dict[str, Any] = {}
         todo = draws(self._recipe, "quantize")
         for i, draw in enumerate(todo):
-            seed = seed_of(self.digest, part, draw.name)
+            assert draw.k is not None
+            seed = seed_of("quantize", part, draw.name)
             try:
                 codes = qz.quantize(
-                    law, draw.k or law.size, solver=solver, restarts=options.restarts, seed=seed, max_steps=options.steps
+                    law, draw.k, solver=solver, restarts=options.restarts, seed=seed, max_steps=options.steps
                 ).measure
             except ValueError as error:
                 raise ValueError(f"select.k = {draw.k} does not suit class {part}: {error}") from None
@@ -58,17 +64,17 @@ class RealStage(Stage):
 
     name = "select"
 
-    def __init__(self, recipe: Recipe, data: Images, encode: EncodeStage, select: str, codes: QuantizeStage | None) -> None:
-        self._recipe, self._data, self._encode, self._select, self._codes = recipe, data, encode, select, codes
+    def __init__(self, recipe: Recipe, data: Images, encode: EncodeStage, kind: str, codes: QuantizeStage | None) -> None:
+        self._recipe, self._data, self._encode, self.kind, self._codes = recipe, data, encode, kind, codes
         self.parents = (encode, codes) if codes is not None else (encode,)
 
     @property
     def title(self) -> str:
-        return f"select {self._select}"
+        return f"select {self.kind}"
 
     def options(self) -> Mapping[str, Any]:
-        budgets = {} if self._select == "all" else {"k": self._recipe.select.budgets, "seeds": self._recipe.seeds}
-        return {"select": self._select, **budgets}
+        budgets = {} if self.kind == "all" else {"k": self._recipe.select.budgets, "seeds": self._recipe.seeds}
+        return {"select": self.kind, **budgets}
 
     def parts(self) -> list[str]:
         return self._data.part_names
@@ -76,11 +82,11 @@ class RealStage(Stage):
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         import torch
 
-        latents = flat(self._encode.latents(read, int(part.split("-")[0])))
+        latents = flat(self._encode.latents(read, self._data.index_of(part)))
         codes = read.tensors(self._codes, part) if self._codes is not None else {}
         tensors: dict[str, Any] = {}
-        for draw in draws(self._recipe, self._select):
-            indices = self._indices(latents, draw, codes, seed_of(self.digest, part, draw.name))
+        for draw in draws(self._recipe, self.kind):
+            indices = self._indices(latents, draw, codes, seed_of(self.kind, part, draw.name))
             weights = np.full(len(indices), 1 / len(indices))
             tensors |= draw.tensors(
                 points=torch.from_numpy(latents[indices]), weights=torch.from_numpy(weights), indices=torch.from_numpy(indices)
@@ -88,12 +94,12 @@ class RealStage(Stage):
         return {f"{part}.safetensors": tensors}
 
     def _indices(self, latents: Any, draw: Draw, codes: Mapping[str, Any], seed: int) -> Any:
-        if self._select == "all":
+        if self.kind == "all":
             return np.arange(len(latents))
         assert draw.k is not None
         if draw.k > len(latents):
             raise ValueError(f"select.k = {draw.k} asks for more images than the {len(latents)} of a class; lower it")
-        if self._select == "random":
+        if self.kind == "random":
             return np.sort(np.random.default_rng(seed).choice(len(latents), draw.k, replace=False))
         return nearest_distinct(latents, draw.of(codes, "points").numpy())
 

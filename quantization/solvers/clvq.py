@@ -7,7 +7,7 @@ from typing import ClassVar, Protocol
 import numpy as np
 
 from quantization.arrays import FloatArray
-from quantization.problem import Problem, checked_count
+from quantization.problem import Problem, checked_count, checked_tolerance
 from quantization.solver import State, Status
 from quantization.voronoi import Cells, cells
 
@@ -91,8 +91,9 @@ class CLVQ:
     def __post_init__(self) -> None:
         checked_count("CLVQ's batch", self.batch)
         checked_count("CLVQ's epochs", 1 if self.epochs is None else self.epochs)
-        if not 0 <= self.rtol < np.inf:
-            raise ValueError(f"rtol must be a finite number ≥ 0; received {self.rtol!r}")
+        checked_tolerance(self.rtol)
+        if isinstance(self.schedule, type) or not callable(getattr(self.schedule, "steps", None)):
+            raise ValueError(f"schedule must be CountPower(...) or RobbinsMonro(...); received {self.schedule!r}")
 
     def refuses(self, problem: Problem) -> str | None:
         return f"CLVQ's step is for r = 2; received r = {problem.r:g}" if problem.r != 2 else None

@@ -8,7 +8,7 @@ import numpy as np
 
 from quantization.arrays import FloatArray, rounded
 from quantization.occupied import occupied
-from quantization.problem import Problem
+from quantization.problem import Problem, checked_tolerance
 from quantization.solver import State, Status
 
 
@@ -26,8 +26,7 @@ class Lloyd:
     exhausted: ClassVar[Status] = Status.STALLED
 
     def __post_init__(self) -> None:
-        if not 0 <= self.rtol < np.inf:
-            raise ValueError(f"rtol must be a finite number ≥ 0; received {self.rtol!r}")
+        checked_tolerance(self.rtol)
 
     def refuses(self, problem: Problem) -> str | None:
         if problem.measure is None:

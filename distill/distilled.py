@@ -35,12 +35,15 @@ class DistilledSet(Dataset[tuple[Tensor, Tensor, Tensor]]):
 def load(folder: str | Path, method: str | None = None, ipc: int | None = None, seed: int | None = None) -> DistilledSet:
     """The set that a run distilled: by default its first method, its largest budget and its first seed."""
     recipe = recipe_of(folder)
-    method = method or recipe.methods[0]
+    method = recipe.methods[0] if method is None else method
     trains = {stage.method: stage for stage in build(recipe) if isinstance(stage, TrainStage)}
     if method not in trains:
         raise RecipeError(f"this run has no method {method!r}; it has {', '.join(trains)}")
     whole = METHODS[method].select == "all"
-    draw = Draw(None, 0) if whole else Draw(ipc or max(recipe.select.budgets), recipe.seeds[0] if seed is None else seed)
+    if whole and ipc is not None:
+        raise RecipeError(f"{method} has all images, not ipc = {ipc}; leave ipc out")
+    budget = max(recipe.select.budgets) if ipc is None else ipc
+    draw = Draw(None, 0) if whole else Draw(budget, recipe.seeds[0] if seed is None else seed)
     if draw not in draws(recipe, METHODS[method].select):
         raise RecipeError(
             f"this run has no images of {method} for ipc = {ipc} and seed = {seed}; "

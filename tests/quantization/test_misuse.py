@@ -1,0 +1,41 @@
+"""Mistakes that are easy to make get a ValueError that says what was received, not whatever happens further down."""
+
+import numpy as np
+import pytest
+import scipy.stats
+
+import quantization as qz
+
+X = np.random.default_rng(0).normal(size=(30, 2))
+
+
+class Odd:
+    def sample(self, size):
+        return np.zeros((size, 2))
+
+
+@pytest.mark.parametrize(
+    ("act", "words"),
+    [
+        (lambda: qz.quantize(scipy.stats.gamma, 2), "law must be .* received gamma_gen"),
+        (lambda: qz.quantize(Odd(), 2), r"Odd\.sample\(1, rng\) raised TypeError"),
+        (lambda: qz.quantize(lambda n: X, 2), "law must be"),
+        (lambda: qz.CLVQ(schedule=0.1), "schedule must be CountPower.* received 0.1"),
+        (lambda: qz.CLVQ(schedule=qz.CountPower), "schedule must be"),
+        (lambda: qz.Lloyd(rtol="a"), "rtol must be a finite number ≥ 0; received 'a'"),
+        (lambda: qz.CLVQ(rtol=-1.0), "rtol must be a finite number ≥ 0; received -1.0"),
+        (lambda: qz.wasserstein(qz.DiscreteMeasure(X), qz.DiscreteMeasure(X), method="exact"), "received 'exact'"),
+        (lambda: qz.wasserstein(qz.DiscreteMeasure(X), qz.DiscreteMeasure(X), method=qz.Exact), "method must be"),
+        (lambda: qz.distortion(X, X[:2], confidence="a"), "confidence must lie .* received 'a'"),
+        (lambda: qz.DiscreteMeasure(X).sample(3, 0), "rng must be a numpy Generator.* received 0"),
+    ],
+)
+def test_misuse_is_told_what_was_received(act, words):
+    with pytest.raises(ValueError, match=words):
+        act()
+
+
+def test_a_text_file_is_no_measure(tmp_path):
+    (tmp_path / "notes.npz").write_text("not an array")
+    with pytest.raises(ValueError, match=r"notes\.npz is not a saved DiscreteMeasure"):
+        qz.DiscreteMeasure.load(tmp_path / "notes.npz")
