@@ -11,7 +11,7 @@ from distill.stages.evaluate import EvaluateStage
 from distill.stages.label import LabelStage
 from distill.stages.prior import PriorStage
 from distill.stages.report import ReportStage
-from distill.stages.select import QuantizeStage, RealStage
+from distill.stages.select import AllStage, ClosestStage, QuantizeStage, RandomStage
 from distill.stages.teacher import TeacherStage
 from distill.stages.train import TrainStage
 
@@ -24,11 +24,17 @@ def build(recipe: Recipe) -> list[Stage]:
     encode = EncodeStage(recipe, data, codec)
     prior, quantize = PriorStage(recipe, data, encode), QuantizeStage(recipe, data, encode)
 
+    real = {
+        "random": RandomStage(recipe, data),
+        "all": AllStage(recipe, data),
+        "closest": ClosestStage(recipe, data, encode, quantize),
+    }
+
     def line(method: Method) -> tuple[Stage, Stage, Stage]:
         if method.decode == "diffusion":
             select, images = quantize, DiffusionStage(recipe, data, codec, prior, quantize)
         else:
-            select = RealStage(recipe, data, encode, method.select, quantize if method.select == "closest" else None)
+            select = real[method.select]
             images = RealImagesStage(recipe, data, select)
         return select, images, LabelStage(recipe, data, teacher, images)
 

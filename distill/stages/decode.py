@@ -80,7 +80,7 @@ class DiffusionStage(Stage):
 
 
 class RealImagesStage(Stage):
-    """The selected real images; their ``latents`` are their own, so nothing moves."""
+    """The selected real images, with their weights: nothing is decoded, so nothing moves."""
 
     name = "decode"
 
@@ -114,7 +114,6 @@ class RealImagesStage(Stage):
                 draw = name.removesuffix(".indices")
                 tensors[f"{draw}.images"] = torch.from_numpy(data.train.images[of_class[indices.numpy()]])
                 tensors[f"{draw}.weights"] = selected[f"{draw}.weights"]
-                tensors[f"{draw}.latents"] = selected[f"{draw}.points"]
         return {f"{part}.safetensors": tensors}
 
 

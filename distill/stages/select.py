@@ -1,9 +1,11 @@
 """Select: what stands for each class, in latent space: optimal codes with their cell masses, or real images."""
 
+from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 import quantization as qz
 from distill.images import Images
@@ -60,48 +62,75 @@ class QuantizeStage(Stage):
 
 
 class RealStage(Stage):
-    """Real images of a class, at random, nearest the codes, or all: ``points``, equal ``weights``, ``indices`` in the class."""
+    """Real images of a class: a draw's ``indices`` (K,) among the class's training images, and equal ``weights``."""
 
     name = "select"
+    kind: ClassVar[str]
 
-    def __init__(self, recipe: Recipe, data: Images, encode: EncodeStage, kind: str, codes: QuantizeStage | None) -> None:
-        self._recipe, self._data, self._encode, self.kind, self._codes = recipe, data, encode, kind, codes
-        self.parents = (encode, codes) if codes is not None else (encode,)
+    def __init__(self, recipe: Recipe, data: Images) -> None:
+        self._recipe, self._data = recipe, data
 
     @property
     def title(self) -> str:
         return f"select {self.kind}"
 
     def options(self) -> Mapping[str, Any]:
-        budgets = {} if self.kind == "all" else {"k": self._recipe.select.budgets, "seeds": self._recipe.seeds}
-        return {"select": self.kind, **budgets}
+        budgets = {"k": self._recipe.select.budgets, "seeds": self._recipe.seeds}
+        return {"select": self.kind, "data": self._data.fingerprint, **budgets}
 
     def parts(self) -> list[str]:
         return self._data.part_names
 
+    @abstractmethod
+    def indices(self, part: str, draw: Draw, read: Reader) -> NDArray[np.int64]:
+        """The images of one draw."""
+
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         import torch
 
-        latents = flat(self._encode.latents(read, self._data.index_of(part)))
-        codes = read.tensors(self._codes, part) if self._codes is not None else {}
         tensors: dict[str, Any] = {}
         for draw in draws(self._recipe, self.kind):
-            indices = self._indices(latents, draw, codes, seed_of(self.kind, part, draw.name))
+            indices = self.indices(part, draw, read)
             weights = np.full(len(indices), 1 / len(indices))
-            tensors |= draw.tensors(
-                points=torch.from_numpy(latents[indices]), weights=torch.from_numpy(weights), indices=torch.from_numpy(indices)
-            )
+            tensors |= draw.tensors(indices=torch.from_numpy(indices), weights=torch.from_numpy(weights))
         return {f"{part}.safetensors": tensors}
 
-    def _indices(self, latents: Any, draw: Draw, codes: Mapping[str, Any], seed: int) -> Any:
-        if self.kind == "all":
-            return np.arange(len(latents))
-        assert draw.k is not None
-        if draw.k > len(latents):
-            raise ValueError(f"select.k = {draw.k} asks for more images than the {len(latents)} of a class; lower it")
-        if self.kind == "random":
-            return np.sort(np.random.default_rng(seed).choice(len(latents), draw.k, replace=False))
-        return nearest_distinct(latents, draw.of(codes, "points").numpy())
+
+class AllStage(RealStage):
+    """All of a class."""
+
+    kind = "all"
+
+    def options(self) -> Mapping[str, Any]:
+        return {"select": self.kind, "data": self._data.fingerprint}
+
+    def indices(self, part: str, draw: Draw, read: Reader) -> NDArray[np.int64]:
+        return np.arange(len(self._data.train.of_class(self._data.index_of(part))))
+
+
+class RandomStage(RealStage):
+    """K of a class at random, without replacement."""
+
+    kind = "random"
+
+    def indices(self, part: str, draw: Draw, read: Reader) -> NDArray[np.int64]:
+        count = len(self._data.train.of_class(self._data.index_of(part)))
+        return np.sort(np.random.default_rng(seed_of("random", part, draw.name)).choice(count, draw.k, replace=False))
+
+
+class ClosestStage(RealStage):
+    """For each code the real image whose latent is nearest, every image once."""
+
+    kind = "closest"
+
+    def __init__(self, recipe: Recipe, data: Images, encode: EncodeStage, codes: QuantizeStage) -> None:
+        super().__init__(recipe, data)
+        self._encode, self._codes = encode, codes
+        self.parents = (encode, codes)
+
+    def indices(self, part: str, draw: Draw, read: Reader) -> NDArray[np.int64]:
+        latents = flat(self._encode.latents(read, self._data.index_of(part)))
+        return nearest_distinct(latents, draw.of(read.tensors(self._codes, part), "points").numpy())
 
 
 def nearest_distinct(latents: Any, codes: Any) -> Any:

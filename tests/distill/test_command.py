@@ -65,6 +65,7 @@ def test_what_cannot_be_parsed_exits_with_two(capsys, arguments):
         (["run", "digits", "--set", "data.seed=9999999999"], "data.seed"),
         (["run", "digits", "--out", "{tmp}/file"], "file"),
         (["run", "digits", "--out", "{tmp}/file/below"], "file"),
+        (["run", "digits", "--out", "{tmp}"], "holds other files"),
         (["status", "{tmp}"], "is not a run folder"),
         (["status", "{tmp}/none"], "is not a run folder"),
     ],

@@ -364,6 +364,15 @@ def test_another_budget_keeps_what_comes_before_it(once, finished):
             assert after[folder / path.relative_to(finished.folder)][0] == data
 
 
+def test_a_draw_does_not_depend_on_which_others_were_asked_for(once, finished, by_title):
+    folder, name = fewer_budgets(once, finished), by_title["select random"].folder_name
+    new = next(path for path in folder.glob("select-*") if not (finished.folder / path.name).exists())
+    for path in sorted((finished.folder / name).glob("*.safetensors")):
+        both, alone = load_file(path), load_file(new / path.name)
+        assert alone.keys() == {key for key in both if key.startswith("k3.")}
+        assert all(np.array_equal(alone[key], both[key]) for key in alone)
+
+
 def fewer_budgets(once, finished):
     """A copy of the finished run, run again for the larger budget and one method of real images alone."""
 

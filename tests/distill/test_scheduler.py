@@ -111,6 +111,20 @@ def test_the_board_offers_only_parts_whose_parents_are_complete(diamond, store):
     assert board.next() == (last, "a")
 
 
+def test_a_stage_waits_for_its_grandparents_too(fake, store, record):
+    """It may read them, as the evaluation reads images; its parents being complete does not make them so."""
+    first = fake(name="first")
+    middle = fake(first, name="middle")
+    last = fake(middle, name="last")
+    store.write(middle, "a", {"a.json": {"part": "a"}}, record)
+    board = _Board([first, middle, last], store, False)
+    assert board.next() == (first, "a")
+    board.running[first].add("a")
+    assert board.next() is None
+    board.missing[first].clear()
+    assert board.next() == (last, "a")
+
+
 def test_the_longest_way_to_the_end_goes_first(fake, store):
     short, long = fake(name="short"), fake(name="long")
     middle = fake(long, name="middle")
