@@ -4,9 +4,11 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from distill.pipeline.environment import ONE_THREAD
 from distill.pipeline.stage import Stage, ordered
 from distill.pipeline.store import Store
 
+_ERRORS = "worker-errors.log"
 _REMAKES = 3  # times a part may be found damaged in one run before something else is wrong
 
 
@@ -119,53 +122,58 @@ class _Board:
 
 
 def _work(board: _Board, store: Store, workers: int, environment: Mapping[str, Any], watcher: Watcher) -> None:
-    errors = store.root / "worker-errors.log"
-    errors.write_bytes(b"")
     workers = min(workers, sum(map(len, board.missing.values())))
-    staff = [Worker(store.root, errors) for _ in range(workers)]
-    free = list(staff)
-    remakes: dict[tuple[str, str], int] = {}
+    remakes: Counter[tuple[str, str]] = Counter()
+    underway: dict[Future[dict[str, Any]], tuple[Worker, Stage, str]] = {}
+    # The staff is dismissed before the pool waits for the threads that listen to it.
+    with ThreadPoolExecutor(workers) as pool, _staff(store.root, workers) as free:
+        while any(board.missing.values()):
+            while free and (task := board.next()):
+                worker, (stage, part) = free.pop(), task
+                board.running[stage].add(part)
+                underway[pool.submit(worker.make, stage, part, partial(watcher.progress, stage, part))] = worker, stage, part
+            for future in wait(underway, return_when=FIRST_COMPLETED).done:
+                worker, stage, part = underway.pop(future)
+                free.append(worker)
+                board.running[stage].discard(part)
+                answer = future.result()
+                if "error" in answer:
+                    raise PartFailed(f"{stage.title}, part {part}: {answer['error']}. Details: {store.root / _ERRORS}")
+                if "damaged" in answer:
+                    folder, name = answer["damaged"]
+                    _remake(board, store, board.find(folder), name, remakes, watcher)
+                    continue
+                board.missing[stage].remove(part)
+                watcher.made(stage, part)
+                if not board.missing[stage]:
+                    store.finish(stage, environment)
+                    watcher.finished(stage, store.manifest(stage))
+
+
+def _remake(board: _Board, store: Store, stage: Stage, part: str, remakes: Counter[tuple[str, str]], watcher: Watcher) -> None:
+    """Have a damaged part made anew, unless another worker found the same damage already."""
+    if part in board.missing[stage]:
+        return
+    remakes[stage.folder_name, part] += 1
+    if remakes[stage.folder_name, part] > _REMAKES:
+        raise PartFailed(f"{stage.folder_name}/{part} is damaged again and again; is the disk at fault?")
+    store.discard(stage, part)
+    board.missing[stage].append(part)
+    watcher.remake(stage, part)
+
+
+@contextmanager
+def _staff(root: Path, workers: int) -> Iterator[list[Worker]]:
+    """Workers, stopped at the end whatever happens; the log of their errors stays if there is anything in it."""
+    errors = root / _ERRORS
+    errors.write_bytes(b"")
+    staff: list[Worker] = []
     try:
-        with ThreadPoolExecutor(workers) as pool:
-            underway: dict[Future[dict[str, Any]], tuple[Worker, Stage, str]] = {}
-            try:
-                while any(board.missing.values()):
-                    while free and (task := board.next()):
-                        stage, part = task
-                        worker = free.pop()
-                        board.running[stage].add(part)
-                        report = _reporter(watcher, stage, part)
-                        underway[pool.submit(worker.make, stage, part, report)] = (worker, stage, part)
-                    for future in wait(underway, return_when=FIRST_COMPLETED).done:
-                        worker, stage, part = underway.pop(future)
-                        free.append(worker)
-                        board.running[stage].discard(part)
-                        answer = future.result()
-                        if "error" in answer:
-                            raise PartFailed(f"{stage.title}, part {part}: {answer['error']}. Details: {errors}")
-                        if "damaged" in answer:
-                            folder, name = answer["damaged"]
-                            damaged = board.find(folder)
-                            if name not in board.missing[damaged]:  # several workers may find the same damage
-                                remakes[folder, name] = remakes.get((folder, name), 0) + 1
-                                if remakes[folder, name] > _REMAKES:
-                                    raise PartFailed(f"{folder}/{name} is damaged again and again; is the disk at fault?")
-                                store.discard(damaged, name)
-                                board.missing[damaged].append(name)
-                                watcher.remake(damaged, name)
-                            continue
-                        board.missing[stage].remove(part)
-                        watcher.made(stage, part)
-                        if not board.missing[stage]:
-                            store.finish(stage, environment)
-                            watcher.finished(stage, store.manifest(stage))
-            finally:
-                for worker in staff:
-                    worker.stop()
+        for _ in range(workers):
+            staff.append(Worker(root, errors))
+        yield list(staff)
     finally:
-        if errors.exists() and not errors.stat().st_size:
+        for worker in staff:
+            worker.stop()
+        if not errors.stat().st_size:
             errors.unlink()
-
-
-def _reporter(watcher: Watcher, stage: Stage, part: str) -> Callable[[float], None]:
-    return lambda fraction: watcher.progress(stage, part, fraction)
