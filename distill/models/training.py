@@ -48,3 +48,13 @@ def batches_of(n: int, size: int, generator: torch.Generator) -> Iterator[Tensor
             waiting = torch.cat([waiting, torch.randperm(n, generator=generator)])
         yield waiting[:size]
         waiting = waiting[size:]
+
+
+def weighted_loss(logits: Tensor, teacher: Tensor, weights: Tensor, temperature: float) -> Tensor:
+    r"""$\frac1n \sum_i w_i\, \ell_i$, $\ell_i = -\sum_c p_{ic} \log q_{ic}$, p, q the softmax of teacher's and own logits over T.
+
+    logits, teacher: (n, classes). weights: (n,). The sum is divided by the batch's size n, never by its weights, so that a batch
+    of light images takes a light step. No factor T².
+    """
+    targets = (teacher / temperature).softmax(1)
+    return (weights * -(targets * (logits / temperature).log_softmax(1)).sum(1)).mean()

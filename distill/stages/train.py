@@ -81,24 +81,22 @@ class TrainStage(Stage):
 
     def _student(self, data: WeightedSet, seed: int, progress: Progress) -> dict[str, Any]:
         import torch
-        from torch.nn import functional as F
 
         from distill.models.convnet import ConvNet, logits_of, scaled, shifted
-        from distill.models.training import train
+        from distill.models.training import train, weighted_loss
 
         options, real = self._recipe.train, self._data
         torch.manual_seed(seed_of("student", seed))  # the same start for every method
         model = ConvNet(real.channels, self._recipe.data.size, len(real.classes), options.width)
         generator = torch.Generator().manual_seed(seed_of("student batches", seed))
         images, weights = scaled(data.images), data.weights.float()
-        targets = (data.logits / options.temperature).softmax(1)
         test_images, test_labels = torch.from_numpy(real.test.images), torch.from_numpy(real.test.labels)
         looks = {round(options.steps * (i + 1) / options.evaluations) for i in range(options.evaluations)} | {options.steps}
         seen: list[dict[str, float]] = []
 
         def loss(chosen: torch.Tensor) -> torch.Tensor:
-            guessed = F.log_softmax(model(shifted(images[chosen], options.shift, generator)) / options.temperature, 1)
-            return (weights[chosen] * -(targets[chosen] * guessed).sum(1)).mean()
+            logits = model(shifted(images[chosen], options.shift, generator))
+            return weighted_loss(logits, data.logits[chosen], weights[chosen], options.temperature)
 
         def look(step: int) -> None:
             if step in looks:

@@ -1,0 +1,55 @@
+"""Students: the loss counts every image by its weight, and what they learn follows the weights."""
+
+import numpy as np
+import pytest
+import torch
+
+from distill.graph import build
+from distill.images import load
+from distill.models.training import weighted_loss
+from distill.recipe import read
+from distill.stages.train import TrainStage, WeightedSet
+
+RNG = np.random.default_rng(0)
+
+
+def softmax(x):
+    e = np.exp(x - x.max(1, keepdims=True))
+    return e / e.sum(1, keepdims=True)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 4.0])
+def test_the_loss_is_the_weighted_cross_entropy_over_the_batch_size(temperature):
+    logits, teacher, weights = RNG.normal(size=(7, 5)), RNG.normal(size=(7, 5)), RNG.uniform(0, 3, 7)
+    p, q = softmax(teacher / temperature), softmax(logits / temperature)
+    expected = (weights * -(p * np.log(q)).sum(1)).sum() / 7
+    got = weighted_loss(*(torch.from_numpy(a) for a in (logits, teacher, weights)), temperature)
+    # About forty float64 roundings of terms of size one.
+    assert float(got) == pytest.approx(expected, rel=40 * np.finfo(float).eps)
+
+
+def test_doubling_the_weights_doubles_the_loss_and_a_weight_of_nought_takes_an_image_out():
+    logits, teacher = torch.randn(6, 4, dtype=torch.float64), torch.randn(6, 4, dtype=torch.float64)
+    weights = torch.tensor([1.0, 2.0, 0.5, 0.0, 1.5, 1.0], dtype=torch.float64)
+    loss = weighted_loss(logits, teacher, weights, 2.0)
+    assert torch.equal(weighted_loss(logits, teacher, 2 * weights, 2.0), 2 * loss)
+    changed = teacher.clone()
+    changed[3] = -9.0 * torch.arange(4)
+    assert torch.equal(weighted_loss(logits, changed, weights, 2.0), loss)
+
+
+def test_a_student_learns_what_has_weight():
+    """All the weight on the images of one class: the student takes everything for that class; equal weights: it does not."""
+    recipe = read("digits", ["train.steps=80", "train.temperature=1.0", "train.evaluations=1"])
+    data = load(recipe.data)
+    stage = next(stage for stage in build(recipe) if isinstance(stage, TrainStage))
+    chosen = np.concatenate([data.train.of_class(c)[:8] for c in range(10)])
+    images, labels = torch.from_numpy(data.train.images[chosen]), torch.from_numpy(data.train.labels[chosen])
+    logits = 20.0 * torch.nn.functional.one_hot(labels, 10).float()
+
+    def top1(weights):
+        return stage._student(WeightedSet(images, labels, logits, weights, data.classes), 0, lambda fraction: None)["top1"]
+
+    share = float((data.test.labels == 3).mean())
+    assert top1(10.0 * (labels == 3).double()) == pytest.approx(share)
+    assert top1(torch.ones(80, dtype=torch.float64)) > 5 * share
