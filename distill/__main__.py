@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (RecipeError, InUse, LeadsOut) as error:
         print(error, file=sys.stderr)
         return 2
-    except PartFailed as error:
+    except (PartFailed, OSError) as error:
         print(f"{error}\nEverything finished so far is kept; the same command goes on from there.", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -159,8 +159,10 @@ def embedded() -> list[str]:
     return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
 
 
-def read(source: str | Path | Mapping[str, Any], changes: Sequence[str] = ()) -> Recipe:
-    """The recipe of an embedded name, a TOML file or a mapping, with ``key.path=value`` changes applied, checked."""
+def read(source: str | Path | Mapping[str, Any] | Recipe, changes: Sequence[str] = ()) -> Recipe:
+    """The recipe of an embedded name, a TOML file, a mapping or a recipe, with ``key.path=value`` changes applied, checked."""
+    if isinstance(source, Recipe):
+        source = source.model_dump()
     if isinstance(source, Mapping):
         table: dict[str, Any] = _copied(source)
     else:

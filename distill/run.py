@@ -51,11 +51,7 @@ def run(
     Raises RecipeError before any work for a recipe that cannot be run, InUse where another process writes to the folder, and
     PartFailed where a part could not be made (everything finished is kept).
     """
-    checked = (
-        recipe
-        if isinstance(recipe, Recipe) and not set
-        else read(recipe.model_dump() if isinstance(recipe, Recipe) else recipe, set)
-    )
+    checked = read(recipe, set)
     if workers is not None and workers < 1:
         raise RecipeError(f"workers must be at least 1; received {workers}")
     stages = upto(build(checked), until)

@@ -185,3 +185,15 @@ def test_where_letters_are_ascii_alone_the_command_still_works(copied, tiny_comm
     out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stdout", out)
     assert main([*tiny_command[3:], "--out", str(copied)]) == 0
+
+
+def test_a_full_disk_is_a_sentence_and_nothing_finished_is_lost(capsys, monkeypatch, tmp_path):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(sys.modules["distill.__main__"], "run", full)
+    assert main(["run", "digits", "--out", str(tmp_path / "run")]) == 1
+    printed = capsys.readouterr()
+    assert "No space left on device" in printed.err
+    assert "the same command goes on" in printed.err
+    assert "Traceback" not in printed.err
