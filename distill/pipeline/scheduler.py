@@ -30,7 +30,7 @@ class Worker:
     def __init__(self, root: Path, errors: Path) -> None:
         self._errors = errors.open("ab")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "distill.pipeline.worker", str(root)],
+            [sys.executable, "-m", "distill.worker", str(root)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

@@ -1,6 +1,6 @@
 """A worker: a process of one compute thread that makes the parts it is told to, one after another.
 
-``python -m distill.pipeline.worker RUN`` reads one JSON line a part from its input, ``{"stage": folder name, "part": name}``, and
+``python -m distill.worker RUN`` reads one JSON line a part from its input, ``{"stage": folder name, "part": name}``, and
 answers in JSON lines: ``{"progress": fraction}`` while it works, then one of ``{"made": seconds}``, ``{"damaged": [folder name,
 part]}`` and ``{"error": sentence}``. It ends with its input, so that it does not outlive whoever started it.
 """
