@@ -1,6 +1,7 @@
 """What the tests of the pipeline share: stages that need no network, and one finished tiny run for all test processes."""
 
 import fcntl
+import json
 import os
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from distill import recipe as recipes
+from distill.graph import build
 from distill.pipeline.environment import ONE_THREAD
 from distill.pipeline.stage import Stage
 
@@ -158,3 +160,18 @@ def finished(once, tiny, tiny_command, clean_environment):
 def copied(finished, tmp_path):
     """A copy of the finished run, sizes and times and all, to do harm to."""
     return Path(shutil.copytree(finished.folder, tmp_path / "run"))
+
+
+@pytest.fixture(scope="session")
+def stages(tiny):
+    return build(tiny)
+
+
+@pytest.fixture(scope="session")
+def by_title(stages):
+    return {stage.title: stage for stage in stages}
+
+
+@pytest.fixture(scope="session")
+def metrics(finished, by_title):
+    return json.loads((finished.folder / by_title["evaluate"].folder_name / "metrics.json").read_bytes())

@@ -11,13 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from distill.graph import build
-
-
-@pytest.fixture(scope="module")
-def stages(tiny):
-    return build(tiny)
-
 
 def contents(folder):
     """The bytes of everything that is a function of the recipe: not the seals, manifests and report, which tell the time."""
