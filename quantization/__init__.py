@@ -1,7 +1,8 @@
 """Optimal quantization: replace a probability measure by K weighted points as well as can be done.
 
-Order of reading: ``measure`` (the noun), ``laws`` (what can be quantized), ``voronoi`` (the one pass over the data), ``solver``
-and ``solvers`` (what one is, and the methods), ``iterate`` (the one loop), ``solution`` (the answer), ``transport`` (distances).
+Order of reading: ``measure`` (the noun), ``laws`` (what can be quantized), ``cells`` and ``exact`` (what Voronoi cells hold, and laws
+where that is computed exactly), ``voronoi`` (the search for nearest codes), ``solver`` and ``solvers`` (what one is, and the methods),
+``iterate`` (the one loop), ``solution`` (the answer), ``transport`` (distances).
 """
 
 from quantization.estimate import Estimate, distortion
@@ -12,7 +13,7 @@ from quantization.solution import NotConverged, Solution, Trace
 from quantization.solver import Status
 from quantization.solvers.clvq import CLVQ, CountPower, RobbinsMonro
 from quantization.solvers.lloyd import Lloyd
-from quantization.starts import Given, KMeansPlusPlus, RandomPoints
+from quantization.starts import Given, Global, KMeansPlusPlus, RandomPoints
 from quantization.transport import Coupling, Exact, transport, wasserstein
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Gaussian",
     "GaussianMixture",
     "Given",
+    "Global",
     "KMeansPlusPlus",
     "Law",
     "Lloyd",

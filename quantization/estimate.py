@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from quantization.arrays import Array, FloatArray, to_host
+from quantization.cells import Cells, stationarity
 from quantization.measure import DiscreteMeasure
 from quantization.problem import Problem, checked_count, generator, pose
-from quantization.voronoi import Cells, cells, cells_of
+from quantization.voronoi import cells_of
 
 DRAWS = 2**17
 
@@ -55,15 +56,16 @@ def distortion(
 def measured(problem: Problem, codes: FloatArray, rng: np.random.Generator, draws: int = DRAWS) -> tuple[Cells, float]:
     """The cells of ``codes`` under the problem's law, and the standard error of their distortion, 0 where it is exact.
 
-    Exact on a finite measure; else over so many independent draws, or the first points of one pass of a stream.
+    Exact where the law is; else over so many independent draws, or the first points of one pass of a stream.
     """
-    if problem.measure is not None:
-        return cells(problem.measure.points, problem.measure.masses, codes, problem.r), 0.0
+    if problem.exact is not None:
+        return problem.exact.cells(codes), 0.0
     sums = cells_of(_ones(problem, rng, draws), codes, problem.r)
-    costs = to_host(sums.costs)
-    n = len(costs)
-    mean = Cells(sums.masses / n, sums.means, sums.distortion / n, sums.second_moment / n, sums.costs, sums.stationarity)
-    return mean, float(costs.std(ddof=1)) / n**0.5 if n > 1 else np.inf
+    n = float(sums.masses.sum())
+    mean, variance = sums.distortion / n, sums.variance or 0.0
+    residual = stationarity(sums.gradient / n, sums.masses / n, mean, problem.r)
+    c = Cells(sums.masses / n, sums.means, sums.gradient / n, mean, residual, variance)
+    return c, (variance / (n - 1)) ** 0.5 if n > 1 else np.inf
 
 
 def _ones(problem: Problem, rng: np.random.Generator, draws: int) -> Iterator[tuple[Array, Array]]:

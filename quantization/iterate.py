@@ -10,7 +10,6 @@ import numpy as np
 from quantization.arrays import FloatArray, like, rounded
 from quantization.estimate import measured
 from quantization.measure import DiscreteMeasure
-from quantization.occupied import occupied
 from quantization.problem import Problem, checked_count, generator, pose
 from quantization.registry import choose
 from quantization.solution import Solution, Trace
@@ -122,13 +121,13 @@ def _run(problem: Problem, solver: Solver, start: Start, rng: np.random.Generato
 def _certified(problem: Problem, state: State, rng: np.random.Generator) -> State:
     """``state`` with its numbers measured on its codes as they will be returned, which mini-batches only estimate.
 
-    Exactly on samples (a code that wins none of them is moved first), on independent draws of a law; a stream has what it saw.
+    Exactly where the law is exact (a code of no mass is moved first), else on independent draws; a stream has what it saw.
     """
     if not state.estimated or problem.stream is not None:
         return state
     codes, error = rounded(state.points, problem.like), 0.0
-    if problem.measure is not None:
-        codes, c = occupied(problem.measure, codes)
+    if problem.exact is not None:
+        codes, c = problem.exact.occupied(codes)
     else:
         c, error = measured(problem, codes, rng)
     return replace(

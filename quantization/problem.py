@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import count
 from numbers import Integral, Real
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from quantization.arrays import Array, as_floating, double, like, namespace
+from quantization.exact.choice import exact_law
+from quantization.exact.protocol import ExactLaw
 from quantization.laws import FrozenLaw, Law, Stream
 from quantization.measure import DiscreteMeasure
 
@@ -41,6 +44,11 @@ class Problem:
     measure: DiscreteMeasure | None = None
     law: Law | None = None
     stream: Stream | None = None
+
+    @cached_property
+    def exact(self) -> ExactLaw | None:
+        """The law as one whose cells are computed exactly, where it is one; every finite measure is."""
+        return exact_law(self.law if self.measure is None else self.measure, self.r)
 
     @property
     def kind(self) -> str:

@@ -6,8 +6,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from quantization.arrays import Array, FloatArray, as_floating, like, namespace, rounded, to_host
+from quantization.exact.protocol import Searchable
+from quantization.exact.samples import too_few_points
 from quantization.measure import DiscreteMeasure
-from quantization.occupied import too_few_points
 from quantization.problem import Problem, checked_count
 from quantization.solution import Solution
 from quantization.voronoi import squared_distances
@@ -68,6 +69,22 @@ class RandomPoints:
         return to_host(pilot.points[chosen])
 
 
+@dataclass(frozen=True)
+class Global:
+    """The best codebook that a search from afar finds: see ``search`` of the laws on the line and in the plane."""
+
+    def check(self, problem: Problem) -> None:
+        if not isinstance(problem.exact, Searchable):
+            raise ValueError(
+                "Global() is for samples and laws on the line and Gaussian mixtures in the plane; "
+                f"received {problem.kind} in dimension {problem.dim}. Use KMeansPlusPlus() with restarts"
+            )
+
+    def draw(self, problem: Problem, rng: np.random.Generator) -> FloatArray:
+        assert isinstance(problem.exact, Searchable)
+        return problem.exact.search(problem.k, rng)
+
+
 @dataclass(frozen=True, eq=False)
 class Given:
     """These codes: (K, d), numpy or torch."""
@@ -99,7 +116,7 @@ def as_start(start: Any) -> Start:
         return Given(start)
     received = start.__name__ + ", a class: write its brackets" if isinstance(start, type) else type(start).__name__
     raise ValueError(
-        f"start must be KMeansPlusPlus(), RandomPoints(), Given(points), a Solution or an array (k, d); received {received}"
+        f"start must be KMeansPlusPlus(), RandomPoints(), Global(), Given(points), a Solution or an array (k, d); received {received}"
     )
 
 

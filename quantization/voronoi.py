@@ -13,6 +13,7 @@ import numpy as np
 from scipy import sparse
 
 from quantization.arrays import Array, FloatArray, IntArray, double, epsilon, is_torch, like, namespace, to_host
+from quantization.cells import Cells, stationarity
 
 _BLOCK_ENTRIES = 2**21  # float64 entries of the largest temporary of a block: 16 MB
 
@@ -23,24 +24,6 @@ class Assignment:
 
     labels: Array
     squared: Array
-
-
-@dataclass(frozen=True)
-class Cells:
-    r"""The Voronoi cells of a codebook under a measure, order r.
-
-    masses: (K,) the masses $\mu(V_k)$. means: (K, d) the centroids $E[X | X \in V_k]$, an empty cell's own code.
-    distortion: $E \min_k |X - x_k|^r$. second_moment: $E \min_k |X - x_k|^{2r}$, for its standard error.
-    costs: (n,) the terms $|x_i - x_{k(i)}|^r$ of that mean, where the points live.
-    stationarity: $(\sum_k w_k |x_k - E[X|V_k]|^2 / D_2)^{1/2}$, 0 where both vanish.
-    """
-
-    masses: FloatArray
-    means: FloatArray
-    distortion: float
-    second_moment: float
-    costs: Array
-    stationarity: float
 
 
 def nearest(points: Array, codes: FloatArray) -> Assignment:
@@ -69,8 +52,8 @@ def cells_of(parts: Iterable[tuple[Array, Array]], codes: FloatArray, r: float =
     """:func:`cells` of a measure that comes in parts, each of them (points, weights), at least one."""
     k = len(codes)
     masses, shifts = np.zeros(k), np.zeros(codes.shape)
-    costs: list[Array] = []
-    distortion = second_moment = squared_distortion = 0.0
+    gradient = shifts if r == 2 else np.zeros(codes.shape)
+    distortion, spread = 0.0, _Spread()
     for points, weights in parts:
         search, start = _Search(points, codes), 0
         for block in _blocks(points, k):
@@ -83,16 +66,35 @@ def cells_of(parts: Iterable[tuple[Array, Array]], codes: FloatArray, r: float =
                 shifts += block_shifts
                 cost = squared if r == 2 else squared ** (r / 2)
                 distortion += float(block_weights @ cost)
-                second_moment += float(block_weights @ (cost * cost))
-                squared_distortion += float(block_weights @ squared)
-            costs.append(cost)
+                spread.add(block_weights, cost)
+                if r != 2:  # |x - c|^{r-2} (x - c), which is 0 at the code for r = 1 too, a subgradient
+                    factor = namespace(squared).where(squared > 0, squared, 1.0) ** (r / 2 - 1)
+                    gradient += _sum_by_label(labels, block_weights, difference * factor[:, None], k)[1]
     occupied = masses > 0
+    gradient = -r * gradient
     shifts[occupied] /= masses[occupied, None]
     shifts[~occupied] = 0.0
-    with np.errstate(over="ignore", invalid="ignore"):
-        residual = float(masses @ np.square(shifts).sum(1))
-    stationarity = float(np.sqrt(residual / squared_distortion)) if squared_distortion > 0 else 0.0
-    return Cells(masses, codes + shifts, distortion, second_moment, namespace(costs[0]).concatenate(costs), stationarity)
+    residual = stationarity(gradient, masses, distortion, r)
+    return Cells(masses, codes + shifts, gradient, distortion, residual, spread.variance)
+
+
+class _Spread:
+    """The variance of weighted values that come in parts; parts are merged about their own means, so nothing cancels."""
+
+    def __init__(self) -> None:
+        self._mass = self._mean = self._sum = 0.0
+
+    def add(self, weights: Array, values: Array) -> None:
+        mass = float(weights.sum())
+        if mass > 0:
+            mean = float(weights @ values) / mass
+            gap, total = mean - self._mean, self._mass + mass
+            self._sum += float(weights @ (values - mean) ** 2) + gap * gap * self._mass * mass / total
+            self._mean, self._mass = self._mean + gap * mass / total, total
+
+    @property
+    def variance(self) -> float:
+        return self._sum / self._mass if self._mass > 0 else 0.0
 
 
 def squared_distances(points: Array, code: Array) -> Array:

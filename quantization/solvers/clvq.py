@@ -7,9 +7,10 @@ from typing import ClassVar, Protocol
 import numpy as np
 
 from quantization.arrays import FloatArray
+from quantization.cells import Cells
 from quantization.problem import Problem, checked_count, checked_tolerance
 from quantization.solver import State, Status
-from quantization.voronoi import Cells, cells
+from quantization.voronoi import cells
 
 
 class Schedule(Protocol):
@@ -154,5 +155,5 @@ class _Sums:
         self.won += won
         self.pull += won[:, None] * pull
         self.cost += c.distortion * float(won.sum())
-        self.squared_cost += c.second_moment * float(won.sum())
+        self.squared_cost += ((c.variance or 0.0) + c.distortion**2) * float(won.sum())
         self.steps += 1

@@ -7,7 +7,6 @@ from typing import ClassVar
 import numpy as np
 
 from quantization.arrays import FloatArray, rounded
-from quantization.occupied import occupied
 from quantization.problem import Problem, checked_tolerance
 from quantization.solver import State, Status
 
@@ -29,22 +28,23 @@ class Lloyd:
         checked_tolerance(self.rtol)
 
     def refuses(self, problem: Problem) -> str | None:
-        if problem.measure is None:
+        if problem.exact is None:
             return (
-                f"Lloyd needs samples, an array or a DiscreteMeasure; received {problem.kind}. Use CLVQ(), or quantize a sample"
+                "Lloyd needs cells that can be computed: samples, a law with a density on the line, a Gaussian mixture in the plane; "
+                f"received {problem.kind}. Use CLVQ(), or quantize a sample"
             )
         if problem.r != 2:
             return f"Lloyd's centroid step is for r = 2; received r = {problem.r:g}"
         return None
 
     def solve(self, problem: Problem, codes: FloatArray, rng: np.random.Generator) -> Iterator[State]:
-        assert problem.measure is not None
-        codes, c = occupied(problem.measure, rounded(codes, problem.like))
+        assert problem.exact is not None
+        codes, c = problem.exact.occupied(codes)
         while True:
             yield State(codes, c.masses, c.distortion, c.stationarity)
             best, means = c.distortion, rounded(c.means, problem.like)
             if np.array_equal(means, codes):
                 return
-            codes, c = occupied(problem.measure, means)
+            codes, c = problem.exact.occupied(means)
             if c.distortion > best:
                 return
