@@ -3,14 +3,16 @@
 from collections.abc import Callable
 from typing import Any
 
-from quantization.exact.protocol import Searchable
+from quantization.exact.protocol import Searchable, Smooth
 from quantization.problem import Problem
 from quantization.solver import Solver
 from quantization.solvers.clvq import CLVQ
 from quantization.solvers.lloyd import Lloyd
+from quantization.solvers.newton import Newton
 from quantization.starts import Global, KMeansPlusPlus, Start, as_start
 
 _CHOICES: list[tuple[Callable[[Problem], bool], Solver, Start]] = [
+    (lambda problem: isinstance(problem.exact, Smooth) and isinstance(problem.exact, Searchable), Newton(), Global()),
     (lambda problem: isinstance(problem.exact, Searchable), Lloyd(), Global()),
     (lambda problem: problem.exact is not None, Lloyd(), KMeansPlusPlus()),
     (lambda problem: True, CLVQ(), KMeansPlusPlus()),
