@@ -9,6 +9,7 @@ from quantization.estimate import Estimate, distortion
 from quantization.iterate import iterate, quantize
 from quantization.laws import Gaussian, GaussianMixture, Law, Stream
 from quantization.measure import DiscreteMeasure
+from quantization.quasi_monte_carlo import QuasiMonteCarlo
 from quantization.solution import NotConverged, Solution, Trace
 from quantization.solver import Status
 from quantization.solvers.clvq import CLVQ, CountPower, RobbinsMonro
@@ -31,6 +32,7 @@ __all__ = [
     "Law",
     "Lloyd",
     "NotConverged",
+    "QuasiMonteCarlo",
     "RandomPoints",
     "RobbinsMonro",
     "Solution",
