@@ -8,12 +8,14 @@ where that is computed exactly), ``voronoi`` (the search for nearest codes), ``s
 from quantization.estimate import Estimate, distortion
 from quantization.iterate import iterate, quantize
 from quantization.laws import Gaussian, GaussianMixture, Law, Stream
+from quantization.many import quantize_many
 from quantization.measure import DiscreteMeasure
 from quantization.quasi_monte_carlo import QuasiMonteCarlo
 from quantization.solution import NotConverged, Solution, Trace
 from quantization.solver import Status
 from quantization.solvers.clvq import CLVQ, CountPower, RobbinsMonro
 from quantization.solvers.lloyd import Lloyd
+from quantization.solvers.newton import Newton
 from quantization.starts import Given, Global, KMeansPlusPlus, RandomPoints
 from quantization.transport import Coupling, Exact, transport, wasserstein
 
@@ -31,6 +33,7 @@ __all__ = [
     "KMeansPlusPlus",
     "Law",
     "Lloyd",
+    "Newton",
     "NotConverged",
     "QuasiMonteCarlo",
     "RandomPoints",
@@ -42,6 +45,7 @@ __all__ = [
     "distortion",
     "iterate",
     "quantize",
+    "quantize_many",
     "transport",
     "wasserstein",
 ]

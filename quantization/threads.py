@@ -1,0 +1,149 @@
+"""How many threads to use, and one plain way to spread independent work over them: no pool of BLAS or OpenMP beside it."""
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from contextvars import copy_context
+from importlib import import_module
+from math import ceil
+from pathlib import Path
+from typing import Any, TypeVar
+
+Answer = TypeVar("Answer")
+
+_CGROUPS = Path("/sys/fs/cgroup")
+_here = threading.local()
+
+
+def available() -> int:
+    """Threads that this thread may use: the least of the CPUs it may run on, its cgroup's quota and ``OMP_NUM_THREADS``.
+
+    1 inside a worker of :func:`spread`, so that work spread over threads never spreads again. Asked at every call, not kept: a
+    process may be moved to other CPUs.
+    """
+    if getattr(_here, "worker", False):
+        return 1
+    limits = [_affinity(), _quota(), _asked_for(os.environ.get("OMP_NUM_THREADS", ""))]
+    return max(1, min(limit for limit in limits if limit))
+
+
+def spread(function: Callable[[int], Answer], count: int, *, sizes: Sequence[float] | None = None) -> list[Answer]:
+    """``[function(0), ..., function(count - 1)]``, computed by as many threads as are available.
+
+    Each call runs with one thread of BLAS, OpenMP and torch, also where a single thread runs them all, so that the number of
+    threads changes no result. sizes: what each call costs, in any unit; the costliest begin first.
+
+    Of several calls that raise, the first by index is reported, and calls that have not begun are dropped. numpy's error
+    handling and other context variables are the caller's.
+    """
+    if getattr(_here, "worker", False):
+        return [function(i) for i in range(count)]
+    workers = min(available(), count)
+    with _one_thread_each():
+        if workers <= 1:
+            with _as_worker():
+                return [function(i) for i in range(count)]
+        order = range(count) if sizes is None else sorted(range(count), key=lambda i: -sizes[i])
+        pool = ThreadPoolExecutor(workers, thread_name_prefix="quantization", initializer=_begin_worker)
+        try:
+            futures = {i: pool.submit(copy_context().run, function, i) for i in order}
+            return [futures[i].result() for i in range(count)]
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _affinity() -> int:
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+def _asked_for(value: str) -> int | None:
+    """The first number of a list as OpenMP reads it (``"4,2"``), None where there is none."""
+    first = value.split(",")[0].strip()
+    return int(first) if first.isdecimal() and int(first) > 0 else None
+
+
+def _quota(root: Path = _CGROUPS, memberships: Path = Path("/proc/self/cgroup")) -> int | None:
+    """CPUs' worth of time that this process's control group, or one above it, is held to (cgroup v2 or v1), rounded up."""
+    try:
+        lines = [line.split(":", 2) for line in memberships.read_text().splitlines()]
+    except OSError:
+        return None
+    limits: list[int] = []
+    for _, controllers, path in lines:
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        base = root if not controllers else root / "cpu"
+        inside = base / path.lstrip("/")
+        for folder in (inside, *inside.parents):
+            limits += _quota_of(folder)
+            if folder == base:
+                break
+    return min(limits, default=None)
+
+
+def _quota_of(folder: Path) -> list[int]:
+    for files in (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")):
+        try:
+            quota, period = " ".join((folder / name).read_text() for name in files).split()
+        except (OSError, ValueError):
+            continue
+        if quota not in ("max", "-1"):
+            return [max(1, ceil(int(quota) / int(period)))]
+    return []
+
+
+class _OneThreadEach:
+    """One thread for BLAS, OpenMP and, where it is loaded, torch; what was before comes back.
+
+    OpenMP's number belongs to the calling thread. That of BLAS and torch belongs to the process: callers in several threads share
+    one hold on it, which the last to leave lets go.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._inside = threading.Lock(), 0
+        self._held = ExitStack()
+
+    @contextmanager
+    def __call__(self) -> Generator[None]:
+        torch: Any = sys.modules.get("torch")
+        chosen = 1 if torch is None else int(torch.get_num_threads())  # reads OpenMP's number
+        with _limits(limits=1, user_api="openmp"):
+            with self._lock:
+                if self._inside == 0:
+                    self._held.enter_context(_limits(limits=1, user_api="blas"))
+                    if torch is not None and chosen > 1:
+                        self._held.callback(torch.set_num_threads, chosen)  # which also sets OpenMP's, restored further out
+                        torch.set_num_threads(1)
+                self._inside += 1
+            try:
+                yield
+            finally:
+                with self._lock:
+                    self._inside -= 1
+                    if self._inside == 0:
+                        self._held.close()
+
+
+_one_thread_each = _OneThreadEach()
+
+
+def _begin_worker() -> None:
+    """OpenMP's number of threads belongs to each thread, so every worker sets its own."""
+    _here.worker = True
+    _limits(limits=1, user_api="openmp")
+
+
+def _limits(**options: Any) -> Any:
+    return import_module("threadpoolctl").threadpool_limits(**options)
+
+
+@contextmanager
+def _as_worker() -> Generator[None]:
+    _here.worker = True
+    try:
+        yield
+    finally:
+        _here.worker = False
