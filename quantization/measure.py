@@ -1,6 +1,5 @@
 """The one noun: a probability measure on finitely many points of R^d."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from quantization import archive
 from quantization.arrays import (
     Array,
     FloatArray,
@@ -128,29 +128,13 @@ class DiscreteMeasure:
 
     def save(self, path: str | Path) -> None:
         """Write points and float64 weights to ``path`` (numpy's .npz, no pickle); the file appears whole or not at all."""
-        path = Path(path)
-        partial = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            with partial.open("wb") as file:
-                np.savez(file, points=_storable(self.points), weights=to_host(self.masses))
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        archive.write(path, {"points": self.points, "weights": to_host(self.masses)})
 
     @classmethod
     def load(cls, path: str | Path) -> "DiscreteMeasure":
         """The measure that :meth:`save` wrote to ``path``, as numpy arrays."""
-        try:
-            stored: Any = np.load(path, allow_pickle=False)
-        except (ValueError, EOFError):
-            raise ValueError(
-                f"{path} is not a saved DiscreteMeasure: it is no .npz file, or it needs pickle, which is not read"
-            ) from None
-        missing = sorted({"points", "weights"} - set(getattr(stored, "files", ())))
-        if missing:
-            raise ValueError(f"{path} is not a saved DiscreteMeasure: it holds no {' and no '.join(missing)}")
-        with stored:
-            return cls(stored["points"], stored["weights"])
+        stored = archive.read(path, "DiscreteMeasure", ("points", "weights"))
+        return cls(stored["points"], stored["weights"])
 
     def _same_space(self, points: Any) -> Array:
         points = _checked_points(points)
@@ -195,14 +179,6 @@ def _sum_slack(weights: Any) -> float:
     weights = as_floating(weights)
     eps = epsilon(weights)
     return eps * (2**22 if eps < 1e-12 else 2**10 if eps < 1e-5 else 2**3) + len(weights) * least_positive(weights) / 2
-
-
-def _storable(x: Array) -> Any:
-    """A numpy array of the same dtype where numpy has it (bfloat16 becomes float32)."""
-    if not is_torch(x):
-        return x
-    x = x.cpu()
-    return x.float().numpy() if str(x.dtype) == "torch.bfloat16" else x.numpy()
 
 
 def _describe(value: Any) -> str:

@@ -1,6 +1,7 @@
 """The one answer: a weighted codebook with its distortion, how stationary it is, and why the solver stopped."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from quantization.arrays import FloatArray
 from quantization.measure import DiscreteMeasure
@@ -51,3 +52,19 @@ class Solution:
                 "Raise max_steps, or the solver's rtol"
             )
         return self
+
+    def save(self, path: str | Path) -> None:
+        """Write the whole answer to ``path`` (numpy's .npz, no pickle); the file appears whole or not at all.
+
+        ``DiscreteMeasure.load`` reads its codes and weights. A solver of one's own is kept by its ``repr``.
+        """
+        from quantization import storage  # not at the top: it needs this module
+
+        storage.save(self, path)
+
+    @staticmethod
+    def load(path: str | Path) -> "Solution":
+        """The solution that :meth:`save` wrote to ``path``, as numpy arrays; ``ValueError`` for any other or a damaged file."""
+        from quantization import storage  # not at the top: it needs this module
+
+        return storage.load(path)

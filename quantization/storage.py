@@ -1,0 +1,101 @@
+"""A Solution in a file: its arrays, and everything else as one line of JSON. Nothing in a file is ever run."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from quantization import archive
+from quantization.arrays import FloatArray, to_host
+from quantization.measure import DiscreteMeasure
+from quantization.problem import Problem
+from quantization.solution import Solution, Trace
+from quantization.solver import Solver, State, Status
+
+_FORMAT = "quantization.Solution/1"
+_TRACE = "trace."
+_PLAIN = (bool, int, float, str, type(None))
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A solver that was read from a file and is none of this package's: what it was, not a method."""
+
+    description: str
+    rtol: float = 0.0
+    exhausted: ClassVar[Status] = Status.STALLED
+
+    def refuses(self, problem: Problem) -> str | None:
+        return f"{self.description} was read from a file, which holds its name only. Name a solver, such as Lloyd()"
+
+    def solve(self, problem: Problem, codes: FloatArray, rng: np.random.Generator) -> Iterator[State]:
+        raise ValueError(self.refuses(problem))
+
+
+def save(solution: Solution, path: str | Path) -> None:
+    """Write a solution to ``path``. Its arrays ``points`` and ``weights`` are those of a saved DiscreteMeasure."""
+    arrays: dict[str, Any] = {"points": solution.measure.points, "weights": to_host(solution.measure.masses)}
+    about: dict[str, Any] = {"format": _FORMAT, "status": solution.status.name, "solver": _described(solution.solver)}
+    rest = {f.name: getattr(solution, f.name) for f in fields(solution) if f.name not in ("measure", "status", "solver", "trace")}
+    rest |= {_TRACE + f.name: getattr(solution.trace, f.name) for f in fields(solution.trace)}
+    for name, value in rest.items():
+        (about if isinstance(value, _PLAIN) else arrays)[name] = value
+    archive.write(path, arrays | {"about": np.array(json.dumps(about))})
+
+
+def load(path: str | Path) -> Solution:
+    """The solution that :func:`save` wrote to ``path``, with numpy arrays. ``ValueError`` for any other file."""
+    stored = archive.read(path, "Solution", ("points", "weights", "about"))
+    try:
+        about: dict[str, Any] = json.loads(str(stored.pop("about")))
+        if about.pop("format") != _FORMAT:
+            raise ValueError(f"its format is not {_FORMAT}")
+        measure = DiscreteMeasure(stored.pop("points"), stored.pop("weights"))
+        status, solver = Status[about.pop("status")], _restored(about.pop("solver"))
+        rest = about | stored
+        trace = Trace(**{name.removeprefix(_TRACE): rest.pop(name) for name in list(rest) if name.startswith(_TRACE)})
+        return Solution(measure=measure, status=status, trace=trace, solver=solver, **rest)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"{path} is not a Solution saved by this version: {error}") from None
+
+
+def _described(solver: Any) -> dict[str, Any]:
+    """A public dataclass by its name and options, themselves plain or such; anything else by what it says of itself."""
+    if isinstance(solver, Recorded):
+        return {"text": solver.description}
+    name = type(solver).__name__
+    if _public(name) is type(solver):
+        options = {f.name: getattr(solver, f.name) for f in fields(solver)}
+        described = {key: v if isinstance(v, _PLAIN) else _described(v) for key, v in options.items()}
+        if all("text" not in v for v in described.values() if isinstance(v, dict)):
+            return {"name": name, "options": described}
+    return {"text": repr(solver)}
+
+
+def _restored(described: dict[str, Any]) -> Solver:
+    """The solver again where this version has one of that name and those options."""
+    if "text" in described:
+        return Recorded(described["text"])
+    try:
+        made: Any = _made(described)
+    except (TypeError, ValueError):
+        made = None
+    return made if callable(getattr(made, "solve", None)) else Recorded(f"{described['name']}({described['options']})")
+
+
+def _made(described: dict[str, Any]) -> Any:
+    known, options = _public(described["name"]), dict[str, Any](described["options"])
+    if known is None:
+        raise ValueError(described["name"])
+    return known(**{name: option if isinstance(option, _PLAIN) else _made(option) for name, option in options.items()})
+
+
+def _public(name: str) -> Any:
+    """The dataclass that ``quantization`` exports under this name, or None: the only classes a file can name."""
+    import quantization  # not at the top: the package imports its modules first
+
+    found: Any = vars(quantization).get(name) if name in quantization.__all__ else None
+    return found if isinstance(found, type) and is_dataclass(found) else None

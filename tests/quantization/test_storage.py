@@ -1,0 +1,156 @@
+import json
+import os
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+import quantization as qz
+from quantization import archive
+from quantization.storage import Recorded
+
+
+def same(a, b):
+    """Whether two solutions or traces agree in every field, to the last bit."""
+    for field in fields(a):
+        x, y = getattr(a, field.name), getattr(b, field.name)
+        if isinstance(x, qz.DiscreteMeasure):
+            np.testing.assert_array_equal(np.asarray(x.points), y.points)
+            np.testing.assert_array_equal(np.asarray(x.masses), y.masses)
+            assert str(y.points.dtype) in str(x.points.dtype)
+        elif isinstance(x, qz.Trace):
+            same(x, y)
+        elif isinstance(x, np.ndarray):
+            np.testing.assert_array_equal(x, y, strict=True)
+        else:
+            assert x == y or (x != x and y != y), field.name
+            assert type(x) is type(y), field.name
+
+
+class Circle:
+    def sample(self, n, rng):
+        return np.stack([np.cos(a := rng.uniform(0, 7, n)), np.sin(a)], axis=1)
+
+
+@pytest.mark.parametrize(
+    ("law", "options"),
+    [
+        ("samples", {}),
+        ("tensor", {"solver": qz.Lloyd(rtol=0), "max_steps": 3}),
+        ("circle", {"solver": qz.CLVQ(batch=64, schedule=qz.RobbinsMonro(2.0, 0.8), epochs=None), "max_steps": 5}),
+        ("stream", {"solver": qz.CLVQ(averaging=False), "max_steps": 4}),
+    ],
+)
+def test_the_whole_answer_comes_back(law, options, tmp_path, rng):
+    x = rng.normal(size=(300, 2))
+    laws = {"samples": x, "tensor": torch.from_numpy(x).float(), "circle": Circle(), "stream": qz.Stream(lambda: np.split(x, 5))}
+    solution = qz.quantize(laws[law], 4, **options)
+    solution.save(tmp_path / "a.solution")
+    back = qz.Solution.load(tmp_path / "a.solution")
+    same(solution, back)
+    assert os.listdir(tmp_path) == ["a.solution"]
+    again = qz.quantize(laws[law], 4, start=back, solver=back.solver, max_steps=1)  # a start, and a solver that runs
+    assert again.steps <= 1
+    measure = qz.DiscreteMeasure.load(tmp_path / "a.solution")
+    np.testing.assert_array_equal(measure.points, back.measure.points)
+    np.testing.assert_array_equal(measure.masses, back.measure.masses)
+
+
+def test_every_status_and_odd_numbers(tmp_path, rng):
+    solution = qz.quantize(rng.normal(size=(50, 1)), 3)
+    for status in qz.Status:
+        odd = replace(solution, status=status, distortion=np.inf, stationarity=np.nan, steps=2**40)
+        odd.save(tmp_path / "s.npz")
+        same(odd, qz.Solution.load(tmp_path / "s.npz"))
+
+
+@dataclass(frozen=True)
+class Mine(qz.Lloyd):
+    label: str = "x"
+
+
+def test_a_foreign_solver_is_kept_by_its_description(tmp_path, rng):
+    x, path = rng.normal(size=(50, 2)), tmp_path / "s.npz"
+    qz.quantize(x, 3, solver=Mine(label="__import__('os')")).save(path)
+    back = qz.Solution.load(path)
+    assert back.solver == Recorded("Mine(rtol=1e-06, label=\"__import__('os')\")")
+    back.save(path)
+    assert qz.Solution.load(path).solver == back.solver
+    with pytest.raises(ValueError, match="read from a file"):
+        qz.quantize(x, 3, solver=back.solver)
+
+
+def with_about(path, **changes):
+    stored = archive.read(path, "Solution", ["about"])
+    about = json.loads(str(stored["about"])) | changes
+    archive.write(path, stored | {"about": np.array(json.dumps(about))})
+
+
+@pytest.mark.parametrize("name", ["Lloyd2", "KMeansPlusPlus", "Path", "os.system", "quantize", "Solution", "__name__"])
+def test_a_file_names_no_other_class(name, tmp_path, rng):
+    path = tmp_path / "s.npz"
+    qz.quantize(rng.normal(size=(50, 2)), 3).save(path)
+    with_about(path, solver={"name": name, "options": {}})
+    assert isinstance(qz.Solution.load(path).solver, Recorded)
+
+
+def test_options_of_another_version(tmp_path, rng):
+    path = tmp_path / "s.npz"
+    qz.quantize(rng.normal(size=(50, 2)), 3).save(path)
+    with_about(path, solver={"name": "Lloyd", "options": {"rtol": -1.0}})
+    assert qz.Solution.load(path).solver == Recorded("Lloyd({'rtol': -1.0})")
+
+
+def test_refuses_foreign_and_damaged_files(tmp_path, rng):
+    solution, path = qz.quantize(rng.normal(size=(50, 2)), 3), tmp_path / "s.npz"
+    solution.measure.save(path)
+    with pytest.raises(ValueError, match="not a saved Solution: it holds no about"):
+        qz.Solution.load(path)
+    solution.save(path)
+    whole = path.read_bytes()
+    for damaged in (whole[:1000], whole[:100] + bytes([whole[100] ^ 255]) + whole[101:]):
+        path.write_bytes(damaged)
+        for kind in (qz.Solution, qz.DiscreteMeasure):
+            with pytest.raises(ValueError, match="damaged"):
+                kind.load(path)
+    for foreign in (b"", b"hello"):
+        path.write_bytes(foreign)
+        with pytest.raises(ValueError, match="not a saved Solution"):
+            qz.Solution.load(path)
+    with pytest.raises(FileNotFoundError):
+        qz.Solution.load(tmp_path / "nothing.npz")
+
+
+@pytest.mark.parametrize(
+    "changes", [{"format": "quantization.Solution/99"}, {"status": "FINE"}, {"solver": None}, {"solver": {}}, {"novel": 1}]
+)
+def test_refuses_what_another_version_wrote(changes, tmp_path, rng):
+    path = tmp_path / "s.npz"
+    qz.quantize(rng.normal(size=(50, 2)), 3).save(path)
+    with_about(path, **changes)
+    with pytest.raises(ValueError, match="not a Solution saved by this version"):
+        qz.Solution.load(path)
+
+
+def test_a_failed_save_leaves_the_old_file(tmp_path, rng, monkeypatch):
+    path, solution = tmp_path / "s.npz", qz.quantize(rng.normal(size=(50, 2)), 3)
+    solution.save(path)
+
+    def fails(file, **arrays):
+        file.write(b"half of it")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(np, "savez", fails)
+    with pytest.raises(OSError, match="disk full"):
+        replace(solution, steps=99).save(path)
+    monkeypatch.undo()
+    same(solution, qz.Solution.load(path))
+    assert os.listdir(tmp_path) == ["s.npz"]
+
+
+def test_solutions_of_laws(tmp_path):
+    solution = qz.quantize(stats.norm(), 3, max_steps=20)
+    solution.save(tmp_path / "s.npz")
+    same(solution, qz.Solution.load(tmp_path / "s.npz"))
