@@ -4,12 +4,14 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from contextvars import copy_context
+from functools import cache, lru_cache
 from importlib import import_module
 from math import ceil
 from pathlib import Path
+from time import monotonic
 from typing import Any, TypeVar
 
 Answer = TypeVar("Answer")
@@ -21,12 +23,12 @@ _here = threading.local()
 def available() -> int:
     """Threads that this thread may use: the least of the CPUs it may run on, its cgroup's quota and ``OMP_NUM_THREADS``.
 
-    1 inside a worker of :func:`spread`, so that work spread over threads never spreads again. Asked at every call, not kept: a
-    process may be moved to other CPUs.
+    1 inside a worker of :func:`spread`, so that work spread over threads never spreads again. Asked at every call, the quota
+    once a second: a process may be moved.
     """
     if getattr(_here, "worker", False):
         return 1
-    limits = [_affinity(), _quota(), _asked_for(os.environ.get("OMP_NUM_THREADS", ""))]
+    limits = [_affinity(), _kept_quota(int(monotonic())), _asked_for(os.environ.get("OMP_NUM_THREADS", ""))]
     return max(1, min(limit for limit in limits if limit))
 
 
@@ -47,12 +49,24 @@ def spread(function: Callable[[int], Answer], count: int, *, sizes: Sequence[flo
             with _as_worker():
                 return [function(i) for i in range(count)]
         order = range(count) if sizes is None else sorted(range(count), key=lambda i: -sizes[i])
-        pool = ThreadPoolExecutor(workers, thread_name_prefix="quantization", initializer=_begin_worker)
+        pool = _pool(workers)
+        futures = {i: pool.submit(copy_context().run, function, i) for i in order}
         try:
-            futures = {i: pool.submit(copy_context().run, function, i) for i in order}
             return [futures[i].result() for i in range(count)]
         finally:
-            pool.shutdown(cancel_futures=True)
+            for future in futures.values():
+                future.cancel()
+            wait(futures.values())
+
+
+@cache
+def _pool(workers: int) -> ThreadPoolExecutor:
+    """Kept for the life of the process, as a pass over data may take a millisecond; a forked child makes its own."""
+    return ThreadPoolExecutor(workers, thread_name_prefix="quantization", initializer=_begin_worker)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
 def _affinity() -> int:
@@ -63,6 +77,11 @@ def _asked_for(value: str) -> int | None:
     """The first number of a list as OpenMP reads it (``"4,2"``), None where there is none."""
     first = value.split(",")[0].strip()
     return int(first) if first.isdecimal() and int(first) > 0 else None
+
+
+@lru_cache(maxsize=1)
+def _kept_quota(second: int) -> int | None:
+    return _quota()
 
 
 def _quota(root: Path = _CGROUPS, memberships: Path = Path("/proc/self/cgroup")) -> int | None:
@@ -137,7 +156,13 @@ def _begin_worker() -> None:
 
 
 def _limits(**options: Any) -> Any:
-    return import_module("threadpoolctl").threadpool_limits(**options)
+    return _libraries(len(sys.modules)).limit(**options)
+
+
+@lru_cache(maxsize=1)
+def _libraries(modules: int) -> Any:
+    """The thread pools of the libraries that are loaded; looked for anew, which takes milliseconds, once more modules are."""
+    return import_module("threadpoolctl").ThreadpoolController()
 
 
 @contextmanager

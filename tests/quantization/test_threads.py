@@ -14,6 +14,7 @@ from quantization import threads
 def four_threads(monkeypatch):
     monkeypatch.setattr(threads, "_affinity", lambda: 4)
     monkeypatch.setattr(threads, "_quota", lambda: None)
+    threads._kept_quota.cache_clear()
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
 
 
@@ -21,6 +22,7 @@ def test_the_least_limit_counts(monkeypatch, four_threads):
     assert threads.available() == 4
     monkeypatch.setenv("OMP_NUM_THREADS", "3,2")
     assert threads.available() == 3
+    threads._kept_quota.cache_clear()
     monkeypatch.setattr(threads, "_quota", lambda: 2)
     assert threads.available() == 2
     monkeypatch.setattr(threads, "_affinity", lambda: 1)
