@@ -1,0 +1,122 @@
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from quantization.exact.partition import optimal_runs, partition
+
+EPS = np.finfo(np.float64).eps
+everyday = settings(deadline=None, max_examples=150, derandomize=True)
+
+
+def run_costs(masses, means):
+    """The cost of the bins i..j-1 at [i, j], by Welford's updates about the first bin of each run."""
+    bins = len(masses)
+    costs = np.full((bins + 1, bins + 1), np.inf)
+    mass, mean, second = np.zeros(bins), np.zeros(bins), np.zeros(bins)
+    for j in range(bins):
+        begun = slice(0, j + 1)
+        mass[begun] += masses[j]
+        offset = means[j] - means[begun] - mean[begun]
+        share = offset * (masses[j] / mass[begun])
+        mean[begun] += share
+        second[begun] += masses[j] * offset * (offset - share)
+        costs[begun, j + 1] = second[begun]
+    return costs
+
+
+def least_cost(costs, k):
+    """The textbook dynamic programme, O(k B^2)."""
+    best = np.full(len(costs), np.inf)
+    best[0] = 0.0
+    for _ in range(k):
+        best = (best[:, None] + costs).min(0)
+    return best[-1]
+
+
+def check_optimal(masses, means, k):
+    edges = optimal_runs(masses, means, k)
+    assert edges.dtype == np.int64
+    assert len(edges) == k + 1
+    assert edges[0] == 0
+    assert edges[-1] == len(masses)
+    assert (np.diff(edges) > 0).all()
+    costs = run_costs(masses, means)
+    # Sums of nonnegative terms, each of some ten roundings, in both programmes: at most 10 B + 20 units of themselves; prices
+    # below twice the cost add k of them, and prices are given up 1e-13 of the whole before the hull is exact.
+    bound = (2 * (10 * len(masses) + 20) + 2 * k) * EPS + 3 * k * 1e-13
+    assert costs[edges[:-1], edges[1:]].sum() <= least_cost(costs, k) * (1 + bound)
+
+
+@everyday
+@given(
+    st.integers(0, 10**6), st.integers(2, 70), st.floats(0, 1), st.sampled_from(["normal", "grid", "heavy", "clusters", "far"])
+)
+def test_no_partition_is_cheaper(seed, bins, share, kind):
+    rng = np.random.default_rng(seed)
+    masses, means = rng.random(bins) ** rng.integers(0, 4), rng.normal(size=bins)
+    means = np.sort(
+        {
+            "normal": means,
+            "grid": np.round(2 * means),
+            "heavy": means**5,
+            "clusters": np.sign(means) + 1e-9 * rng.normal(size=bins),
+            "far": 1e8 + means,
+        }[kind]
+    )
+    check_optimal(masses, means, 1 + round(share * (bins - 1)))
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 31, 32])
+def test_a_hull_with_long_straight_edges(k):
+    # 16 pairs of bins, alike: the first runs save much, those from 17 on the same, so no price buys 20 of them.
+    means = np.repeat(np.arange(16.0), 2) + np.tile([0.0, 0.01], 16)
+    check_optimal(np.ones(32), means, k)
+
+
+@pytest.mark.parametrize("exponent", [-480, -30, 0, 30, 480])
+def test_scale_changes_nothing(exponent, rng):
+    masses, means = rng.random(200), np.sort(rng.normal(size=200))
+    expected = optimal_runs(masses, means, 13)
+    np.testing.assert_array_equal(optimal_runs(masses, np.ldexp(means, exponent), 13), expected)
+    np.testing.assert_array_equal(optimal_runs(np.ldexp(masses, exponent), means, 13), expected)
+
+
+@pytest.mark.parametrize("k", [1, 2, 10, 100, 999, 1000])
+def test_equal_bins_get_equal_runs(k):
+    edges = optimal_runs(np.full(1000, 1e-3), np.arange(1000.0), k)
+    assert set(np.diff(edges)) <= {1000 // k, -(-1000 // k)}
+
+
+def test_bins_all_alike():
+    edges = optimal_runs(np.ones(9), np.full(9, 3.7), 4)
+    assert len(edges) == 5
+    assert (np.diff(edges) > 0).all()
+
+
+def test_cumulative_sums_and_bins_without_mass(rng):
+    masses, x = rng.random(300), np.linspace(-3, 3, 300)
+    masses[[0, 1, 50, 51, 52, 120, 299]] = 0.0
+    sums = [np.concatenate([[0.0], np.cumsum(masses * x**power)]) for power in (0, 1, 2)]
+    edges = partition(*sums, 12)
+    costs = run_costs(masses[masses > 0], x[masses > 0])
+    total = sum(masses[a:b] @ (x[a:b] - np.average(x[a:b], weights=masses[a:b])) ** 2 for a, b in pairwise(edges))
+    # Means from cumulative sums of terms below 3 in magnitude: 300 roundings of the sum, over masses of 1e-3 at least.
+    assert total == pytest.approx(least_cost(costs, 12), rel=1e-9)
+    assert (np.diff(sums[0][edges]) > 0).all()
+
+
+@pytest.mark.parametrize("k", [0, 3, 10])
+def test_runs_need_mass(k):
+    with pytest.raises(ValueError, match="number of bins with mass, 2; received"):
+        optimal_runs(np.array([0.0, 1.0, 0.0, 2.0]), np.arange(4.0), k)
+
+
+def test_uniform_density_at_many_bins():
+    # g(k) = 1 / (12 k^2) less what is spent within the bins, 1 / (12 B^2); k divides B.
+    bins, k = 2**14, 2**9
+    means = (np.arange(bins) + 0.5) / bins
+    edges = optimal_runs(np.full(bins, 1 / bins), means, k)
+    np.testing.assert_array_equal(edges, np.arange(0, bins + 1, bins // k))
