@@ -5,6 +5,9 @@ where that is computed exactly), ``voronoi`` (the search for nearest codes), ``s
 ``iterate`` (the one loop), ``solution`` (the answer), ``transport`` (distances).
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from quantization.estimate import Estimate, distortion
 from quantization.iterate import iterate, quantize
 from quantization.laws import Gaussian, GaussianMixture, Law, Stream
@@ -18,6 +21,10 @@ from quantization.solvers.lloyd import Lloyd
 from quantization.solvers.newton import Newton
 from quantization.starts import Given, Global, KMeansPlusPlus, RandomPoints
 from quantization.transport import Coupling, Exact, transport, wasserstein
+
+if TYPE_CHECKING:
+    from quantization import plot as plot
+    from quantization.estimator import OptimalQuantizer as OptimalQuantizer
 
 __all__ = [
     "CLVQ",
@@ -49,3 +56,12 @@ __all__ = [
     "transport",
     "wasserstein",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """What needs scikit-learn or matplotlib is imported when it is first asked for."""
+    if name == "OptimalQuantizer":
+        return import_module("quantization.estimator").OptimalQuantizer
+    if name == "plot":
+        return import_module("quantization.plot")
+    raise AttributeError(f"module 'quantization' has no attribute {name!r}")

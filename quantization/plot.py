@@ -1,0 +1,222 @@
+"""Pictures: the Voronoi cells of a codebook, and the course of a solve. matplotlib is imported when one is drawn."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.spatial import Voronoi
+
+from quantization.arrays import FloatArray, IntArray, to_host
+from quantization.laws import FrozenLaw, GaussianMixture
+from quantization.measure import DiscreteMeasure
+from quantization.problem import checked_count, pose
+from quantization.solution import Solution
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_INK, _SECOND = "#1b1b1b", "#b3402a"
+_SHARE = 0.002  # of the draws that may lie outside of a picture, on each side
+
+
+def voronoi(
+    codebook: Solution | DiscreteMeasure, law: Any = None, ax: "Axes | None" = None, *, samples: int = 2000, seed: int = 0
+) -> "Axes":
+    r"""The Voronoi cells of a codebook on the line or in the plane, coloured by weight; returns the Axes.
+
+    In the plane cells are clipped to the window, codes are dots. On the line each cell is a bar of area $w_k$ (those at the ends
+    are cut at the window), so that the bars are the quantizer's own histogram.
+
+    law: what was quantized, of any kind that :func:`quantization.quantize` takes: ``samples`` of its points, drawn with ``seed``,
+    lie beneath the codes; on the line its density, or their histogram, over the bars. ax: Axes to draw on, else new ones.
+    Raises ``ValueError`` for d ≥ 3.
+    """
+    measure = codebook.measure if isinstance(codebook, Solution) else codebook
+    if not isinstance(measure, DiscreteMeasure):  # pyright: ignore[reportUnnecessaryIsInstance]  callers may be untyped
+        raise ValueError(f"voronoi draws a Solution or a DiscreteMeasure; received {type(codebook).__name__}")
+    if measure.dim > 2:
+        raise ValueError(
+            f"voronoi draws the line and the plane; received d = {measure.dim}. Look at plot.trace(solution), or quantize and "
+            "draw a projection such as x[:, :2]"
+        )
+    codes, weights = to_host(measure.points), to_host(measure.masses)
+    shown = None if law is None else _shown(law, measure.dim, checked_count("samples", samples), seed)
+    axes = _axes(ax, (5.6, 4.6) if measure.dim == 2 else (6.4, 3.6))
+    low, high = _window(codes, shown)
+    (_plane if measure.dim == 2 else _line)(axes, codes, weights, law, shown, low, high)
+    return axes
+
+
+def trace(solution: Solution, ax: "Axes | None" = None) -> "Axes":
+    """Distortion (left) and stationarity (right) of every step, both on a log scale; returns the left Axes.
+
+    The right one is ``axes.figure.axes[-1]``. A dotted line marks the solver's tolerance, once the residual comes within sight of
+    it; what lies far below it is cut off. Numbers of a stochastic solver are its running estimates. A step that has nothing
+    positive to show leaves a gap.
+    """
+    if not isinstance(solution, Solution):  # pyright: ignore[reportUnnecessaryIsInstance]  callers may be untyped
+        raise ValueError(f"trace draws a Solution; received {type(solution).__name__}")
+    axes = _axes(ax, (6.4, 3.6))
+    right: Any = axes.twinx()
+    _curve(axes, solution.trace.distortion, "distortion", _INK)
+    least = _curve(right, solution.trace.stationarity, "stationarity", _SECOND)
+    rtol = solution.solver.rtol
+    if least < 100 * rtol:
+        right.set_ylim(bottom=rtol / 10)
+        right.axhline(rtol, color=_SECOND, lw=0.9, ls=":")
+        place = {"xycoords": ("axes fraction", "data"), "xytext": (3, 3), "textcoords": "offset points"}
+        right.annotate("rtol", (0, rtol), color=_SECOND, fontsize=8, **place)
+    axes.set_xlabel("step")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    status = solution.status.name.lower().replace("_", " ")
+    axes.set_title(f"{type(solution.solver).__name__}, K = {solution.measure.size}: {status}", fontsize=10)
+    return axes
+
+
+def _curve(axes: Any, values: FloatArray, name: str, colour: str) -> float:
+    """One of the two curves with its own scale; returns its least positive value."""
+    from matplotlib.ticker import MaxNLocator, NullLocator, StrMethodFormatter
+
+    shown = np.where(np.isfinite(values) & (values > 0), values, np.nan)
+    axes.plot(np.arange(len(shown)), shown, color=colour, lw=1.6, marker="o" if len(shown) <= 30 else None, ms=3)
+    axes.set_ylabel(name, color=colour)
+    axes.spines["top"].set_visible(False)
+    positive = shown[~np.isnan(shown)]
+    if not len(positive):
+        return np.inf
+    axes.set_yscale("log")
+    if positive.max() < 10 * positive.min():  # powers of ten are too far apart to label less than one of them
+        axes.yaxis.set_major_locator(MaxNLocator(6))
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:.4g}"))
+        axes.yaxis.set_minor_locator(NullLocator())
+    axes.tick_params(axis="y", which="both", colors=colour)
+    return float(positive.min())
+
+
+def _plane(
+    axes: Any, codes: FloatArray, weights: FloatArray, law: Any, shown: FloatArray | None, low: FloatArray, high: FloatArray
+) -> None:
+    from matplotlib.collections import PolyCollection
+
+    chosen, polygons = _clipped(codes, low, high)
+    drawn: Any = PolyCollection(polygons, edgecolors="white", linewidths=0.7)
+    drawn.set(array=_of_the_first(codes, weights)[chosen], cmap=_colours(), clim=(0.0, float(weights.max())))
+    axes.add_collection(drawn)
+    if shown is not None:
+        axes.scatter(*shown.T, s=2.0, color=_INK, alpha=0.3, lw=0, zorder=2)
+    axes.scatter(*codes.T, s=float(np.clip(1500 / len(codes), 4, 26)), color=_INK, edgecolors="white", linewidths=0.7, zorder=3)
+    axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal", xlabel="$x_1$", ylabel="$x_2$")
+    bar: Any = axes.figure.colorbar(drawn, cax=axes.inset_axes((1.03, 0.0, 0.03, 1.0)), label="weight $w_k$")
+    bar.outline.set_visible(False)
+    for side in axes.spines.values():
+        side.set_visible(False)
+
+
+def _line(
+    axes: Any, codes: FloatArray, weights: FloatArray, law: Any, shown: FloatArray | None, low: FloatArray, high: FloatArray
+) -> None:
+    order = np.argsort(codes[:, 0], kind="stable")
+    x, w = codes[order, 0], weights[order]
+    ends = np.concatenate([low, (x[1:] + x[:-1]) / 2, high])
+    width = np.diff(ends)
+    height = np.divide(w, width, out=np.zeros_like(w), where=width > 0)
+    axes.bar(
+        ends[:-1], height, width, align="edge", color=_colours()(w / w.max()), edgecolor="white", lw=0.6 if len(x) <= 60 else 0.0
+    )
+    top = float(height.max())
+    density = _density(law)
+    if density is not None:
+        grid = np.linspace(float(low[0]), float(high[0]), 800)
+        with np.errstate(all="ignore"):
+            f = density(grid)
+        axes.plot(grid, np.where(np.isfinite(f), f, np.nan), color=_INK, lw=1.4, label="density")
+        top = max(top, float(np.quantile(f[np.isfinite(f)], 0.995)))
+    elif shown is not None:
+        count, _, _ = axes.hist(
+            shown[:, 0], bins=60, range=(low[0], high[0]), density=True, histtype="step", color=_INK, lw=1.2, label="samples"
+        )
+        top = max(top, float(np.max(count)))
+    if len(x) <= 60:
+        axes.plot(x, np.zeros_like(x), "o", color=_INK, ms=5, mec="white", mew=0.7, clip_on=False, zorder=4)
+    else:
+        axes.plot(x, np.zeros_like(x), "|", color=_INK, ms=6, mew=0.5, clip_on=False, zorder=4)
+    axes.set(xlim=(low[0], high[0]), ylim=(0, 1.08 * top), xlabel="$x$", ylabel="mass per length of cell")
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+
+
+def _clipped(codes: FloatArray, low: FloatArray, high: FloatArray) -> tuple[IntArray, list[FloatArray]]:
+    """Which codes have a cell of their own (equal codes share one), and the polygons of these cells within the window.
+
+    The codes' mirror images in the four sides bound their cells by these sides exactly, so that no cell is unbounded.
+    """
+    unique, first = np.unique(codes, axis=0, return_index=True)
+    unit = (unique - low) / (high - low).max()
+    reach = (high - low) / (high - low).max()
+    mirrored = [unit]
+    for i in (0, 1):
+        for wall in (0.0, reach[i]):
+            image = unit.copy()
+            image[:, i] = 2 * wall - image[:, i]
+            mirrored.append(image)
+    diagram = Voronoi(np.concatenate(mirrored))
+    corners = np.asarray(diagram.vertices, dtype=np.float64) * (high - low).max() + low
+    regions: list[list[int]] = [list(diagram.regions[int(diagram.point_region[k])]) for k in range(len(unit))]
+    return first.astype(np.int64), [corners[region] for region in regions]
+
+
+def _of_the_first(codes: FloatArray, weights: FloatArray) -> FloatArray:
+    """The weights, those of equal codes gathered at the first of them."""
+    _, first, inverse = np.unique(codes, axis=0, return_index=True, return_inverse=True)
+    gathered = np.zeros_like(weights)
+    gathered[first] = np.bincount(inverse.ravel(), weights)
+    return gathered
+
+
+def _window(codes: FloatArray, shown: FloatArray | None) -> tuple[FloatArray, FloatArray]:
+    """Corners of a box around all codes, with room, and around all but the outermost of the law's points."""
+    low, high = codes.min(0), codes.max(0)
+    span = np.maximum(high - low, 0.3 * (high - low).max())
+    room = np.where(span > 0, 0.5 * span / max(len(codes) ** (1 / codes.shape[1]), 1.5), 1.0)
+    low, high = low - room, high + room
+    if shown is not None:
+        low = np.minimum(low, np.quantile(shown, _SHARE, axis=0))
+        high = np.maximum(high, np.quantile(shown, 1 - _SHARE, axis=0))
+    return low, high
+
+
+def _shown(law: Any, dim: int, samples: int, seed: int) -> FloatArray:
+    """Points of the law to draw: all of a small measure, else draws by weight."""
+    problem, rng = pose(law, 1, 2.0), np.random.default_rng(seed)
+    if problem.dim != dim:
+        raise ValueError(f"the law must have the codebook's dimension {dim}; received {problem.dim}")
+    pilot = problem.pilot(rng)
+    return to_host(pilot.points if pilot.size <= samples and problem.measure is None else pilot.sample(samples, rng))
+
+
+def _density(law: Any) -> Callable[[FloatArray], FloatArray] | None:
+    if FrozenLaw.fits(law):
+        return lambda x: np.asarray(law.pdf(x), dtype=np.float64)
+    if isinstance(law, GaussianMixture) and (law.covs > 0).all():
+        return lambda x: np.exp(law.log_density(x[:, None]))
+    return None
+
+
+def _colours() -> Any:
+    """Viridis without its dark third, on which nothing could be drawn."""
+    from matplotlib import colormaps
+    from matplotlib.colors import ListedColormap
+
+    return ListedColormap(colormaps["viridis"](np.linspace(0.3, 1.0, 256)))
+
+
+def _axes(ax: "Axes | None", size: tuple[float, float]) -> Any:
+    if ax is not None:
+        return ax
+    try:
+        from matplotlib import pyplot
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError("plot needs matplotlib: pip install 'optimal-quantization[plot]'") from error
+    return pyplot.subplots(figsize=size, layout="constrained")[1]
