@@ -1,0 +1,92 @@
+r"""A search for the best codebook in the plane: descents from several starts, and hops from one basin to a lower one."""
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import numpy as np
+from scipy import optimize
+
+from quantization.arrays import FloatArray
+from quantization.exact.polygons import Diagram
+
+Integrate: TypeAlias = Callable[[FloatArray], tuple[Diagram, FloatArray]]
+"""Of codes, their diagram, and the masses, first and second moments of the cells about them, (K, 6)."""
+
+EVALUATIONS = 6000
+"""The budget of a search, in codebooks whose cells are integrated. The first descent is never cut short."""
+CHAINS = 8
+"""Starts at most."""
+PATIENCE = 10
+"""Hops in vain, beyond one for each code, after which a chain is given up."""
+_minimize: Any = optimize.minimize
+_SPREAD = 0.6  # of the logarithm of the factors that blur a hop's estimates
+_COARSE, _FINE = 1e-6, 1e-11  # relative falls of the distortion at which a descent ends
+
+
+class Search:
+    r"""Chains of hops, each begun at codes that ``start`` draws; the best codebook of all.
+
+    At most local optima all is well but for a code too many here and one too few there. So a hop takes away the code whose loss
+    would cost the least, splits the costliest cell along its longest axis, both by estimates blurred at random, and descends; it
+    is kept if the distortion is lower. Descents are by L-BFGS.
+    """
+
+    def __init__(self, integrate: Integrate, start: Callable[[], FloatArray], rng: np.random.Generator) -> None:
+        self._integrate, self._start, self._rng = integrate, start, rng
+        self._evaluations = 0
+
+    def best(self) -> FloatArray:
+        """The best codebook found, in the units of ``integrate``."""
+        codes, value = self._chain()
+        for _ in range(CHAINS - 1):
+            if self._evaluations >= EVALUATIONS or len(codes) == 1:
+                break
+            others, lower = self._chain()
+            if lower < value:
+                codes, value = others, lower
+        return self._descended(codes, _FINE)[0]
+
+    def _chain(self) -> tuple[FloatArray, float]:
+        codes, value = self._descended(self._start(), _COARSE)
+        waiting = PATIENCE + len(codes) if len(codes) > 1 else 0
+        while waiting and self._evaluations < EVALUATIONS:
+            waiting -= 1
+            others, lower = self._descended(self._hopped(codes), _COARSE)
+            if lower < value:
+                waiting = PATIENCE + len(codes) if lower < value * (1 - 10 * _COARSE) else waiting
+                codes, value = others, lower
+        return codes, value
+
+    def _descended(self, codes: FloatArray, tolerance: float) -> tuple[FloatArray, float]:
+        scale = float(self._integrate(codes)[1][:, [3, 5]].sum())
+
+        def objective(x: FloatArray) -> tuple[float, FloatArray]:
+            self._evaluations += 1
+            moments = self._integrate(x.reshape(codes.shape))[1]
+            return float(moments[:, [3, 5]].sum()) / scale, moments[:, 1:3].ravel() * (-2 / scale)
+
+        options = {"ftol": tolerance, "gtol": 0.0, "maxiter": 5000, "maxfun": 10_000}
+        found = _minimize(objective, codes.ravel(), jac=True, method="L-BFGS-B", options=options)
+        return found.x.reshape(codes.shape), float(found.fun) * scale
+
+    def _hopped(self, codes: FloatArray) -> FloatArray:
+        """``codes`` with one taken from where it helps little and put where it helps much."""
+        diagram, moments = self._integrate(codes)
+        k, masses = len(codes), moments[:, 0]
+        # Were code i gone, its cell would cost at most what it does from a neighbour's: this much more.
+        owners = np.repeat(np.arange(k), np.diff(diagram.first))
+        steps = codes[diagram.neighbors] - codes[owners]
+        losses = masses[owners] * np.square(steps).sum(1) - 2 * (steps * moments[owners, 1:3]).sum(1)
+        loss = np.full(k, np.inf)
+        np.minimum.at(loss, owners, losses)
+        loss[masses == 0] = 0
+        spectra, bases = np.linalg.eigh(moments[:, [3, 4, 4, 5]].reshape(k, 2, 2))
+        blur = np.exp(_SPREAD * self._rng.standard_normal((2, k)))
+        gone = int(np.argmin(loss * blur[0]))
+        gain = spectra[:, 1] * blur[1]
+        gain[gone] = -1
+        split = int(np.argmax(gain))
+        half = 0.7 * np.sqrt(spectra[split, 1] / masses[split]) * bases[split, :, 1]
+        hopped = codes.copy()
+        hopped[gone], hopped[split] = codes[split] + half, codes[split] - half
+        return hopped

@@ -1,0 +1,161 @@
+r"""Voronoi diagrams in the plane: every cell as the list of its edges, unbounded cells and rays included.
+
+An edge between codes $x_k$ and $x_j$ lies on their bisector, $\{x_k + h n + s t : a \le s \le b\}$ with $h = |x_j - x_k|/2$,
+n the direction of $x_j - x_k$ and t a quarter turn of it. On each bisector the half-planes of the other codes cut out an
+interval, so edges are found one by one. No incidence is ever decided: where four cells meet in a point, as they do at symmetric
+optima, an edge has a length of zero or of round-off, and either does no harm. Loaded on use, as it loads numba.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numba import njit
+from scipy.spatial import KDTree
+
+from quantization.arrays import FloatArray, IntArray
+
+compiled: Any = njit(nogil=True, cache=True)
+
+_SMALL, _NEAR = 40, 17  # up to _SMALL codes all pairs are tried; beyond, the _NEAR nearest come first and mostly settle a cell
+_EQUAL = 1e-140  # codes closer than this count as equal: products of such differences underflow
+
+
+@dataclass(frozen=True)
+class Diagram:
+    """The edges of the cells of K codes, cell by cell: those of cell k are ``first[k]:first[k + 1]``, in no order.
+
+    Every edge stands twice, once for either side. neighbors: (E,) the code beyond. lines: (E, 5), rows $(n_1, n_2, h, a, b)$, the
+    outward normal, the distance from the cell's code, and the interval along $t = (-n_2, n_1)$, infinite for rays and lines.
+    owned: (K,) whether the cell is the code's own: of equal codes the first owns it, and the others have no edges.
+    """
+
+    first: IntArray
+    neighbors: IntArray
+    lines: FloatArray
+    owned: Any
+
+
+def voronoi_diagram(codes: FloatArray) -> Diagram:
+    """The Voronoi diagram of codes (K, 2); O(K log K) but for cells that a few neighbours do not close, O(K) each."""
+    k = len(codes)
+    near = np.empty((k, 0), dtype=np.int64)
+    if k > _SMALL:
+        near = np.asarray(KDTree(codes).query(codes, _NEAR)[1], dtype=np.int64)
+    first, neighbors, lines, owned = _diagram(np.ascontiguousarray(codes), near)
+    return Diagram(first, neighbors, lines, owned)
+
+
+@compiled
+def _clipped(e: Any, w: Any, t: Any, low: float, high: float) -> tuple[float, float]:
+    """The part of [low, high] on the bisector of j that is nearer to j than to l.
+
+    There $x = e_j/2 + s t$ about the code, and nearer means $s\\, w \\cdot t \\le e_l \\cdot w / 2$ with $w = x_l - x_j$. Written
+    with the difference w, it is exact to round-off for codes j and l that lie close together.
+    """
+    slope = w[0] * t[0] + w[1] * t[1]
+    room = (e[0] * w[0] + e[1] * w[1]) / 2
+    if slope > 0:
+        return low, min(high, room / slope)
+    if slope < 0:
+        return max(low, room / slope), high
+    return (low, high) if room > 0 else (np.inf, -np.inf)
+
+
+@compiled
+def _add(codes: Any, k: int, j: int, ids: Any, lines: Any, count: int) -> int:
+    """Cut the cell of k, so far ``lines[:count]``, by the bisector of j; its new number of edges."""
+    e = (codes[j, 0] - codes[k, 0], codes[j, 1] - codes[k, 1])
+    length = np.hypot(e[0], e[1])
+    n = (e[0] / length, e[1] / length)
+    t = (-n[1], n[0])
+    low, high = -np.inf, np.inf
+    for i in range(count):
+        w = (codes[ids[i], 0] - codes[j, 0], codes[ids[i], 1] - codes[j, 1])
+        if abs(w[0]) < _EQUAL and abs(w[1]) < _EQUAL:  # an edge is shared with the first of equal codes
+            ids[i] = min(ids[i], j)
+            return count
+        low, high = _clipped((e[0] + w[0], e[1] + w[1]), w, t, low, high)
+        if low >= high:
+            return count
+    kept = 0
+    for i in range(count):
+        w = (codes[j, 0] - codes[ids[i], 0], codes[j, 1] - codes[ids[i], 1])
+        a, b = _clipped(e, w, (-lines[i, 1], lines[i, 0]), lines[i, 3], lines[i, 4])
+        if a < b:
+            ids[kept] = ids[i]
+            lines[kept, :3] = lines[i, :3]
+            lines[kept, 3], lines[kept, 4] = a, b
+            kept += 1
+    ids[kept] = j
+    lines[kept, 0], lines[kept, 1], lines[kept, 2], lines[kept, 3], lines[kept, 4] = n[0], n[1], length / 2, low, high
+    return kept + 1
+
+
+@compiled
+def _cuts(e0: float, e1: float, lines: Any, count: int) -> bool:
+    """Whether the bisector of the code at e cuts an edge; one that cuts none leaves the cell as it is.
+
+    But for cells with one edge, a half-plane, which a parallel line may cut.
+    """
+    half = (e0 * e0 + e1 * e1) / 2
+    for i in range(count):
+        n0, n1 = lines[i, 0], lines[i, 1]
+        room, slope = half - lines[i, 2] * (e0 * n0 + e1 * n1), e1 * n0 - e0 * n1
+        if (slope > 0 and slope * lines[i, 4] > room) or (slope < 0 and slope * lines[i, 3] > room) or (slope == 0 and room < 0):
+            return True
+    return count < 2
+
+
+@compiled
+def _reach(lines: Any, count: int) -> float:
+    """The largest distance from its code to a point of the cell: no code twice as far away shares an edge with it."""
+    furthest = 0.0 if count else np.inf
+    for i in range(count):
+        furthest = max(furthest, np.hypot(lines[i, 2], max(-lines[i, 3], lines[i, 4])))
+    return furthest
+
+
+@compiled
+def _cell(codes: Any, k: int, candidates: Any, ids: Any, lines: Any, count: int) -> tuple[int, bool]:
+    """Cut the cell of k by the bisectors of the candidates that can reach it; its edges, and whether it is k's own."""
+    reach = _reach(lines, count)
+    for j in candidates:
+        if j == k:
+            continue
+        e0, e1 = codes[j, 0] - codes[k, 0], codes[j, 1] - codes[k, 1]
+        if abs(e0) < _EQUAL and abs(e1) < _EQUAL:
+            if j < k:
+                return 0, False
+        elif max(abs(e0), abs(e1)) <= 2 * reach and _cuts(e0, e1, lines, count):
+            count = _add(codes, k, j, ids, lines, count)
+            reach = _reach(lines, count)
+    return count, True
+
+
+@compiled
+def _diagram(codes: Any, near: Any) -> tuple[Any, Any, Any, Any]:
+    k = len(codes)
+    everyone = np.arange(k)
+    first = np.zeros(k + 1, np.int64)
+    owned = np.ones(k, np.bool_)
+    neighbors, edges = np.empty(8 * k, np.int64), np.empty((8 * k, 5))
+    ids, lines = np.empty(k, np.int64), np.empty((k, 5))
+    for i in range(k):
+        count, own = _cell(codes, i, near[i], ids, lines, 0)
+        settled = near.shape[1] > 0 and own
+        if settled:
+            last = near[i, -1]
+            furthest = np.hypot(codes[last, 0] - codes[i, 0], codes[last, 1] - codes[i, 1])
+            settled = furthest / 2 > _reach(lines, count)
+        if own and not settled:
+            count, own = _cell(codes, i, everyone, ids, lines, count)
+        owned[i] = own
+        start = first[i]
+        if start + count > len(neighbors):
+            neighbors = np.concatenate((neighbors, np.empty(len(neighbors) + count, np.int64)))
+            edges = np.concatenate((edges, np.empty((len(edges) + count, 5))))
+        neighbors[start : start + count] = ids[:count]
+        edges[start : start + count] = lines[:count]
+        first[i + 1] = start + count
+    return first, neighbors[: first[k]].copy(), edges[: first[k]].copy(), owned
