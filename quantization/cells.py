@@ -1,6 +1,7 @@
-"""What the Voronoi cells of a codebook hold: the one result that every solver is built from."""
+"""What the Voronoi cells of a codebook hold: the one result that every solver is built from, and the sums it is made of."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -24,17 +25,58 @@ class Cells:
     variance: float | None = None
 
 
+@dataclass(frozen=True)
+class Sums:
+    r"""Sums over the cells of some of the points, with weights w: parts of a law are added.
+
+    masses: (K,), of w. shifts: (K, d), of $w (x - x_k)$. pulls: (K, d), of $w |x - x_k|^{r-2} (x - x_k)$, for r = 2 the shifts.
+    cost: of $w |x - x_k|^r$. spread: of w times the squared deviation of the cost from its mean; None where not measured.
+    """
+
+    masses: FloatArray
+    shifts: FloatArray
+    pulls: FloatArray
+    cost: float
+    mass: float
+    spread: float | None
+
+    def __add__(self, other: "Sums") -> "Sums":
+        shifts = self.shifts + other.shifts
+        pulls = shifts if self.pulls is self.shifts else self.pulls + other.pulls
+        spread, mass = None, self.mass + other.mass
+        if self.spread is not None and other.spread is not None:
+            # Parts are merged about their own means, so nothing cancels.
+            spread = self.spread + other.spread
+            if self.mass > 0 and other.mass > 0:
+                gap = other.cost / other.mass - self.cost / self.mass
+                spread += gap * gap * self.mass * other.mass / mass
+        return Sums(self.masses + other.masses, shifts, pulls, self.cost + other.cost, mass, spread)
+
+    def cells(self, codes: FloatArray, r: float) -> Cells:
+        """The cells that the parts added up to."""
+        occupied = self.masses > 0
+        means = codes + self.shifts / np.where(occupied, self.masses, 1.0)[:, None]
+        means[~occupied] = codes[~occupied]
+        gradient = -r * self.pulls
+        variance = None if self.spread is None else self.spread / self.mass if self.mass > 0 else 0.0
+        return Cells(self.masses, means, gradient, self.cost, stationarity(gradient, self.masses, self.cost, r), variance)
+
+
 def stationarity(gradient: FloatArray, masses: FloatArray, distortion: float, r: float) -> float:
     r"""$\big(\sum_k |\nabla_k D_r|^2 / (r^2 w_k)\big)^{1/2} / D_r^{(r-1)/r}$, free of units; 0/0 = 0.
 
     For r = 2 this is $(\sum_k w_k |x_k - E[X|V_k]|^2 / D_2)^{1/2}$. Cells without mass, which have no gradient, do not count.
     """
-    occupied = masses > 0
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        roots = np.sqrt(masses[occupied])
-        pulls = gradient[occupied] / (r * roots[:, None])
-        scale = float(np.abs(pulls).max(initial=0.0))
-        if scale == 0:
+        squares: Any = np.einsum("kd,kd->k", gradient, gradient)
+        scale = 1.0
+        if not 1e-280 < squares.max(initial=0.0) < 1e280:  # squares vanish or overflow where the gradient does not
+            scale = float(np.abs(gradient).max(initial=0.0))
+            if not 0 < scale < np.inf:
+                return 0.0 if scale == 0 else float("inf")
+            squares = np.square(gradient / scale).sum(1)
+        occupied = masses > 0
+        size = scale / r * float(np.sqrt((squares[occupied] / masses[occupied]).sum()))
+        if size == 0:
             return 0.0
-        size = scale * float(np.sqrt(np.square(pulls / scale).sum()))
         return float(size / np.float64(distortion) ** ((r - 1) / r)) if distortion > 0 else float("inf")

@@ -39,8 +39,7 @@ def quantize(
     Then $W_r(\mu, \sum_k w_k \delta_{x_k})^r = D_r(x)$: see ``Solution.distortion``, and ``Solution.status`` for how it ended.
     Raises ``ValueError`` for bad input. Source: graf2000, pages2015.
     """
-    snapshots = iterate(law, k, r=r, solver=solver, start=start, restarts=restarts, seed=seed, max_steps=max_steps)
-    return deque(snapshots, maxlen=1)[0]
+    return deque(_begun(law, k, r, solver, start, restarts, seed, max_steps, watched=False), maxlen=1)[0]
 
 
 def iterate(
@@ -59,6 +58,12 @@ def iterate(
     A snapshot's status is RUNNING. Restarts follow one another, each with its own final snapshot; the best of those comes last.
     Arguments are checked at the call, before the first snapshot.
     """
+    return _begun(law, k, r, solver, start, restarts, seed, max_steps, watched=True)
+
+
+def _begun(
+    law: Any, k: int, r: float, solver: Solver | None, start: Any, restarts: int, seed: Any, max_steps: int, *, watched: bool
+) -> Iterator[Solution]:
     problem = pose(law, k, r)
     restarts, max_steps = checked_count("restarts", restarts), checked_count("max_steps", max_steps, least=0)
     solver, start = choose(problem, solver, start)
@@ -67,16 +72,16 @@ def iterate(
         raise ValueError(refusal)
     start.check(problem)
     streams = generator(seed).spawn(restarts)
-    return _restarted(problem, solver, start, streams, max_steps)
+    return _restarted(problem, solver, start, streams, max_steps, watched)
 
 
 def _restarted(
-    problem: Problem, solver: Solver, start: Start, streams: list[np.random.Generator], max_steps: int
+    problem: Problem, solver: Solver, start: Start, streams: list[np.random.Generator], max_steps: int, watched: bool
 ) -> Iterator[Solution]:
     best: Solution | None = None
     snapshot: Solution | None = None
     for rng in streams:
-        for snapshot in _run(problem, solver, start, rng, max_steps):
+        for snapshot in _run(problem, solver, start, rng, max_steps, watched):
             yield snapshot
         if snapshot is not None and (best is None or _rank(snapshot) < _rank(best)):
             best = snapshot
@@ -84,7 +89,10 @@ def _restarted(
         yield best
 
 
-def _run(problem: Problem, solver: Solver, start: Start, rng: np.random.Generator, max_steps: int) -> Iterator[Solution]:
+def _run(
+    problem: Problem, solver: Solver, start: Start, rng: np.random.Generator, max_steps: int, watched: bool
+) -> Iterator[Solution]:
+    """The snapshots of one run, or where none are watched, its answer alone."""
     start_rng, solver_rng, certify_rng = rng.spawn(3)
     distortions, residuals = _Record(), _Record()
 
@@ -108,7 +116,8 @@ def _run(problem: Problem, solver: Solver, start: Start, rng: np.random.Generato
         if distortions.length > max_steps:
             ended = Status.BUDGET_SPENT
             break
-        yield solution(state, Status.RUNNING)
+        if watched:
+            yield solution(state, Status.RUNNING)
     if state is None:
         raise ValueError("the law gave no points: every batch was empty or of weight zero")
     if ended is not Status.NONFINITE:

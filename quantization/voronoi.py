@@ -1,21 +1,27 @@
-"""Nearest codes and what the Voronoi cells of a codebook hold: the one pass over the data that every solver is built from.
+"""Nearest codes and what the Voronoi cells of a codebook hold: one pass over data of any kind, by the way that fits its shape.
 
-The search is a blocked matrix product, centred at the codebook's mean so that float32 does not cancel, and as exact as direct
-differences in float64: those settle the rows whose two best scores lie within a bound on the product's round-off.
+Large work in host memory goes to ``compiled``; small work and tensors on a GPU to ``portable``. Both are exact.
 """
 
-from collections.abc import Generator, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from functools import reduce
+from importlib import import_module
+from operator import add
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import sparse
 
-from quantization.arrays import Array, FloatArray, IntArray, double, epsilon, is_torch, like, namespace, to_host
-from quantization.cells import Cells, stationarity
+from quantization.arrays import Array, FloatArray, is_torch, like, namespace
+from quantization.cells import Cells, Sums
+from quantization.portable import labelled, squared_distances, summed
 
-_BLOCK_ENTRIES = 2**21  # float64 entries of the largest temporary of a block: 16 MB
+if TYPE_CHECKING:
+    from quantization.compiled.sweep import Sweep
+
+__all__ = ["Assignment", "cells", "cells_of", "nearest", "squared_distances", "sweep"]
+
+_WORTH_COMPILING = 2**21  # n K (d + 8) from which a pass, taken some dozen times, pays for loading the compiled code
 
 
 @dataclass(frozen=True)
@@ -33,10 +39,12 @@ def nearest(points: Array, codes: FloatArray) -> Assignment:
 
     points: (n, d), numpy or torch, finite. codes: (K, d) on the host.
     """
-    search = _Search(points, codes)
-    found = [search.block(block) for block in _blocks(points, len(codes))]
-    labels, squared = ([part[i] for part in found] for i in (0, 1))
-    return Assignment(namespace(points).concatenate(labels), namespace(points).concatenate(squared))
+    passes = sweep(points, np.ones(len(points)), len(codes))
+    if passes is None:
+        return Assignment(*labelled(points, codes))
+    labels, squared = passes.nearest(codes)
+    double = namespace(points).float64
+    return Assignment(like(labels, points, dtype=namespace(points).int64), like(squared, points, dtype=double))
 
 
 def cells(points: Array, weights: Array, codes: FloatArray, r: float = 2.0) -> Cells:
@@ -45,176 +53,26 @@ def cells(points: Array, weights: Array, codes: FloatArray, r: float = 2.0) -> C
     points: (n, d). weights: (n,) float64, where the points live. codes: (K, d) on the host. Sums are in float64, of differences
     to the own code, so that a spread far below the points' magnitude is not lost. What overflows float64 becomes infinite.
     """
-    return cells_of([(points, weights)], codes, r)
+    return _sums(points, weights, codes, r).cells(codes, r)
 
 
 def cells_of(parts: Iterable[tuple[Array, Array]], codes: FloatArray, r: float = 2.0) -> Cells:
     """:func:`cells` of a measure that comes in parts, each of them (points, weights), at least one."""
-    k = len(codes)
-    masses, shifts = np.zeros(k), np.zeros(codes.shape)
-    gradient = shifts if r == 2 else np.zeros(codes.shape)
-    distortion, spread = 0.0, _Spread()
-    for points, weights in parts:
-        search, start = _Search(points, codes), 0
-        for block in _blocks(points, k):
-            labels, squared, difference = search.block(block)
-            block_weights = weights[start : start + len(block)]
-            start += len(block)
-            with np.errstate(over="ignore", invalid="ignore"):
-                block_masses, block_shifts = _sum_by_label(labels, block_weights, difference, k)
-                masses += block_masses
-                shifts += block_shifts
-                cost = squared if r == 2 else squared ** (r / 2)
-                distortion += float(block_weights @ cost)
-                spread.add(block_weights, cost)
-                if r != 2:  # |x - c|^{r-2} (x - c), which is 0 at the code for r = 1 too, a subgradient
-                    factor = namespace(squared).where(squared > 0, squared, 1.0) ** (r / 2 - 1)
-                    gradient += _sum_by_label(labels, block_weights, difference * factor[:, None], k)[1]
-    occupied = masses > 0
-    gradient = -r * gradient
-    shifts[occupied] /= masses[occupied, None]
-    shifts[~occupied] = 0.0
-    residual = stationarity(gradient, masses, distortion, r)
-    return Cells(masses, codes + shifts, gradient, distortion, residual, spread.variance)
+    return reduce(add, (_sums(points, weights, codes, r) for points, weights in parts)).cells(codes, r)
 
 
-class _Spread:
-    """The variance of weighted values that come in parts; parts are merged about their own means, so nothing cancels."""
-
-    def __init__(self) -> None:
-        self._mass = self._mean = self._sum = 0.0
-
-    def add(self, weights: Array, values: Array) -> None:
-        mass = float(weights.sum())
-        if mass > 0:
-            mean = float(weights @ values) / mass
-            gap, total = mean - self._mean, self._mass + mass
-            self._sum += float(weights @ (values - mean) ** 2) + gap * gap * self._mass * mass / total
-            self._mean, self._mass = self._mean + gap * mass / total, total
-
-    @property
-    def variance(self) -> float:
-        return self._sum / self._mass if self._mass > 0 else 0.0
+def sweep(points: Array, weights: Array, k: int) -> "Sweep | None":
+    """Compiled passes over these samples with codebooks of k codes, or None where they are not to be had or not worth it."""
+    if len(points) * k * (points.shape[1] + 8) < _WORTH_COMPILING or k == 1:
+        return None
+    if is_torch(points):
+        if points.device.type != "cpu" or str(points.dtype) == "torch.bfloat16":
+            return None
+        points, weights = points.numpy(), weights.numpy() if is_torch(weights) else weights
+    compiled: Any = import_module("quantization.compiled.sweep")  # loads numba
+    return compiled.Sweep(points, weights)
 
 
-def squared_distances(points: Array, code: Array) -> Array:
-    r"""$|x_i - c|^2$ for one code, by direct differences: (n, d), (d,) → (n,) in float64; zero only where $x_i = c$."""
-    parts: list[Array] = []
-    with np.errstate(over="ignore"):
-        for block in _blocks(points, 1):
-            difference = double(block) - double(code)
-            parts.append((difference * difference).sum(1))
-    return namespace(points).concatenate(parts)
-
-
-def _blocks(points: Array, k: int) -> Iterator[Array]:
-    rows = max(1, _BLOCK_ENTRIES // max(k, points.shape[1]))
-    for start in range(0, len(points), rows):
-        yield points[start : start + rows]
-
-
-class _Search:
-    r"""A codebook made ready for points of one kind.
-
-    Scores are $\tfrac12|c_k|^2 - \langle x, c_k\rangle$ after a shift to the codes' mean and a scaling by a power of two that
-    makes the longest code about 1, so that products neither overflow nor lose digits to underflow. They are computed in a
-    precision u (float32 at least). With $s = |x| \max|c_k| + \tfrac12\max|c_k|^2$ each is off by at most (d + 3) u s: d u for an
-    inner product summed in any order, 2 u for the rounding of x and c (a difference of two floats is off by u relative to
-    itself), u for the sum. So scores further apart than $\gamma s$, $\gamma = 1.1\,(d + 8)\,2u$, are in their true order; the
-    margin pays for the bound's own rounding and its second order, while d u < 0.1.
-    """
-
-    def __init__(self, points: Array, codes: FloatArray) -> None:
-        xp = namespace(points)
-        work = points[:1]
-        if epsilon(work) > 1e-6:
-            work = work.float() if is_torch(work) else work.astype(np.float32)
-        self._dtype = work.dtype
-        self.exact = like(codes, points, dtype=xp.float64)
-        self._centre = like(codes.mean(0), work)
-        centred = codes - to_host(self._centre)
-        with np.errstate(over="ignore"):
-            length = float(np.sqrt(np.square(centred).sum(1).max()))
-        exponent = int(np.frexp(length)[1]) if np.isfinite(length) else 0
-        self._scale = 2.0 ** -min(max(exponent, -120), 120)
-        with np.errstate(over="ignore", invalid="ignore"):
-            centred = centred * self._scale
-            half_squares = np.square(centred).sum(1) / 2
-            self._codes, self._half_squares = like(centred, work), like(half_squares, work)
-        self._top = float(half_squares.max())
-        self._gamma = 1.1 * (points.shape[1] + 8) * epsilon(work)
-
-    def block(self, block: Array) -> tuple[Array, Array, Array]:
-        """Labels, squared distances and differences x − c in float64, of some of the points."""
-        xp = namespace(block)
-        labels = xp.zeros_like(block[:, 0], dtype=xp.int64) if len(self.exact) == 1 else self._labels(block)
-        with np.errstate(over="ignore", invalid="ignore"):
-            difference = double(block) - self.exact[labels]
-            return labels, (difference * difference).sum(1), difference
-
-    def _labels(self, block: Array) -> Array:
-        xp = namespace(block)
-        with _full_precision(block), np.errstate(over="ignore", invalid="ignore"):
-            x = (
-                (block.to(self._dtype) if is_torch(block) else block.astype(self._dtype, copy=False)) - self._centre
-            ) * self._scale
-            scores = self._half_squares - x @ self._codes.T
-            labels = scores.argmin(1)
-            size = xp.sqrt((x * x).sum(1)) * (2 * self._top) ** 0.5 + self._top
-            best = scores.gather(1, labels[:, None]) if is_torch(scores) else np.take_along_axis(scores, labels[:, None], 1)
-            behind = scores > best + self._gamma * size[:, None]  # not where something overflowed: nothing is known there
-            doubtful = behind.sum(1) < len(self.exact) - 1
-            if bool(doubtful.any()):
-                labels[doubtful] = self._settle(block[doubtful], ~behind[doubtful])
-        return labels
-
-    def _settle(self, block: Array, rivals: Array) -> Array:
-        """The nearest code of each row among its ``rivals``, by direct differences in float64; the lowest index wins a tie."""
-        rows, codes = rivals.nonzero(as_tuple=True) if is_torch(rivals) else rivals.nonzero()
-        squared = np.empty(len(rows))
-        chunk = max(1, _BLOCK_ENTRIES // block.shape[1])
-        for start in range(0, len(rows), chunk):
-            some = slice(start, start + chunk)
-            difference = double(block[rows[some]]) - self.exact[codes[some]]
-            squared[some] = to_host((difference * difference).sum(1))
-        host_rows, host_codes = _indices(rows), _indices(codes)
-        order = np.lexsort((host_codes, squared, host_rows))
-        first = np.unique(host_rows[order], return_index=True)[1]
-        return like(host_codes[order][first], block, dtype=namespace(block).int64)
-
-
-def _indices(x: Array) -> IntArray:
-    return np.asarray(x.cpu() if is_torch(x) else x, dtype=np.int64)
-
-
-def _sum_by_label(labels: Array, weights: Array, difference: Array, k: int) -> tuple[FloatArray, FloatArray]:
-    """Per code the sums of w and of w (x − c), on the host.
-
-    By matrix products on a GPU, where scatter-add is not deterministic.
-    """
-    if not is_torch(labels):
-        membership = sparse.csr_array((weights, labels, np.arange(len(labels) + 1)), shape=(len(labels), k)).T
-        return np.bincount(labels, weights, minlength=k).astype(np.float64, copy=False), membership @ difference
-    torch: Any = namespace(labels)
-    if labels.is_cuda:
-        membership = torch.nn.functional.one_hot(labels, k).double() * weights[:, None]
-        return to_host(membership.sum(0)), to_host(membership.T @ difference)
-    masses = torch.zeros(k, dtype=torch.float64).index_add_(0, labels, weights)
-    shifts = torch.zeros(k, difference.shape[1], dtype=torch.float64).index_add_(0, labels, difference * weights[:, None])
-    return to_host(masses), to_host(shifts)
-
-
-@contextmanager
-def _full_precision(x: Array) -> Generator[None]:
-    """No TF32, no bfloat16 and no autocast inside float32 products, whatever the caller chose for training."""
-    if not is_torch(x):
-        yield
-        return
-    torch: Any = namespace(x)
-    chosen = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        with torch.autocast(x.device.type, enabled=False):
-            yield
-    finally:
-        torch.set_float32_matmul_precision(chosen)
+def _sums(points: Array, weights: Array, codes: FloatArray, r: float) -> Sums:
+    passes = sweep(points, weights, len(codes)) if r == 2 else None
+    return summed(points, weights, codes, r) if passes is None else passes.sums(codes)

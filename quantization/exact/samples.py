@@ -1,13 +1,14 @@
 """Any finite measure: its cells by a search for the nearest codes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from quantization.arrays import FloatArray, rounded, to_host
 from quantization.cells import Cells
 from quantization.measure import DiscreteMeasure
-from quantization.voronoi import cells, nearest, squared_distances
+from quantization.voronoi import cells, nearest, squared_distances, sweep
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,8 +17,14 @@ class Samples:
 
     measure: DiscreteMeasure
     r: float
+    _passes: Any = field(default=None, init=False, repr=False)
 
     def cells(self, codes: FloatArray) -> Cells:
+        if self.r == 2:
+            if self._passes is None:
+                object.__setattr__(self, "_passes", sweep(self.measure.points, self.measure.masses, len(codes)))
+            if self._passes is not None:
+                return self._passes.cells(codes)
         return cells(self.measure.points, self.measure.masses, codes, self.r)
 
     def occupied(self, codes: FloatArray) -> tuple[FloatArray, Cells]:

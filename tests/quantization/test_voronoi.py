@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import quantization as qz
-from quantization import voronoi
+from quantization import portable
 from quantization.voronoi import cells, cells_of, nearest, squared_distances
 
 EPS = np.finfo(np.float64).eps
@@ -84,7 +84,7 @@ def test_a_spread_far_below_the_magnitude_is_not_lost(library):
 @pytest.mark.parametrize("library", LIBRARIES)
 @pytest.mark.parametrize("entries", [1, 12, 100, 2**21])
 def test_blocks_do_not_matter(library, entries, rng, brute, monkeypatch):
-    monkeypatch.setattr(voronoi, "_BLOCK_ENTRIES", entries)
+    monkeypatch.setattr(portable, "_BLOCK_ENTRIES", entries)
     points, codes = rng.normal(size=(53, 4)), rng.normal(size=(6, 4))
     codes[4] = codes[2]  # duplicates go through the exact settlement, in chunks
     weights = rng.random(53)

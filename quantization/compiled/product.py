@@ -1,0 +1,56 @@
+"""Nearest codes in many dimensions: blocked matrix products, exact by a bound on their round-off."""
+
+from typing import Any
+
+import numpy as np
+
+from quantization.arrays import FloatArray
+from quantization.compiled import kernels
+
+_SCORES = 2**17  # of a block: they stay in the cache between the product and the search for their least
+
+
+class Frame:
+    r"""How points enter a product: shifted by a centre and scaled by a power of two, or as they are where neither helps.
+
+    The bound on a score's round-off grows with $|x| \max|c|$, so points far from the origin beside their spread are shifted. With
+    float32, squares of numbers beyond $2^{\pm 50}$ would overflow or vanish, so those are scaled.
+    """
+
+    def __init__(self, codes: FloatArray, dtype: Any) -> None:
+        mean = codes.mean(0)
+        spread = float(np.square(codes - mean).sum(1).mean())
+        shifted = float(np.square(mean).sum()) > 4 * spread
+        self.centre = (mean if shifted else np.zeros_like(mean)).astype(dtype)
+        length = float(np.sqrt(np.square(codes - self.centre).sum(1).max()))
+        exponent = int(np.frexp(length)[1])
+        self.factor = 2.0**-exponent if abs(exponent) > 40 else 1.0
+        self.changes_points = shifted or self.factor != 1.0
+
+
+class Product:
+    """A codebook made ready for products in the precision of ``dtype`` with points in the frame."""
+
+    def __init__(self, codes: FloatArray, frame: Frame, lengths: Any, dtype: Any) -> None:
+        self.k = len(codes)
+        self._codes, self._frame, self._lengths, self._dtype = codes, frame, lengths, dtype
+        moved = (codes - frame.centre) * frame.factor
+        self._factors = moved.astype(dtype)
+        self._half = (np.square(moved).sum(1) / 2).astype(dtype)
+        dim = min(codes.shape[1], kernels.PIECE)
+        pieces = -(-codes.shape[1] // kernels.PIECE)
+        self._gamma = 1.1 * (dim + pieces + 8) * float(np.finfo(dtype).eps)
+
+    def label(self, first: int, points: Any, labels: Any, warm: bool) -> None:
+        """The nearest codes of ``points``, rows ``first`` and on of the samples, written to ``labels``."""
+        k, dim = self._codes.shape
+        rows = int(np.clip(_SCORES // k, 16, 512))
+        scores = np.empty((min(rows, len(points)), k), self._dtype)
+        moved = np.empty((len(scores) if self._frame.changes_points else 0, dim), self._dtype)
+        bits = scores.view(np.int32 if scores.itemsize == 4 else np.int64)
+        whole = np.iinfo(bits.dtype)
+        layout = np.array([whole.bits - 1, whole.max, whole.max], dtype=bits.dtype)
+        kernels.label_by_products(
+            points, self._codes, self._factors, self._half, self._frame.centre, self._dtype.type(self._frame.factor),
+            self._lengths[first : first + len(points)], self._gamma, scores, bits, moved, layout, labels,
+        )  # fmt: skip

@@ -1,0 +1,196 @@
+"""One pass over samples: the nearest code of every point, and what the cells hold."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import reduce
+from operator import add
+from typing import Any
+
+import numpy as np
+
+from quantization.arrays import FloatArray
+from quantization.cells import Cells, Sums
+from quantization.compiled import kernels
+from quantization.compiled.near import DIMENSIONS, Near
+from quantization.compiled.product import Frame, Product
+from quantization.threads import spread
+
+_PARTIAL_BYTES, _MOST_GROUPS, _LEAST_GROUPS = 2**22, 64, 4  # of sums that every group of rows has for itself
+_CHUNK_BYTES = 2**22  # of rows that are brought to another dtype or layout at a time
+_COLUMNS, _ROWS = 256, 256  # at least, of a part that a thread takes
+_CANCELLING = 1e-3  # distortion over variance below which sums about one reference have too few digits
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """Sums over the cells of an earlier codebook: of w and w (x − a), by label; and the total of w |x − a|²."""
+
+    labels: Any
+    reference: FloatArray
+    sums: FloatArray
+    total: float
+
+
+class Sweep:
+    """Samples (n, d), a numpy array of any floating dtype, with masses (n,) in float64, and what earlier passes taught.
+
+    The labels of the last codebook are where the next search begins. Where codebooks are large the sums of their cells are kept,
+    and brought up to date with the points that changed cells. Rows and columns are cut by shape alone, so the number of threads
+    changes no bit of an answer.
+    """
+
+    def __init__(self, points: Any, masses: FloatArray) -> None:
+        self._points, self._masses = points, masses
+        self._dtype = np.dtype(np.float64 if points.dtype == np.float64 else np.float32)
+        self._labels, self._coded = np.zeros(len(points), np.int32), 0
+        self._frame: Frame | None = None
+        self._lengths: Any = None
+        self._kept: _Kept | None = None
+
+    def nearest(self, codes: FloatArray) -> tuple[Any, FloatArray]:
+        """The index of the nearest code of every point, (n,) int32, and the squared distance to it, (n,)."""
+        codes = np.ascontiguousarray(codes)
+        return self._labelled(codes), self._squared(codes)
+
+    def sums(self, codes: FloatArray) -> Sums:
+        """The sums over the cells of ``codes`` (K, d), r = 2, from all points."""
+        codes = np.ascontiguousarray(codes)
+        groups = _groups(codes)
+        if groups:
+            return self._by_rows(codes, groups)
+        sums, costs = self._summed_by_columns(codes, self._labelled(codes)), self._squared(codes)
+        return replace(sums, spread=float(self._masses @ np.square(costs - sums.cost / sums.mass)) if sums.mass > 0 else 0.0)
+
+    def cells(self, codes: FloatArray) -> Cells:
+        """The cells of ``codes``, from kept sums where those will do."""
+        codes = np.ascontiguousarray(codes)
+        if self._kept is not None and self._kept.sums.shape == codes.shape:
+            sums = self._from_kept(self._kept, codes)
+        elif groups := _groups(codes):
+            sums = self._by_rows(codes, groups)
+        else:
+            sums = self._summed_by_columns(codes, self._labelled(codes))
+        return sums.cells(codes, 2.0)
+
+    def _by_rows(self, codes: FloatArray, groups: int) -> Sums:
+        """Labels and sums in one go, while a block of rows is in the cache."""
+        finder = self._finder(codes)
+
+        def part(group: int) -> Sums:
+            masses, shifts, tally = np.zeros(len(codes)), np.zeros(codes.shape), np.zeros(4)
+            for first, points in self._chunks(group, groups):
+                rows = slice(first, first + len(points))
+                self._label(finder, first, points)
+                kernels.add_rows(points, codes, self._labels[rows], self._masses[rows], masses, shifts, tally)
+            pilot, mass, about, squares = tally
+            if mass == 0:
+                return Sums(masses, shifts, shifts, 0.0, 0.0, 0.0)
+            return Sums(masses, shifts, shifts, float(pilot * mass + about), float(mass), float(squares - about**2 / mass))
+
+        parts = spread(part, groups)
+        self._coded = len(codes)
+        return reduce(add, parts)
+
+    def _summed_by_columns(self, codes: FloatArray, labels: Any) -> Sums:
+        """Sums of all rows, some columns at a time, kept for the next codebook."""
+        masses = self._masses_of(labels, len(codes))
+        shifts, cost = np.zeros(codes.shape), 0.0
+        for first, points in self._chunks(0, 1):
+            rows = slice(first, first + len(points))
+            cost += sum(
+                self._over_columns(
+                    lambda a, b: kernels.add_columns(points, codes, labels[rows], self._masses[rows], a, b, shifts)  # noqa: B023
+                )
+            )
+        reference = codes.mean(0)
+        sums = (codes - reference) * masses[:, None] + shifts
+        # w |x - a|^2 summed over a cell is w |x - c|^2 summed, + W |m - a|^2 - W |m - c|^2.
+        offsets = sums / np.where(masses > 0, masses, 1.0)[:, None]
+        total = cost + float(np.vdot(offsets, sums) - np.vdot(offsets + reference - codes, shifts))
+        self._kept = _Kept(labels.copy(), reference, sums, total)
+        return Sums(masses, shifts, shifts, cost, float(masses.sum()), None)
+
+    def _from_kept(self, kept: _Kept, codes: FloatArray) -> Sums:
+        """The sums brought up to date, or made anew where too many points moved or too few digits would be left."""
+        labels = self._labelled(codes)
+        changed = np.flatnonzero(labels != kept.labels)
+        if 3 * len(changed) > len(labels):
+            return self._summed_by_columns(codes, labels)
+        left, joined = kept.labels[changed], labels[changed]
+        for first, points in self._chunks(0, 1):
+            a, b = np.searchsorted(changed, (first, first + len(points)))
+            moved, weights = changed[a:b] - first, self._masses[first : first + len(points)]
+            self._over_columns(
+                lambda s, t: kernels.move_columns(
+                    points, kept.reference, moved, left[a:b], joined[a:b], weights, s, t, kept.sums  # noqa: B023
+                )
+            )  # fmt: skip
+        kept.labels[changed] = joined
+        masses = self._masses_of(labels, len(codes))
+        per_mass = 1 / np.where(masses > 0, masses, np.inf)
+        shifts = kept.sums + masses[:, None] * (kept.reference - codes)
+        shifts[masses == 0] = 0.0
+        within = kept.total - float(np.einsum("kd,kd->k", kept.sums, kept.sums) @ per_mass)
+        if within < _CANCELLING * kept.total:
+            return self._summed_by_columns(codes, labels)
+        cost = within + float(np.einsum("kd,kd->k", shifts, shifts) @ per_mass)
+        return Sums(masses, shifts, shifts, cost, float(masses.sum()), None)
+
+    def _squared(self, codes: FloatArray) -> FloatArray:
+        """The squared distance of every point to the code of its label."""
+        squared = np.empty(len(self._points))
+        self._over_rows(lambda first, points, rows: kernels.measure_from(points, codes, self._labels[rows], squared[rows]))
+        return squared
+
+    def _labelled(self, codes: FloatArray) -> Any:
+        finder = self._finder(codes)
+        self._over_rows(lambda first, points, rows: self._label(finder, first, points))
+        self._coded = len(codes)
+        return self._labels
+
+    def _masses_of(self, labels: Any, k: int) -> FloatArray:
+        return np.asarray(np.bincount(labels, self._masses, minlength=k), dtype=np.float64)
+
+    def _finder(self, codes: FloatArray) -> Near | Product:
+        if codes.shape[1] <= DIMENSIONS:
+            return Near(codes, len(self._points))
+        if self._frame is None:
+            self._frame = frame = Frame(codes, self._dtype)
+            self._lengths = np.empty(len(self._points), np.float32)
+            self._over_rows(
+                lambda first, points, rows: kernels.measure_rows(points, frame.centre, frame.factor, self._lengths[rows])
+            )
+        return Product(codes, self._frame, self._lengths, self._dtype)
+
+    def _label(self, finder: Near | Product, first: int, points: Any) -> None:
+        warm = 0 < self._coded <= finder.k
+        finder.label(first, points, self._labels[first : first + len(points)], warm)
+
+    def _over_rows(self, work: Callable[[int, Any, slice], None]) -> None:
+        groups = min(_MOST_GROUPS, 2 * max(1, len(self._points) // (2 * _ROWS)))  # an even number, as threads often are
+
+        def part(group: int) -> None:
+            for first, points in self._chunks(group, groups):
+                work(first, points, slice(first, first + len(points)))
+
+        spread(part, groups)
+
+    def _over_columns(self, work: Callable[[int, int], Any]) -> list[float]:
+        dim = self._points.shape[1]
+        starts = range(0, dim, _COLUMNS)
+        return spread(lambda i: work(starts[i], min(starts[i] + _COLUMNS, dim)), len(starts))
+
+    def _chunks(self, group: int, groups: int) -> Iterator[tuple[int, Any]]:
+        """(first row, contiguous rows in the working precision) of one of so many groups of rows."""
+        n, dim = self._points.shape
+        start, stop = group * n // groups, (group + 1) * n // groups
+        ready = self._points.dtype == self._dtype and self._points.flags.c_contiguous
+        step = max(1, stop - start) if ready else max(1, _CHUNK_BYTES // (dim * self._dtype.itemsize))
+        for first in range(start, stop, step):
+            yield first, np.ascontiguousarray(self._points[first : min(first + step, stop)], self._dtype)
+
+
+def _groups(codes: FloatArray) -> int:
+    """Into how many parts rows are cut that each have sums of their own; 0 where codebooks are too large for that."""
+    groups = _PARTIAL_BYTES // (8 * codes.size + 8 * len(codes))
+    return min(_MOST_GROUPS, groups) if groups >= _LEAST_GROUPS else 0
