@@ -15,9 +15,6 @@ from quantization.problem import Problem, checked_tolerance
 from quantization.solver import State, Status
 
 _FIRST_DAMPING = 1e-2
-_LEAST_DAMPING = 1e-10
-"""Beside the Hessian's least eigenvalue, about 10/K² in this metric, nothing; yet a direction in which the law is invariant,
-as a rotation, is left alone where its slope is round-off."""
 _TRIALS = 40
 _DISCERNIBLE = 1e-11
 """The relative fall of the distortion that its round-off leaves three digits of. Below it the gradient decides."""
@@ -30,8 +27,8 @@ class Newton:
 
     For laws whose cells and second derivatives are computed: one with a density on the line, a Gaussian mixture in the plane;
     any order. $\lambda$ falls as long as the distortion does what its second-order model says and rises until the matrix is
-    positive definite, no cell is empty and the distortion falls; it never rises. Where the fall is below its round-off, a step
-    is taken if it shrinks the correction that the same matrix asks for next.
+    positive definite, no cell is empty and the distortion falls. Where the fall is below its round-off, a step is taken if it
+    halves the residual or shrinks the correction that the same matrix asks for next.
 
     A run goes on to that floor, also past ``rtol``: codes err by up to K² times the residual. Convergence is quadratic where the
     Hessian is definite, and linear where it is singular (the Laplace law with K even). Source: pages2015.
@@ -73,7 +70,7 @@ def _step(
     """The codes after one step, their cells and the damping to go on with; None where no step helps."""
     if c.distortion <= 0 or not c.gradient.any():
         return None
-    gradient, hessian = c.gradient.ravel(), law.hessian(codes)
+    gradient, hessian, least = c.gradient.ravel(), law.hessian(codes), _least_damping(len(codes))
     metric = np.repeat(r * c.masses * c.distortion ** ((r - 2) / r), codes.shape[1])
     fine = False
     for _ in range(_TRIALS):
@@ -86,22 +83,24 @@ def _step(
         predicted = (damping * length**2 - float(gradient @ move)) / 2
         if not fine and predicted <= _DISCERNIBLE * c.distortion:
             fine = True
-            if damping > _LEAST_DAMPING:
-                damping = _LEAST_DAMPING
+            if damping > least:
+                damping = least
                 continue
         trial = codes + move.reshape(codes.shape)
         t = law.cells(trial)
         gain = c.distortion - t.distortion
         if fine:
-            falls = gain >= -_ROUND_OFF * c.distortion and t.masses.all()
-            if falls and _length(factor.solve(-t.gradient.ravel()), metric) <= 0.75 * length:
+            stays = gain >= -_ROUND_OFF * c.distortion and t.masses.all()
+            if stays and (
+                t.stationarity <= c.stationarity / 2 or _length(factor.solve(-t.gradient.ravel()), metric) <= 0.75 * length
+            ):
                 return trial, t, damping
             if within or damping > 1:
                 return None
             damping *= 100
         elif t.masses.all() and gain > 1e-3 * predicted:
             damping *= 1 / 8 if gain > 0.75 * predicted else 1 if gain > 0.25 * predicted else 4
-            return trial, t, max(damping, _LEAST_DAMPING)
+            return trial, t, max(damping, least)
         else:
             damping *= 10
     return None
@@ -120,6 +119,14 @@ def _factor(hessian: sparse.csc_array, diagonal: FloatArray) -> Any:
         return None
     definite = np.array_equal(factor.perm_r, factor.perm_c) and bool((factor.U.diagonal() > 0).all())
     return factor if definite else None
+
+
+def _least_damping(k: int) -> float:
+    """Well below the least eigenvalue of a regular Hessian in this metric, about 10/K²; and not much less.
+
+    Where the Hessian is singular, or the law invariant, as under rotations, a gradient's round-off moves codes by its inverse.
+    """
+    return min(1e-8, 1e-2 / k**2)
 
 
 def _length(move: FloatArray, metric: FloatArray) -> float:

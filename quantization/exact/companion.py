@@ -1,0 +1,146 @@
+r"""Where to start on the line: at quantiles of the companion density $\propto f^{1/(1+r)}$, or by dynamic programming."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from quantization.arrays import FloatArray, IntArray
+from quantization.exact.panels import Panels, rule
+from quantization.exact.sides import sides
+
+_PROBES = 512
+_PER_BIN = 4
+_ROUNDS = 20
+_FEW = 32
+"""Up to so many codes, runs of any length and edges anywhere are tried."""
+
+
+def searched(panels: Panels, k: int, r: float) -> FloatArray:
+    r"""Codes (k,), in order and in the density's units, in the basin of the global optimum as far as bins can tell.
+
+    A log-concave density has one stationary codebook (Trushkin 1984), and quantiles of the companion density are near it.
+    Otherwise a dynamic programme over the runs of bins of equal companion mass, 512 of them or some ten a code. Beyond 32 codes
+    it tries runs of a few times the usual length, with edges a few codes off those of equal companion mass, and then about what
+    it found until no edge lies at a limit. Only near ties can be taken for each other. Source: graf2000.
+    """
+    if k == 1 or _log_concave(panels, r):
+        return companion_quantiles(panels, k, r)
+    bins = _Bins.of(panels, max(_PROBES, (16 if k <= 4 * _FEW else 8) * k), r)
+    usual = -(-len(bins.centres) // k)
+    longest = len(bins.centres) if k <= _FEW else min(len(bins.centres), int(usual * (3 + 9 * min(1, 64 / k))))
+    costs, codes = bins.runs(longest, r)
+    edges = _cheapest(costs, k, len(bins.centres) if k <= _FEW else 4 * usual)
+    return np.array([codes[stop, stop - start - 1] for start, stop in pairwise(edges)])
+
+
+def companion_quantiles(panels: Panels, k: int, r: float) -> FloatArray:
+    r"""The quantiles $(i + \frac12)/k$, (k,), of the companion density, by linear interpolation between the panels' nodes."""
+    widths = (np.diff(panels.edges)[:, None] * rule(r)[1]).ravel()
+    with np.errstate(all="ignore"):
+        shares = np.nan_to_num(panels.masses.ravel() / widths, posinf=0.0) ** (1 / (1 + r)) * widths
+    below = np.cumsum(shares) - shares / 2
+    interp: Any = np.interp
+    return interp((np.arange(k) + 0.5) / k * shares.sum(), below, panels.nodes.ravel())
+
+
+def _log_concave(panels: Panels, r: float) -> bool:
+    """Whether the slopes of log f between quantiles of the companion density never rise, but for round-off."""
+    z = np.unique(companion_quantiles(panels, _PROBES, r))
+    with np.errstate(all="ignore"):
+        slopes = np.diff(np.log(panels.density.pdf(z))) / np.diff(z)
+    return bool((np.diff(slopes) <= 1e-6 * np.abs(slopes).max()).all())
+
+
+@dataclass(frozen=True)
+class _Bins:
+    """Bins in order: points (B, 4) with masses (B, 4), and centres (B,) that a code may take."""
+
+    points: FloatArray
+    masses: FloatArray
+    centres: FloatArray
+
+    @classmethod
+    def of(cls, panels: Panels, bins: int, r: float) -> "_Bins":
+        """Of equal companion mass. Points are the centroids of the Voronoi cells of fine quantiles."""
+        z = np.unique(companion_quantiles(panels, _PER_BIN * bins, r))
+        m = sides(panels, z, 1.0)
+        masses = m.mass.sum(0)
+        z = z + (m.first[1] - m.first[0]) / np.where(masses > 0, masses, 1.0)
+        short = -len(z) % _PER_BIN
+        points = np.append(z, np.full(short, z[-1])).reshape(-1, _PER_BIN)
+        masses = np.append(masses, np.zeros(short)).reshape(-1, _PER_BIN)
+        return cls(points, masses, points.mean(1))
+
+    def runs(self, longest: int, r: float) -> tuple[FloatArray, FloatArray]:
+        r"""Least costs $\min_x \sum_i m_i |z_i - x|^r$ of runs of bins, and their codes x, at [stop, length - 1]; inf for none.
+
+        The least over the bins' centres, found by bisection as the cost is convex in x, and a parabola through its neighbours.
+        """
+        count, z = len(self.centres), self.centres
+        other = np.clip(np.arange(count)[:, None] + np.arange(-longest, longest), 0, count - 1)
+        away = np.zeros(other.shape)
+        with np.errstate(all="ignore"):
+            for p in range(_PER_BIN):
+                away += self.masses[other, p] * np.abs(self.points[other, p] - z[:, None]) ** r
+        # below[b, j] is the cost of the bins from b - longest to b - longest + j - 1, for a code at b.
+        below = np.concatenate([np.zeros((count, 1)), np.nan_to_num(np.cumsum(away, axis=1))], axis=1)
+        stop, length = np.meshgrid(np.arange(count + 1), np.arange(1, longest + 1), indexing="ij")
+        start = np.maximum(stop - length, 0)
+        last = np.maximum(stop - 1, 0)
+
+        def cost(b: IntArray) -> FloatArray:
+            return below[b, stop - b + longest] - below[b, start - b + longest]
+
+        low, high = start.copy(), last.copy()
+        for _ in range(int(longest).bit_length()):
+            middle = (low + high) // 2
+            falls = cost(np.minimum(middle + 1, last)) < cost(middle)
+            low, high = np.where(falls, np.minimum(middle + 1, last), low), np.where(falls, high, middle)
+        before, after = np.maximum(low - 1, start), np.minimum(low + 1, last)
+        at, left, right = cost(low), cost(before), cost(after)
+        # The parabola through (0, at), (-g, left) and (h, right), where there are three, with no gap of the law between them.
+        g, h = z[low] - z[before], z[after] - z[low]
+        with np.errstate(all="ignore"):
+            slope = ((right - at) * g / h - (left - at) * h / g) / (g + h)
+            bend = ((right - at) / h + (left - at) / g) / (g + h)
+            smooth = (g < 2 * h) & (h < 2 * g) & (bend > 0)
+            move = np.where(smooth, np.clip(-slope / (2 * bend), -g, h), 0.0)
+            least = np.where(smooth, at + move * (slope + bend * move), at)
+        return np.where(stop >= length, least, np.inf), z[low] + move
+
+
+def _cheapest(costs: FloatArray, k: int, around: int) -> IntArray:
+    """The edges (k + 1,) of k runs that cost the least in all, each within so many bins of where it was found before."""
+    count = costs.shape[0] - 1
+    edges = np.arange(k + 1) * count // k
+    for _ in range(_ROUNDS):
+        found = _within(costs, edges, around)
+        free = (np.abs(found - edges) < around) | (found == 0) | (found == count)
+        edges = found
+        if free.all() or around >= count:
+            break
+    return edges
+
+
+def _within(costs: FloatArray, edges: IntArray, around: int) -> IntArray:
+    count, longest, k = costs.shape[0] - 1, costs.shape[1], len(edges) - 1
+    # best is that of the first j bins in t runs, padded below so that runs may start before the first bin, at no use.
+    best = np.full(longest + count + 1, np.inf)
+    best[longest] = 0.0
+    windows: list[tuple[int, IntArray]] = []
+    for t in range(1, k + 1):
+        low, high = max(int(edges[t]) - around, 0), min(int(edges[t]) + around, count)
+        before = np.lib.stride_tricks.sliding_window_view(best, longest)[low : high + 1, ::-1]
+        totals = before + costs[low : high + 1]
+        chosen = totals.argmin(1)
+        windows.append((low, chosen + 1))
+        best = np.full(longest + count + 1, np.inf)
+        best[longest + low : longest + high + 1] = totals[np.arange(len(chosen)), chosen]
+    found = np.zeros(k + 1, np.int64)
+    found[k] = count
+    for t in range(k, 0, -1):
+        low, lengths = windows[t - 1]
+        found[t - 1] = found[t] - lengths[found[t] - low]
+    return found

@@ -1,0 +1,117 @@
+"""Laws with a density on the line, in units of their own: what the quadrature needs to know of one."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.special import ndtr
+
+from quantization.arrays import FloatArray
+from quantization.laws import FrozenLaw, GaussianMixture
+
+Function = Callable[[FloatArray], FloatArray]
+_LEVELS = (1e-6, 1e-4, 1e-2, *(i / 16 for i in range(1, 8)))
+
+
+@dataclass(frozen=True, eq=False)
+class Density:
+    r"""The law of $T = (X - m)/s$ for location m and scale s: density f, distribution function F and support [low, high].
+
+    landmarks: some finite points of the support, in order, between which f may have kinks, modes and tails but hides no narrow
+    peak; the median among them. spread: the scale of T itself, an interquartile range.
+    """
+
+    pdf: Function
+    cdf: Function
+    low: float
+    high: float
+    landmarks: FloatArray
+    median: float
+    spread: float
+    loc: float = 0.0
+    scale: float = 1.0
+
+    def inward(self, codes: FloatArray) -> FloatArray:
+        """Codes (K, 1) in the law's units (K,)."""
+        return (codes[:, 0] - self.loc) / self.scale
+
+    def outward(self, t: FloatArray) -> FloatArray:
+        """The codes (K, 1) of (K,) in the law's units."""
+        return (self.loc + self.scale * t)[:, None]
+
+
+def frozen_density(law: FrozenLaw) -> Density:
+    """The density of a frozen scipy.stats distribution, its loc and scale taken off."""
+    frozen: Any = law.distribution
+    standard, loc, scale = _standard(frozen)
+    with np.errstate(all="ignore"):
+        low, high = (float(end) for end in standard.support())
+        levels = np.array(_LEVELS)
+        median = float(standard.ppf(0.5))
+        quantiles = np.concatenate([standard.ppf(levels), [median], standard.isf(levels)])
+        spread = float(standard.isf(0.25) - standard.ppf(0.25))
+    if not (np.isfinite([loc, scale, median, spread]).all() and scale > 0 and spread > 0):
+        raise ValueError(
+            f"a frozen distribution needs finite loc, scale > 0 and quantiles; received {_name(frozen)} with loc = {loc:g}, "
+            f"scale = {scale:g}, median {median:g} and interquartile range {spread:g}"
+        )
+    # Standard densities have their kinks and poles at 0 more often than elsewhere.
+    marks = np.append(quantiles, [0.0, low, high])
+    marks = np.unique(marks[np.isfinite(marks) & (marks >= low) & (marks <= high)])
+    return Density(_vector(standard.pdf), _vector(standard.cdf), low, high, marks, median, spread, loc, scale)
+
+
+def mixture_density(law: GaussianMixture) -> Density:
+    """The density of a mixture of normal laws on the line, about its mean, in units of a power of two near its deviation."""
+    present = law.weights > 0
+    weights, loc = law.weights[present], float(law.mean[0])
+    deviations = np.sqrt(law.covs[present, 0, 0])
+    largest = max(float(deviations.max()), float(np.abs(law.means[present, 0] - loc).max()))
+    scale = 2.0 ** round(math.log2(largest))
+    means, deviations = (law.means[present, 0] - loc) / scale, deviations / scale
+    heights = weights / (deviations * np.sqrt(2 * np.pi))
+
+    def pdf(t: FloatArray) -> FloatArray:
+        total = np.zeros_like(t)
+        with np.errstate(under="ignore", over="ignore"):
+            for height, mean, deviation in zip(heights, means, deviations, strict=True):
+                total += height * np.exp(-0.5 * np.square((t - mean) / deviation))
+        return total
+
+    def cdf(t: FloatArray) -> FloatArray:
+        below: FloatArray = ndtr((t[..., None] - means) / deviations)
+        return below @ weights
+
+    marks = np.unique(means[:, None] + deviations[:, None] * np.array([-9, -3, -1, 0, 1, 3, 9]))
+    order = np.argsort(means)
+    median = float(means[order][np.searchsorted(np.cumsum(weights[order]), 0.5)])
+    return Density(pdf, cdf, -np.inf, np.inf, marks, median, 1.0, loc, scale)
+
+
+def _standard(frozen: Any) -> tuple[Any, float, float]:
+    """The distribution without its location and scale, and these: positional arguments are shapes, then loc, then scale."""
+    shapes = getattr(frozen.dist, "numargs", None)
+    if shapes is None or not hasattr(frozen, "args"):
+        return frozen, 0.0, 1.0
+    named = dict(frozen.kwds)
+    loc = named.pop("loc", frozen.args[shapes] if len(frozen.args) > shapes else 0.0)
+    scale = named.pop("scale", frozen.args[shapes + 1] if len(frozen.args) > shapes + 1 else 1.0)
+    if any(np.size(a) != 1 for a in (*frozen.args, *frozen.kwds.values())):
+        raise ValueError(f"a frozen distribution needs scalar parameters; received {_name(frozen)} with arrays")
+    return frozen.dist(*frozen.args[:shapes], **named), float(loc), float(scale)
+
+
+def _vector(function: Any) -> Function:
+    """``function`` without warnings, NaN (of a density at the edge of overflow) read as 0."""
+
+    def values(t: FloatArray) -> FloatArray:
+        with np.errstate(all="ignore"):
+            return np.nan_to_num(np.asarray(function(t), dtype=np.float64), nan=0.0, posinf=np.inf)
+
+    return values
+
+
+def _name(frozen: Any) -> str:
+    return str(getattr(getattr(frozen, "dist", None), "name", type(frozen).__name__))

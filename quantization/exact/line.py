@@ -1,0 +1,110 @@
+"""Laws on the line with a density: cells, gradients and Hessians to round-off, by quadrature of centred moments."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+from quantization.arrays import FloatArray, IntArray
+from quantization.cells import Cells, stationarity
+from quantization.exact.companion import searched
+from quantization.exact.density import Density
+from quantization.exact.panels import panels_of
+from quantization.exact.sides import Sides, sides
+
+_DECADES = 300
+
+
+class Line:
+    r"""A law with density f on the line, any order r ≥ 1.
+
+    $D_r(x) = \sum_k \int_{V_k} |z - x_k|^r f(z)\,dz$ with $V_k = [m_{k-1}, m_k]$, $m_k = (x_k + x_{k+1})/2$, and
+    $\partial_k D_r = r \int_{V_k} \mathrm{sgn}(x_k - z)\,|z - x_k|^{r-1} f$,
+    $\partial_{k,k+1} D_r = -\tfrac r2 h_k^{r-1} f(m_k)$ with $h_k = (x_{k+1} - x_k)/2$,
+    $\partial_{kk} D_r = r(r-1) \int_{V_k} |z - x_k|^{r-2} f + \partial_{k,k-1} D_r + \partial_{k,k+1} D_r$, for r = 1 with
+    $2 f(x_k)$ for the integral. Codes in any order; of equal ones the first has the cell. Source: graf2000.
+
+    Raises ``ValueError`` where the law has no moment of order r, or one beyond floating point.
+    """
+
+    def __init__(self, density: Density, r: float) -> None:
+        decades = r * float(np.log10(density.scale * density.spread))
+        if not abs(decades) <= _DECADES:
+            raise ValueError(
+                f"the law's scale to the power r must lie within 1e±{_DECADES}; received a scale of "
+                f"{density.scale * density.spread:g} and r = {r:g}. Rescale the law"
+            )
+        self._density, self._r = density, r
+        self._panels = panels_of(density, r)
+        self._asked: tuple[bytes, _Measured] | None = None
+
+    def cells(self, codes: FloatArray) -> Cells:
+        measured, scale, r = self._measured(codes), self._density.scale, self._r
+        m, at = measured.sides, measured.at
+        masses, pull, shift = np.zeros((3, len(codes)))
+        masses[at], pull[at] = m.mass.sum(0), r * (m.pull[0] - m.pull[1])
+        shift[at] = (m.first[1] - m.first[0]) / np.where(masses[at] > 0, masses[at], 1.0)
+        distortion = float(m.cost.sum())
+        residual = stationarity(pull[:, None], masses, distortion, r)
+        with np.errstate(over="ignore"):
+            gradient, distortion = pull * scale ** (r - 1), float(distortion * np.float64(scale) ** r)
+        return Cells(masses, codes + scale * shift[:, None], gradient[:, None], distortion, residual)
+
+    def hessian(self, codes: FloatArray) -> sparse.csc_array:
+        measured, r = self._measured(codes), self._r
+        t, at = measured.t, measured.at
+        half = np.diff(t) / 2
+        between = -r / 2 * half ** (r - 1) * self._at(t[:-1] + half)
+        diagonal = 2 * self._at(t) if r == 1 else r * (r - 1) * measured.sides.curvature.sum(0)
+        diagonal[:-1] += between
+        diagonal[1:] += between
+        rows, columns = np.concatenate([at, at[:-1], at[1:]]), np.concatenate([at, at[1:], at[:-1]])
+        values = np.concatenate([diagonal, between, between]) * self._density.scale ** (r - 2)
+        return sparse.csc_array(sparse.coo_array((values, (rows, columns)), shape=(len(codes), len(codes))))
+
+    def occupied(self, codes: FloatArray) -> tuple[FloatArray, Cells]:
+        r"""``codes`` with those of empty cells moved into the costliest: to a side's mean distance of order r from its code.
+
+        Each costs nothing where it was, so the distortion falls. A cell takes one a round.
+        """
+        c = self.cells(codes)
+        while not c.masses.all() and np.isfinite(c.distortion):
+            m, t = self._measured(codes).sides, self._measured(codes).t
+            empty = np.flatnonzero(c.masses == 0)
+            worst = np.argsort(-m.cost.sum(0), kind="stable")[: len(empty)]
+            worst = worst[m.cost.sum(0)[worst] > 0]
+            if not len(worst):
+                break
+            right = (m.cost[1] > m.cost[0])[worst]
+            side = right.astype(np.int64)
+            away = (m.cost[side, worst] / m.mass[side, worst]) ** (1 / self._r)
+            codes = codes.copy()
+            codes[empty[: len(worst)]] = self._density.outward(t[worst] + np.where(right, away, -away))
+            c = self.cells(codes)
+        return codes, c
+
+    def search(self, k: int, rng: np.random.Generator) -> FloatArray:
+        """Codes in the basin of the global optimum: see :func:`quantization.exact.companion.searched`."""
+        return self._density.outward(searched(self._panels, k, self._r))
+
+    def _measured(self, codes: FloatArray) -> "_Measured":
+        key = codes.tobytes()
+        if self._asked is None or self._asked[0] != key:
+            t, at = np.unique(self._density.inward(codes), return_index=True)
+            with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+                self._asked = key, _Measured(t, at.astype(np.int64), sides(self._panels, t, self._r))
+        return self._asked[1]
+
+    def _at(self, t: FloatArray) -> FloatArray:
+        """f(t), 0 at a pole: a Hessian that is not finite helps nobody."""
+        f = self._density.pdf(t)
+        return np.where(np.isfinite(f), f, 0.0)
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """The distinct codes t (K',) in order, where they were ``at``, and the sides of their cells."""
+
+    t: FloatArray
+    at: IntArray
+    sides: Sides
