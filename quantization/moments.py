@@ -20,7 +20,7 @@ class Moments:
         """Take in some numbers, (n,)."""
         if not self._unit:
             top = float(np.abs(values).max())
-            self._unit = 2.0 ** np.frexp(top)[1] if 0 < top < np.inf else 1.0
+            self._unit = 2.0 ** int(np.frexp(top)[1]) if 0 < top < np.inf else 1.0
         with np.errstate(over="ignore", invalid="ignore"):
             scaled = values / self._unit
             mean, own = float(scaled.mean()), len(scaled)

@@ -67,6 +67,7 @@ def test_the_interval_inverts_halls_transformation():
     costs = np.random.default_rng(5).exponential(size=60)
     found = qz.distortion(Sampled(lambda rng, n: np.sqrt(costs[:n])), [[0.0]], draws=60, confidence=0.9)
     n, skewness = 60, stats.skew(costs)
+    assert all(type(x) is float for x in (found.value, found.low, found.high, found.standard_error))
     assert found.value == pytest.approx(costs.mean(), rel=1e-13)
     assert found.standard_error == pytest.approx(stats.sem(costs), rel=1e-13)
     for end, level in ((found.low, 0.95), (found.high, 0.05)):
