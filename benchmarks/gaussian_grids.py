@@ -39,7 +39,7 @@ _METHOD = 1  # raised with what decides a grid, so that older ones are made anew
 
 @dataclass(frozen=True)
 class Effort:
-    """What is spent on one grid, for d ≥ 3 but for the restarts. points: of Lloyd's sample. search, refine, certify: draws."""
+    """What is spent on one grid in d ≥ 3. restarts: searches. points: of Lloyd's sample. search, refine, certify: draws."""
 
     restarts: int = 4
     search: int = 2**20
@@ -66,7 +66,7 @@ def grid(dim: int, k: int, effort: Effort, seed: int = 0, confidence: float = 0.
     law, seeds = qz.Gaussian(np.zeros(dim), np.eye(dim)), np.random.default_rng([seed, dim, k])
     if dim <= 2:
         say("solving")
-        solution = qz.quantize(law, k, restarts=effort.restarts, seed=seeds, max_steps=2000)
+        solution = qz.quantize(law, k, seed=seeds, max_steps=2000)
         certificate = qz.distortion(law, solution.measure.points, confidence=confidence, draws=effort.certify, seed=seeds)
         return Grid(solution.measure, certificate, solution.stationarity, repr(solution.solver))
     even = qz.QuasiMonteCarlo(law)
