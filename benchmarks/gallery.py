@@ -1,0 +1,39 @@
+"""The pictures of the documentation: ``python -m benchmarks.gallery`` writes them to docs/pictures/."""
+
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from scipy import stats
+
+import quantization as qz
+from quantization import plot
+
+PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
+MIXTURE = qz.GaussianMixture(
+    [0.35, 0.25, 0.4],
+    [[-2.0, 0.0], [1.5, 1.8], [1.2, -1.5]],
+    [[[0.6, 0.3], [0.3, 0.4]], [[0.3, -0.15], [-0.15, 0.5]], [[0.8, 0.0], [0.0, 0.2]]],
+)
+
+
+def draw(folder: Path = PICTURES) -> list[Path]:
+    """Draw every picture; returns their paths."""
+    matplotlib.use("Agg")
+    samples = MIXTURE.sample(20_000, np.random.default_rng(0))
+    solution = qz.quantize(samples, 60, seed=0)
+    axes = {
+        "plane": plot.voronoi(solution, samples),
+        "line": plot.voronoi(qz.quantize(stats.gamma(2), 12), stats.gamma(2)),
+        "trace": plot.trace(solution),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{name}.png" for name in axes]
+    for path, drawn in zip(paths, axes.values(), strict=True):
+        drawn.figure.savefig(path, dpi=100, bbox_inches="tight", metadata={"Software": None})
+    return paths
+
+
+if __name__ == "__main__":
+    for path in draw():
+        print(path)
