@@ -28,7 +28,7 @@ def quantize_many(
     start: Any = None,
     restarts: int = 1,
     seed: int | np.random.Generator | Sequence[int | np.random.Generator] = 0,
-    max_steps: int = 300,
+    max_steps: int | None = None,
 ) -> list[Solution]:
     r"""For each measure $\mu_i$ a $k_i$-point measure with small distortion $E_{\mu_i} \min_k |X - x_k|^r$.
 

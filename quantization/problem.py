@@ -1,33 +1,28 @@
 """What is asked of a solver, whatever the law came as: K codes for it, of order r."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import count
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from quantization.arrays import Array, as_floating, double, like, namespace
+from quantization.arrays import Array, as_floating, like, namespace
+from quantization.batches import Batch, checked_points, numbered, reservoir
 from quantization.exact.choice import exact_law
 from quantization.exact.protocol import ExactLaw
 from quantization.laws import FrozenLaw, Law, Stream
 from quantization.measure import DiscreteMeasure
 
 _LAWS = (
-    "an array (n, d), a DiscreteMeasure, a Law (with .sample(n, rng)), a Stream, or a frozen continuous scipy.stats distribution"
+    "an array (n, d), a DiscreteMeasure, a Law (with .sample(n, rng)), a Stream or a loader of batches, "
+    "or a frozen continuous scipy.stats distribution"
 )
+_NOT_BATCHES: tuple[type, ...] = (str, bytes, dict, set, frozenset)  # iterables that hold no batches
 _PASS_DRAWS = 2**17
-_PILOT_DRAWS_PER_CODE, _PILOT_DRAWS = 64, 2**14
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Part of a law: points (b, d), and masses (b,) in float64 whose mean over the whole law is 1."""
-
-    points: Array
-    masses: Array
+_PILOT_DRAWS_PER_CODE, _PILOT_DRAWS, _PILOT_READS = 64, 2**14, 16
 
 
 @dataclass(frozen=True)
@@ -35,6 +30,7 @@ class Problem:
     r"""$\min_{x_1..x_K} E \min_k |X - x_k|^r$ for a law that is finite (``measure``), sampled (``law``) or streamed (``stream``).
 
     like: an array whose library, dtype and device the answer takes. dim: the dimension d.
+    passes: how many codebooks are likely to be tried, for what is worth preparing.
     """
 
     k: int
@@ -44,6 +40,7 @@ class Problem:
     measure: DiscreteMeasure | None = None
     law: Law | None = None
     stream: Stream | None = None
+    passes: int = 1
 
     @cached_property
     def exact(self) -> ExactLaw | None:
@@ -56,23 +53,22 @@ class Problem:
         return "samples" if self.measure is not None else "a stream" if self.stream is not None else "a law known by sampling"
 
     def pilot(self, rng: np.random.Generator) -> DiscreteMeasure:
-        """A finite measure to draw starting codes from: the law itself where it is finite, else a sample of it."""
+        """A finite measure to draw starting codes from: the law itself where it is finite, else a sample of it.
+
+        Of 2^14 points, or 64 a code. Of a stream they are drawn evenly from one pass, of which no more than 16 times as many are
+        read: so a long sorted stream should be shuffled.
+        """
         if self.measure is not None:
             return self.measure
         wanted = max(_PILOT_DRAWS, _PILOT_DRAWS_PER_CODE * self.k)
         if self.law is not None:
             return DiscreteMeasure(self.draw(wanted, rng))
-        seen: list[Array] = []
-        for batch in self.batches(1, rng, epochs=1):
-            seen.append(batch.points)
-            if sum(map(len, seen)) >= wanted:
-                break
-        return DiscreteMeasure(namespace(seen[0]).concatenate(seen))
+        return DiscreteMeasure(reservoir(self.batches(1, rng, epochs=1), wanted, _PILOT_READS * wanted, rng))
 
     def draw(self, n: int, rng: np.random.Generator) -> Array:
         """n checked draws of the sampled law."""
         assert self.law is not None
-        points = _checked_batch(self.law.sample(n, rng), self.dim, "law.sample")
+        points = checked_points(self.law.sample(n, rng), self.dim, self.like, "law.sample")
         if len(points) != n:
             raise ValueError(f"law.sample(n, rng) must return n draws (n, d); sample({n}, rng) returned {tuple(points.shape)}")
         return points
@@ -85,20 +81,17 @@ class Problem:
         passes = count() if epochs is None else range(epochs)
         if self.law is not None:
             for _ in passes if epochs is None else range(epochs * -(-_PASS_DRAWS // size)):
-                points = self.draw(size, rng)
-                yield Batch(points, namespace(points).ones_like(double(points[:, 0])))
+                yield Batch.of(self.draw(size, rng))
             return
         for _ in passes:
             yield from self._pass(size, rng)
 
     def _pass(self, size: int, rng: np.random.Generator) -> Iterator[Batch]:
         if self.stream is not None:
-            seen = False
-            for batch in self.stream.make_batches():
-                points = _checked_batch(batch, self.dim, "a batch of the stream")
-                seen = True
-                yield Batch(points, namespace(points).ones_like(double(points[:, 0])))
-            if not seen:
+            batch = None
+            for batch in numbered(self.stream.make_batches(), self.dim, self.like):
+                yield batch
+            if batch is None:
                 raise ValueError(
                     "the stream gave no batches on this pass. make_batches must return a fresh iterable every time it is called"
                 )
@@ -134,6 +127,8 @@ def pose(law: Any, k: int, r: float) -> Problem:
             )
         return Problem(k, r, probe, int(probe.shape[1]), law=law)
     if not (hasattr(law, "__array__") or isinstance(law, list | tuple)):
+        if hasattr(law, "__iter__") and not isinstance(law, _NOT_BATCHES):
+            return _pose_stream(Stream(cast(Any, law)), k, r)
         raise ValueError(f"law must be {_LAWS}; received {type(law).__name__}")
     measure = DiscreteMeasure(law)
     return Problem(k, r, measure.points, measure.dim, measure=measure)
@@ -168,26 +163,7 @@ def generator(seed: Any) -> np.random.Generator:
 
 
 def _pose_stream(stream: Stream, k: int, r: float) -> Problem:
-    batches: Iterable[Any] = stream.make_batches()
-    if not hasattr(batches, "__iter__"):
-        raise ValueError(f"make_batches must return an iterable of batches (n_i, d); it returned {type(batches).__name__}")
-    if hasattr(batches, "__next__") and stream.make_batches() is batches:
-        raise ValueError(
-            f"make_batches must return a fresh iterable every time it is called; it returned one {type(batches).__name__} twice, "
-            "which can be read only once. Write a function that makes it anew"
-        )
-    first = next(iter(batches), None)
+    first = next(numbered(stream.fresh(), stream.dim, None), None)
     if first is None:
         raise ValueError("the stream gave no batches. make_batches must return a fresh, nonempty iterable of (n_i, d) arrays")
-    points = _checked_batch(first, stream.dim, "a batch of the stream")
-    return Problem(k, r, points, int(points.shape[1]), stream=stream)
-
-
-def _checked_batch(batch: Any, dim: int | None, name: str) -> Array:
-    try:
-        points = DiscreteMeasure(batch).points
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from None
-    if dim is not None and points.shape[1] != dim:
-        raise ValueError(f"{name} must have dimension {dim}; received shape {tuple(points.shape)}")
-    return points
+    return Problem(k, r, first.points, int(first.points.shape[1]), stream=stream)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from quantization.arrays import FloatArray
 from quantization.measure import DiscreteMeasure
+from quantization.progress import Progress
 from quantization.solver import Solver, Status
 
 
@@ -18,11 +19,13 @@ class Trace:
 
     distortion, stationarity: (steps + 1,); running estimates from mini-batches where the solver is stochastic.
     companion: (K,) the running companion weights at the end of a stochastic solver, else None.
+    progress: how far a stochastic solver had come (three arrays (K, d)): started from this solution it goes on from there.
     """
 
     distortion: FloatArray
     stationarity: FloatArray
     companion: FloatArray | None = None
+    progress: Progress | None = None
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,16 @@
 """What a solver is: one generator of states, and why it may stop."""
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
 from quantization.arrays import FloatArray
-from quantization.problem import Problem
+from quantization.problem import Problem, checked_count
+from quantization.progress import Progress
 
 
 class Status(Enum):
@@ -25,17 +27,25 @@ class Status(Enum):
 class State:
     """A solver's codebook after some steps, with what the step itself measured of it, on the host.
 
-    estimated: whether the numbers come from mini-batches; the loop then measures the last codebook afresh if the law allows it.
-    companion: the running companion weights of a stochastic solver.
+    points: the codes, or a function that makes them where that takes longer than a step.
+    estimated: whether the numbers are estimates; the loop then measures the last codebook afresh if the law allows it.
+    distortion_rtol: how far an estimated distortion may be off, relative to itself.
+    companion: the running companion weights of a stochastic solver. progress: what it needs to go on from here.
     """
 
-    points: FloatArray
+    points: FloatArray | Callable[[], FloatArray]
     weights: FloatArray
     distortion: float
     stationarity: float
     distortion_se: float = 0.0
     estimated: bool = False
     companion: FloatArray | None = None
+    progress: Progress | None = None
+    distortion_rtol: float = np.inf
+
+    def codes(self) -> FloatArray:
+        """The codes, (K, d)."""
+        return self.points() if callable(self.points) else self.points
 
 
 class Solver(Protocol):
@@ -54,3 +64,17 @@ class Solver(Protocol):
         ...
 
     def solve(self, problem: Problem, codes: FloatArray, rng: np.random.Generator) -> Iterator[State]: ...
+
+
+@runtime_checkable
+class Resumable(Solver, Protocol):
+    """A solver that goes on where an earlier run stopped, as if it had never stopped."""
+
+    def resume(self, problem: Problem, progress: Progress, rng: np.random.Generator) -> Iterator[State]: ...
+
+
+def budget(solver: Solver, max_steps: int | None) -> int:
+    """``max_steps``, checked; where it is None 300, but no bound for a solver whose own ``epochs`` end it."""
+    if max_steps is not None:
+        return checked_count("max_steps", max_steps, least=0)
+    return 300 if getattr(solver, "epochs", None) is None else sys.maxsize

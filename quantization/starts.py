@@ -5,11 +5,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from quantization.arrays import Array, FloatArray, as_floating, like, namespace, rounded, to_host
+from quantization.arrays import Array, FloatArray, as_floating, like, namespace, range_exponent, rounded, to_host
 from quantization.exact.protocol import Searchable
 from quantization.exact.samples import too_few_points
 from quantization.measure import DiscreteMeasure
 from quantization.problem import Problem, checked_count
+from quantization.progress import Progress
 from quantization.solution import Solution
 from quantization.voronoi import squared_distances
 
@@ -104,10 +105,17 @@ class Given:
         return to_host(as_floating(self.points)).copy()
 
 
+@dataclass(frozen=True, eq=False)
+class Continued(Given):
+    """The codes of a Solution; for a solver that can go on from it, also how far its run had come."""
+
+    progress: Progress | None = None
+
+
 def as_start(start: Any) -> Start:
-    """``start`` as a :class:`Start`: itself, a Solution's codes, or codes given as an array."""
+    """``start`` as a :class:`Start`: itself, a Solution to go on from, or codes given as a measure or an array."""
     if isinstance(start, Solution):
-        return Given(start.measure.points)
+        return Continued(start.measure.points, start.trace.progress)
     if isinstance(start, DiscreteMeasure):
         return Given(start.points)
     if callable(getattr(start, "draw", None)) and not isinstance(start, type):
@@ -122,6 +130,9 @@ def as_start(start: Any) -> Start:
 
 def _d2_sampling(measure: DiscreteMeasure, k: int, rng: np.random.Generator) -> FloatArray:
     points, weights, xp = measure.points, measure.masses, namespace(measure.points)
+    exponent = range_exponent(points)
+    if exponent:
+        return _d2_sampling(DiscreteMeasure(points * 2.0**-exponent, weights), k, rng) * 2.0**exponent
     trials = 2 + int(np.log(k))
     chosen = [_by_mass(weights, rng.random(1))[0]]
     costs = squared_distances(points, points[chosen[0]])

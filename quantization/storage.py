@@ -12,11 +12,12 @@ from quantization import archive
 from quantization.arrays import FloatArray, to_host
 from quantization.measure import DiscreteMeasure
 from quantization.problem import Problem
+from quantization.progress import Progress
 from quantization.solution import Solution, Trace
 from quantization.solver import Solver, State, Status
 
 _FORMAT = "quantization.Solution/1"
-_TRACE = "trace."
+_TRACE, _PROGRESS = "trace.", "progress."
 _PLAIN = (bool, int, float, str, type(None))
 
 
@@ -40,7 +41,9 @@ def save(solution: Solution, path: str | Path) -> None:
     arrays: dict[str, Any] = {"points": solution.measure.points, "weights": to_host(solution.measure.masses)}
     about: dict[str, Any] = {"format": _FORMAT, "status": solution.status.name, "solver": _described(solution.solver)}
     rest = {f.name: getattr(solution, f.name) for f in fields(solution) if f.name not in ("measure", "status", "solver", "trace")}
-    rest |= {_TRACE + f.name: getattr(solution.trace, f.name) for f in fields(solution.trace)}
+    trace, progress = solution.trace, solution.trace.progress
+    rest |= {_TRACE + f.name: getattr(trace, f.name) for f in fields(trace) if f.name != "progress"}
+    rest |= {_PROGRESS + f.name: getattr(progress, f.name) for f in fields(progress)} if progress is not None else {}
     for name, value in rest.items():
         (about if isinstance(value, _PLAIN) else arrays)[name] = value
     archive.write(path, arrays | {"about": np.array(json.dumps(about))})
@@ -56,10 +59,15 @@ def load(path: str | Path) -> Solution:
         measure = DiscreteMeasure(stored.pop("points"), stored.pop("weights"))
         status, solver = Status[about.pop("status")], _restored(about.pop("solver"))
         rest = about | stored
-        trace = Trace(**{name.removeprefix(_TRACE): rest.pop(name) for name in list(rest) if name.startswith(_TRACE)})
+        traced, progress = _taken(rest, _TRACE), _taken(rest, _PROGRESS)
+        trace = Trace(**traced, progress=Progress(**progress) if progress else None)
         return Solution(measure=measure, status=status, trace=trace, solver=solver, **rest)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"{path} is not a Solution saved by this version: {error}") from None
+
+
+def _taken(rest: dict[str, Any], prefix: str) -> dict[str, Any]:
+    return {name.removeprefix(prefix): rest.pop(name) for name in list(rest) if name.startswith(prefix)}
 
 
 def _described(solver: Any) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from scipy import stats
 
 import quantization as qz
 from quantization import archive
+from quantization.progress import Progress
 from quantization.storage import Recorded
 
 
@@ -20,7 +21,7 @@ def same(a, b):
             np.testing.assert_array_equal(np.asarray(x.points), y.points)
             np.testing.assert_array_equal(np.asarray(x.masses), y.masses)
             assert str(y.points.dtype) in str(x.points.dtype)
-        elif isinstance(x, qz.Trace):
+        elif isinstance(x, qz.Trace | Progress):
             same(x, y)
         elif isinstance(x, np.ndarray):
             np.testing.assert_array_equal(x, y, strict=True)
