@@ -48,6 +48,11 @@ def double(x: Array) -> Array:
     return x.astype(np.promote_types(x.dtype, np.float64), copy=False)
 
 
+def summed_by(labels: Any, weights: Any, k: int) -> FloatArray:
+    r"""$\sum_{i: l_i = k} w_i$ for labels (n,) and weights (n,), numpy arrays; (k,)."""
+    return np.asarray(np.bincount(labels, weights, minlength=k), dtype=np.float64)
+
+
 def rounded(host: FloatArray, reference: Array) -> FloatArray:
     """``host`` with every entry rounded to a number that the dtype of ``reference`` can hold."""
     return host if epsilon(reference) <= epsilon(host) else to_host(like(host, reference))
@@ -62,6 +67,14 @@ def least_positive(x: Array) -> float:
 def epsilon(x: Array) -> float:
     """The unit round-off scale (machine epsilon) of the floating dtype of ``x``."""
     return float(namespace(x).finfo(x.dtype).eps)
+
+
+def range_exponent(x: Array) -> int:
+    """The e for which x / 2^e is about 1 where squares of ``x`` may leave the range of float64; 0 anywhere else."""
+    if epsilon(x) > np.finfo(np.float64).eps:
+        return 0  # float32 and below: their squares do not
+    top = max(float(x.max()), -float(x.min()))
+    return 0 if top == 0 or 2.0**-300 < top < 2.0**300 else int(np.frexp(top)[1])
 
 
 def all_finite(x: Array) -> bool:

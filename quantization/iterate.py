@@ -13,8 +13,10 @@ from quantization.measure import DiscreteMeasure
 from quantization.problem import Problem, checked_count, generator, pose
 from quantization.registry import choose
 from quantization.solution import Solution, Trace
-from quantization.solver import Solver, State, Status
-from quantization.starts import Start
+from quantization.solver import Resumable, Solver, State, Status, budget
+from quantization.starts import Continued, Start
+
+_USUAL_STEPS = 20  # that a run takes at least, as a rule
 
 
 def quantize(
@@ -26,7 +28,7 @@ def quantize(
     start: Any = None,
     restarts: int = 1,
     seed: int | np.random.Generator = 0,
-    max_steps: int = 300,
+    max_steps: int | None = None,
 ) -> Solution:
     r"""A K-point measure with small distortion $D_r(x) = E \min_k |X - x_k|^r$, its weights the masses of the Voronoi cells.
 
@@ -34,7 +36,7 @@ def quantize(
     k: codes, at most the number of distinct points. solver: ``None`` takes Lloyd for samples and CLVQ otherwise.
     start: ``None`` takes k-means++; else RandomPoints(), Given(points), an array (k, d), or an earlier Solution.
     restarts: independent runs, the least distortion kept. seed: an int or a numpy Generator; equal seeds give equal results.
-    max_steps: steps (CLVQ: mini-batches) of each run.
+    max_steps: steps (CLVQ: mini-batches) of each run; ``None`` is 300, or as many as the solver's ``epochs`` take if it has any.
 
     Then $W_r(\mu, \sum_k w_k \delta_{x_k})^r = D_r(x)$: see ``Solution.distortion``, and ``Solution.status`` for how it ended.
     Raises ``ValueError`` for bad input. Source: graf2000, pages2015.
@@ -51,7 +53,7 @@ def iterate(
     start: Any = None,
     restarts: int = 1,
     seed: int | np.random.Generator = 0,
-    max_steps: int = 300,
+    max_steps: int | None = None,
 ) -> Iterator[Solution]:
     """The snapshots of :func:`quantize`, the start first and the answer last: ``for`` watches a solve, ``break`` stops it.
 
@@ -62,69 +64,124 @@ def iterate(
 
 
 def _begun(
-    law: Any, k: int, r: float, solver: Solver | None, start: Any, restarts: int, seed: Any, max_steps: int, *, watched: bool
+    law: Any,
+    k: int,
+    r: float,
+    solver: Solver | None,
+    start: Any,
+    restarts: int,
+    seed: Any,
+    max_steps: int | None,
+    *,
+    watched: bool,
 ) -> Iterator[Solution]:
     problem = pose(law, k, r)
-    restarts, max_steps = checked_count("restarts", restarts), checked_count("max_steps", max_steps, least=0)
+    restarts = checked_count("restarts", restarts)
     solver, start = choose(problem, solver, start)
+    max_steps = budget(solver, max_steps)
+    problem = replace(problem, passes=restarts * min(max_steps, _USUAL_STEPS))
     refusal = solver.refuses(problem)
     if refusal:
         raise ValueError(refusal)
     start.check(problem)
     streams = generator(seed).spawn(restarts)
-    return _restarted(problem, solver, start, streams, max_steps, watched)
+    runs = (_Run(problem, solver, start, rng, max_steps) for rng in streams)
+    return _watched(problem, runs) if watched else _best(problem, runs)
 
 
-def _restarted(
-    problem: Problem, solver: Solver, start: Start, streams: list[np.random.Generator], max_steps: int, watched: bool
-) -> Iterator[Solution]:
+def _watched(problem: Problem, runs: Iterator["_Run"]) -> Iterator[Solution]:
+    """Every snapshot of every run, each run's answer, and the best of those last."""
     best: Solution | None = None
-    snapshot: Solution | None = None
-    for rng in streams:
-        for snapshot in _run(problem, solver, start, rng, max_steps, watched):
-            yield snapshot
-        if snapshot is not None and (best is None or _rank(snapshot) < _rank(best)):
-            best = snapshot
-    if best is not None and best is not snapshot:
+    answer: Solution | None = None
+    for run in runs:
+        for state in run.states():
+            yield run.solution(state, Status.RUNNING)
+        answer = run.answer()
+        yield answer
+        if best is None or _rank(answer) < _rank(best):
+            best = answer
+    if best is not None and best is not answer:
         yield best
 
 
-def _run(
-    problem: Problem, solver: Solver, start: Start, rng: np.random.Generator, max_steps: int, watched: bool
-) -> Iterator[Solution]:
-    """The snapshots of one run, or where none are watched, its answer alone."""
-    start_rng, solver_rng, certify_rng = rng.spawn(3)
-    distortions, residuals = _Record(), _Record()
+def _best(problem: Problem, runs: Iterator["_Run"]) -> Iterator[Solution]:
+    """The best answer alone: of runs that only estimate their distortion, those that may be the best are measured."""
+    ended = list(runs)
+    for run in ended:
+        deque(run.states(), maxlen=0)
+    least = min(run.highest for run in ended)
+    yield min((run.answer() for run in ended if not run.lowest > least), key=_rank)
 
-    def solution(state: State, status: Status) -> Solution:
-        points = like(state.points, problem.like)
-        trace = Trace(distortions.so_far(), residuals.so_far(), state.companion)
+
+class _Run:
+    """One run of a solver: its states, what every one of them saw, and its answer."""
+
+    def __init__(self, problem: Problem, solver: Solver, start: Start, rng: np.random.Generator, max_steps: int) -> None:
+        self._problem, self._solver, self._start, self._max_steps = problem, solver, start, max_steps
+        self._start_rng, self._solver_rng, self._certify_rng = rng.spawn(3)
+        self._distortions, self._residuals = _Record(), _Record()
+        self._state: State | None = None
+        self._ended = solver.exhausted
+
+    def states(self) -> Iterator[State]:
+        """The states before the last, until the solver is done or the budget spent."""
+        for state in _states(self._problem, self._solver, self._start, self._start_rng, self._solver_rng):
+            self._state = state
+            self._distortions.append(state.distortion)
+            self._residuals.append(state.stationarity)
+            if not np.isfinite(state.distortion):
+                self._ended = Status.NONFINITE
+                return
+            if not state.estimated and _within(state, self._solver.rtol):
+                return
+            if self._distortions.length > self._max_steps:
+                self._ended = Status.BUDGET_SPENT
+                return
+            yield state
+        if self._state is None:
+            raise ValueError("the law gave no points: every batch was empty or of weight zero")
+
+    @property
+    def highest(self) -> float:
+        """What the distortion is at most, as far as the last state knows."""
+        assert self._state is not None
+        value, error = self._state.distortion, self._state.distortion_rtol if self._state.estimated else 0.0
+        return value * (1 + error) if np.isfinite(value) else np.inf
+
+    @property
+    def lowest(self) -> float:
+        """What it is at least."""
+        assert self._state is not None
+        value, error = self._state.distortion, self._state.distortion_rtol if self._state.estimated else 0.0
+        return value * (1 - min(error, 1.0))
+
+    def answer(self) -> Solution:
+        """The solution at the last state, certified."""
+        assert self._state is not None
+        state, ended = self._state, self._ended
+        if ended is not Status.NONFINITE:
+            state = _certified(self._problem, state, self._certify_rng)
+            if _within(state, self._solver.rtol):
+                ended = Status.CONVERGED
+        return self.solution(state, ended)
+
+    def solution(self, state: State, status: Status) -> Solution:
+        """A snapshot."""
+        points = like(state.codes(), self._problem.like)
+        trace = Trace(self._distortions.so_far(), self._residuals.so_far(), state.companion, state.progress)
         measure = DiscreteMeasure(points, state.weights / state.weights.sum())
         steps = len(trace.distortion) - 1
-        return Solution(measure, state.distortion, state.distortion_se, state.stationarity, status, steps, trace, solver)
+        return Solution(
+            measure, state.distortion, state.distortion_se, state.stationarity, status, steps, trace, self._solver
+        )  # fmt: skip
 
-    state: State | None = None
-    ended = solver.exhausted
-    for state in solver.solve(problem, start.draw(problem, start_rng), solver_rng):
-        distortions.append(state.distortion)
-        residuals.append(state.stationarity)
-        if not np.isfinite(state.distortion):
-            ended = Status.NONFINITE
-            break
-        if not state.estimated and _within(state, solver.rtol):
-            break
-        if distortions.length > max_steps:
-            ended = Status.BUDGET_SPENT
-            break
-        if watched:
-            yield solution(state, Status.RUNNING)
-    if state is None:
-        raise ValueError("the law gave no points: every batch was empty or of weight zero")
-    if ended is not Status.NONFINITE:
-        state = _certified(problem, state, certify_rng)
-    if ended is not Status.NONFINITE and _within(state, solver.rtol):
-        ended = Status.CONVERGED
-    yield solution(state, ended)
+
+def _states(
+    problem: Problem, solver: Solver, start: Start, start_rng: np.random.Generator, solver_rng: np.random.Generator
+) -> Iterator[State]:
+    if isinstance(start, Continued) and start.progress is not None and isinstance(solver, Resumable):
+        return solver.resume(problem, start.progress, solver_rng)
+    return solver.solve(problem, start.draw(problem, start_rng), solver_rng)
 
 
 def _certified(problem: Problem, state: State, rng: np.random.Generator) -> State:
@@ -134,7 +191,7 @@ def _certified(problem: Problem, state: State, rng: np.random.Generator) -> Stat
     """
     if not state.estimated or problem.stream is not None:
         return state
-    codes, error = rounded(state.points, problem.like), 0.0
+    codes, error = rounded(state.codes(), problem.like), 0.0
     if problem.exact is not None:
         codes, c = problem.exact.occupied(codes)
     else:

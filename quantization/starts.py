@@ -124,7 +124,8 @@ def as_start(start: Any) -> Start:
         return Given(start)
     received = start.__name__ + ", a class: write its brackets" if isinstance(start, type) else type(start).__name__
     raise ValueError(
-        f"start must be KMeansPlusPlus(), RandomPoints(), Global(), Given(points), a Solution or an array (k, d); received {received}"
+        "start must be KMeansPlusPlus(), RandomPoints(), Global(), Given(points), a Solution or an array (k, d); "
+        f"received {received}"
     )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from quantization.arrays import Array, FloatArray, is_torch, like, namespace
+from quantization.arrays import Array, FloatArray, is_torch, like, namespace, range_exponent
 from quantization.cells import Cells, Sums
 from quantization.portable import labelled, squared_distances, summed
 
@@ -39,7 +39,12 @@ def nearest(points: Array, codes: FloatArray) -> Assignment:
 
     points: (n, d), numpy or torch, finite. codes: (K, d) on the host.
     """
-    passes = sweep(points, np.ones(len(points)), len(codes))
+    exponent = range_exponent(codes)
+    if exponent:
+        found = nearest(points * 2.0**-exponent, codes * 2.0**-exponent)
+        with np.errstate(over="ignore"):
+            return Assignment(found.labels, found.squared * 2.0**exponent * 2.0**exponent)
+    passes = sweep(points, np.ones(len(points)), codes)
     if passes is None:
         return Assignment(*labelled(points, codes))
     labels, squared = passes.nearest(codes)
@@ -61,9 +66,10 @@ def cells_of(parts: Iterable[tuple[Array, Array]], codes: FloatArray, r: float =
     return reduce(add, (_sums(points, weights, codes, r) for points, weights in parts)).cells(codes, r)
 
 
-def sweep(points: Array, weights: Array, k: int) -> "Sweep | None":
-    """Compiled passes over these samples with codebooks of k codes, or None where they are not to be had or not worth it."""
-    if len(points) * k * (points.shape[1] + 8) < _WORTH_COMPILING or k == 1:
+def sweep(points: Array, weights: Array, codes: FloatArray) -> "Sweep | None":
+    """Compiled passes over these samples with codebooks such as this, or None where they are not to be had or not worth it."""
+    k = len(codes)
+    if len(points) * k * (points.shape[1] + 8) < _WORTH_COMPILING or k == 1 or range_exponent(codes):
         return None
     if is_torch(points):
         if points.device.type != "cpu" or str(points.dtype) == "torch.bfloat16":
@@ -74,5 +80,8 @@ def sweep(points: Array, weights: Array, k: int) -> "Sweep | None":
 
 
 def _sums(points: Array, weights: Array, codes: FloatArray, r: float) -> Sums:
-    passes = sweep(points, weights, len(codes)) if r == 2 else None
+    exponent = range_exponent(codes)
+    if exponent:
+        return _sums(points * 2.0**-exponent, weights, codes * 2.0**-exponent, r).times(2.0**exponent, r)
+    passes = sweep(points, weights, codes) if r == 2 else None
     return summed(points, weights, codes, r) if passes is None else passes.sums(codes)

@@ -21,14 +21,15 @@ PIECE = 512  # terms of an inner product summed by one call of BLAS, so that the
 _TRIANGLE = 1 + 1e-13  # pays for the rounding of three distances in the triangle inequality, d < 100
 
 
-def _blas(name: str) -> Any:
+def _blas(name: str, arguments: int) -> Any:
     """scipy's BLAS as a symbol of LLVM's, so that what calls it can be kept on disk."""
     symbol = f"quantization_{name}"
     _llvm.add_symbol(symbol, get_cython_function_address("scipy.linalg.cython_blas", name))
-    return types.ExternalFunction(symbol, types.void(*[types.voidptr] * 13))
+    return types.ExternalFunction(symbol, types.void(*[types.voidptr] * arguments))
 
 
-_sgemm, _dgemm = _blas("sgemm"), _blas("dgemm")
+_sgemm, _dgemm = _blas("sgemm", 13), _blas("dgemm", 13)
+_ssyrk, _dsyrk = _blas("ssyrk", 10), _blas("dsyrk", 10)
 
 
 @_njit(nogil=True, inline="always")
@@ -247,6 +248,15 @@ def add_columns(points: Any, codes: Any, labels: Any, weights: Any, first: int, 
 
 
 @unordered
+def add_members(points: Any, reference: Any, members: Any, weights: Any, total: Any) -> None:
+    """The sum of w (x − a) of some points."""
+    for i in members:
+        w = weights[i]
+        for t in range(points.shape[1]):
+            total[t] += w * (np.float64(points[i, t]) - reference[t])
+
+
+@unordered
 def move_columns(
     points: Any, reference: Any, rows: Any, left: Any, joined: Any, weights: Any, first: int, last: int, sums: Any
 ) -> None:
@@ -257,3 +267,74 @@ def move_columns(
             term = weights[i] * (np.float64(points[i, t]) - reference[t])
             sums[left[q], t] -= term
             sums[joined[q], t] += term
+
+
+@compiled
+def gram_matrix(points: Any, centre: Any, shifted: bool, matrix: Any) -> None:
+    """All inner products of the points, after a shift by the centre where it is asked for; some coordinates at a time."""
+    n, dim = points.shape
+    letters = np.array([76, 84], dtype=np.int8)  # "L", "T"
+    sizes = np.array([n, 0, dim, 0], dtype=np.int32)
+    ones = np.ones(1, dtype=matrix.dtype)
+    moved = np.empty((n if shifted else 0, min(PIECE, dim)), dtype=matrix.dtype)
+    for t in range(0, dim, PIECE):
+        size = min(PIECE, dim - t)
+        sizes[1] = size
+        piece, stride = points[0, t:], sizes[2:]
+        if shifted:
+            for i in range(n):
+                for s in range(size):
+                    moved[i, s] = points[i, t + s] - centre[t + s]
+            sizes[3] = moved.shape[1]
+            piece, stride = moved[0], sizes[3:]
+        if matrix.itemsize == 4:
+            _ssyrk(letters.ctypes, letters[1:].ctypes, sizes.ctypes, sizes[1:].ctypes, ones.ctypes,
+                   piece.ctypes, stride.ctypes, ones.ctypes, matrix.ctypes, sizes.ctypes)  # fmt: skip
+        else:
+            _dsyrk(letters.ctypes, letters[1:].ctypes, sizes.ctypes, sizes[1:].ctypes, ones.ctypes,
+                   piece.ctypes, stride.ctypes, ones.ctypes, matrix.ctypes, sizes.ctypes)  # fmt: skip
+    tile = 64
+    for a in range(0, n, tile):
+        for b in range(a, n, tile):
+            for i in range(a, min(a + tile, n)):
+                for j in range(max(b, i + 1), min(b + tile, n)):
+                    matrix[j, i] = matrix[i, j]
+
+
+@unordered
+def gram_assign(sums: Any, inverse: Any, half: Any, labels: Any, best: Any, second: Any) -> None:
+    """For each column of the sums (K, n), the least over k of half − inverse · sums, where it is, and the second least."""
+    k, n = sums.shape
+    for i in range(n):
+        best[i] = half[0] - inverse[0] * sums[0, i]
+        second[i] = np.inf
+        labels[i] = 0
+    for j in range(1, k):
+        h, v = half[j], inverse[j]
+        for i in range(n):
+            score = h - v * sums[j, i]
+            less = score < best[i]
+            second[i] = best[i] if less else min(second[i], score)
+            labels[i] = j if less else labels[i]
+            best[i] = score if less else best[i]
+
+
+@compiled
+def gram_add(matrix: Any, weights: Any, rows: Any, labels: Any, sums: Any) -> None:
+    """Rows of the matrix, times their weights, added to the sums of their labels."""
+    for i in rows:
+        k, w = labels[i], weights[i]
+        for j in range(len(matrix)):
+            sums[k, j] += w * matrix[i, j]
+
+
+@compiled
+def gram_move(matrix: Any, weights: Any, rows: Any, left: Any, joined: Any, sums: Any) -> None:
+    """Rows of the matrix, times their weights, taken from the sums of one label and added to those of another."""
+    for q in range(len(rows)):
+        i = rows[q]
+        w = weights[i]
+        for j in range(len(matrix)):
+            term = w * matrix[i, j]
+            sums[left[q], j] -= term
+            sums[joined[q], j] += term

@@ -20,12 +20,12 @@ class Frame:
     def __init__(self, codes: FloatArray, dtype: Any) -> None:
         mean = codes.mean(0)
         spread = float(np.square(codes - mean).sum(1).mean())
-        shifted = float(np.square(mean).sum()) > 4 * spread
-        self.centre = (mean if shifted else np.zeros_like(mean)).astype(dtype)
+        self.shifted = float(np.square(mean).sum()) > 4 * spread
+        self.centre = (mean if self.shifted else np.zeros_like(mean)).astype(dtype)
         length = float(np.sqrt(np.square(codes - self.centre).sum(1).max()))
         exponent = int(np.frexp(length)[1])
         self.factor = 2.0**-exponent if abs(exponent) > 40 else 1.0
-        self.changes_points = shifted or self.factor != 1.0
+        self.changes_points = self.shifted or self.factor != 1.0
 
 
 class Product:

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from quantization.arrays import FloatArray
+from quantization.arrays import FloatArray, summed_by
 from quantization.cells import Cells, Sums
 from quantization.compiled import kernels
+from quantization.compiled.gram import Gram, pays
 from quantization.compiled.near import DIMENSIONS, Near
 from quantization.compiled.product import Frame, Product
 from quantization.threads import spread
@@ -72,6 +73,14 @@ class Sweep:
             sums = self._summed_by_columns(codes, self._labelled(codes))
         return sums.cells(codes, 2.0)
 
+    def worth_a_gram_matrix(self, k: int, passes: int) -> bool:
+        """Whether so many passes with codebooks of k codes are better done on inner products."""
+        return self._points.shape[1] > DIMENSIONS and pays(self._points, k, passes)
+
+    def gram_matrix(self) -> Gram:
+        """The samples by their inner products."""
+        return Gram(self._points, self._masses)
+
     def _by_rows(self, codes: FloatArray, groups: int) -> Sums:
         """Labels and sums in one go, while a block of rows is in the cache."""
         finder = self._finder(codes)
@@ -93,19 +102,18 @@ class Sweep:
 
     def _summed_by_columns(self, codes: FloatArray, labels: Any) -> Sums:
         """Sums of all rows, some columns at a time, kept for the next codebook."""
-        masses = self._masses_of(labels, len(codes))
+        masses = summed_by(labels, self._masses, len(codes))
         shifts, cost = np.zeros(codes.shape), 0.0
         for first, points in self._chunks(0, 1):
             rows = slice(first, first + len(points))
-            cost += sum(
-                self._over_columns(
-                    lambda a, b: kernels.add_columns(points, codes, labels[rows], self._masses[rows], a, b, shifts)  # noqa: B023
-                )
+            shares = self._over_columns(
+                lambda a, b: kernels.add_columns(points, codes, labels[rows], self._masses[rows], a, b, shifts)  # noqa: B023
             )
+            cost += sum(shares)
         reference = codes.mean(0)
         sums = (codes - reference) * masses[:, None] + shifts
         # w |x - a|^2 summed over a cell is w |x - c|^2 summed, + W |m - a|^2 - W |m - c|^2.
-        offsets = sums / np.where(masses > 0, masses, 1.0)[:, None]
+        offsets: FloatArray = sums / np.where(masses > 0, masses, 1.0)[:, None]
         total = cost + float(np.vdot(offsets, sums) - np.vdot(offsets + reference - codes, shifts))
         self._kept = _Kept(labels.copy(), reference, sums, total)
         return Sums(masses, shifts, shifts, cost, float(masses.sum()), None)
@@ -126,7 +134,7 @@ class Sweep:
                 )
             )  # fmt: skip
         kept.labels[changed] = joined
-        masses = self._masses_of(labels, len(codes))
+        masses = summed_by(labels, self._masses, len(codes))
         per_mass = 1 / np.where(masses > 0, masses, np.inf)
         shifts = kept.sums + masses[:, None] * (kept.reference - codes)
         shifts[masses == 0] = 0.0
@@ -147,9 +155,6 @@ class Sweep:
         self._over_rows(lambda first, points, rows: self._label(finder, first, points))
         self._coded = len(codes)
         return self._labels
-
-    def _masses_of(self, labels: Any, k: int) -> FloatArray:
-        return np.asarray(np.bincount(labels, self._masses, minlength=k), dtype=np.float64)
 
     def _finder(self, codes: FloatArray) -> Near | Product:
         if codes.shape[1] <= DIMENSIONS:

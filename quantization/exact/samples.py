@@ -1,14 +1,20 @@
 """Any finite measure: its cells by a search for the nearest codes."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from quantization.arrays import FloatArray, rounded, to_host
+from quantization.arrays import FloatArray, epsilon, rounded, to_host
 from quantization.cells import Cells
 from quantization.measure import DiscreteMeasure
 from quantization.voronoi import cells, nearest, squared_distances, sweep
+
+if TYPE_CHECKING:
+    from quantization.compiled.gram import Gram
+    from quantization.compiled.sweep import Sweep
+
+_DECADES = 300  # what costs may span, in powers of ten
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,15 +23,38 @@ class Samples:
 
     measure: DiscreteMeasure
     r: float
-    _passes: Any = field(default=None, init=False, repr=False)
+    _passes: "Sweep | None" = field(default=None, init=False, repr=False)
+    _gram: "Gram | None" = field(default=None, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        points = self.measure.points
+        if epsilon(points) > 1e-10 and self.r < 7:
+            return  # no power of these numbers leaves the range of float64
+        largest = max(float(points.max()), -float(points.min()))
+        decades = self.r * float(np.log10(largest)) if largest > 0 else 0.0
+        if abs(decades) > _DECADES:
+            raise ValueError(
+                f"the points' magnitude to the power r must lie within 1e±{_DECADES}; received points up to {largest:g} in "
+                f"absolute value and r = {self.r:g}. Rescale the points"
+            )
 
     def cells(self, codes: FloatArray) -> Cells:
-        if self.r == 2:
-            if self._passes is None:
-                object.__setattr__(self, "_passes", sweep(self.measure.points, self.measure.masses, len(codes)))
-            if self._passes is not None:
-                return self._passes.cells(codes)
+        passes = self._sweep(codes) if self.r == 2 else None
+        if passes is not None:
+            return passes.cells(codes)
         return cells(self.measure.points, self.measure.masses, codes, self.r)
+
+    def inner_products(self, codes: FloatArray, passes: int) -> "Gram | None":
+        """The samples by their inner products, where so many passes with codebooks like this are worth it; made once."""
+        passable = self._sweep(codes) if self.r == 2 else None
+        if self._gram is None and passable is not None and passable.worth_a_gram_matrix(len(codes), passes):
+            object.__setattr__(self, "_gram", passable.gram_matrix())
+        return self._gram
+
+    def _sweep(self, codes: FloatArray) -> "Sweep | None":
+        if self._passes is None:
+            object.__setattr__(self, "_passes", sweep(self.measure.points, self.measure.masses, codes))
+        return self._passes
 
     def occupied(self, codes: FloatArray) -> tuple[FloatArray, Cells]:
         """``codes``, rounded, with the code of every empty cell moved to the point that costs the most, until none is empty.

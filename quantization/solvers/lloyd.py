@@ -1,14 +1,18 @@
 r"""Lloyd's algorithm, $x_k \leftarrow E[X \mid X \in V_k]$, on weighted samples."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from quantization.arrays import FloatArray, rounded
+from quantization.exact.samples import Samples
 from quantization.problem import Problem, checked_tolerance
 from quantization.solver import State, Status
+
+if TYPE_CHECKING:
+    from quantization.compiled.gram import Gram
 
 
 @dataclass(frozen=True)
@@ -30,8 +34,8 @@ class Lloyd:
     def refuses(self, problem: Problem) -> str | None:
         if problem.exact is None:
             return (
-                "Lloyd needs cells that can be computed: samples, a law with a density on the line, a Gaussian mixture in the plane; "
-                f"received {problem.kind}. Use CLVQ(), or quantize a sample"
+                "Lloyd needs cells that can be computed: samples, a law with a density on the line, a Gaussian mixture in the "
+                f"plane; received {problem.kind}. Use CLVQ(), or quantize a sample"
             )
         if problem.r != 2:
             return f"Lloyd's centroid step is for r = 2; received r = {problem.r:g}"
@@ -39,6 +43,11 @@ class Lloyd:
 
     def solve(self, problem: Problem, codes: FloatArray, rng: np.random.Generator) -> Iterator[State]:
         assert problem.exact is not None
+        if isinstance(problem.exact, Samples):
+            gram = problem.exact.inner_products(codes, problem.passes)
+            codes, done = (yield from self._by_inner_products(gram, problem, codes)) if gram is not None else (codes, False)
+            if done:
+                return
         codes, c = problem.exact.occupied(codes)
         while True:
             yield State(codes, c.masses, c.distortion, c.stationarity)
@@ -48,3 +57,17 @@ class Lloyd:
             codes, c = problem.exact.occupied(means)
             if c.distortion > best:
                 return
+
+    def _by_inner_products(
+        self, gram: "Gram", problem: Problem, codes: FloatArray
+    ) -> Generator[State, None, tuple[FloatArray, bool]]:
+        """The same steps without touching a coordinate, as far as that goes; returns where to go on, and whether at rest."""
+        codes = rounded(codes, problem.like)
+        chosen = gram.among_points(codes)
+        if chosen is None:
+            return codes, False
+        last = None
+        for last in gram.steps(chosen):
+            error = last.distortion_rtol
+            yield State(last.codes, last.masses, last.distortion, last.stationarity, estimated=True, distortion_rtol=error)
+        return (codes, False) if last is None else (last.following(), last.stationarity == 0)

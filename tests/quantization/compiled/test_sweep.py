@@ -1,0 +1,168 @@
+"""The compiled passes against the portable ones, which are tested against brute force, on every kind of shape."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import quantization as qz
+from quantization import threads, voronoi
+from quantization.compiled import near, sweep
+from quantization.compiled.sweep import Sweep
+from quantization.portable import labelled, summed
+
+EPS = np.finfo(np.float64).eps
+everyday = settings(deadline=None, max_examples=30, derandomize=True)
+SHAPES = [  # n, d, K: lists of neighbours, all codes, products with sums by rows, products with sums by columns and pieces
+    (3000, 1, 200),
+    (3000, 2, 100),
+    (2000, 3, 200),
+    (4000, 4, 300),
+    (500, 3, 10),
+    (700, 7, 33),
+    (600, 33, 500),
+    (300, 4100, 40),
+]
+
+
+def drawn(rng, n, d, k, dtype=np.float64, offset=0.0):
+    points = (rng.standard_normal((n, d)) + offset).astype(dtype)
+    return points, rng.dirichlet(np.ones(n)), points[rng.choice(n, k, replace=False)].astype(np.float64)
+
+
+def agrees(found, codes, truth):
+    """Labels are the same, so sums differ by the order of their terms alone: n terms, √n of round-off, with a margin."""
+    cells, expected = found.cells(codes, 2.0), truth.cells(codes, 2.0)
+    np.testing.assert_allclose(cells.masses, expected.masses, rtol=1000 * EPS, atol=0)
+    np.testing.assert_allclose(cells.means, expected.means, rtol=0, atol=1000 * EPS * np.abs(codes).max())
+    assert cells.distortion == pytest.approx(expected.distortion, rel=1000 * EPS)
+    assert cells.stationarity == pytest.approx(expected.stationarity, rel=1e-9)
+    assert cells.variance == pytest.approx(expected.variance, rel=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_passes_agree_with_the_portable_ones(shape, dtype, rng):
+    points, weights, codes = drawn(rng, *shape, dtype)
+    passes = Sweep(points, weights)
+    for _ in range(3):  # the second and third begin at the labels of the one before
+        labels, squared = labelled(points, codes)
+        found = passes.nearest(codes)
+        np.testing.assert_array_equal(found[0], labels)
+        np.testing.assert_allclose(found[1], squared, rtol=1000 * EPS)
+        agrees(passes.sums(codes), codes, summed(points, weights, codes, 2.0))
+        codes = summed(points, weights, codes, 2.0).cells(codes, 2.0).means.astype(dtype).astype(np.float64)
+
+
+@pytest.mark.parametrize("offset", [1e3, -1e6])
+@pytest.mark.parametrize("shape", [(700, 7, 33), (300, 600, 40)])
+def test_points_far_from_the_origin(shape, offset, rng):
+    points, weights, codes = drawn(rng, *shape, np.float32, offset)
+    np.testing.assert_array_equal(Sweep(points, weights).nearest(codes)[0], labelled(points, codes)[0])
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-18, 1e18, 1e30])
+def test_float32_of_any_size(scale, rng):
+    points, weights, codes = drawn(rng, 500, 9, 40)
+    points, codes = (points * scale).astype(np.float32), (codes * scale).astype(np.float32).astype(np.float64)
+    np.testing.assert_array_equal(Sweep(points, weights).nearest(codes)[0], labelled(points, codes)[0])
+
+
+@everyday
+@given(st.integers(1, 6), st.integers(2, 60), st.integers(1, 3), st.integers(0, 2**32 - 1))
+def test_ties_go_to_the_lowest_index(dim, k, span, seed):
+    rng = np.random.default_rng(seed)
+    points = rng.integers(-span, span + 1, (600, dim)).astype(np.float64)
+    codes = rng.integers(-span, span + 1, (k, dim)) / 2  # many duplicates and many ties, all exact in float64
+    squared = np.square(points[:, None] - codes).sum(2)
+    passes = Sweep(points, np.full(600, 1 / 600))
+    for _ in range(2):
+        np.testing.assert_array_equal(passes.nearest(codes)[0], squared.argmin(1))
+
+
+def test_lists_that_are_too_short_are_known_to_be(monkeypatch, rng):
+    monkeypatch.setitem(near._LIST, 2, 3)
+    points, weights, codes = drawn(rng, 3000, 2, 100)
+    np.testing.assert_array_equal(Sweep(points, weights).nearest(codes)[0], labelled(points, codes)[0])
+
+
+@pytest.mark.parametrize("shape", [(2000, 2, 100), (700, 9, 33), (300, 1030, 130)])
+def test_the_number_of_threads_changes_no_bit(shape, monkeypatch, rng):
+    points, weights, codes = drawn(rng, *shape, np.float32)
+    answers = []
+    for count in (1, 3):
+        monkeypatch.setattr(threads, "available", lambda: count)  # noqa: B023
+        passes, c = Sweep(points, weights), codes
+        for _ in range(4):
+            cells = passes.cells(c)
+            c = cells.means.astype(np.float32).astype(np.float64)
+        answers.append(cells)
+    np.testing.assert_array_equal(answers[0].means, answers[1].means)
+    assert answers[0].distortion == answers[1].distortion
+
+
+def test_kept_sums_follow_the_points_that_move(monkeypatch, rng):
+    # The same cells from sums brought up to date over ten steps as from sums made anew at each.
+    points, weights, codes = drawn(rng, 900, 1500, 100, np.float32)
+    made_anew = []
+    monkeypatch.setattr(Sweep, "_summed_by_columns", counted(Sweep._summed_by_columns, made_anew))
+    passes = Sweep(points, weights)
+    for _ in range(10):
+        cells, truth = passes.cells(codes), summed(points, weights, codes, 2.0).cells(codes, 2.0)
+        np.testing.assert_allclose(cells.means, truth.means, rtol=0, atol=1e-13 * np.abs(codes).max())
+        assert cells.distortion == pytest.approx(truth.distortion, rel=1e-13)
+        codes = truth.means.astype(np.float32).astype(np.float64)
+    assert len(made_anew) < 10
+
+
+def test_a_distortion_far_below_the_variance_is_not_taken_from_kept_sums(rng):
+    # Tight clusters: total minus between cancels, and the first digits would be lost.
+    centres = rng.standard_normal((130, 1100))
+    points = np.repeat(centres, 6, 0) + 1e-7 * rng.standard_normal((780, 1100))
+    passes, weights = Sweep(points, np.full(780, 1 / 780)), np.full(780, 1 / 780)
+    codes = points[::6].copy()
+    for _ in range(3):
+        cells, truth = passes.cells(codes), summed(points, weights, codes, 2.0).cells(codes, 2.0)
+        assert cells.distortion == pytest.approx(truth.distortion, rel=1e-12)
+        codes = truth.means
+
+
+def counted(function, calls):
+    def call(*arguments):
+        calls.append(arguments)
+        return function(*arguments)
+
+    return call
+
+
+@pytest.mark.parametrize("layout", ["transposed", "every other", "read-only"])
+def test_any_layout_in_memory(layout, rng):
+    points, weights, codes = drawn(rng, 800, 6, 40)
+    given_points = {
+        "transposed": np.asfortranarray(points),
+        "every other": np.repeat(points, 2, 0)[::2],
+        "read-only": points.copy(),
+    }[layout]
+    given_points.flags.writeable = layout != "read-only"
+    agrees(Sweep(given_points, weights).sums(codes), codes, summed(points, weights, codes, 2.0))
+
+
+def test_weights_of_zero_count_for_nothing(rng):
+    points, weights, codes = drawn(rng, 2000, 2, 80)
+    weights = np.where(rng.random(2000) < 0.5, 0.0, weights)
+    agrees(Sweep(points, weights).sums(codes), codes, summed(points, weights, codes, 2.0))
+
+
+def test_large_work_goes_to_the_compiled_passes(monkeypatch, rng):
+    used = []
+    monkeypatch.setattr(sweep.Sweep, "sums", counted(sweep.Sweep.sums, used))
+    points = rng.standard_normal((4000, 2))
+    for x in (points, torch.from_numpy(points)):
+        a = voronoi.cells(x, qz.DiscreteMeasure(x).masses, points[:100])
+        b = summed(points, np.full(4000, 1 / 4000), points[:100], 2.0).cells(points[:100], 2.0)
+        np.testing.assert_allclose(a.means, b.means, atol=100 * EPS)
+        assert qz.DiscreteMeasure(x[:100]).assign(x).dtype == (np.int64 if x is points else torch.int64)
+    assert len(used) == 2
+    voronoi.cells(points[:400], qz.DiscreteMeasure(points[:400]).masses, points[:100])
+    assert len(used) == 2
