@@ -2,6 +2,7 @@
 
 from quantization.exact.density import frozen_density, mixture_density
 from quantization.exact.line import Line
+from quantization.exact.ordered import Ordered
 from quantization.exact.plane import Plane, definite
 from quantization.exact.protocol import ExactLaw
 from quantization.exact.samples import Samples
@@ -12,7 +13,7 @@ from quantization.measure import DiscreteMeasure
 def exact_law(law: DiscreteMeasure | Law | None, r: float) -> ExactLaw | None:
     """``law`` as one whose cells of order ``r`` are computed exactly, or None where they can only be sampled."""
     if isinstance(law, DiscreteMeasure):
-        return Samples(law, r)
+        return Ordered(law, r) if law.dim == 1 else Samples(law, r)
     if isinstance(law, FrozenLaw):
         return Line(frozen_density(law), r)
     if isinstance(law, GaussianMixture) and law.dim == 1 and definite(law):

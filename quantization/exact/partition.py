@@ -7,6 +7,7 @@ O(B log B) time (Aggarwal, Schieber and Tokuyama 1994). Here: a search for the p
 This module loads numba: import it inside the function that needs it.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import numba
@@ -19,96 +20,101 @@ _ATTEMPTS = 100  # prices tried at most; some ten are the rule
 _ROUND_OFF = 1e-13  # of costs: sums of some thousand terms
 
 
-def partition(masses: FloatArray, first: FloatArray, second: FloatArray, k: int) -> IntArray:
-    r"""The edges $0 = e_0 < \dots < e_k = B$ of runs of bins that minimize $\sum_t \min_c \int_{\mathrm{run}\ t} (x - c)^2$.
-
-    masses, first, second: (B + 1,) cumulative sums of 1, x and $x^2$ over B consecutive bins, their first entries 0 (or any
-    number). Returns (k + 1,) integers. Bins without mass count as bins, but no run is without mass.
-
-    The second moments within the bins are paid by every partition, so ``second`` decides nothing; means that are much closer
-    than their magnitude lose digits in cumulative sums: :func:`optimal_runs` takes the bins themselves. Raises ``ValueError``
-    where fewer than k bins have mass.
-    """
-    del second
-    mass = np.diff(masses)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return optimal_runs(mass, np.where(mass > 0, np.diff(first) / mass, 0.0), k)
-
-
-def optimal_runs(masses: FloatArray, means: FloatArray, k: int) -> IntArray:
+def optimal_runs(masses: FloatArray, means: FloatArray, k: int, *, price: float | None = None) -> IntArray:
     r"""The edges $0 = e_0 < \dots < e_k = B$ that minimize $\sum_t \min_c \sum_{b=e_{t-1}}^{e_t - 1} m_b (y_b - c)^2$.
 
-    masses: (B,) $m_b \ge 0$. means: (B,) $y_b$, nondecreasing where $m_b > 0$, of any magnitude. Returns (k + 1,) integers. Costs
-    are to round-off of themselves, so clusters whose spread is far below their distance are told apart. Needs
+    masses: (B,) $m_b \ge 0$. means: (B,) $y_b$, nondecreasing where $m_b > 0$, of any magnitude. Returns (k + 1,) integers.
+    price: a guess of what the last run saves, $-g'(k)$, to begin the search at.
+
+    Costs are to round-off of themselves, so clusters whose spread is far below their distance are told apart. Needs
     $24\, B \log_2 B$ bytes. Raises ``ValueError`` where fewer than k bins have mass. Source: aggarwal1994.
     """
     heavy = np.flatnonzero(masses > 0)
     if not 1 <= k <= len(heavy):
         raise ValueError(f"k must lie between 1 and the number of bins with mass, {len(heavy)}; received {k}")
-    edges = _Runs(masses[heavy], means[heavy]).optimal(k)
+    edges = _Runs(masses[heavy], means[heavy]).optimal(k, price)
     inner = heavy[edges[1:-1]]
     return np.concatenate([[0], inner, [len(masses)]]).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class _Bought:
+    """A partition, what it costs, and a price of a run at which it is optimal."""
+
+    edges: IntArray
+    cost: float
+    price: float
+
+    @property
+    def runs(self) -> int:
+        return len(self.edges) - 1
+
+    def total(self, price: float) -> float:
+        return self.cost + price * self.runs
 
 
 class _Runs:
     """Bins with mass, made ready for costs of runs in constant time."""
 
     def __init__(self, masses: FloatArray, means: FloatArray) -> None:
-        self._masses = masses / masses.sum()
+        self._mass = float(masses.sum())
+        self._masses = masses / self._mass
         # A power of two makes the spread about 1: squares neither overflow nor lose digits to underflow.
-        exponent = int(np.frexp(means[-1] / 2 - means[0] / 2)[1])
-        self._means = np.ldexp(means, -exponent)
+        self._exponent = int(np.frexp(means[-1] / 2 - means[0] / 2)[1])
+        self._means = np.ldexp(means, -self._exponent)
         self._table: FloatArray = _outward_moments(self._masses, self._means)
 
-    def optimal(self, k: int) -> IntArray:
+    def optimal(self, k: int, guess: float | None) -> IntArray:
         bins = len(self._masses)
         if k == bins:
             return np.arange(bins + 1, dtype=np.int64)
-        few: IntArray = np.array([0, bins], dtype=np.int64)  # an optimal partition into less than k runs, and one into more
-        many: IntArray = np.arange(bins + 1, dtype=np.int64)
+        few: IntArray = np.array([0, bins], dtype=np.int64)
         if k == 1:
             return few
-        few_price = few_cost = self._cost(few)
-        many_price = many_cost = 0.0
-        price, chord = self._guess(k), False
+        # An optimal partition into fewer than k runs and one into more, their costs, and prices at which they were found.
+        below, above = _Bought(few, self._cost(few), np.inf), _Bought(np.arange(bins + 1, dtype=np.int64), 0.0, 0.0)
+        price = self._guess(k) if guess is None else float(np.ldexp(guess / self._mass, -2 * self._exponent))
+        chord, stuck, repeated = False, 0, 0
         for _ in range(_ATTEMPTS):
-            edges, cost = self._cheapest(price)
-            runs = len(edges) - 1
-            if runs == k:
-                return edges
+            found = self._cheapest(price)
+            if found.runs == k:
+                return found.edges
             # On the chord both known partitions cost the same. If nothing is cheaper there, g is straight between them.
-            if chord and cost + price * runs >= (many_cost + price * (len(many) - 1)) * (1 - _ROUND_OFF):
+            if chord and found.total(price) >= above.total(price) * (1 - _ROUND_OFF):
                 break
-            stuck = len(edges) in (len(few), len(many))
-            if runs < k:
-                few, few_cost, few_price = edges, cost, price
+            stuck = stuck + 1 if found.runs in (below.runs, above.runs) else 0
+            side = 1 if found.runs > k else -1
+            repeated = repeated + side if repeated * side > 0 else side
+            if side < 0:
+                below = found
             else:
-                many, many_cost, many_price = edges, cost, price
-            p, q = len(few) - 1, len(many) - 1
-            chord = stuck or q - p <= 4
+                above = found
+            chord = stuck > 1 or above.runs - below.runs <= 4
             if chord:
-                price = (few_cost - many_cost) / (q - p)
-            elif p > 1 and many_price > 0:  # between two prices that were tried: a power law through them
-                price = many_price * (few_price / many_price) ** (np.log(q / k) / np.log(q / p))
-            else:  # g ∝ k^-2 for bins that are many: λ ∝ k^-3
-                price *= (runs / k) ** 3
-        return _spliced(few, many, k)
+                price = (below.cost - above.cost) / (above.runs - below.runs)
+            elif np.isfinite(below.price) and above.price > 0:
+                # Between two prices that were tried: a power law through them, halfway if it keeps to one side.
+                share = np.log(above.runs / k) / np.log(above.runs / below.runs) if abs(repeated) < 2 else 0.5
+                price = above.price * (below.price / above.price) ** share
+            else:  # g ∝ k^-2 for bins that are many, so λ ∝ k^-3; further each time, until a price on the other side is found
+                price *= (found.runs / k) ** (3 * 2 ** (abs(repeated) - 1))
+        return _spliced(below.edges, above.edges, k)
 
-    def _cheapest(self, price: float) -> tuple[IntArray, float]:
-        r"""The partition that is optimal at ``price``, and its cost without the price.
+    def _cheapest(self, price: float) -> "_Bought":
+        r"""The partition that is optimal at ``price``.
 
         Where runs cost so much more than they save that the sum of both hides the saving, the same number of runs is bought at
         a lower price: $g(k) - g(k + 1) \le g(k)$, so k runs are still optimal at twice g(k).
         """
         edges: IntArray = _cheapest(self._table, price)
-        cost = self._cost(edges)
-        while len(edges) > 2 and price > 2 * cost > 0:
-            price = 2 * cost
-            nearer: IntArray = _cheapest(self._table, price)
+        cost, lower = self._cost(edges), price
+        while len(edges) > 2 and lower > 2 * cost > 0:
+            lower = 2 * cost
+            nearer: IntArray = _cheapest(self._table, lower)
             if len(nearer) != len(edges) or self._cost(nearer) >= cost:
                 break
             edges, cost = nearer, self._cost(nearer)
-        return edges, cost
+        return _Bought(edges, cost, price)
 
     def _cost(self, edges: IntArray) -> float:
         return float(_total_cost(self._table, edges))

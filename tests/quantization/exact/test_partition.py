@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantization.exact.partition import optimal_runs, partition
+from quantization.exact.partition import optimal_runs
 
 EPS = np.finfo(np.float64).eps
 everyday = settings(deadline=None, max_examples=150, derandomize=True)
@@ -96,16 +96,20 @@ def test_bins_all_alike():
     assert (np.diff(edges) > 0).all()
 
 
-def test_cumulative_sums_and_bins_without_mass(rng):
-    masses, x = rng.random(300), np.linspace(-3, 3, 300)
+def test_bins_without_mass(rng):
+    masses, means = rng.random(300), np.linspace(-3, 3, 300)
     masses[[0, 1, 50, 51, 52, 120, 299]] = 0.0
-    sums = [np.concatenate([[0.0], np.cumsum(masses * x**power)]) for power in (0, 1, 2)]
-    edges = partition(*sums, 12)
-    costs = run_costs(masses[masses > 0], x[masses > 0])
-    total = sum(masses[a:b] @ (x[a:b] - np.average(x[a:b], weights=masses[a:b])) ** 2 for a, b in pairwise(edges))
-    # Means from cumulative sums of terms below 3 in magnitude: 300 roundings of the sum, over masses of 1e-3 at least.
-    assert total == pytest.approx(least_cost(costs, 12), rel=1e-9)
-    assert (np.diff(sums[0][edges]) > 0).all()
+    edges = optimal_runs(masses, means, 12)
+    heavy = masses > 0
+    starts = np.flatnonzero(heavy)[optimal_runs(masses[heavy], means[heavy], 12)[1:-1]]
+    np.testing.assert_array_equal(edges, [0, *starts, 300])
+    assert all(masses[a:b].any() for a, b in pairwise(edges))
+
+
+@pytest.mark.parametrize("price", [1e-300, 1e-9, 1e-3, 1.0, 1e300])
+def test_the_guess_of_a_price_decides_nothing(price, rng):
+    masses, means = rng.random(200), np.sort(rng.normal(size=200))
+    np.testing.assert_array_equal(optimal_runs(masses, means, 13, price=price), optimal_runs(masses, means, 13))
 
 
 @pytest.mark.parametrize("k", [0, 3, 10])

@@ -1,0 +1,163 @@
+r"""Sums over intervals of sorted samples, compiled: what the cells of a codebook on the line are made of.
+
+Sorted samples come as x (n,), nondecreasing, and w (n,) > 0 in float64; an empty w means a weight of 1 each. Sums over whole
+blocks of ``BLOCK`` points are kept about each block's mean, the points at the ends of an interval are summed directly. So an
+interval of m points costs $O(\mathrm{BLOCK} + m / \mathrm{BLOCK})$, and nothing cancels, as it would in differences of cumulative
+sums: the second moment of a tight cluster far from the others has all its digits.
+
+Differences are multiplied by ``scale``, a power of two that makes them about 1, so that squares neither overflow nor underflow.
+
+This module loads numba: import it inside the function that needs it.
+"""
+
+from typing import Any
+
+import numba
+import numpy as np
+
+_compiled: Any = numba.njit(nogil=True, cache=True)
+BLOCK = 256
+
+
+@_compiled
+def block_sums(x: Any, w: Any, scale: float) -> Any:
+    """Of each whole block its mass, its mean c, and the sums of w (x - c) and w (x - c)^2, (n // BLOCK, 4).
+
+    The first of the sums is not zero: it is what the mean lost in rounding.
+    """
+    blocks = np.empty((len(x) // BLOCK, 4))
+    for b in range(len(blocks)):
+        start = b * BLOCK
+        mass, first, _ = _points_sums(x, w, start, start + BLOCK, x[start + BLOCK // 2], scale)
+        centre = x[start + BLOCK // 2] + first / mass / scale
+        blocks[b, 1] = centre
+        blocks[b, 0], blocks[b, 2], blocks[b, 3] = _points_sums(x, w, start, start + BLOCK, centre, scale)
+    return blocks
+
+
+@_compiled
+def interval_sums(x: Any, w: Any, blocks: Any, edges: Any, centres: Any, scale: float) -> Any:
+    """The sums of w, w (x - c) and w (x - c)^2 over the points edges[t]..edges[t + 1] - 1 about centres[t], (K, 3)."""
+    sums = np.zeros((len(centres), 3))
+    for t in range(len(centres)):
+        start, stop, centre = edges[t], edges[t + 1], centres[t]
+        if start == stop:
+            continue
+        begin, end = -(-start // BLOCK), stop // BLOCK
+        if begin >= end:
+            sums[t, 0], sums[t, 1], sums[t, 2] = _points_sums(x, w, start, stop, centre, scale)
+            continue
+        mass, first, second = _points_sums(x, w, start, begin * BLOCK, centre, scale)
+        mass_low = first_low = second_low = 0.0
+        for b in range(begin, end):
+            offset = (blocks[b, 1] - centre) * scale
+            linear = blocks[b, 2] + blocks[b, 0] * offset
+            mass, low = _added(mass, blocks[b, 0])
+            mass_low += low
+            first, low = _added(first, linear)
+            first_low += low
+            second, low = _added(second, blocks[b, 3] + offset * (blocks[b, 2] + linear))
+            second_low += low
+        last = _points_sums(x, w, end * BLOCK, stop, centre, scale)
+        sums[t, 0] = mass + (mass_low + last[0])
+        sums[t, 1] = first + (first_low + last[1])
+        sums[t, 2] = second + (second_low + last[2])
+    return sums
+
+
+@_compiled
+def _points_sums(x: Any, w: Any, start: int, stop: int, centre: float, scale: float) -> Any:
+    mass = first = second = 0.0
+    if len(w) == 0:
+        mass = float(stop - start)
+        for i in range(start, stop):
+            offset = (x[i] - centre) * scale
+            first += offset
+            second += offset * offset
+    else:
+        for i in range(start, stop):
+            offset = (x[i] - centre) * scale
+            mass += w[i]
+            first += w[i] * offset
+            second += w[i] * offset * offset
+    return mass, first, second
+
+
+@_compiled
+def _added(a: float, b: float) -> Any:
+    """a + b rounded, and what the rounding lost."""
+    total = a + b
+    kept = total - a
+    return total, (a - (total - kept)) + (b - kept)
+
+
+@_compiled
+def splits(x: Any, codes: Any, ranks: Any) -> Any:
+    """The edges (K + 1,) of the cells of distinct ``codes`` in rising order; of two at one distance the lower rank wins.
+
+    Distances are direct differences in float64. Found by strides from cell to cell that double, then halve.
+    """
+    n, k = len(x), len(codes)
+    edges = np.zeros(k + 1, np.int64)
+    edges[k] = n
+    for t in range(k - 1):
+        a, b, prefer = codes[t], codes[t + 1], ranks[t] < ranks[t + 1]
+        low, stride = edges[t], 1  # points before ``low`` are known to be of a, those from ``high`` on to be of b
+        high = n
+        while low < high:
+            i = min(low + stride, high) - 1
+            left, right = abs(x[i] - a), abs(x[i] - b)
+            if left < right or (left == right and prefer):
+                low = i + 1
+                stride *= 2
+            else:
+                high = i
+                break
+        while low < high:
+            i = (low + high) // 2
+            left, right = abs(x[i] - a), abs(x[i] - b)
+            if left < right or (left == right and prefer):
+                low = i + 1
+            else:
+                high = i
+        edges[t + 1] = low
+    return edges
+
+
+@_compiled
+def costliest(x: Any, w: Any, start: int, stop: int, code: float, scale: float) -> Any:
+    """The index of the point among start..stop - 1 with the greatest w (x - code)^2, and that cost; -1 and 0 where none costs."""
+    index, most = -1, 0.0
+    # Of equal weights one of the two ends costs the most.
+    stride = max(1, stop - 1 - start) if len(w) == 0 else 1
+    for i in range(start, stop, stride):
+        offset = (x[i] - code) * scale
+        cost = offset * offset if len(w) == 0 else w[i] * offset * offset
+        if cost > most:
+            index, most = i, cost
+    return index, most
+
+
+@_compiled
+def greedy_bins(x: Any, w: Any, limit: float, scale: float, most: int) -> Any:
+    r"""Edges of consecutive bins, each as long as its width times the root of its mass stays within ``limit``.
+
+    Equal points share a bin. Where ``limit`` is 0 the bins are the distinct points. Stops, with fewer points than there are, at
+    ``most`` bins.
+    """
+    n = len(x)
+    edges = np.zeros(most + 1, np.int64)
+    bins, mass = 0, 0.0
+    begin = x[0]
+    for i in range(n):
+        weight = 1.0 if len(w) == 0 else w[i]
+        width = (x[i] - begin) * scale
+        if x[i] != begin and (limit == 0.0 or (np.sqrt(mass + weight) * width > limit and x[i] != x[i - 1])):
+            bins += 1
+            edges[bins] = i
+            if bins == most:
+                return edges
+            begin, mass = x[i], 0.0
+        mass += weight
+    edges[bins + 1] = n
+    return edges[: bins + 2]
