@@ -49,6 +49,8 @@ def _opened(file: BinaryIO) -> AbstractContextManager[Mapping[str, Any]]:
 def _storable(x: Array) -> Any:
     """A numpy array of the same dtype where numpy has it (bfloat16 becomes float32)."""
     if not is_torch(x):
+        if np.asarray(x).dtype.hasobject:  # numpy would pickle it
+            raise TypeError(f"only numbers and text are written; received {type(x).__name__}")
         return x
     x = x.cpu()
     return x.float().numpy() if str(x.dtype) == "torch.bfloat16" else x.numpy()

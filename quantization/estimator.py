@@ -1,17 +1,20 @@
 """Optimal quantization with scikit-learn's interface; the one module that needs scikit-learn."""
 
 # pyright: reportMissingTypeStubs=false
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from scipy.spatial.distance import cdist
 
 from quantization.arrays import FloatArray, IntArray
+from quantization.estimate import distortion
 from quantization.iterate import quantize
+from quantization.laws import Stream
 from quantization.measure import DiscreteMeasure
 from quantization.problem import checked_count
 from quantization.solution import Solution
-from quantization.voronoi import cells
+from quantization.solvers.clvq import CLVQ
 
 try:
     from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin
@@ -47,7 +50,7 @@ class OptimalQuantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluste
         solver: Any = None,
         start: Any = None,
         restarts: int = 1,
-        max_steps: int = 300,
+        max_steps: int | None = None,
         random_state: Any = None,
     ) -> None:
         self.n_clusters = n_clusters
@@ -74,13 +77,44 @@ class OptimalQuantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluste
             seed=_seed(self.random_state),
             max_steps=self.max_steps,
         )
+        self.n_iter_: int = solution.steps
+        self.weights_: FloatArray = solution.measure.weights
+        return self._fitted(points, solution, solution.distortion, total)
+
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> "OptimalQuantizer":
+        """Go on by competitive learning with more samples X (n, d): one pass over them, in random order.
+
+        The solver is CLVQ, the default here. The first call needs n ≥ K, and so does every one with a sample_weight, which is
+        relative within a call. weights_ are the companion weights of all samples so far; labels_, distortion_ and inertia_ are
+        of these ones. After ``fit`` by another solver it begins at the codes found, without a memory.
+        """
+        first = not hasattr(self, "solution_")
+        points, k = self._checked(X, reset=first), checked_count("n_clusters", self.n_clusters)
+        if first and len(points) < k:
+            raise ValueError(f"n_samples={len(points)} should be >= n_clusters={k} in the first call. Give more samples")
+        solver: Any = CLVQ() if self.solver is None else self.solver
+        if not isinstance(solver, CLVQ):
+            raise ValueError(
+                f"partial_fit goes on by competitive learning: solver must be None or CLVQ(...); received {solver!r}"
+            )
+        if not hasattr(self, "_rng"):
+            self._rng: np.random.Generator = np.random.default_rng(_seed(self.random_state))
+        measure, total = _weighted(points, sample_weight)
+        batches = np.array_split(self._rng.permutation(points), -(-len(points) // solver.batch))
+        law = Stream(batches) if sample_weight is None else measure
+        start = self.start if first else self.solution_
+        solution = quantize(law, k, r=self.r, solver=replace(solver, epochs=1), start=start, seed=self._rng)
+        self.n_iter_ = solution.steps + (0 if first else self.n_iter_)
+        companion = solution.trace.companion
+        self.weights_ = np.asarray(solution.measure.weights if companion is None else companion, dtype=points.dtype)
+        return self._fitted(points, solution, distortion(measure, solution.measure.points, r=self.r).value, total)
+
+    def _fitted(self, points: FloatArray, solution: Solution, cost: float, total: float) -> "OptimalQuantizer":
         self.solution_: Solution = solution
         self.cluster_centers_: FloatArray = solution.measure.points
-        self.weights_: FloatArray = solution.measure.weights
         self.labels_: IntArray = self._assigned(points)
-        self.distortion_: float = solution.distortion
-        self.inertia_: float = solution.distortion * total
-        self.n_iter_: int = solution.steps
+        self.distortion_: float = cost
+        self.inertia_: float = cost * total
         return self
 
     def predict(self, X: Any) -> IntArray:
@@ -98,8 +132,7 @@ class OptimalQuantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluste
         r"""$-\sum_i s_i \min_k |x_i - c_k|^r$: the more, the better."""
         _sklearn.check_is_fitted(self)
         measure, total = _weighted(self._checked(X), sample_weight)
-        codes = np.asarray(self.cluster_centers_, dtype=np.float64)
-        return -total * cells(measure.points, measure.masses, codes, float(self.r)).distortion
+        return -total * distortion(measure, self.cluster_centers_, r=self.r).value
 
     @property
     def _n_features_out(self) -> int:

@@ -55,6 +55,42 @@ def test_labels_weights_and_prediction_belong_together(rng, brute):
     np.testing.assert_array_equal(qz.OptimalQuantizer(7, random_state=1).fit_transform(x), q.transform(x))
 
 
+def test_partial_fit_is_one_long_run(rng):
+    chunks = [rng.normal(size=(n, 2)) * [1, 3] for n in (700, 1300, 40, 2000)]
+    q = qz.OptimalQuantizer(6, random_state=2)
+    rng_again, solution = np.random.default_rng(2), None
+    for chunk in chunks:
+        assert q.partial_fit(chunk) is q
+        stream = qz.Stream(np.array_split(rng_again.permutation(chunk), -(-len(chunk) // 1024)))
+        solution = qz.quantize(stream, 6, solver=qz.CLVQ(epochs=1), start=solution, seed=rng_again)
+        np.testing.assert_array_equal(q.cluster_centers_, solution.measure.points)
+        np.testing.assert_array_equal(q.labels_, q.predict(chunk))
+        assert q.inertia_ == pytest.approx(-q.score(chunk), rel=1e-12)
+    assert solution.trace.progress.seen == pytest.approx(4040)
+    np.testing.assert_array_equal(q.weights_, solution.trace.companion)
+    everything = np.concatenate(chunks)
+    best = qz.quantize(everything, 6, restarts=5)
+    # 4040 samples seen once: the excess is about tr(H⁻¹S)/n ≤ a few K/n = 0.2 %, for a local optimum some percent.
+    assert qz.distortion(everything, q.cluster_centers_).value < 1.1 * best.distortion
+
+
+def test_partial_fit_weighs_and_refuses(rng):
+    x = rng.normal(size=(3000, 1))
+    heavy = np.where(x[:, 0] > 0, 9.0, 1.0)
+    q = qz.OptimalQuantizer(2, random_state=0).partial_fit(x, sample_weight=heavy)
+    best = qz.OptimalQuantizer(2, random_state=0).fit(x, sample_weight=heavy)
+    assert q.distortion_ < 1.02 * best.distortion_  # of the same weighted samples; unweighted codes cost 1.36 times as much
+    assert q.inertia_ == pytest.approx(q.distortion_ * heavy.sum(), rel=1e-12)
+    after = qz.OptimalQuantizer(2, random_state=0).fit(x).partial_fit(x[:1])  # a later call may be of one sample
+    assert after.cluster_centers_.shape == (2, 1)
+    with pytest.raises(ValueError, match="n_samples=1 should be >= n_clusters=2 in the first call"):
+        qz.OptimalQuantizer(2).partial_fit(x[:1])
+    with pytest.raises(ValueError, match="solver must be None or CLVQ"):
+        qz.OptimalQuantizer(2, solver=qz.Lloyd()).partial_fit(x)
+    with pytest.raises(ValueError, match="features"):
+        after.partial_fit(np.zeros((5, 2)))
+
+
 def test_random_states(rng):
     x = rng.normal(size=(200, 2))
 

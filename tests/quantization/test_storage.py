@@ -155,3 +155,9 @@ def test_solutions_of_laws(tmp_path):
     solution = qz.quantize(stats.norm(), 3, max_steps=20)
     solution.save(tmp_path / "s.npz")
     same(solution, qz.Solution.load(tmp_path / "s.npz"))
+
+
+def test_nothing_is_pickled(tmp_path):
+    with pytest.raises(TypeError, match="received object"):
+        archive.write(tmp_path / "a.npz", {"x": object()})
+    assert os.listdir(tmp_path) == []
