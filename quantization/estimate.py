@@ -59,14 +59,14 @@ def distortion(
     if isinstance(confidence, bool) or not isinstance(confidence, Real) or not 0 < confidence < 1:
         raise ValueError(f"confidence must lie strictly between 0 and 1; received {confidence!r}")
     problem = pose(law, len(codes), r)
-    draws = checked_count("draws", draws, least=2)
+    draws, rng = checked_count("draws", draws, least=2), generator(seed)
     if codes.shape[1] != problem.dim:
         raise ValueError(f"points must have the law's dimension {problem.dim}; received shape {codes.shape}")
     if problem.exact is not None:
         value = problem.exact.cells(codes).distortion
         return Estimate(value, value, value)
     replicated, costs = isinstance(problem.law, Replicated), Moments()
-    for batch, _ in _ones(problem, generator(seed), draws):
+    for batch, _ in _ones(problem, rng, draws):
         cost = to_host(nearest(batch, codes).squared) ** (problem.r / 2)
         costs.add(cost.mean(keepdims=True) if replicated else cost)
     return _interval(costs, float(confidence), skewed=not replicated)
