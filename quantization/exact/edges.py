@@ -20,6 +20,7 @@ from numba import njit
 compiled: Any = njit(nogil=True, cache=True)
 
 _PANEL = 3.0  # 16 nodes integrate e^{-s²/2} over a panel of this length to round-off
+_AWAY = 6.0  # |y|² of the closest point of a cell from which on the pole 1/|y|² is too far to be felt within a panel
 _DECAY = 84.0  # e^{-|y|²/2} has fallen by e^{-42} where |y|² has grown by this
 _NOTHING = 1490.0  # e^{-|y|²/2} is zero in float64 where |y|² exceeds this
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(16)
@@ -44,8 +45,7 @@ def _along(height: float, shift: float, a: float, b: float, away: bool) -> tuple
     first, last = (a if start > -cut else -cut - shift), (b if end < cut else cut - shift)
     width = last - first
     reach = max(abs(shift + first), abs(shift + last))
-    few = width * (1 + reach) < 2 and (width < 0.4 or not away)
-    nodes, weights = (_FEW_NODES, _FEW_WEIGHTS) if few else (_NODES, _WEIGHTS)
+    nodes, weights = (_FEW_NODES, _FEW_WEIGHTS) if width * (1 + reach) < 2 else (_NODES, _WEIGHTS)
     panels = max(1, int(np.ceil(width / _PANEL)))
     half = width / panels / 2
     m0 = m1 = m2 = flux = 0.0
@@ -114,7 +114,7 @@ def _add_component(moments: Any, lines: Any, code: Any, weight: float, mean: Any
         inside = inside and level >= 0
         seen += np.arctan(b / height) - np.arctan(a / height)
         unbounded = unbounded or np.isinf(a) or np.isinf(b)
-    away = not inside and closest >= 1
+    away = not inside and closest >= _AWAY
     if away and closest > _NOTHING:
         return
     mass = 1 - seen / (2 * np.pi) if unbounded and not away else 0.0

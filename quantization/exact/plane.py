@@ -71,10 +71,10 @@ class Plane:
         normals, h = lines[:, :2], lines[:, 2, None, None]
         tangents = np.stack([-normals[:, 1], normals[:, 0]], axis=1)
         nn, nt, tt = _outer(normals, normals) * h * s0, _outer(normals, tangents) * s1, _outer(tangents, tangents) * s2 / h
-        tn = nt.transpose(0, 2, 1)
+        tn, along = nt.transpose(0, 2, 1), nn + tt
         diagonal = 2 * moments[:, :1, None] * np.eye(2)
-        np.subtract.at(diagonal, i, nn + tt + nt + tn)
-        np.subtract.at(diagonal, j, nn + tt - nt - tn)
+        np.subtract.at(diagonal, i, along + (nt + tn))
+        np.subtract.at(diagonal, j, along - (nt + tn))
         return _from_blocks(diagonal, i, j, tt - nn + nt - tn)
 
     def search(self, k: int, rng: np.random.Generator) -> FloatArray:

@@ -47,14 +47,15 @@ def voronoi_diagram(codes: FloatArray) -> Diagram:
 
 
 @compiled
-def _clipped(e: Any, w: Any, t: Any, low: float, high: float) -> tuple[float, float]:
-    """The part of [low, high] on the bisector of j that is nearer to j than to l.
+def _clipped(e: Any, length: float, o: Any, low: float, high: float) -> tuple[float, float]:
+    r"""The part of [low, high] on a bisector, the points $e/2 + s t$ about the code, that is nearer to it than to another code.
 
-    There $x = e_j/2 + s t$ about the code, and nearer means $s\\, w \\cdot t \\le e_l \\cdot w / 2$ with $w = x_l - x_j$. Written
-    with the difference w, it is exact to round-off for codes j and l that lie close together.
+    e, o: the vectors from the code to those beyond the bisector and to the other. Nearer means $s\, w \cdot t \le o \cdot w / 2$
+    with $w = o - e$, and $w \cdot t = o \cdot t$: the shorter keeps intersections right where codes lie close together.
     """
-    slope = w[0] * t[0] + w[1] * t[1]
-    room = (e[0] * w[0] + e[1] * w[1]) / 2
+    w = (o[0] - e[0], o[1] - e[1])
+    shorter = w if w[0] * w[0] + w[1] * w[1] < o[0] * o[0] + o[1] * o[1] else o
+    slope, room = e[0] * shorter[1] - e[1] * shorter[0], (o[0] * w[0] + o[1] * w[1]) * length / 2
     if slope > 0:
         return low, min(high, room / slope)
     if slope < 0:
@@ -63,32 +64,28 @@ def _clipped(e: Any, w: Any, t: Any, low: float, high: float) -> tuple[float, fl
 
 
 @compiled
-def _add(codes: Any, k: int, j: int, ids: Any, lines: Any, count: int) -> int:
-    """Cut the cell of k, so far ``lines[:count]``, by the bisector of j; its new number of edges."""
-    e = (codes[j, 0] - codes[k, 0], codes[j, 1] - codes[k, 1])
+def _add(e: Any, j: int, away: Any, ids: Any, lines: Any, count: int) -> int:
+    """Cut a cell, so far ``lines[:count]``, by the bisector of code j at e; its new number of edges. away: the edges' codes."""
     length = np.hypot(e[0], e[1])
-    n = (e[0] / length, e[1] / length)
-    t = (-n[1], n[0])
     low, high = -np.inf, np.inf
     for i in range(count):
-        w = (codes[ids[i], 0] - codes[j, 0], codes[ids[i], 1] - codes[j, 1])
-        if abs(w[0]) < _EQUAL and abs(w[1]) < _EQUAL:  # an edge is shared with the first of equal codes
-            ids[i] = min(ids[i], j)
+        o = (away[i, 0], away[i, 1])
+        if abs(o[0] - e[0]) < _EQUAL and abs(o[1] - e[1]) < _EQUAL:
             return count
-        low, high = _clipped((e[0] + w[0], e[1] + w[1]), w, t, low, high)
+        low, high = _clipped(e, length, o, low, high)
         if low >= high:
             return count
     kept = 0
     for i in range(count):
-        w = (codes[j, 0] - codes[ids[i], 0], codes[j, 1] - codes[ids[i], 1])
-        a, b = _clipped(e, w, (-lines[i, 1], lines[i, 0]), lines[i, 3], lines[i, 4])
+        a, b = _clipped((away[i, 0], away[i, 1]), 2 * lines[i, 2], e, lines[i, 3], lines[i, 4])
         if a < b:
-            ids[kept] = ids[i]
-            lines[kept, :3] = lines[i, :3]
+            ids[kept], away[kept], lines[kept] = ids[i], away[i], lines[i]
             lines[kept, 3], lines[kept, 4] = a, b
             kept += 1
     ids[kept] = j
-    lines[kept, 0], lines[kept, 1], lines[kept, 2], lines[kept, 3], lines[kept, 4] = n[0], n[1], length / 2, low, high
+    away[kept, 0], away[kept, 1] = e
+    lines[kept, 0], lines[kept, 1], lines[kept, 2] = e[0] / length, e[1] / length, length / 2
+    lines[kept, 3], lines[kept, 4] = low, high
     return kept + 1
 
 
@@ -117,8 +114,8 @@ def _reach(lines: Any, count: int) -> float:
 
 
 @compiled
-def _cell(codes: Any, k: int, candidates: Any, ids: Any, lines: Any, count: int) -> tuple[int, bool]:
-    """Cut the cell of k by the bisectors of the candidates that can reach it; its edges, and whether it is k's own."""
+def _cell(codes: Any, k: int, candidates: Any, away: Any, ids: Any, lines: Any, count: int) -> tuple[int, int]:
+    """Cut the cell of k by the bisectors of the candidates that can reach it; its edges, and a code equal to k before it or k."""
     reach = _reach(lines, count)
     for j in candidates:
         if j == k:
@@ -126,31 +123,30 @@ def _cell(codes: Any, k: int, candidates: Any, ids: Any, lines: Any, count: int)
         e0, e1 = codes[j, 0] - codes[k, 0], codes[j, 1] - codes[k, 1]
         if abs(e0) < _EQUAL and abs(e1) < _EQUAL:
             if j < k:
-                return 0, False
+                return 0, j
         elif max(abs(e0), abs(e1)) <= 2 * reach and _cuts(e0, e1, lines, count):
-            count = _add(codes, k, j, ids, lines, count)
+            count = _add((e0, e1), j, away, ids, lines, count)
             reach = _reach(lines, count)
-    return count, True
+    return count, k
 
 
 @compiled
 def _diagram(codes: Any, near: Any) -> tuple[Any, Any, Any, Any]:
     k = len(codes)
-    everyone = np.arange(k)
+    everyone, owner = np.arange(k), np.arange(k)
     first = np.zeros(k + 1, np.int64)
-    owned = np.ones(k, np.bool_)
     neighbors, edges = np.empty(8 * k, np.int64), np.empty((8 * k, 5))
-    ids, lines = np.empty(k, np.int64), np.empty((k, 5))
+    ids, away, lines = np.empty(k, np.int64), np.empty((k, 2)), np.empty((k, 5))
     for i in range(k):
-        count, own = _cell(codes, i, near[i], ids, lines, 0)
-        settled = near.shape[1] > 0 and own
-        if settled:
+        count, equal = _cell(codes, i, near[i], away, ids, lines, 0)
+        settled = equal != i
+        if near.shape[1] > 0 and not settled:
             last = near[i, -1]
             furthest = np.hypot(codes[last, 0] - codes[i, 0], codes[last, 1] - codes[i, 1])
             settled = furthest / 2 > _reach(lines, count)
-        if own and not settled:
-            count, own = _cell(codes, i, everyone, ids, lines, count)
-        owned[i] = own
+        if not settled:
+            count, equal = _cell(codes, i, everyone, away, ids, lines, count)
+        owner[i] = owner[equal]
         start = first[i]
         if start + count > len(neighbors):
             neighbors = np.concatenate((neighbors, np.empty(len(neighbors) + count, np.int64)))
@@ -158,4 +154,4 @@ def _diagram(codes: Any, near: Any) -> tuple[Any, Any, Any, Any]:
         neighbors[start : start + count] = ids[:count]
         edges[start : start + count] = lines[:count]
         first[i + 1] = start + count
-    return first, neighbors[: first[k]].copy(), edges[: first[k]].copy(), owned
+    return first, owner[neighbors[: first[k]]], edges[: first[k]].copy(), owner == everyone
