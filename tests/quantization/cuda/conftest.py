@@ -1,0 +1,42 @@
+"""Problems for the batch, and the answers of each one alone."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+import quantization as qz
+from quantization.cuda import batch
+from quantization.problem import generator, pose
+from quantization.registry import choose
+
+
+@pytest.fixture
+def ragged(rng):
+    """Measures of several sizes, weights and dtypes' worth of noise; one dimension for all."""
+
+    def make(dtype, dim, sizes=(60, 70, 56, 40, 25, 66)):
+        arrays = [torch.from_numpy(rng.normal(size=(n, dim)) + 3).to(dtype) for n in sizes]
+        weights = rng.dirichlet(np.ones(sizes[0])) * (rng.random(sizes[0]) > 0.2)
+        return [qz.DiscreteMeasure.from_masses(arrays[0], weights), *arrays[1:]]
+
+    return make
+
+
+@pytest.fixture
+def solved():
+    """Both ways of one call: the batch's answers, and those of quantize one by one."""
+
+    def solve(measures, ks, *, seeds=None, solver=None, start=None, restarts=1, max_steps=12):
+        seeds = range(len(measures)) if seeds is None else seeds
+        tasks, alone = [], []
+        for measure, k, seed in zip(measures, ks, seeds, strict=True):
+            problem = pose(measure, k, 2.0)
+            own, begin = choose(problem, solver, start)
+            assert batch.takes(problem, own)
+            tasks.append(batch.Task(problem, own, begin, generator(seed).spawn(restarts), max_steps))
+            alone.append(qz.quantize(measure, k, seed=seed, solver=solver, start=start, restarts=restarts, max_steps=max_steps))
+        return SimpleNamespace(together=batch.solve(tasks), alone=alone)
+
+    return solve
