@@ -24,15 +24,17 @@ class CLVQ:
     batch: points a mini-batch (a stream keeps its own). One step is one mini-batch; over samples, whole passes in random order,
     remainders included. epochs: passes at most (2^17 draws each over a law), and without ``max_steps`` the only budget; None
     leaves it to ``max_steps``. schedule: :class:`CountPower` (a step size per code) or :class:`RobbinsMonro` (one for all).
-    averaging: answer with the mean of the iterates (Polyak and Ruppert), the n-th weighted by $n^p$, p the ``recency``; else
-    with the last iterate. With p = 0, $n\,E|\nabla D_2(\bar x_n)|^2 \to 4 D_2^*$, the least possible; p > 0 multiplies this by
-    $(p+1)^2/(2p+1)$ and forgets the start like $n^{-(p+1)}$ instead of $n^{-1}$.
+    averaging: answer with the mean of the points that each code has won, those of batch n weighted by $n^p$, p the ``recency``:
+    to first order the mean of the iterates (Polyak and Ruppert). Else with the last iterate. With p = 0 the mean is as good as
+    any in the long run, $n\,E|\nabla D_2(\bar x_n)|^2 \to 4 D_2^*$; p multiplies this by $(p+1)^2/(2p+1)$ and forgets the start
+    like $n^{-(p+1)}$ instead of $n^{-1}$.
+    revive: move codes that win nothing for long, and are worth little where they are, to where cells cost much.
     rtol: the residual to call CONVERGED at the end; the noise of a mini-batch never stops a run.
 
-    Codes that win nothing for long move to where cells cost much. Companion weights and distortion are tracked with the same
-    weights $n^p$; they are the answer's own for a stream, and measured afresh on the final codes for samples (exactly) and laws
-    (on independent draws). A start that is a Solution of CLVQ goes on where that stopped: quantizing one stream and then another
-    is quantizing the two after each other. To begin anew from its codes alone, start from its ``measure``. Source: pages2015.
+    Companion weights and distortion are running means with the weights $n^p$, of the iterates. They are the answer's own for a
+    stream, and measured afresh on the final codes for samples (exactly) and laws (on independent draws). A start that is a
+    Solution of CLVQ goes on where that stopped: quantizing one stream and then another is quantizing the two after each other.
+    To begin anew from its codes alone, start from its ``measure``. Source: pages2015.
     """
 
     batch: int = 1024
@@ -40,6 +42,7 @@ class CLVQ:
     schedule: Schedule = field(default_factory=lambda: CountPower(0.55, delay=0.75))
     averaging: bool = True
     recency: float = 3.0
+    revive: bool = True
     rtol: float = 1e-6
     exhausted: ClassVar[Status] = Status.BUDGET_SPENT
 
@@ -73,7 +76,8 @@ class CLVQ:
                 return
             fractions = self.schedule.steps(progress.steps, c.masses * size, progress.won, len(batch.points))
             progress = progress.after(fractions, c, size, self.recency)
-            progress = revived(progress, batch, c.distortion, problem, rng)
+            if self.revive:
+                progress = revived(progress, batch, c.distortion, problem, rng)
             begun = True
             yield self._state(progress)
 

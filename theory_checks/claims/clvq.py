@@ -58,7 +58,7 @@ def _mean_step(law: qz.DiscreteMeasure, k: int, seed: int, *, factor: float) -> 
 def companion_weights_approach_the_masses(law: qz.DiscreteMeasure, k: int, seed: int) -> Evidence:
     r"""$|\bar w_k - \mu(V_k(x^{(N)}))|$, $\bar w$ the companion weights of a stream of draws; the code for which it is worst.
 
-    $\bar w_k$ is the mean over a suffix of at least half the draws of $\mathbf{1}\{X_n \in V_k(x^{(n-1)})\}$, whose conditional
+    $\bar w_k$ is the mean over all draws of $\mathbf{1}\{X_n \in V_k(x^{(n-1)})\}$, whose conditional
     expectation is $p_n = \mu(V_k(x^{(n-1)}))$. Slack: Freedman's inequality for the martingale part, with variances $p_n(1 -
     p_n)$ at their largest on the path; $\max_n |p_n - p_N|$ over the path for the drift of the cells, measured exactly;
     $\gamma_{n+8}$ for summing the masses. One code lies far out and never wins: its weight must be 0.
@@ -78,11 +78,11 @@ _BATCHES, _BATCH = 120, 64
 
 
 def _companions(law: qz.DiscreteMeasure, k: int, seed: int) -> tuple[list[FloatArray], FloatArray]:
-    """The codebooks that CLVQ passes through in the last three quarters of a stream, and the companion weights at its end."""
+    """The codebooks that CLVQ passes through on a stream, and the companion weights at its end, all draws weighing the same."""
     rng = np.random.default_rng(seed)
     start = codebook(law, k, rng)
     start[-1] = host(law)[0].mean(0) + 1e3 * spread(law)
-    solver = qz.CLVQ(schedule=qz.RobbinsMonro(scale=0.05), averaging=False)
+    solver = qz.CLVQ(schedule=qz.RobbinsMonro(scale=0.05), averaging=False, recency=0.0, revive=False)
 
     def draws() -> Iterator[FloatArray]:
         for _ in range(_BATCHES):
@@ -92,13 +92,13 @@ def _companions(law: qz.DiscreteMeasure, k: int, seed: int) -> tuple[list[FloatA
     final = snapshots[-1].trace.companion
     if final is None:
         raise RuntimeError("CLVQ kept no companion weights")
-    return [np.asarray(s.measure.points) for s in snapshots[_BATCHES // 4 :]], final
+    return [np.asarray(s.measure.points) for s in snapshots], final
 
 
 def _approach(law: qz.DiscreteMeasure, path: list[FloatArray], weights: FloatArray) -> Evidence:
     masses = np.array([law.project(codes).weights for codes in path])
     variances, drifts = (masses * (1 - masses)).max(0), np.abs(masses - masses[-1]).max(0)
-    draws = _BATCHES * _BATCH // 2
+    draws = (_BATCHES - 1) * _BATCH
     return worst(
         Evidence(
             abs(float(weights[j] - masses[-1, j])),

@@ -12,6 +12,7 @@ from scipy import special, stats
 
 import quantization as qz
 from quantization import CLVQ, CountPower, RobbinsMonro
+from quantization.problem import pose
 from quantization.voronoi import cells
 
 EPS = np.finfo(np.float64).eps
@@ -152,23 +153,27 @@ def test_averages_are_those_of_the_points_won(rng, brute):
 @pytest.mark.parametrize("schedule", [RobbinsMonro(scale=8.0, horizon=20.0), CountPower(0.7)])
 def test_averages_are_as_good_as_the_theory_says(schedule):
     # n E|∇D(x̄_n)|² → 4 D* (p+1)²/(2p+1), from the optimum of N(0, 1) at K = 4. The four coordinates of the gradient are
-    # independent in the limit with equal variances, but for the unequal cell costs (0.029 and 0.030): in 60 runs the relative
-    # standard error is √(2 / 4 / 60) = 0.09.
+    # independent in the limit with equal variances, but for the unequal cell costs (0.029 and 0.030): in 40 runs the relative
+    # standard error is √(2 / 4 / 40) = 0.112.
     optimum, optimal = np.array([-1.510417608499095, -0.452780034636492, 0.452780034636492, 1.510417608499095]), 0.117481847829329
     ratios = {}
-    for p in (0.0, 1.0, None):
-        solver, squares = CLVQ(epochs=1, recency=p or 0.0, averaging=p is not None, schedule=schedule), []
-        for seed in range(60):
+    for p in (0.0, 1.0):
+        squares, last = [], []
+        for seed in range(40):
             parts = np.random.default_rng(seed).standard_normal((60, 100, 1))
+            solver = CLVQ(epochs=1, recency=p, schedule=schedule)
             sol = qz.quantize(qz.Stream(list(parts)), 4, solver=solver, start=optimum[:, None])
-            codes = sol.measure.points[:, 0]
-            edges = np.concatenate([[-np.inf], (codes[:-1] + codes[1:]) / 2, [np.inf]])
-            gradient = 2 * (codes * np.diff(stats.norm.cdf(edges)) + np.diff(stats.norm.pdf(edges)))
-            squares.append(np.square(gradient).sum())
-        ratios[p] = 6000 * np.mean(squares) / (4 * optimal)
-    assert abs(ratios[0.0] - 1) < 4 * 0.09
-    assert abs(ratios[1.0] * 3 / 4 - 1) < 4 * 0.09
-    assert ratios[None] > 2 * ratios[1.0]
+            squares.append(np.square(normal_gradient(sol.measure.points[:, 0])).sum())
+            last.append(np.square(normal_gradient(sol.trace.progress.codes[:, 0])).sum())
+        ratios[p] = 6000 * np.mean(squares) / (4 * optimal) * (2 * p + 1) / (p + 1) ** 2
+    assert abs(ratios[0.0] - 1) < 4 * 0.112
+    assert abs(ratios[1.0] - 1) < 4 * 0.112
+    assert 6000 * np.mean(last) / (4 * optimal) > 2
+
+
+def normal_gradient(codes):
+    edges = np.concatenate([[-np.inf], (codes[:-1] + codes[1:]) / 2, [np.inf]])
+    return 2 * (codes * np.diff(stats.norm.cdf(edges)) + np.diff(stats.norm.pdf(edges)))
 
 
 def test_companion_weights_become_the_cell_masses():
@@ -260,7 +265,7 @@ def test_streams_that_can_be_read_once_are_refused():
     exhausted = [np.ones((4, 1)) * i for i in range(1, 6)]
     with pytest.raises(ValueError, match="fresh iterable"):
         qz.quantize(qz.Stream(lambda: (exhausted.pop() for _ in list(exhausted))), 2)
-    with pytest.raises(ValueError, match="can be read only once. Give the function that makes it"):
+    with pytest.raises(ValueError, match="can be read only once"):
         qz.Stream(iter([np.ones((4, 1))]))
     with pytest.raises(ValueError, match="received a list_iterator, which can be read only once"):
         qz.quantize(iter([np.ones((4, 1))]), 2)
@@ -289,3 +294,46 @@ def test_torch_streams_give_torch():
     assert type(sol.distortion) is type(sol.distortion_se) is type(sol.stationarity) is float
     # About 25 batches of 60: six standard errors of a mean whose terms are at most 1/16, and the iterates' own excess, D/25.
     assert abs(sol.distortion - 1 / 48) < 6 / 16 / np.sqrt(1500) + 1 / 48 / 25
+
+
+@pytest.mark.parametrize("averaging", [True, False])
+def test_what_overflows_ends_nonfinite(averaging):
+    # A sampled law without a second moment cannot be told from its draws, until their squares overflow.
+    heavy = Sampled(lambda rng, shape: rng.standard_cauchy(shape) * 1e152, dim=2)
+    sol = qz.quantize(heavy, 3, solver=CLVQ(averaging=averaging))
+    assert sol.status is qz.Status.NONFINITE
+    assert np.isinf(sol.distortion)
+    assert np.isfinite(sol.measure.points).all()
+    late = qz.Stream([np.array([[0.0], [1.0]])] * 5 + [np.array([[1e200]])])
+    sol = qz.quantize(late, 2, solver=CLVQ(averaging=averaging, epochs=1), start=[[0.0], [1.0]])
+    assert sol.status is qz.Status.NONFINITE
+    assert sol.steps == 6
+
+
+def test_integers_are_points():
+    images = np.random.default_rng(0).integers(0, 256, size=(300, 4), dtype=np.uint8)
+    small = qz.quantize(qz.Stream(np.split(images, 6)), 5, solver=CLVQ(epochs=2))
+    wide = qz.quantize(qz.Stream(np.split(images.astype(np.float64), 6)), 5, solver=CLVQ(epochs=2))
+    np.testing.assert_array_equal(small.measure.points, wide.measure.points)
+    huge = np.array([[2**62], [2**62 + 2**20], [-(2**62)]])  # whose sums and squares overflow integers
+    assert qz.quantize(huge, 2, solver=CLVQ(epochs=20)).distortion == pytest.approx(2**40 / 6, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("size", "k"), [(20_000, 100), pytest.param(200_000, 1000, marks=pytest.mark.slow)], ids=["everyday", "whole"]
+)
+@pytest.mark.parametrize("kind", ["normal", "mixture"])
+def test_two_epochs_are_worth_twenty_lloyd_steps(size, k, kind):
+    # The goals, from one start: no worse than 20 Lloyd steps after 2 epochs, within 0.5 % of 100 after 5.
+    rng = np.random.default_rng(7)
+    points = rng.standard_normal((size, 2))
+    if kind == "mixture":
+        points = 5 * rng.normal(size=(20, 2))[rng.integers(20, size=size)] + rng.uniform(0.2, 1.5, size=(size, 1)) * points
+    points = points.astype(np.float32)
+    start = qz.KMeansPlusPlus().draw(pose(points, k, 2), rng)
+    lloyd = {n: qz.quantize(points, k, start=start, max_steps=n, solver=qz.Lloyd(rtol=0)).distortion for n in (20, 100)}
+    batch = 1024 * k // 1000
+    two, five = (qz.quantize(points, k, start=start, solver=CLVQ(batch=batch, epochs=n)).distortion for n in (2, 5))
+    # 0.25 %: runs that differ in their seeds alone spread by 0.1 % at K = 1000, by more at K = 100.
+    assert two < lloyd[20] * (1.0025 if k == 1000 else 1.005)
+    assert five < lloyd[100] * 1.005
