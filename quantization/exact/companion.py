@@ -13,23 +13,28 @@ from quantization.exact.sides import sides
 _PROBES = 512
 _PER_BIN = 4
 _ROUNDS = 20
-_FEW = 32
-"""Up to so many codes, runs of any length and edges anywhere are tried."""
+_FEW = 16
 
 
 def searched(panels: Panels, k: int, r: float) -> FloatArray:
     r"""Codes (k,), in order and in the density's units, in the basin of the global optimum as far as bins can tell.
 
     A log-concave density has one stationary codebook (Trushkin 1984), and quantiles of the companion density are near it.
-    Otherwise a dynamic programme over the runs of bins of equal companion mass, 512 of them or some ten a code. Beyond 32 codes
-    it tries runs of a few times the usual length, with edges a few codes off those of equal companion mass, and then about what
-    it found until no edge lies at a limit. Only near ties can be taken for each other. Source: graf2000.
+    Otherwise an optimal partition of bins of equal companion mass: for r = 2 that of :mod:`quantization.exact.partition`, of
+    some hundred bins a code; for other r that of :class:`_Bins`. Edges of runs are edges of bins, which costs 1e-5 of the
+    distortion or 1e-3: codebooks that differ by less can be taken for each other. Source: graf2000.
     """
     if k == 1 or _log_concave(panels, r):
         return companion_quantiles(panels, k, r)
-    bins = _Bins.of(panels, max(_PROBES, (16 if k <= 4 * _FEW else 8) * k), r)
+    if r == 2:
+        from quantization.exact.partition import optimal_runs  # loads numba
+
+        masses, means = _fine_bins(panels, max(min(256 * k, 2**15), 2**13, 16 * k), r)
+        starts = optimal_runs(masses, means, k)[:-1]
+        return np.add.reduceat(masses * means, starts) / np.add.reduceat(masses, starts)
+    bins = _Bins.of(panels, max(_PROBES, (32 if k <= 64 else 16 if k <= 256 else 8) * k), r)
     usual = -(-len(bins.centres) // k)
-    longest = len(bins.centres) if k <= _FEW else min(len(bins.centres), int(usual * (3 + 9 * min(1, 64 / k))))
+    longest = len(bins.centres) if k <= _FEW else min(len(bins.centres), int(usual * (3 + 6 * min(1, 64 / k))))
     costs, codes = bins.runs(longest, r)
     edges = _cheapest(costs, k, len(bins.centres) if k <= _FEW else 4 * usual)
     return np.array([codes[stop, stop - start - 1] for start, stop in pairwise(edges)])
@@ -53,9 +58,21 @@ def _log_concave(panels: Panels, r: float) -> bool:
     return bool((np.diff(slopes) <= 1e-6 * np.abs(slopes).max()).all())
 
 
+def _fine_bins(panels: Panels, bins: int, r: float) -> tuple[FloatArray, FloatArray]:
+    """Masses and means of the Voronoi cells of so many quantiles of the companion density, less those that coincide."""
+    z = np.unique(companion_quantiles(panels, bins, r))
+    m = sides(panels, z, 1.0)
+    masses = m.mass.sum(0)
+    return masses, z + (m.first[1] - m.first[0]) / np.where(masses > 0, masses, 1.0)
+
+
 @dataclass(frozen=True)
 class _Bins:
-    """Bins in order: points (B, 4) with masses (B, 4), and centres (B,) that a code may take."""
+    """Bins in order, each of four points: points and masses (B, 4), and centres (B,) that a code may take.
+
+    Up to 16 codes, all runs of bins and all their edges are tried. Beyond, runs of a few times the usual length, with edges a
+    few codes off those of equal companion mass, and then about what was found until no edge lies at a limit.
+    """
 
     points: FloatArray
     masses: FloatArray
@@ -63,15 +80,10 @@ class _Bins:
 
     @classmethod
     def of(cls, panels: Panels, bins: int, r: float) -> "_Bins":
-        """Of equal companion mass. Points are the centroids of the Voronoi cells of fine quantiles."""
-        z = np.unique(companion_quantiles(panels, _PER_BIN * bins, r))
-        m = sides(panels, z, 1.0)
-        masses = m.mass.sum(0)
-        z = z + (m.first[1] - m.first[0]) / np.where(masses > 0, masses, 1.0)
-        short = -len(z) % _PER_BIN
-        points = np.append(z, np.full(short, z[-1])).reshape(-1, _PER_BIN)
-        masses = np.append(masses, np.zeros(short)).reshape(-1, _PER_BIN)
-        return cls(points, masses, points.mean(1))
+        masses, means = _fine_bins(panels, _PER_BIN * bins, r)
+        short = -len(means) % _PER_BIN
+        points = np.append(means, np.full(short, means[-1])).reshape(-1, _PER_BIN)
+        return cls(points, np.append(masses, np.zeros(short)).reshape(-1, _PER_BIN), points.mean(1))
 
     def runs(self, longest: int, r: float) -> tuple[FloatArray, FloatArray]:
         r"""Least costs $\min_x \sum_i m_i |z_i - x|^r$ of runs of bins, and their codes x, at [stop, length - 1]; inf for none.

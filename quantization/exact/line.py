@@ -29,7 +29,7 @@ class Line:
 
     def __init__(self, density: Density, r: float) -> None:
         decades = r * float(np.log10(density.scale * density.spread))
-        if not abs(decades) <= _DECADES:
+        if not abs(decades) <= _DECADES + r:  # a standard law's spread is within a decade of its scale
             raise ValueError(
                 f"the law's scale to the power r must lie within 1e±{_DECADES}; received a scale of "
                 f"{density.scale * density.spread:g} and r = {r:g}. Rescale the law"

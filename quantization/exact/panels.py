@@ -132,10 +132,11 @@ def _tail(density: Density, r: float, sign: int, mark: float, unit: float) -> Fl
         return edges[: enough[0] + 1]
     if healthy < len(edges) and (healthy < 2 or falls[-1] > 10 or left[-1] <= _TAIL_AT_MOST * unit):
         return edges[: healthy + 1]  # the density vanishes, faster than any power or far out
+    index = r + float(falls[-1]) if len(falls) else np.nan
+    fall = f"falls like |x|^-{1 + index:.3g}" if 0 < index < np.inf else "does not fall"
     raise ValueError(
-        f"order r = {r:g} needs a law with a finite moment of that order; the density of this one falls like |x|^-{{1 + a}} with "
-        f"a = {r + (falls[-1] if len(falls) else 0):.3g}, and a must exceed r by 0.2 or so for the moment to be computed. "
-        "Lower r, or truncate the law"
+        f"order r = {r:g} needs a law with a finite moment of that order; the density of this one {fall} far out. "
+        f"It must fall faster than |x|^-{1 + r:g}, by a power of 0.2 or more for the moment to be computed. Lower r, or truncate"
     )
 
 

@@ -80,6 +80,8 @@ def _step(
             continue
         move = factor.solve(-gradient)
         length = _length(move, metric)
+        if not 0 < length < np.inf:
+            return None
         predicted = (damping * length**2 - float(gradient @ move)) / 2
         if not fine and predicted <= _DISCERNIBLE * c.distortion:
             fine = True
@@ -130,4 +132,7 @@ def _least_damping(k: int) -> float:
 
 
 def _length(move: FloatArray, metric: FloatArray) -> float:
-    return float(np.sqrt(np.sum(metric * move * move)))
+    """The norm of ``move``, without squares that vanish at tiny scales."""
+    scaled = np.sqrt(metric) * move
+    largest = float(np.abs(scaled).max())
+    return largest * float(np.linalg.norm(scaled / largest)) if 0 < largest < np.inf else largest
