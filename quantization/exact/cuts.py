@@ -48,7 +48,8 @@ def _improved(line: Rising, cuts: IntArray) -> IntArray:
     reaches = (np.diff(cuts)[:, None] / 2) ** powers
     near = np.concatenate([cuts[1:-1, None] - reaches[:-1], cuts[1:-1, None] + reaches[1:]], axis=None).astype(np.int64)
     starts = np.searchsorted(line.x, line.x[np.minimum(near, len(line.x) - 1)])  # equal points stay together
-    bins = np.union1d(cuts, starts[(starts > cuts[0]) & (starts < cuts[-1])])
+    bins = np.sort(np.concatenate([cuts, starts.clip(cuts[0], cuts[-1])]))
+    bins = bins[np.append(np.diff(bins) > 0, True)]
     # A k-th part of twice the cost is what the last run saves where the cost is ∝ k^-2.
     price = 2.0 * float(line.moments(cuts)[2].sum()) / k
     return bins[optimal_runs(*line.moments(bins)[:2], k, price=price)]

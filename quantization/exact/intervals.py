@@ -20,6 +20,20 @@ BLOCK = 256
 
 
 @_compiled
+def merged(a: Any, b: Any) -> Any:
+    """The numbers of two sorted arrays in one, sorted."""
+    out = np.empty(len(a) + len(b))
+    i = j = 0
+    while i < len(a) and j < len(b):
+        from_a = a[i] <= b[j]
+        out[i + j] = a[i] if from_a else b[j]
+        i, j = i + from_a, j + (not from_a)
+    out[i + j : len(a) + j] = a[i:]
+    out[len(a) + j :] = b[j:]
+    return out
+
+
+@_compiled
 def block_sums(x: Any, w: Any, scale: float) -> Any:
     """Of each whole block its mass, its mean c, and the sums of w (x - c) and w (x - c)^2, (n // BLOCK, 4).
 

@@ -7,6 +7,9 @@ from numpy.typing import NDArray
 
 from quantization.arrays import Array, FloatArray, IntArray, is_torch, namespace, to_host
 from quantization.measure import DiscreteMeasure
+from quantization.threads import available, spread
+
+_WORTH_A_THREAD = 2**17  # points to sort
 
 
 class Rising:
@@ -23,7 +26,7 @@ class Rising:
         masses = measure.masses
         if bool((masses == masses[0]).all()):
             self.unit, self.weights = float(masses[0]), np.empty(0)
-            self.x = _sorted(measure.points[:, 0])
+            self.x = self._sorted(measure.points[:, 0])
         else:
             host, weights = _on_host(measure.points[:, 0]), to_host(masses)
             order = np.argsort(host)
@@ -48,12 +51,23 @@ class Rising:
         shifts = first / mass
         return mass, middles * self.scale + shifts, (second - first * shifts).clip(0.0)
 
+    def _sorted(self, column: Array) -> FloatArray:
+        """The numbers of ``column`` in rising order, in float64; sorted in their own dtype, and where they live if on a GPU."""
+        if is_torch(column) and column.is_cuda:
+            return _on_host(column.sort().values).astype(np.float64, copy=False)
+        host = _on_host(column)
+        parts = np.array_split(host, max(1, min(available(), len(host) // _WORTH_A_THREAD)))
+        parts = spread(lambda i: np.sort(parts[i]).astype(np.float64, copy=False), len(parts))
+        while len(parts) > 1:
+            parts = self._merged(parts)
+        return parts[0]
 
-def _sorted(column: Array) -> FloatArray:
-    """The numbers of ``column`` in rising order, in float64; sorted in their own dtype, and where they live if on a GPU."""
-    if is_torch(column) and column.is_cuda:
-        column = column.sort().values
-    return np.sort(_on_host(column)).astype(np.float64, copy=False)
+    def _merged(self, parts: list[FloatArray]) -> list[FloatArray]:
+        def pair(i: int) -> FloatArray:
+            return self.compiled.merged(parts[2 * i], parts[2 * i + 1])
+
+        pairs = len(parts) // 2
+        return spread(pair, pairs) + parts[2 * pairs :]
 
 
 def _on_host(column: Array) -> NDArray[Any]:

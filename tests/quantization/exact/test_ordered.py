@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import quantization as qz
 from quantization import voronoi
-from quantization.exact import cuts
+from quantization.exact import cuts, rising
 from quantization.exact.ordered import Ordered
 from quantization.exact.partition import optimal_runs
 from quantization.exact.protocol import Searchable
@@ -235,6 +235,15 @@ def test_weights_are_repetitions(rng):
     np.testing.assert_allclose(weighted.measure.points, repeated.measure.points, rtol=1e-11)
     np.testing.assert_allclose(weighted.measure.weights, repeated.measure.weights, atol=1e-12)
     assert weighted.distortion == pytest.approx(repeated.distortion, rel=1e-11)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5, 64])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_threads_sort_alike(threads, dtype, rng, monkeypatch):
+    monkeypatch.setattr(rising, "_WORTH_A_THREAD", 100)
+    monkeypatch.setattr(rising, "available", lambda: threads)
+    x = rng.normal(size=1234).astype(dtype)
+    np.testing.assert_array_equal(rising.Rising(qz.DiscreteMeasure(x[:, None])).x, np.sort(x).astype(np.float64))
 
 
 def test_weighted_bins_are_refined(rng, monkeypatch):
