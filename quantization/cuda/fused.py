@@ -68,9 +68,10 @@ class Fused(Plain):
             WIDTH=tile.width, PRECISION=precision, **tile.launch,
         )  # fmt: skip
         unsettled = doubtful.flatten().nonzero()[:, 0]
-        if len(unsettled):
+        self.settled = len(unsettled)
+        if self.settled:
             tile = self.settling
-            kernels.settle_rows[(len(unsettled),)](
+            kernels.settle_rows[(self.settled,)](
                 *self._points, unsettled, group.ks, codes, labels, group.dim, group.k, group.n,
                 ELEMENT=self._element, ALIGNED=self._aligned, CODES=tile.codes, WIDTH=tile.width, **tile.launch,
             )  # fmt: skip

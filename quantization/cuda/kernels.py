@@ -21,7 +21,7 @@ def load_points(x_rows, column, mask, ALIGNED: tl.constexpr):
     """Some columns of rows of points; 16 bytes at a time where every row begins at a multiple of 16."""
     pointers = x_rows + column[None, :]
     if ALIGNED:
-        pointers = tl.multiple_of(pointers, (16, 16))
+        pointers = tl.multiple_of(pointers, [16, 16])
     return tl.load(pointers, mask=mask, other=0.0)
 
 

@@ -64,10 +64,13 @@ class CellSums:
 
 
 class Plain:
-    """Nearest codes, sums over cells and distances of one group's points."""
+    """Nearest codes, sums over cells and distances of one group's points.
+
+    settled: how many points the last assignment left to direct differences.
+    """
 
     def __init__(self, group: Group) -> None:
-        self.group = group
+        self.group, self.settled = group, 0
 
     def assign(self, codes: Tensor) -> Tensor:
         """(P, N) int32: each point's nearest of codes (P, K, d), as direct differences in float64 decide; K past the last point.
@@ -78,6 +81,7 @@ class Plain:
         labels = torch.full((group.size, group.n), group.k, dtype=torch.int32, device=group.device)
         width = min(_WIDTH, group.dim)
         gamma = 1.1 * (width + -(-group.dim // width) + 8) * epsilon(frame.codes)
+        self.settled = 0
         for p, rows, x in self._blocks():
             shifted = (x.to(frame.codes.dtype) - frame.centre[p, None]) * frame.scale[p, None, None]
             scores = torch.zeros(*shifted.shape[:2], group.k, dtype=shifted.dtype, device=group.device)
@@ -89,7 +93,9 @@ class Plain:
             rivals = ~(scores > (best + gamma * size)[:, :, None]) & group.coded[p, None]
             filled = group.filled[p, rows]
             doubtful = (rivals.sum(2) != 1) & filled
-            if bool(doubtful.any()):
+            count = int(doubtful.sum())
+            if count:
+                self.settled += count
                 found[doubtful] = _settled(x, codes[p], rivals, doubtful)
             labels[p, rows] = torch.where(filled, found, group.k).int()
         return labels
