@@ -23,5 +23,5 @@ def choose(problem: Problem, solver: Solver | None, start: Any) -> tuple[Solver,
     """The solver and the start asked for, those of the table where ``None``."""
     usual_solver, usual_start = next((s, b) for fits, s, b in _CHOICES if fits(problem))
     if solver is not None and (isinstance(solver, type) or not callable(getattr(solver, "solve", None))):
-        raise ValueError(f"solver must be Lloyd(...) or CLVQ(...); received {solver!r}")
+        raise ValueError(f"solver must be Lloyd(...), Newton(...) or CLVQ(...); received {solver!r}")
     return usual_solver if solver is None else solver, usual_start if start is None else as_start(start)

@@ -13,6 +13,8 @@ from quantization.exact.panels import panels_of
 from quantization.exact.sides import Sides, sides
 
 _DECADES = 300
+_LIGHT = 1e-18
+_ROUNDS = 100
 
 
 class Line:
@@ -65,23 +67,37 @@ class Line:
     def occupied(self, codes: FloatArray) -> tuple[FloatArray, Cells]:
         r"""``codes`` with those of empty cells moved into the costliest: to a side's mean distance of order r from its code.
 
-        Each costs nothing where it was, so the distortion falls. A cell takes one a round.
+        An empty cell costs nothing, so the distortion falls. A cell takes one code a round. Cells that hold less than round-off
+        of the mass give up theirs too where the distortion falls by it: no gradient would bring such a code back.
         """
         c = self.cells(codes)
-        while not c.masses.all() and np.isfinite(c.distortion):
-            m, t = self._measured(codes).sides, self._measured(codes).t
-            empty = np.flatnonzero(c.masses == 0)
-            worst = np.argsort(-m.cost.sum(0), kind="stable")[: len(empty)]
-            worst = worst[m.cost.sum(0)[worst] > 0]
-            if not len(worst):
+        for _ in range(_ROUNDS):
+            spare = np.flatnonzero(c.masses <= _LIGHT)
+            if not len(spare) or not np.isfinite(c.distortion):
                 break
-            right = (m.cost[1] > m.cost[0])[worst]
-            side = right.astype(np.int64)
-            away = (m.cost[side, worst] / m.mass[side, worst]) ** (1 / self._r)
-            codes = codes.copy()
-            codes[empty[: len(worst)]] = self._density.outward(t[worst] + np.where(right, away, -away))
-            c = self.cells(codes)
+            moved = self._split(codes, spare)
+            m = self.cells(moved)
+            if not m.distortion < c.distortion:
+                spare = np.flatnonzero(c.masses == 0)
+                if not len(spare):
+                    break
+                moved = self._split(codes, spare)
+                m = self.cells(moved)
+            codes, c = moved, m
         return codes, c
+
+    def _split(self, codes: FloatArray, spare: IntArray) -> FloatArray:
+        """``codes`` with as many of the ``spare`` ones as there are other cells moved into the costliest of these."""
+        measured = self._measured(codes)
+        t, m = measured.t, measured.sides
+        costs = m.cost.sum(0)
+        costs[np.isin(measured.at, spare)] = 0.0
+        worst = np.argsort(-costs, kind="stable")[: min(len(spare), int((costs > 0).sum()))]
+        side = (m.cost[1] > m.cost[0])[worst].astype(np.int64)
+        away = (m.cost[side, worst] / m.mass[side, worst]) ** (1 / self._r)
+        moved = codes.copy()
+        moved[spare[: len(worst)]] = self._density.outward(t[worst] + np.where(side, away, -away))
+        return moved
 
     def search(self, k: int, rng: np.random.Generator) -> FloatArray:
         """Codes in the basin of the global optimum: see :func:`quantization.exact.companion.searched`."""

@@ -19,6 +19,8 @@ _TRIALS = 40
 _DISCERNIBLE = 1e-11
 """The relative fall of the distortion that its round-off leaves three digits of. Below it the gradient decides."""
 _ROUND_OFF = 1e-12
+_LOSS = 1e-3
+"""What a cell must keep of its mass in a step. A code that leaves all of it behind sits where nothing tells it the way back."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,8 @@ class Newton:
 
     For laws whose cells and second derivatives are computed: one with a density on the line, a Gaussian mixture in the plane;
     any order. $\lambda$ falls as long as the distortion does what its second-order model says and rises until the matrix is
-    positive definite, no cell is empty and the distortion falls. Where the fall is below its round-off, a step is taken if it
-    halves the residual or shrinks the correction that the same matrix asks for next.
+    positive definite, no cell loses its mass and the distortion falls. Where the fall is below its round-off, a step is taken
+    if it halves the residual or shrinks the correction that the same matrix asks for next.
 
     A run goes on to that floor, also past ``rtol``: codes err by up to K² times the residual. Convergence is quadratic where the
     Hessian is definite, and linear where it is singular (the Laplace law with K even). Source: pages2015.
@@ -91,8 +93,9 @@ def _step(
         trial = codes + move.reshape(codes.shape)
         t = law.cells(trial)
         gain = c.distortion - t.distortion
+        kept = bool((t.masses > _LOSS * c.masses).all())
         if fine:
-            stays = gain >= -_ROUND_OFF * c.distortion and t.masses.all()
+            stays = kept and gain >= -_ROUND_OFF * c.distortion
             if stays and (
                 t.stationarity <= c.stationarity / 2 or _length(factor.solve(-t.gradient.ravel()), metric) <= 0.75 * length
             ):
@@ -100,7 +103,7 @@ def _step(
             if within or damping > 1:
                 return None
             damping *= 100
-        elif t.masses.all() and gain > 1e-3 * predicted:
+        elif kept and gain > 1e-3 * predicted:
             damping *= 1 / 8 if gain > 0.75 * predicted else 1 if gain > 0.25 * predicted else 4
             return trial, t, max(damping, least)
         else:

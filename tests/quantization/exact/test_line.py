@@ -533,14 +533,12 @@ def test_the_search_finds_the_global_optimum_of_any_mixture(seed, r):
         assert qz.quantize(law, k, r=r).distortion <= best_of_many(law, k, r, 20) * (1 + (1e-12 if r == 2 else 1e-4))
 
 
-def test_the_companion_start_alone_is_stuck():
-    law, k = FOUR, 6
+@pytest.mark.parametrize(("law", "k", "worse"), [(TWO, 3, 1.4), (FOUR, 5, 1.1), (THREE, 4, 2.9), (SCALES, 6, 1.1)])
+def test_lloyd_from_the_companion_start_is_stuck(law, k, worse):
     exact = line(law)
     quantiles = exact._density.outward(companion_quantiles(exact._panels, k, 2.0))
     stuck = qz.quantize(law, k, start=quantiles, solver=qz.Lloyd(rtol=1e-7), max_steps=2000).require()
-    found = qz.quantize(law, k)
-    assert found.distortion < 0.99 * stuck.distortion
-    assert found.distortion <= best_of_many(law, k, 2.0, 30) * (1 + 1e-12)
+    assert stuck.distortion > worse * qz.quantize(law, k).distortion
 
 
 @pytest.mark.parametrize("k", [40, 200])

@@ -6,6 +6,7 @@ from scipy import sparse
 
 import quantization as qz
 from quantization.cells import Cells, stationarity
+from quantization.exact.choice import exact_law
 from quantization.exact.protocol import Smooth
 from quantization.problem import Problem
 from quantization.solvers.newton import Newton
@@ -65,3 +66,56 @@ def test_reaches_the_optimum_to_round_off(k, rng):
     falls = np.diff([s.distortion for s in states])
     assert (falls <= 1e-12 * states[0].distortion).all()
     assert len(states) < 60
+
+
+def test_rough_starts_and_any_order_of_codes(rng):
+    start = np.array([0.99, 0.001, 0.98, 0.5, 0.97, 0.002])
+    law = UnitInterval()
+    inward = lambda codes: np.sort(codes, axis=0)  # noqa: E731  the law above knows codes in order only
+    law.occupied = lambda codes: (inward(codes), law.cells(inward(codes)))
+    states = solved(law, start)
+    np.testing.assert_allclose(np.sort(states[-1].points[:, 0]), (2 * np.arange(6) + 1) / 12, atol=2e-15)
+    assert law.asked < 60
+
+
+def test_one_stationary_start_is_one_state():
+    states = solved(UnitInterval(), [0.25, 0.75])
+    assert len(states) == 1
+    assert states[0].stationarity == 0
+
+
+def test_a_noisy_gradient_stalls_honestly(rng):
+    """A gradient with errors of 1e-9 can't be brought below them: the run ends by itself, with the residual it has."""
+    law = UnitInterval(noise=1e-9)
+    states = solved(law, np.sort(rng.uniform(size=10)), Newton(rtol=1e-13))
+    assert 1e-13 < states[-1].stationarity < 1e-6
+    assert law.asked < 200
+    truth = law.cells(states[-1].points)
+    assert states[-1].stationarity == truth.stationarity
+    assert states[-1].distortion == truth.distortion
+
+
+def test_goes_on_to_the_floor_past_a_loose_tolerance(rng):
+    start = np.sort(rng.uniform(size=50))
+    loose, tight = (solved(UnitInterval(), start, Newton(rtol=rtol)) for rtol in (1e-2, 1e-12))
+    np.testing.assert_allclose(loose[-1].points, tight[-1].points, atol=1e-15 * 50)
+    assert len(loose) < len(tight)
+    assert all(state.stationarity > 1e-2 for state in loose[:-1])
+
+
+def test_gets_out_of_where_the_hessian_is_indefinite():
+    """Far codes whose boundary crosses the peak: a plain Newton step would climb."""
+    law, start = qz.Gaussian([0.0], [[1.0]]), np.array([[-20.0], [20.5]])
+    assert np.linalg.eigvalsh(exact_law(law, 2).hessian(start).toarray())[0] < 0
+    sol = qz.quantize(law, 2, start=start).require()
+    assert sol.distortion == pytest.approx(1 - 2 / np.pi, abs=4e-16)
+    assert (np.diff(sol.trace.distortion) <= 0).all()
+
+
+def test_refuses_laws_without_second_derivatives():
+    for law, words in [(np.zeros((3, 1)), "samples"), (qz.Gaussian([0.0] * 3, np.eye(3)), "a law known by sampling")]:
+        with pytest.raises(ValueError, match=f"Newton needs a law whose distortion has second derivatives.*received {words}"):
+            qz.quantize(law, 1, solver=qz.Newton())
+    with pytest.raises(ValueError, match="rtol"):
+        qz.Newton(rtol=-1)
+    assert qz.Newton() == qz.Newton(rtol=1e-10)
