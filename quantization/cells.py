@@ -54,11 +54,11 @@ class Sums:
 
     def times(self, scale: float, r: float) -> "Sums":
         """The sums of points and codes that are ``scale`` times as large."""
-        with np.errstate(over="ignore", under="ignore"):
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
             shifts, high = self.shifts * scale, np.float64(scale) ** r
             pulls = shifts if self.pulls is self.shifts else self.pulls * np.float64(scale) ** (r - 1)
-            spread = None if self.spread is None else float(self.spread * high * high)
-            return Sums(self.masses, shifts, pulls, float(self.cost * high), self.mass, spread)
+            spread = self.spread and float(self.spread * high * high)
+            return Sums(self.masses, shifts, pulls, self.cost and float(self.cost * high), self.mass, spread)
 
     def cells(self, codes: FloatArray, r: float) -> Cells:
         """The cells that the parts added up to."""

@@ -19,6 +19,7 @@ from quantization.threads import spread
 _PARTIAL_BYTES, _MOST_GROUPS, _LEAST_GROUPS = 2**22, 64, 4  # of sums that every group of rows has for itself
 _CHUNK_BYTES = 2**22  # of rows that are brought to another dtype or layout at a time
 _COLUMNS, _ROWS = 256, 256  # at least, of a part that a thread takes
+_PART = 2**20  # rows times codes of a part
 _CANCELLING = 1e-3  # distortion over variance below which sums about one reference have too few digits
 
 
@@ -56,7 +57,7 @@ class Sweep:
     def sums(self, codes: FloatArray) -> Sums:
         """The sums over the cells of ``codes`` (K, d), r = 2, from all points."""
         codes = np.ascontiguousarray(codes)
-        groups = _groups(codes)
+        groups = self._groups(codes)
         if groups:
             return self._by_rows(codes, groups)
         sums, costs = self._summed_by_columns(codes, self._labelled(codes)), self._squared(codes)
@@ -67,7 +68,7 @@ class Sweep:
         codes = np.ascontiguousarray(codes)
         if self._kept is not None and self._kept.sums.shape == codes.shape:
             sums = self._from_kept(self._kept, codes)
-        elif groups := _groups(codes):
+        elif groups := self._groups(codes):
             sums = self._by_rows(codes, groups)
         else:
             sums = self._summed_by_columns(codes, self._labelled(codes))
@@ -110,8 +111,8 @@ class Sweep:
                 lambda a, b: kernels.add_columns(points, codes, labels[rows], self._masses[rows], a, b, shifts)  # noqa: B023
             )
             cost += sum(shares)
-        reference = codes.mean(0)
-        sums = (codes - reference) * masses[:, None] + shifts
+        reference: FloatArray = codes.mean(0)
+        sums: FloatArray = (codes - reference) * masses[:, None] + shifts
         # w |x - a|^2 summed over a cell is w |x - c|^2 summed, + W |m - a|^2 - W |m - c|^2.
         offsets: FloatArray = sums / np.where(masses > 0, masses, 1.0)[:, None]
         total = cost + float(np.vdot(offsets, sums) - np.vdot(offsets + reference - codes, shifts))
@@ -156,6 +157,13 @@ class Sweep:
         self._coded = len(codes)
         return self._labels
 
+    def _groups(self, codes: FloatArray) -> int:
+        """Into how many parts rows are cut that each have sums of their own; 0 where codebooks are too large for that."""
+        groups = _PARTIAL_BYTES // (8 * codes.size + 8 * len(codes))
+        if groups < _LEAST_GROUPS:
+            return 0
+        return min(_MOST_GROUPS, groups, max(1, len(self._points) * len(codes) // _PART))
+
     def _finder(self, codes: FloatArray) -> Near | Product:
         if codes.shape[1] <= DIMENSIONS:
             return Near(codes, len(self._points))
@@ -193,9 +201,3 @@ class Sweep:
         step = max(1, stop - start) if ready else max(1, _CHUNK_BYTES // (dim * self._dtype.itemsize))
         for first in range(start, stop, step):
             yield first, np.ascontiguousarray(self._points[first : min(first + step, stop)], self._dtype)
-
-
-def _groups(codes: FloatArray) -> int:
-    """Into how many parts rows are cut that each have sums of their own; 0 where codebooks are too large for that."""
-    groups = _PARTIAL_BYTES // (8 * codes.size + 8 * len(codes))
-    return min(_MOST_GROUPS, groups) if groups >= _LEAST_GROUPS else 0

@@ -1,0 +1,1 @@
+"""How fast the solvers are beside what people use now: ``python -m benchmarks.solvers`` (``make bench``)."""
