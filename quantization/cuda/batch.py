@@ -212,7 +212,7 @@ def _occupied(engine: Plain, runs: list[_Run], codes: Tensor) -> _Step:
     """The cells of codebooks; where one is empty, that measure's codes are mended as they are when it is alone."""
     cells = engine.cells(codes, engine.assign(codes))
     empty = ((cells.masses == 0) & engine.group.coded).any(1)
-    distortion, pull, moved, mend = torch.stack([cells.costs, cells.pulls, cells.moved, empty]).cpu().numpy()
+    distortion, pull, moved, mend = torch.stack([cells.costs, cells.pulls, cells.moved.double(), empty.double()]).cpu().numpy()
     with np.errstate(divide="ignore", invalid="ignore"):
         residual = np.where(pull == 0, 0.0, np.where(distortion > 0, pull / np.sqrt(distortion), np.inf))
     step = _Step(codes, cells.masses, cells.means, distortion, residual, moved)

@@ -37,9 +37,12 @@ class Group:
         """These measures, to be quantized by so many codes each."""
         points = [measure.points for measure in measures]
         n, device = max(map(len, points)), points[0].device
-        weights = torch.zeros(len(points), n, dtype=torch.float64, device=device)
-        for row, measure in zip(weights, measures, strict=True):
-            row[: measure.size] = measure.masses
+        if len(points) == 1:
+            weights = measures[0].masses[None]  # no copy, as this may be one of very many points
+        else:
+            weights = torch.zeros(len(points), n, dtype=torch.float64, device=device)
+            for row, measure in zip(weights, measures, strict=True):
+                row[: measure.size] = measure.masses
         counts = torch.tensor([len(x) for x in points], device=device)
         return cls(points, weights, counts, torch.tensor(list(ks), device=device), n, max(ks))
 

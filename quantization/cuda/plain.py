@@ -40,7 +40,7 @@ class Frame:
         lengths = torch.linalg.vector_norm(centred, dim=2, dtype=torch.float64).masked_fill_(~group.coded, 0.0)
         length = lengths.amax(1)
         exponent = torch.where(length.isfinite(), torch.frexp(length.nan_to_num(posinf=1.0))[1], 0).clamp(-120, 120)
-        scale = torch.ldexp(torch.ones_like(length), -exponent)
+        scale = ((1023 - exponent.long()) << 52).view(torch.float64)  # 2^-exponent to the last bit, which pow on a GPU is not
         half_squares = (lengths * scale[:, None]).square() / 2
         top = half_squares.amax(1).to(work)
         half_squares = half_squares.masked_fill_(~group.coded, torch.inf).to(work)

@@ -13,12 +13,12 @@ triton = pytest.importorskip("triton")
 
 
 def compiled(kernel, pointers, numbers, constants, tile):
-    """The kernel as Triton's compiler makes it where every pointer and the numbers in ``aligned`` are multiples of 16."""
+    """The kernel as Triton's compiler makes it where every pointer and two of the numbers are multiples of 16."""
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
     types = {**pointers, **numbers, **dict.fromkeys(constants, "constexpr")}
-    aligned = [*pointers, "d", "stride"]
+    aligned = [name for name in (*pointers, "d", "stride") if name not in constants]
     attributes = {(kernel.arg_names.index(name),): [["tt.divisibility", 16]] for name in aligned if name in kernel.arg_names}
     source = ASTSource(
         fn=kernel, signature={name: types[name] for name in kernel.arg_names}, constexprs=constants, attrs=attributes
@@ -116,3 +116,33 @@ def test_offsets_are_64_bit(kernels):
         products = re.findall(r"(%\w+) = arith\.muli [^:]*: (?:tensor<[\dx]+x)?i32", code)
         widened = set(re.findall(r"arith\.extsi (%\w+) ", code))
         assert not widened & set(products), name
+
+
+def test_numbers_that_are_one_are_constants():
+    """As Triton takes them: one coordinate, one code, one part."""
+    from quantization.cuda import kernels as source
+    from quantization.cuda.fused import Fused
+
+    i64, f64, one = "*i64", "*fp64", dict.fromkeys(("stride", "d", "K", "parts", "panels"), 1)
+    element = {"ELEMENT": source.tl.float32, "ALIGNED": False}
+    floats = dict.fromkeys(("codes", "half_squares", "centres", "scales", "tops"), "*fp32")
+    table, few = {"addresses": i64}, dict.fromkeys(("stride", "d", "K"), 1)
+    compiled(
+        source.score_codes, {**table, "counts": i64, "ks": i64, **floats, "labels": "*i32", "doubtful": "*i8"},
+        {"N": "i32", "gamma": "fp32"}, {**element, **few, "ROWS": 64, "CODES": 16, "WIDTH": 32, "PRECISION": "tf32x3"},
+        Fused.scores,
+    )  # fmt: skip
+    compiled(
+        source.sum_cells,
+        {**table, "order": i64, "begins": i64, "weights": f64, "codes": "*fp32", "masses": f64, "costs": f64, "shifts": f64,
+         "means": "*fp32", "pulls": f64, "moved": "*i8"},
+        {"N": "i32"}, {**element, **one, "ROWS": 8, "WIDTH": 128, "WHOLE": True}, Fused.sums,
+    )  # fmt: skip
+    compiled(
+        source.settle_rows, {**table, "unsettled": i64, "ks": i64, "codes": "*fp32", "labels": "*i32"},
+        {"N": "i32"}, {**element, **few, "CODES": 16, "WIDTH": 128}, Fused.settling,
+    )  # fmt: skip
+    compiled(
+        source.measure_pairs, {**table, "counts": i64, "candidates": i64, "squared": f64},
+        {"N": "i32"}, {**element, "stride": 1, "d": 1, "trials": 1, "ROWS": 8, "TRIALS": 1, "WIDTH": 64}, Fused.pairs,
+    )  # fmt: skip
