@@ -32,6 +32,10 @@ def mixture(weights, means, deviations):
     return qz.GaussianMixture(weights, np.array(means)[:, None], np.square(deviations)[:, None, None])
 
 
+def slow(*values):
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 def codes_of(solution):
     return np.sort(solution.measure.points[:, 0])
 
@@ -108,7 +112,7 @@ def test_exponential(exponential, k, r):
     assert (sol.distortion_se, sol.solver) == (0, qz.Newton())
 
 
-@pytest.mark.parametrize(("k", "r"), [(1, 2), (3, 2), (3, 1.5), (101, 1), (101, 4), (999, 2)])
+@pytest.mark.parametrize(("k", "r"), [(1, 2), (3, 2), (3, 1.5), (101, 1), (101, 4), slow(999, 2)])
 def test_laplace_odd(exponential, k, r):
     """A code at 0 with the cell [-d, d], and beyond it the exponential law's (K-1)/2 codes."""
     if k == 1:
@@ -126,7 +130,7 @@ def test_laplace_odd(exponential, k, r):
     assert sol.require() is sol
 
 
-@pytest.mark.parametrize(("k", "r"), [(2, 2), (2, 1.5), (8, 2), (8, 4), (100, 1), (100, 2), (1000, 2)])
+@pytest.mark.parametrize(("k", "r"), [(2, 2), (2, 1.5), (8, 2), (8, 4), (100, 1), (100, 2), slow(1000, 2)])
 def test_laplace_even_is_singular_and_honest(exponential, k, r):
     """The mirrored exponential codes. Along the singular direction the gradient grows like the square, so codes reach √eps."""
     _, codes, distortion, _ = exponential(k // 2, r)
@@ -251,8 +255,8 @@ SKEWED = mixture([0.7, 0.3], [-1.0, 1.5], [1.0, 0.4])
     ("law", "k", "r"),
     [
         *[(qz.Gaussian([0.0], [[1.0]]), k, r) for k, r in [(2, 1), (5, 4), (100, 1), (100, 4), (1000, 2)]],
-        *[(THREE, k, r) for k, r in [(1, 2), (6, 1), (20, 4), (100, 2)]],
-        *[(SKEWED, k, r) for k, r in [(3, 2), (50, 1), (50, 4)]],
+        *[(THREE, k, r) for k, r in [(1, 2), (6, 1), (12, 4), (40, 2)]],
+        *[(SKEWED, k, r) for k, r in [(3, 2), (25, 1), (25, 4)]],
     ],
 )
 def test_normal_laws_and_mixtures(law, k, r):
@@ -321,10 +325,10 @@ def test_one_code_is_the_mean_and_costs_the_variance(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("r", [1.0, 1.7, 2.0])
+@pytest.mark.parametrize("r", [1.0, 1.7])
 def test_cells_are_integrals(kind, r):
     law = KINDS[kind]
-    codes = law.ppf([0.2, 0.45, 0.5, 0.93])
+    codes = law.ppf([0.2, 0.5, 0.93])
     cells = line(law, r).cells(codes[:, None])
     edges = np.concatenate([[law.support()[0]], (codes[1:] + codes[:-1]) / 2, [law.support()[1]]])
     slack = 1e-10 if kind == "far from 0" else 1e-12  # of scipy's density, whose logarithm has terms of 8e4 there
@@ -343,12 +347,12 @@ def by_level(law, x, a, b, r):
 
 
 def by_size(law, x, a, b, r):
-    """The same by decades of z, where tails are heavy."""
-    marks = sorted(
-        {m for m in (a, x, b, *(s * 10.0**j for j in range(-6, 45) for s in (-1, 1))) if a <= m <= b and np.isfinite(m)}
-    )
-    cost = lambda z: abs(z - x) ** r * law.pdf(z)  # noqa: E731
-    return sum(integrate.quad(cost, low, high, epsabs=0, epsrel=1e-10, limit=300)[0] for low, high in pairwise(marks))
+    """The same by Gauss' rule on decades of z, where tails are heavy."""
+    marks = {m for m in (a, x, b, *(x + s * 10.0**j for j in range(-12, 45) for s in (-1, 1))) if a <= m <= b and np.isfinite(m)}
+    marks = np.array(sorted(marks))
+    nodes, weights = np.polynomial.legendre.leggauss(100)
+    z = marks[:-1, None] + np.diff(marks)[:, None] * (nodes + 1) / 2
+    return np.sum(np.abs(z - x) ** r * law.pdf(z) * weights * np.diff(marks)[:, None] / 2)
 
 
 @pytest.mark.parametrize("r", [1.0, 1.2, 1.5, 2.0, 3.0, 4.0])
