@@ -137,3 +137,13 @@ def test_says_what_to_install():
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "optimal-quantization[plot]" in said.stdout
+
+
+@pytest.mark.slow
+def test_the_gallery_can_be_drawn_again(tmp_path):
+    from benchmarks import gallery
+
+    for path in gallery.draw(tmp_path):
+        assert path.read_bytes()[:4] == b"\x89PNG"
+        assert 10_000 < path.stat().st_size < 150_000
+        assert (gallery.PICTURES / path.name).exists()
