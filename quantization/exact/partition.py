@@ -100,21 +100,9 @@ class _Runs:
                 price *= (found.runs / k) ** (3 * 2 ** (abs(repeated) - 1))
         return _spliced(below.edges, above.edges, k)
 
-    def _cheapest(self, price: float) -> "_Bought":
-        r"""The partition that is optimal at ``price``.
-
-        Where runs cost so much more than they save that the sum of both hides the saving, the same number of runs is bought at
-        a lower price: $g(k) - g(k + 1) \le g(k)$, so k runs are still optimal at twice g(k).
-        """
+    def _cheapest(self, price: float) -> _Bought:
         edges: IntArray = _cheapest(self._table, price)
-        cost, lower = self._cost(edges), price
-        while len(edges) > 2 and lower > 2 * cost > 0:
-            lower = 2 * cost
-            nearer: IntArray = _cheapest(self._table, lower)
-            if len(nearer) != len(edges) or self._cost(nearer) >= cost:
-                break
-            edges, cost = nearer, self._cost(nearer)
-        return _Bought(edges, cost, price)
+        return _Bought(edges, self._cost(edges), price)
 
     def _cost(self, edges: IntArray) -> float:
         return float(_total_cost(self._table, edges))

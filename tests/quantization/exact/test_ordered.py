@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import quantization as qz
 from quantization import voronoi
-from quantization.exact import cuts, rising
+from quantization.exact import cuts, intervals, rising
 from quantization.exact.ordered import Ordered
 from quantization.exact.partition import optimal_runs
 from quantization.exact.protocol import Searchable
@@ -140,6 +140,27 @@ def test_blocks_add_up(rng):
         absolute = np.array([float((masses * np.abs(wide))[labels == k].sum()) for k in range(8)])
         assert (np.abs(found.gradient[:, 0] + 2 * firsts) <= 2 * 600 * EPS * absolute).all()
         np.testing.assert_allclose(found.masses, np.bincount(labels, masses, minlength=8), rtol=1e-12)
+
+
+def test_many_small_costs_beside_a_few_large_ones():
+    # A million squares of 1e-18 beside 256 of 1: added one block after another to 256 they would vanish, 18 units in all.
+    n = 2**20
+    x = np.concatenate([np.full(128, -1.0), np.full(n, 1e-9), np.full(128, 1.0)])
+    exact = (256 + n * Fraction(1e-9) ** 2) / (n + 256)
+    assert abs(Fraction(ordered(x).cells(np.zeros((1, 1))).distortion) / exact - 1) < 4 * EPS
+
+
+@pytest.mark.parametrize("limit", [0.0, 1e-3, 0.3, 1.0, 5.0])
+def test_equal_points_share_a_bin(limit, rng):
+    x = np.sort(rng.integers(0, 30, 500)).astype(float)
+    edges = intervals.greedy_bins(x, np.empty(0), limit, 1 / 32, 500)
+    assert edges[0] == 0
+    assert edges[-1] == 500
+    assert (x[edges[1:-1]] > x[edges[1:-1] - 1]).all()
+    widths, counts = (x[edges[1:] - 1] - x[edges[:-1]]) / 32, np.diff(edges)
+    assert ((np.sqrt(counts) * widths <= limit) | (x[edges[1:] - 1] == x[np.maximum(edges[1:] - 2, 0)])).all()
+    if limit == 0:
+        assert len(edges) == len(np.unique(x)) + 1
 
 
 @pytest.mark.parametrize("r", [1.0, 1.5, 3.0])

@@ -44,9 +44,9 @@ def check_optimal(masses, means, k):
     assert edges[-1] == len(masses)
     assert (np.diff(edges) > 0).all()
     costs = run_costs(masses, means)
-    # Sums of nonnegative terms, each of some ten roundings, in both programmes: at most 10 B + 20 units of themselves; prices
-    # below twice the cost add k of them, and prices are given up 1e-13 of the whole before the hull is exact.
-    bound = (2 * (10 * len(masses) + 20) + 2 * k) * EPS + 3 * k * 1e-13
+    # Sums of nonnegative terms, each of some ten roundings, in both programmes: at most 10 B + 20 units of themselves, and the
+    # hull is taken to be straight where it is to 1e-13 of cost and price together, the price of k runs being some of the cost.
+    bound = 2 * (10 * len(masses) + 20) * EPS + 3 * k * 1e-13
     assert costs[edges[:-1], edges[1:]].sum() <= least_cost(costs, k) * (1 + bound)
 
 
