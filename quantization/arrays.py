@@ -74,7 +74,7 @@ def range_exponent(x: Array) -> int:
     if epsilon(x) > np.finfo(np.float64).eps:
         return 0  # float32 and below: their squares do not
     top = max(float(x.max()), -float(x.min()))
-    return 0 if top == 0 or 2.0**-300 < top < 2.0**300 else int(np.frexp(top)[1])
+    return 0 if top == 0 or 2.0**-300 < top < 2.0**300 else int(np.clip(np.frexp(top)[1], -1000, 1000))
 
 
 def all_finite(x: Array) -> bool:

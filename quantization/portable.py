@@ -60,6 +60,25 @@ def squared_distances(points: Array, code: Array) -> Array:
     return namespace(points).concatenate(parts)
 
 
+class Costs:
+    r"""$\min_j |x_i - c_j|^2$ for the codes chosen so far, as ``values`` (n,), from points (n, d) and masses (n,) of any kind."""
+
+    def __init__(self, points: Array, masses: Array, first: int) -> None:
+        self._points, self._masses = points, masses
+        self.values = squared_distances(points, points[first])
+        self._tried: dict[int, Array] = {}
+
+    def after(self, candidates: list[int]) -> list[float]:
+        """The total cost, were each of the candidates chosen next."""
+        xp = namespace(self._points)
+        self._tried = {i: xp.minimum(self.values, squared_distances(self._points, self._points[i])) for i in candidates}
+        return [float(self._masses @ self._tried[i]) for i in candidates]
+
+    def take(self, chosen: int) -> None:
+        """Choose one of the candidates as the next code."""
+        self.values = self._tried[chosen]
+
+
 def _blocks(points: Array, k: int) -> Iterator[Array]:
     rows = max(1, _BLOCK_ENTRIES // max(k, points.shape[1]))
     for start in range(0, len(points), rows):

@@ -12,7 +12,7 @@ from quantization.measure import DiscreteMeasure
 from quantization.problem import Problem, checked_count
 from quantization.progress import Progress
 from quantization.solution import Solution
-from quantization.voronoi import squared_distances
+from quantization.voronoi import distances_to_codes
 
 
 class Start(Protocol):
@@ -136,19 +136,17 @@ def _d2_sampling(measure: DiscreteMeasure, k: int, rng: np.random.Generator) -> 
         return _d2_sampling(DiscreteMeasure(points * 2.0**-exponent, weights), k, rng) * 2.0**exponent
     trials = 2 + int(np.log(k))
     chosen = [_by_mass(weights, rng.random(1))[0]]
-    costs = squared_distances(points, points[chosen[0]])
+    costs = distances_to_codes(points, weights, chosen[0], k * trials)
     while len(chosen) < k:
         with np.errstate(over="ignore", invalid="ignore"):
-            mass = weights * costs
+            mass = weights * costs.values
             if not bool(xp.isfinite(mass.sum())):  # squares overflowed: any of the furthest points
-                mass = weights * xp.isinf(costs)
+                mass = weights * xp.isinf(costs.values)
         if not bool((mass > 0).any()):
             raise too_few_points(k, len(chosen))
         candidates = _by_mass(mass, rng.random(trials))
-        trial_costs = [xp.minimum(costs, squared_distances(points, points[i])) for i in candidates]
-        best = min(range(trials), key=lambda t: float(weights @ trial_costs[t]))
-        chosen.append(candidates[best])
-        costs = trial_costs[best]
+        chosen.append(candidates[int(np.argmin(costs.after(candidates)))])
+        costs.take(chosen[-1])
     return to_host(points[chosen])
 
 

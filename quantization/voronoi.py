@@ -14,12 +14,13 @@ import numpy as np
 
 from quantization.arrays import Array, FloatArray, is_torch, like, namespace, range_exponent
 from quantization.cells import Cells, Sums
-from quantization.portable import labelled, squared_distances, summed
+from quantization.portable import Costs, labelled, squared_distances, summed
 
 if TYPE_CHECKING:
+    from quantization.compiled.seeding import Costs as CompiledCosts
     from quantization.compiled.sweep import Sweep
 
-__all__ = ["Assignment", "cells", "cells_of", "nearest", "squared_distances", "sweep"]
+__all__ = ["Assignment", "cells", "cells_of", "distances_to_codes", "nearest", "squared_distances", "sweep"]
 
 _WORTH_COMPILING = 2**21  # n K (d + 8) from which a pass, taken some dozen times, pays for loading the compiled code
 
@@ -71,12 +72,23 @@ def sweep(points: Array, weights: Array, codes: FloatArray) -> "Sweep | None":
     k = len(codes)
     if len(points) * k * (points.shape[1] + 8) < _WORTH_COMPILING or k == 1 or range_exponent(codes):
         return None
-    if is_torch(points):
-        if points.device.type != "cpu" or str(points.dtype) == "torch.bfloat16":
-            return None
-        points, weights = points.numpy(), weights.numpy() if is_torch(weights) else weights
+    if not _on_host(points):
+        return None
     compiled: Any = import_module("quantization.compiled.sweep")  # loads numba
-    return compiled.Sweep(points, weights)
+    return compiled.Sweep(np.asarray(points), np.asarray(weights))
+
+
+def distances_to_codes(points: Array, weights: Array, first: int, count: int) -> "Costs | CompiledCosts":
+    """The squared distances that k-means++ keeps, for so many codes to be tried; ``first`` is the index of the first code."""
+    if _on_host(points) and len(points) * count * (points.shape[1] + 8) >= _WORTH_COMPILING:
+        compiled: Any = import_module("quantization.compiled.seeding")
+        return compiled.Costs(np.asarray(points), np.asarray(weights), first)
+    return Costs(points, weights, first)
+
+
+def _on_host(points: Array) -> bool:
+    """Whether numpy can look at the points where they lie."""
+    return not is_torch(points) or (points.device.type == "cpu" and str(points.dtype) != "torch.bfloat16")
 
 
 def _sums(points: Array, weights: Array, codes: FloatArray, r: float) -> Sums:
