@@ -12,15 +12,16 @@ from quantization.exact.polygons import Diagram
 Integrate: TypeAlias = Callable[[FloatArray], tuple[Diagram, FloatArray]]
 """Of codes, their diagram, and the masses, first and second moments of the cells about them, (K, 6)."""
 
-EVALUATIONS = 6000
-"""The budget of a search, in codebooks whose cells are integrated. The first descent is never cut short."""
+EVALUATIONS, CELLS = 6000, 3_000_000
+"""The budget of a search: codebooks that are integrated, and cells in them. The first descent is never cut short."""
 CHAINS = 8
 """Starts at most."""
-PATIENCE = 10
-"""Hops in vain, beyond one for each code, after which a chain is given up."""
+PATIENCE = 20
+"""Hops in vain, beyond one for ten codes, after which a chain is given up."""
 _minimize: Any = optimize.minimize
 _SPREAD = 0.6  # of the logarithm of the factors that blur a hop's estimates
-_COARSE, _FINE = 1e-6, 1e-11  # relative falls of the distortion at which a descent ends
+_LOOK_BACK, _HOPE = 8, 4.0  # a descent is hopeless if what is left is that many times what so many steps have gained
+_COARSE, _FINE = 1e-6, 1e-9  # relative falls of the distortion at which a descent ends
 
 
 class Search:
@@ -35,11 +36,14 @@ class Search:
         self._integrate, self._start, self._rng = integrate, start, rng
         self._evaluations = 0
 
+    def _spent(self, k: int) -> bool:
+        return self._evaluations >= min(EVALUATIONS, CELLS // k)
+
     def best(self) -> FloatArray:
         """The best codebook found, in the units of ``integrate``."""
         codes, value = self._chain()
         for _ in range(CHAINS - 1):
-            if self._evaluations >= EVALUATIONS or len(codes) == 1:
+            if self._spent(len(codes)) or len(codes) == 1:
                 break
             others, lower = self._chain()
             if lower < value:
@@ -48,25 +52,33 @@ class Search:
 
     def _chain(self) -> tuple[FloatArray, float]:
         codes, value = self._descended(self._start(), _COARSE)
-        waiting = PATIENCE + len(codes) if len(codes) > 1 else 0
-        while waiting and self._evaluations < EVALUATIONS:
+        patience = PATIENCE + len(codes) // 10
+        waiting = patience if len(codes) > 1 else 0
+        while waiting and not self._spent(len(codes)):
             waiting -= 1
-            others, lower = self._descended(self._hopped(codes), _COARSE)
+            others, lower = self._descended(self._hopped(codes), _COARSE, value)
             if lower < value:
-                waiting = PATIENCE + len(codes) if lower < value * (1 - 10 * _COARSE) else waiting
+                waiting = patience if lower < value * (1 - 10 * _COARSE) else waiting
                 codes, value = others, lower
         return codes, value
 
-    def _descended(self, codes: FloatArray, tolerance: float) -> tuple[FloatArray, float]:
+    def _descended(self, codes: FloatArray, tolerance: float, goal: float = np.inf) -> tuple[FloatArray, float]:
+        """Codes downhill from these, and their distortion. A descent that will hardly get below ``goal`` is broken off."""
         scale = float(self._integrate(codes)[1][:, [3, 5]].sum())
+        passed: list[float] = []
 
         def objective(x: FloatArray) -> tuple[float, FloatArray]:
             self._evaluations += 1
             moments = self._integrate(x.reshape(codes.shape))[1]
             return float(moments[:, [3, 5]].sum()) / scale, moments[:, 1:3].ravel() * (-2 / scale)
 
+        def watch(intermediate_result: Any) -> None:
+            passed.append(float(intermediate_result.fun) * scale)
+            if len(passed) > 2 * _LOOK_BACK and passed[-1] - goal > _HOPE * (passed[-1 - _LOOK_BACK] - passed[-1]):
+                raise StopIteration
+
         options = {"ftol": tolerance, "gtol": 0.0, "maxiter": 5000, "maxfun": 10_000}
-        found = _minimize(objective, codes.ravel(), jac=True, method="L-BFGS-B", options=options)
+        found = _minimize(objective, codes.ravel(), jac=True, method="L-BFGS-B", callback=watch, options=options)
         return found.x.reshape(codes.shape), float(found.fun) * scale
 
     def _hopped(self, codes: FloatArray) -> FloatArray:

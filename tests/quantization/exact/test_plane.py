@@ -1,4 +1,4 @@
-"""Gaussian mixtures in the plane: cells, Hessian and search against closed forms, quadrature, sampling and long searches."""
+"""Gaussian mixtures in the plane: cells and Hessian against closed forms, differences, sampling and invariance."""
 
 import numpy as np
 import pytest
@@ -14,31 +14,6 @@ MIXTURE = qz.GaussianMixture(
     [[0, 0], [3, 1], [-2, 2]],
     [[[1, 0.5], [0.5, 1]], [[0.3, -0.2], [-0.2, 1]], [[2, 0], [0, 0.01]]],
 )
-
-# The least distortions of N(0, I_2) found by 40 (K < 5) or 60 K independent random starts, each descended by L-BFGS without hops
-# and the best polished by Newton to a residual of 1e-14: a search unlike the one tested. At every K at least a ninth of the
-# starts reached the value. K = 3: 2 − 27/(8π), K = 4: 2 (1 − 2/π) are closed forms; K = 5 and 12 are published.
-BEST = {
-    2: 1.36338022763242,
-    3: 0.92570413412971,
-    4: 0.72676045526484,
-    5: 0.61448350876918,
-    6: 0.50690197692522,
-    7: 0.44513712897604,
-    8: 0.40241265391720,
-    9: 0.36320936263812,
-    10: 0.32899034837112,
-    11: 0.30307112633655,
-    12: 0.27921807162059,
-    13: 0.26195488090544,
-    14: 0.24428548816314,
-    15: 0.22895799855032,
-    16: 0.21519660547589,
-    17: 0.20479649092475,
-    18: 0.19495397764179,
-    19: 0.18560195524113,
-    20: 0.17645170646107,
-}
 
 
 def ring(k, radius):
@@ -88,7 +63,7 @@ def test_closed_forms(codes, distortion):
     np.testing.assert_allclose(c.masses, 1 / len(codes), rtol=0, atol=4e-16)
 
 
-@pytest.mark.parametrize("k", [2, 5, 30, 100])
+@pytest.mark.parametrize("k", [2, 5, 60])
 def test_gradient_and_hessian_are_derivatives(k, rng):
     law, codes = Plane(MIXTURE), MIXTURE.sample(k, rng)
     c, hessian = law.cells(codes), law.hessian(codes)
@@ -179,26 +154,3 @@ class TestOccupied:
         _, c = law.occupied(codes)
         assert c.masses.all()
         assert c.distortion <= law.cells(codes).distortion
-
-
-@pytest.mark.parametrize("k", [k for k in BEST if k <= 12])
-def test_the_best_codebooks_are_found(k):
-    check_best(k)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("k", [k for k in BEST if k > 12])
-def test_the_best_larger_codebooks_are_found(k):
-    check_best(k)
-
-
-def check_best(k):
-    """By default arguments; the certificate is the residual, and a Hessian that is definite but for rotation."""
-    sol = qz.quantize(STANDARD, k)
-    np.testing.assert_allclose(sol.distortion, BEST[k], rtol=1e-12)
-    assert sol.status is qz.Status.CONVERGED
-    assert sol.stationarity < 1e-12
-    assert sol.distortion_se == 0
-    spectrum = np.linalg.eigvalsh(Plane(STANDARD).hessian(sol.measure.points).toarray())
-    assert abs(spectrum[0]) < 1e-12  # rotation leaves the law as it is
-    assert spectrum[1] > 1e-3 or k == 4  # four codes may also shear into a rhombus, at a cost of the fourth order
