@@ -54,17 +54,22 @@ def panels_of(density: Density, r: float) -> Panels:
         if not np.isfinite(end):
             edges.append(_tail(density, r, sign, float(mark), unit))
     edges = np.unique(np.concatenate(edges))
-    left, right, before, met = edges[:-1], edges[1:], np.full(len(edges) - 1, np.inf), 0
+    below = density.cdf(edges)
+    left, right, low, high = edges[:-1], edges[1:], below[:-1], below[1:]
+    before, met = np.full(len(left), np.inf), 0
     kept: list[FloatArray] = []
     while len(left):
         met += len(left)
         if met > _MOST_PANELS:
             raise _rough(density, float(left[0]))
-        nodes, masses, roughness, done = _examined(density, r, left, right, unit, before)
+        nodes, masses, roughness, done = _examined(density, r, left, right, high - low, unit, before)
         kept.append(np.concatenate([left[:, None], right[:, None], nodes, masses], axis=1)[done])
-        left, right, before = left[~done], right[~done], np.tile(roughness[~done], 2)
+        split = ~done
+        left, right, low, high, before = left[split], right[split], low[split], high[split], roughness[split]
         middle = left + (right - left) / 2
+        between = density.cdf(middle)
         left, right = np.concatenate([left, middle]), np.concatenate([middle, right])
+        low, high, before = np.concatenate([low, between]), np.concatenate([between, high]), np.tile(before, 2)
     table = np.concatenate(kept)
     table = table[np.argsort(table[:, 0])]
     nodes, masses = np.split(table[:, 2:], 2, axis=1)
@@ -74,29 +79,36 @@ def panels_of(density: Density, r: float) -> Panels:
 
 
 def _examined(
-    density: Density, r: float, left: FloatArray, right: FloatArray, unit: float, before: FloatArray
+    density: Density, r: float, left: FloatArray, right: FloatArray, held: FloatArray, unit: float, before: FloatArray
 ) -> tuple[FloatArray, FloatArray, FloatArray, NDArray[np.bool]]:
-    """Nodes and masses (P, n) of panels, how rough they look, what their parents did being known, and which are done with."""
+    """Nodes and masses (P, n) of panels, how rough these look, and which are done with.
+
+    held: what the distribution function says they hold. unit: the moment of order r. before: how rough their parents looked.
+    """
     s, w = rule(r)
     # Values at the nodes to Legendre coefficients: c_j = (2j + 1) sum_i w_i P_j(s_i) f_i. The last two tell enough.
     last = (np.polynomial.legendre.legvander(2 * s - 1, len(s) - 1) * w[:, None] * (2 * np.arange(len(s)) + 1))[:, -2:]
     width, size = right - left, np.maximum(np.abs(left), np.abs(right))
     nodes = left[:, None] + width[:, None] * s
-    f, held = density.pdf(nodes), density.cdf(right) - density.cdf(left)
+    f = density.pdf(nodes)
     with np.errstate(all="ignore"):
         masses = np.where(np.isfinite(f), f, 0.0) * width[:, None] * w
         total, top, tail = masses.sum(1), f.max(1), np.abs(f @ last).max(1)
         missed = np.maximum(np.abs(total - held) - 64 * _EPS, 0.0) / np.where(held > 0, held, 1.0)
-        roughness = np.where(f.any(1) | (held > 64 * _EPS), np.maximum(tail / top, missed), 0.0)
+        bent = np.where(f.any(1), tail / top, 0.0)
+        roughness = np.maximum(bent, missed)
         far = np.maximum(np.abs(left - density.median), np.abs(right - density.median)) / density.spread
         negligible = (np.maximum(tail * width, held) * (1 + far**r) <= _NEGLIGIBLE * unit) & (held <= 64 * _EPS)
-        rounding = 16 * _EPS * size * (top - f.min(1)) / (width * top)
-        noise = (roughness <= rounding) | ((roughness <= _NOISE) & (roughness > before / 1.5))
+        smooth = negligible | (roughness <= _RESOLVED)
+        # What bisection does not mend: round-off of the nodes, of the density or of the distribution function.
+        noisy = (roughness <= 16 * _EPS * size * (top - f.min(1)) / (width * top)) & (missed <= _NOISE)
+        noisy |= (roughness <= _NOISE) & (roughness > before / 1.5)
         at_pole = ((left == density.low) | (right == density.high)) & (width <= 2.0**-30 * size)
         at_pole |= ((left == 0) | (right == 0)) & (width <= 2.0**-80 * density.spread)
-        patched = ~(negligible | (roughness <= _RESOLVED)) & (noise | at_pole | (width <= 8 * _EPS * size))
+        done = smooth | noisy | at_pole | (width <= 8 * _EPS * size)
+        patched = done & ~smooth & (bent > _RESOLVED)
         masses[patched] = np.where(total > 0, masses.T / total, w[:, None]).T[patched] * held[patched, None]
-    return nodes, masses, roughness, negligible | patched | (roughness <= _RESOLVED)
+    return nodes, masses, roughness, done
 
 
 def _moment(density: Density, r: float) -> float:
