@@ -21,6 +21,7 @@ compiled: Any = njit(nogil=True, cache=True)
 
 _PANEL = 3.0  # 16 nodes integrate e^{-s²/2} over a panel of this length to round-off
 _AWAY = 6.0  # |y|² of the closest point of a cell from which on the pole 1/|y|² is too far to be felt within a panel
+_CLOSED = 1e-14  # the angle that is missing around a code of a bounded cell, by round-off
 _DECAY = 84.0  # e^{-|y|²/2} has fallen by e^{-42} where |y|² has grown by this
 _NOTHING = 1490.0  # e^{-|y|²/2} is zero in float64 where |y|² exceeds this
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(16)
@@ -105,19 +106,18 @@ def cell_moments(first: Any, lines: Any, codes: Any, weights: Any, means: Any, r
 def _add_component(moments: Any, lines: Any, code: Any, weight: float, mean: Any, root: Any, inverse: Any) -> None:
     d0, d1 = code[0] - mean[0], code[1] - mean[1]
     y = (inverse[0, 0] * d0, inverse[1, 0] * d0 + inverse[1, 1] * d1)
-    inside, closest, seen, unbounded = True, np.inf, 0.0, len(lines) == 0
+    inside, closest, open_angle = True, np.inf, 2 * np.pi
     for e in range(len(lines)):
         _, _, height, level, shift, foot, stretch = _whitened(lines[e], inverse, root, y)
         a, b = foot + stretch * lines[e, 3], foot + stretch * lines[e, 4]
         along = max(0.0, shift + a, -(shift + b))
         closest = min(closest, level * level + along * along)
         inside = inside and level >= 0
-        seen += np.arctan(b / height) - np.arctan(a / height)
-        unbounded = unbounded or np.isinf(a) or np.isinf(b)
+        open_angle -= np.arctan(b / height) - np.arctan(a / height)
     away = not inside and closest >= _AWAY
     if away and closest > _NOTHING:
         return
-    mass = 1 - seen / (2 * np.pi) if unbounded and not away else 0.0
+    mass = open_angle / (2 * np.pi) if open_angle > _CLOSED and not away else 0.0
     f0 = f1 = t00 = t01 = t10 = t11 = 0.0  # ∮ φ ν and ∮ φ ν ξᵀ
     for e in range(len(lines)):
         v0, v1, height, level, shift, foot, stretch = _whitened(lines[e], inverse, root, y)

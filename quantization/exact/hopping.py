@@ -12,7 +12,7 @@ from quantization.exact.polygons import Diagram
 Integrate: TypeAlias = Callable[[FloatArray], tuple[Diagram, FloatArray]]
 """Of codes, their diagram, and the masses, first and second moments of the cells about them, (K, 6)."""
 
-EVALUATIONS, CELLS = 6000, 3_000_000
+EVALUATIONS, CELLS = 6000, 5_000_000
 """The budget of a search: codebooks that are integrated, and cells in them. The first descent is never cut short."""
 CHAINS = 8
 """Starts at most."""

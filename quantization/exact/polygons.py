@@ -18,6 +18,7 @@ from quantization.arrays import FloatArray, IntArray
 compiled: Any = njit(nogil=True, cache=True)
 
 _SMALL, _NEAR = 40, 17  # up to _SMALL codes all pairs are tried; beyond, the _NEAR nearest come first and mostly settle a cell
+_LONG = 1e6  # edges that much longer than their distance from the code may be parallel, by round-off, and meet nowhere
 _EQUAL = 1e-140  # codes closer than this count as equal: products of such differences underflow
 
 
@@ -79,7 +80,8 @@ def _add(e: Any, j: int, away: Any, ids: Any, lines: Any, count: int) -> int:
     for i in range(count):
         a, b = _clipped((away[i, 0], away[i, 1]), 2 * lines[i, 2], e, lines[i, 3], lines[i, 4])
         if a < b:
-            ids[kept], away[kept], lines[kept] = ids[i], away[i], lines[i]
+            if kept < i:
+                ids[kept], away[kept], lines[kept] = ids[i], away[i], lines[i]
             lines[kept, 3], lines[kept, 4] = a, b
             kept += 1
     ids[kept] = j
@@ -91,17 +93,21 @@ def _add(e: Any, j: int, away: Any, ids: Any, lines: Any, count: int) -> int:
 
 @compiled
 def _cuts(e0: float, e1: float, lines: Any, count: int) -> bool:
-    """Whether the bisector of the code at e cuts an edge; one that cuts none leaves the cell as it is.
+    """Whether the bisector of the code at e may cut the cell; else it leaves the cell as it is.
 
-    But for cells with one edge, a half-plane, which a parallel line may cut.
+    It does where it cuts an edge, rays to their infinite ends, or a whole half-plane or strip without meeting its edges.
     """
-    half = (e0 * e0 + e1 * e1) / 2
+    half, facing, closed = (e0 * e0 + e1 * e1) / 2, 0.0, count > 1
     for i in range(count):
-        n0, n1 = lines[i, 0], lines[i, 1]
-        room, slope = half - lines[i, 2] * (e0 * n0 + e1 * n1), e1 * n0 - e0 * n1
-        if (slope > 0 and slope * lines[i, 4] > room) or (slope < 0 and slope * lines[i, 3] > room) or (slope == 0 and room < 0):
+        n0, n1, h, a, b = lines[i, 0], lines[i, 1], lines[i, 2], lines[i, 3], lines[i, 4]
+        along, slope = e0 * n0 + e1 * n1, e1 * n0 - e0 * n1
+        room = half - h * along
+        if (slope > 0 and slope * b > room) or (slope < 0 and slope * a > room) or (slope == 0 and room < 0):
             return True
-    return count < 2
+        if max(b, -a) > _LONG * h:
+            closed = False
+            facing += along
+    return not closed and not (count > 1 and facing > 0)
 
 
 @compiled

@@ -99,6 +99,45 @@ def test_whole_moments_are_the_law_s(k, rng):
     np.testing.assert_allclose(second, np.trace(MIXTURE.cov) + MIXTURE.mean @ MIXTURE.mean, rtol=1e-13)
 
 
+def wild(rng):
+    """A mixture of up to three components, wide, thin, tiny or far away, and codes on it, on a lattice, on a line or all over."""
+    m, k = rng.integers(1, 4), int(rng.choice([1, 2, 3, 5, 20, 60]))
+    turns, widths = rng.uniform(0, np.pi, m), 10 ** rng.uniform(-rng.choice([0, 1, 4]), 0, (m, 2))
+    bases = np.array([[[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]] for a in turns])
+    covs = np.einsum("mij,mj,mkj->mik", bases, widths**2, bases)
+    law = qz.GaussianMixture(rng.dirichlet(np.ones(m)), rng.choice([0, 1, 30, 1000]) * rng.standard_normal((m, 2)), covs)
+    codes = law.sample(k, rng)
+    match rng.integers(5):
+        case 0:
+            codes = np.round(2 * codes) / 2
+        case 1:
+            codes = codes[:1] + rng.standard_normal((k, 1)) * np.array([1.0, rng.choice([0.0, 0.5, 1.3])])
+        case 2:
+            codes = codes * rng.choice([1e-3, 10, 1e4])
+        case 3:
+            codes = codes[rng.integers(k, size=k)] + rng.choice([0, 1e-15, 1e-9]) * rng.standard_normal((k, 2))
+    return law, codes, float(widths.min())
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_wild_laws_and_codes(seed):
+    """A code's rounding moves bisectors by eps |x|, and masses by no more than that over the least width."""
+    rng = np.random.default_rng([5, seed])
+    for _ in range(60):
+        law, codes, width = wild(rng)
+        plane, size = Plane(law), np.trace(law.cov) + law.mean @ law.mean
+        c, (moved, after) = plane.cells(codes), plane.occupied(codes)
+        slack = 2.3e-16 * (50 + len(codes) + 8 * (np.abs(codes).max() + np.abs(law.means).max()) / width)
+        assert (c.masses >= 0).all()
+        assert abs(c.masses.sum() - 1) <= slack
+        second = (c.masses * (2 * (c.means * codes).sum(1) - np.square(codes).sum(1))).sum() + c.distortion
+        assert abs(second - size) <= slack * (size + (c.masses * np.square(codes).sum(1)).sum())
+        assert np.isfinite(plane.hessian(codes).data).all()
+        assert after.masses.all()
+        assert after.distortion <= c.distortion * (1 + slack) + slack * size
+        assert len(np.unique(moved, axis=0)) == len(codes)
+
+
 @pytest.mark.parametrize("exponent", [-460, 460])
 def test_scales_by_powers_of_two_change_no_digit(exponent, rng):
     factor, codes = 2.0**exponent, MIXTURE.sample(9, rng)

@@ -33,8 +33,13 @@ def test_edges_are_those_of_qhull(k, shape, rng):
 
 
 @pytest.mark.parametrize("k", [1, 2, 3, 7, 60, 400])
-def test_a_point_is_in_the_cell_of_its_nearest_code(k, rng):
+@pytest.mark.parametrize("shape", ["normal", "line", "circle"])
+def test_a_point_is_in_the_cell_of_its_nearest_code(k, shape, rng):
     codes, points = rng.standard_normal((k, 2)), 3 * rng.standard_normal((2000, 2))
+    if shape == "line":  # but for round-off, by which bisectors meet 1e16 away or nowhere
+        codes = np.array([0.1, -0.3]) + codes[:, :1] * np.array([1.0, rng.choice([0.5, 1.3])])
+    elif shape == "circle":
+        codes /= np.hypot(*codes.T)[:, None]
     diagram = voronoi_diagram(codes)
     nearest = np.square(points[:, None] - codes).sum(2).argmin(1)
     for j in range(k):
