@@ -17,6 +17,8 @@ _TAIL, _TAIL_AT_MOST = 1e-24, 1e-18
 """Of the moment of order r: what is cut off a tail, and what may be where the density underflows before."""
 _NOISE = 1e-6
 """Roughness below this that does not fall by bisection is the density's own round-off."""
+_DOUBTS = 4
+"""A density that looks smooth for so many generations is. The distribution function may be an integral to 1e-9."""
 _MASS = 1e-8
 _MOST_PANELS = 20_000
 _DOUBLINGS, _FARTHEST = 500, 1e150
@@ -55,21 +57,20 @@ def panels_of(density: Density, r: float) -> Panels:
             edges.append(_tail(density, r, sign, float(mark), unit))
     edges = np.unique(np.concatenate(edges))
     below = density.cdf(edges)
-    left, right, low, high = edges[:-1], edges[1:], below[:-1], below[1:]
-    before, met = np.full(len(left), np.inf), 0
+    front = np.stack([edges[:-1], edges[1:], below[:-1], below[1:], np.full(len(below) - 1, np.inf), np.zeros(len(below) - 1)])
     kept: list[FloatArray] = []
-    while len(left):
-        met += len(left)
+    met = 0
+    while front.size:
+        met += front.shape[1]
         if met > _MOST_PANELS:
-            raise _rough(density, float(left[0]))
-        nodes, masses, roughness, done = _examined(density, r, left, right, high - low, unit, before)
-        kept.append(np.concatenate([left[:, None], right[:, None], nodes, masses], axis=1)[done])
-        split = ~done
-        left, right, low, high, before = left[split], right[split], low[split], high[split], roughness[split]
-        middle = left + (right - left) / 2
-        between = density.cdf(middle)
-        left, right = np.concatenate([left, middle]), np.concatenate([middle, right])
-        low, high, before = np.concatenate([low, between]), np.concatenate([between, high]), np.tile(before, 2)
+            raise _rough(density, float(front[0, 0]))
+        nodes, masses, front, done = _examined(density, r, front, unit)
+        kept.append(np.concatenate([front[:2].T, nodes, masses], axis=1)[done])
+        front = front[:, ~done]
+        middle = front[0] + (front[1] - front[0]) / 2
+        left, right = front.copy(), front.copy()
+        left[1], left[3] = right[0], right[2] = middle, density.cdf(middle)
+        front = np.concatenate([left, right], axis=1)
     table = np.concatenate(kept)
     table = table[np.argsort(table[:, 0])]
     nodes, masses = np.split(table[:, 2:], 2, axis=1)
@@ -79,36 +80,40 @@ def panels_of(density: Density, r: float) -> Panels:
 
 
 def _examined(
-    density: Density, r: float, left: FloatArray, right: FloatArray, held: FloatArray, unit: float, before: FloatArray
+    density: Density, r: float, front: FloatArray, unit: float
 ) -> tuple[FloatArray, FloatArray, FloatArray, NDArray[np.bool]]:
-    """Nodes and masses (P, n) of panels, how rough these look, and which are done with.
+    """Nodes and masses (P, n) of panels, what became known of them, and which are done with.
 
-    held: what the distribution function says they hold. unit: the moment of order r. before: how rough their parents looked.
+    front: (6, P), the ends of a panel, the distribution function there, how rough its parent looked, and for how many
+    generations only the distribution function spoke against it; the last two are brought up to date. unit: the moment of order r.
     """
     s, w = rule(r)
     # Values at the nodes to Legendre coefficients: c_j = (2j + 1) sum_i w_i P_j(s_i) f_i. The last two tell enough.
     last = (np.polynomial.legendre.legvander(2 * s - 1, len(s) - 1) * w[:, None] * (2 * np.arange(len(s)) + 1))[:, -2:]
-    width, size = right - left, np.maximum(np.abs(left), np.abs(right))
+    left, right, low, high, before, doubts = front
+    width, size, held = right - left, np.maximum(np.abs(left), np.abs(right)), high - low
     nodes = left[:, None] + width[:, None] * s
     f = density.pdf(nodes)
     with np.errstate(all="ignore"):
         masses = np.where(np.isfinite(f), f, 0.0) * width[:, None] * w
         total, top, tail = masses.sum(1), f.max(1), np.abs(f @ last).max(1)
-        missed = np.maximum(np.abs(total - held) - 64 * _EPS, 0.0) / np.where(held > 0, held, 1.0)
+        missed = np.maximum(np.abs(total - held) - 64 * _EPS, 0.0)
         bent = np.where(f.any(1), tail / top, 0.0)
-        roughness = np.maximum(bent, missed)
+        roughness = np.maximum(bent, missed / np.where(held > 0, held, 1.0))
+        doubts = np.where(bent <= _RESOLVED, doubts + 1, 0)
         far = np.maximum(np.abs(left - density.median), np.abs(right - density.median)) / density.spread
         negligible = (np.maximum(tail * width, held) * (1 + far**r) <= _NEGLIGIBLE * unit) & (held <= 64 * _EPS)
         smooth = negligible | (roughness <= _RESOLVED)
         # What bisection does not mend: round-off of the nodes, of the density or of the distribution function.
-        noisy = (roughness <= 16 * _EPS * size * (top - f.min(1)) / (width * top)) & (missed <= _NOISE)
+        noisy = (bent <= 16 * _EPS * size * (top - f.min(1)) / (width * top)) & (missed <= _NOISE * held)
         noisy |= (roughness <= _NOISE) & (roughness > before / 1.5)
+        noisy |= (doubts >= _DOUBTS) & (missed <= _MASS / 10)
         at_pole = ((left == density.low) | (right == density.high)) & (width <= 2.0**-30 * size)
         at_pole |= ((left == 0) | (right == 0)) & (width <= 2.0**-80 * density.spread)
         done = smooth | noisy | at_pole | (width <= 8 * _EPS * size)
         patched = done & ~smooth & (bent > _RESOLVED)
         masses[patched] = np.where(total > 0, masses.T / total, w[:, None]).T[patched] * held[patched, None]
-    return nodes, masses, roughness, done
+    return nodes, masses, np.stack([left, right, low, high, roughness, doubts]), done
 
 
 def _moment(density: Density, r: float) -> float:

@@ -311,14 +311,19 @@ KINDS = {
     "far from 0": stats.gamma(1e4),
     "cut off far out": stats.truncnorm(5, 9),
 }
+FINICKY = {
+    "a bin of width 1e-6": stats.rv_histogram((np.array([4, 1, 5]), np.array([0, 1, 1 + 1e-6, 2])), density=False)(),
+    "a distribution function by quadrature": stats.geninvgauss(2.3, 1.5),
+}
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", KINDS | FINICKY)
 def test_one_code_is_the_mean_and_costs_the_variance(kind):
-    law = KINDS[kind]
+    law = (KINDS | FINICKY)[kind]
     sol = qz.quantize(law, 1)
     # Next to a pole that is not at 0, numbers lie too sparsely for more digits; far from 0 the density of scipy holds ten.
-    digits = {"pole at the right": 1e-12, "far from 0": 1e-10}.get(kind, 1e-13)
+    # Beside the narrow bin f jumps by 1e5, and the distribution function is trusted to 1e-9 at most.
+    digits = {"pole at the right": 1e-12, "far from 0": 1e-10, "a bin of width 1e-6": 1e-11}.get(kind, 1e-13)
     assert sol.measure.points[0, 0] == pytest.approx(law.mean(), rel=digits)
     assert sol.distortion == pytest.approx(law.var(), rel=10 * digits)
     assert sol.require() is sol
@@ -390,7 +395,7 @@ def test_order_of_codes_is_kept():
     assert doubled.distortion == exact.cells(np.array([[0.0], [1.0]])).distortion
 
 
-@settings(deadline=None, max_examples=12, derandomize=True)
+@settings(deadline=None, max_examples=8, derandomize=True)
 @given(st.integers(0, 10_000), st.integers(1, 5), st.integers(1, 30), st.sampled_from(ORDERS))
 def test_a_solve_of_any_mixture(seed, m, k, r):
     rng = np.random.default_rng(seed)
@@ -518,7 +523,7 @@ SCALES = mixture([0.1, 0.2, 0.3, 0.4], [0.0, 1.0, 5.0, 20.0], [0.1, 0.3, 1.0, 0.
     ("law", "k", "r"),
     [
         *[(law, k, 2.0) for law in (TWO, UNEQUAL, FOUR, SCALES, stats.beta(0.5, 0.5)) for k in (2, 5, 9)],
-        *[(law, 5, r) for law in (UNEQUAL, FOUR, SCALES) for r in (1.0, 1.5, 4.0)],
+        *[(law, 5, r) for law in (FOUR, SCALES) for r in (1.0, 1.5, 4.0)],
     ],
 )
 def test_the_search_finds_the_global_optimum(law, k, r):
@@ -545,7 +550,7 @@ def test_lloyd_from_the_companion_start_is_stuck(law, k, worse):
     assert stuck.distortion > worse * qz.quantize(law, k).distortion
 
 
-@pytest.mark.parametrize("k", [40, 200])
+@pytest.mark.parametrize("k", [40, pytest.param(200, marks=pytest.mark.slow)])
 def test_many_codes_are_shared_out_among_modes(k):
     """No code moved from one mode to another does better: that would be a different local optimum."""
     found = qz.quantize(THREE, k)
