@@ -19,10 +19,10 @@ _FEW = 16
 def searched(panels: Panels, k: int, r: float) -> FloatArray:
     r"""Codes (k,), in order and in the density's units, in the basin of the global optimum as far as bins can tell.
 
-    A log-concave density has one stationary codebook (Trushkin 1984), and quantiles of the companion density are near it.
+    A log-concave density has one stationary codebook, and quantiles of the companion density are near it.
     Otherwise an optimal partition of bins of equal companion mass: for r = 2 that of :mod:`quantization.exact.partition`, of
     some hundred bins a code; for other r that of :class:`_Bins`. Edges of runs are edges of bins, which costs 1e-5 of the
-    distortion or 1e-3: codebooks that differ by less can be taken for each other. Source: graf2000.
+    distortion or 1e-3: codebooks that differ by less can be taken for each other. Source: trushkin1982, graf2000.
     """
     if k == 1 or _log_concave(panels, r):
         return companion_quantiles(panels, k, r)
