@@ -18,6 +18,7 @@ compiled: Any = _njit(nogil=True, cache=True)
 unordered: Any = _njit(nogil=True, cache=True, fastmath={"nnan", "ninf", "nsz", "reassoc", "contract"})
 
 PIECE = 512  # terms of an inner product summed by one call of BLAS, so that the bound on its round-off does not grow with d
+_UNITS = 1e-6  # relative, pays for bounds kept in float32
 _TRIANGLE = 1 + 1e-13  # pays for the rounding of three distances in the triangle inequality, d < 100
 
 
@@ -117,13 +118,13 @@ def measure_from(points: Any, codes: Any, labels: Any, squared: Any) -> None:
         squared[i] = _squared(points, i, codes, labels[i])
 
 
-@compiled
+@unordered
 def measure_rows(points: Any, centre: Any, factor: float, lengths: Any) -> None:
     """$|x - a|$ times the factor, rounded up."""
     for i in range(len(points)):
-        total = 0.0
-        for t in range(points.shape[1]):
-            difference = (np.float64(points[i, t]) - np.float64(centre[t])) * factor
+        x, total = points[i], 0.0
+        for t in range(len(centre)):
+            difference = (np.float64(x[t]) - np.float64(centre[t])) * factor
             total += difference * difference
         lengths[i] = np.sqrt(total) * (1 + 1e-6)
 
@@ -165,16 +166,21 @@ def label_by_products(
     bits: Any,
     moved: Any,
     layout: Any,
+    chosen: Any,
     labels: Any,
+    lower: Any,
+    upper: Any,
 ) -> None:
     r"""Nearest codes by $\tfrac12|c|^2 - \langle x, c \rangle$, in blocks of rows; where in doubt, by direct differences.
 
-    factors, half: the codes (K, d) in the precision of the product, after a shift by ``centre`` and a scaling by ``factor``, and
-    half their squares. moved: space for points treated alike, of no rows where neither is needed. lengths: of such points.
+    factors, half: the codes after a shift by ``centre`` and a scaling by ``factor``, in the precision of the product, and half
+    their squares. lengths: of the points so treated; ``moved``: space for them, of no rows where points are taken as they lie.
+    chosen: the rows to label, where ``moved`` has rows; all of them where it is empty. lower, upper: bounds on the distances to
+    all codes (n, K) and to the nearest (n,), or empty.
     Scores further apart than ``gamma`` times $|x| \max|c| + \tfrac12\max|c|^2$ are in their true order.
     """
     dim, k, rows = points.shape[1], len(codes), len(scores)
-    trans = np.array([84, 78], dtype=np.int8)  # "T", "N"
+    letters = np.array([84, 78], dtype=np.int8)  # "T", "N"
     sizes = np.array([k, 0, 0, dim], dtype=np.int32)
     ones = np.array([1.0, 0.0, 1.0], dtype=scores.dtype)
     single = scores.itemsize == 4
@@ -182,49 +188,101 @@ def label_by_products(
     for j in range(k):
         top = max(top, np.float64(half[j]))
     reach = np.sqrt(2 * top)
-    for a in range(0, len(points), rows):
-        size = min(rows, len(points) - a)
+    some = len(chosen) > 0
+    count = len(chosen) if some else len(points)
+    for a in range(0, count, rows):
+        size = min(rows, count - a)
         block = points[a : a + size]
         if len(moved):
             for i in range(size):
+                x, space = points[chosen[a + i] if some else a + i], moved[i]
                 for t in range(dim):
-                    moved[i, t] = (points[a + i, t] - centre[t]) * factor
+                    space[t] = (x[t] - centre[t]) * factor
             block = moved[:size]
         sizes[1] = size
         for t in range(0, dim, PIECE):
             sizes[2] = min(PIECE, dim - t)
             beta = ones[1:] if t == 0 else ones[2:]
             if single:
-                _sgemm(trans.ctypes, trans[1:].ctypes, sizes.ctypes, sizes[1:].ctypes, sizes[2:].ctypes, ones.ctypes,
+                _sgemm(letters.ctypes, letters[1:].ctypes, sizes.ctypes, sizes[1:].ctypes, sizes[2:].ctypes, ones.ctypes,
                        factors[0, t:].ctypes, sizes[3:].ctypes, block[0, t:].ctypes, sizes[3:].ctypes, beta.ctypes,
                        scores.ctypes, sizes.ctypes)  # fmt: skip
             else:
-                _dgemm(trans.ctypes, trans[1:].ctypes, sizes.ctypes, sizes[1:].ctypes, sizes[2:].ctypes, ones.ctypes,
+                _dgemm(letters.ctypes, letters[1:].ctypes, sizes.ctypes, sizes[1:].ctypes, sizes[2:].ctypes, ones.ctypes,
                        factors[0, t:].ctypes, sizes[3:].ctypes, block[0, t:].ctypes, sizes[3:].ctypes, beta.ctypes,
                        scores.ctypes, sizes.ctypes)  # fmt: skip
         for i in range(size):
-            slack = scores.dtype.type(gamma * (lengths[a + i] * reach + top))
+            row = chosen[a + i] if some else a + i
+            length = np.float64(lengths[row])
+            slack = scores.dtype.type(gamma * (length * reach + top))
             label = _clear_minimum(scores[i], bits[i], half, slack, layout)
             if label < 0:
                 limit = scores[i].min() + slack
                 least = np.inf
                 for j in range(k):
                     if scores[i, j] <= limit:
-                        squared = _squared(points, a + i, codes, j)
+                        squared = _squared(points, row, codes, j)
                         if squared < least:
                             label, least = j, squared
-            labels[a + i] = label
+            labels[row] = label
+            if len(lower):
+                square = length * length
+                error = np.float64(slack) + 4e-6 * square  # of a squared distance: two scores' worth, and the length's
+                for j in range(k):
+                    lower[row, j] = np.sqrt(max(square + 2 * np.float64(scores[i, j]) - error, 0.0)) * (1 - _UNITS)
+                upper[row] = np.sqrt(square + 2 * np.float64(scores[i, label]) + error) * (1 + _UNITS)
+
+
+@unordered
+def find_unsure(points: Any, codes: Any, inexact: Any, labels: Any, lower: Any, upper: Any, drifts: Any, unsure: Any) -> int:
+    """Rows whose nearest code may be another, now that codes have moved by so much; their number. Bounds are brought up to date.
+
+    By the triangle inequality; where that does not tell, the own code's distance is measured, in the points' precision. codes: in
+    that precision too, off by ``inexact`` (K,) in length.
+    """
+    count = 0
+    rounding = (
+        points.shape[1] * points.itemsize * (1.5e-8 if points.itemsize == 4 else 2.8e-17) + _UNITS
+    )  # d u, of a squared length
+    for i in range(len(points)):
+        own, least = labels[i], 3e38
+        for j in range(len(drifts)):
+            bound = np.float64(lower[i, j]) * (1 - _UNITS) - drifts[j]
+            lower[i, j] = bound
+            if j != own and bound < least:
+                least = bound
+        reach = (np.float64(upper[i]) + drifts[own]) * (1 + _UNITS)
+        if reach >= least:
+            x, code, squared = points[i], codes[own], points.dtype.type(0)
+            for t in range(len(code)):
+                difference = x[t] - code[t]
+                squared += difference * difference
+            reach = np.sqrt(np.float64(squared)) * (1 + rounding) + inexact[own]
+            if reach >= least:
+                unsure[count] = i
+                count += 1
+        upper[i] = reach
+    return count
+
+
+@_njit(nogil=True, inline="always")
+def _add_difference(x: Any, code: Any, w: float, sums: Any) -> float:
+    """Adds w (x − c) to the sums; returns |x − c|². Two loops over contiguous rows: each of them is vectorized."""
+    squared = 0.0
+    for t in range(len(sums)):
+        sums[t] += w * (np.float64(x[t]) - code[t])
+    for t in range(len(sums)):
+        difference = np.float64(x[t]) - code[t]
+        squared += difference * difference
+    return squared
 
 
 @unordered
 def add_rows(points: Any, codes: Any, labels: Any, weights: Any, masses: Any, shifts: Any, tally: Any) -> None:
     """Per code the sums of w and w (x − c); in ``tally`` a pilot cost, and the sums of w, w (cost − pilot), w (cost − pilot)²."""
     for i in range(len(points)):
-        k, w, squared = labels[i], weights[i], 0.0
-        for t in range(points.shape[1]):
-            difference = np.float64(points[i, t]) - codes[k, t]
-            shifts[k, t] += w * difference
-            squared += difference * difference
+        k, w = labels[i], weights[i]
+        squared = _add_difference(points[i], codes[k], w, shifts[k])
         masses[k] += w
         if tally[1] == 0.0:
             tally[0] = squared
@@ -238,12 +296,8 @@ def add_columns(points: Any, codes: Any, labels: Any, weights: Any, first: int, 
     """Some coordinates of the sums of w (x − c) per code; returns their share of the distortion."""
     total = 0.0
     for i in range(len(points)):
-        k, w, squared = labels[i], weights[i], 0.0
-        for t in range(first, last):
-            difference = np.float64(points[i, t]) - codes[k, t]
-            shifts[k, t] += w * difference
-            squared += difference * difference
-        total += w * squared
+        k, w = labels[i], weights[i]
+        total += w * _add_difference(points[i, first:last], codes[k, first:last], w, shifts[k, first:last])
     return total
 
 
@@ -251,9 +305,9 @@ def add_columns(points: Any, codes: Any, labels: Any, weights: Any, first: int, 
 def add_members(points: Any, reference: Any, members: Any, weights: Any, total: Any) -> None:
     """The sum of w (x − a) of some points."""
     for i in members:
-        w = weights[i]
-        for t in range(points.shape[1]):
-            total[t] += w * (np.float64(points[i, t]) - reference[t])
+        x, w = points[i], weights[i]
+        for t in range(len(total)):
+            total[t] += w * (np.float64(x[t]) - reference[t])
 
 
 @unordered
@@ -261,12 +315,28 @@ def move_columns(
     points: Any, reference: Any, rows: Any, left: Any, joined: Any, weights: Any, first: int, last: int, sums: Any
 ) -> None:
     """Some coordinates of the sums of w (x − a) per code, brought up to date where ``rows`` left one code and joined another."""
+    a = reference[first:last]
     for q in range(len(rows)):
-        i = rows[q]
-        for t in range(first, last):
-            term = weights[i] * (np.float64(points[i, t]) - reference[t])
-            sums[left[q], t] -= term
-            sums[joined[q], t] += term
+        x, w = points[rows[q], first:last], weights[rows[q]]
+        source, target = sums[left[q], first:last], sums[joined[q], first:last]
+        for t in range(len(a)):
+            source[t] -= w * (np.float64(x[t]) - a[t])
+        for t in range(len(a)):
+            target[t] += w * (np.float64(x[t]) - a[t])
+
+
+@unordered
+def shifts_about_codes(sums: Any, masses: Any, reference: Any, codes: Any, shifts: Any, squares: Any) -> None:
+    """From the sums of w (x − a) per code those of w (x − c); in ``squares`` (K, 2) the squared lengths of both."""
+    for k in range(len(codes)):
+        row, code, target, w = sums[k], codes[k], shifts[k], masses[k]
+        about, own = 0.0, 0.0
+        for t in range(len(code)):
+            shift = row[t] + w * (reference[t] - code[t])
+            target[t] = shift
+            about += row[t] * row[t]
+            own += shift * shift
+        squares[k, 0], squares[k, 1] = about, own
 
 
 @compiled
@@ -310,9 +380,9 @@ def gram_assign(sums: Any, inverse: Any, half: Any, labels: Any, best: Any, seco
         second[i] = np.inf
         labels[i] = 0
     for j in range(1, k):
-        h, v = half[j], inverse[j]
+        h, v, row = half[j], inverse[j], sums[j]
         for i in range(n):
-            score = h - v * sums[j, i]
+            score = h - v * row[i]
             less = score < best[i]
             second[i] = best[i] if less else min(second[i], score)
             labels[i] = j if less else labels[i]
@@ -323,21 +393,21 @@ def gram_assign(sums: Any, inverse: Any, half: Any, labels: Any, best: Any, seco
 def gram_add(matrix: Any, weights: Any, rows: Any, labels: Any, sums: Any) -> None:
     """Rows of the matrix, times their weights, added to the sums of their labels."""
     for i in rows:
-        k, w = labels[i], weights[i]
-        for j in range(len(matrix)):
-            sums[k, j] += w * matrix[i, j]
+        w, row, target = weights[i], matrix[i], sums[labels[i]]
+        for j in range(len(row)):
+            target[j] += w * row[j]
 
 
 @compiled
 def gram_move(matrix: Any, weights: Any, rows: Any, left: Any, joined: Any, sums: Any) -> None:
     """Rows of the matrix, times their weights, taken from the sums of one label and added to those of another."""
     for q in range(len(rows)):
-        i = rows[q]
-        w = weights[i]
-        for j in range(len(matrix)):
-            term = w * matrix[i, j]
-            sums[left[q], j] -= term
-            sums[joined[q], j] += term
+        w, row = weights[rows[q]], matrix[rows[q]]
+        source, target = sums[left[q]], sums[joined[q]]
+        for j in range(len(row)):
+            source[j] -= w * row[j]
+        for j in range(len(row)):
+            target[j] += w * row[j]
 
 
 @unordered
@@ -385,9 +455,9 @@ def cost_of_trials_by_products(
 def square_rows(points: Any, centre: Any, squares: Any) -> None:
     """$|x - a|^2$ for every point."""
     for i in range(len(points)):
-        total = 0.0
-        for t in range(points.shape[1]):
-            difference = np.float64(points[i, t]) - centre[t]
+        x, total = points[i], 0.0
+        for t in range(len(centre)):
+            difference = np.float64(x[t]) - centre[t]
             total += difference * difference
         squares[i] = total
 
@@ -395,5 +465,10 @@ def square_rows(points: Any, centre: Any, squares: Any) -> None:
 @unordered
 def lower_costs(points: Any, code: Any, costs: Any) -> None:
     """The lesser of each point's cost and its squared distance to the code (1, d), by direct differences."""
+    own = code[0]
     for i in range(len(points)):
-        costs[i] = min(costs[i], _squared(points, i, code, 0))
+        x, squared = points[i], 0.0
+        for t in range(len(own)):
+            difference = np.float64(x[t]) - own[t]
+            squared += difference * difference
+        costs[i] = min(costs[i], squared)

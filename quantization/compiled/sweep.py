@@ -13,7 +13,7 @@ from quantization.cells import Cells, Sums
 from quantization.compiled import kernels
 from quantization.compiled.gram import Gram, pays
 from quantization.compiled.near import DIMENSIONS, Near
-from quantization.compiled.product import Frame, Product
+from quantization.compiled.product import Bounds, Frame, Product
 from quantization.threads import spread
 
 _PARTIAL_BYTES, _MOST_GROUPS, _LEAST_GROUPS = 2**22, 64, 4  # of sums that every group of rows has for itself
@@ -47,6 +47,7 @@ class Sweep:
         self._labels, self._coded = np.zeros(len(points), np.int32), 0
         self._frame: Frame | None = None
         self._lengths: Any = None
+        self._bounds: Bounds | None = None
         self._kept: _Kept | None = None
 
     def nearest(self, codes: FloatArray) -> tuple[Any, FloatArray]:
@@ -137,12 +138,13 @@ class Sweep:
         kept.labels[changed] = joined
         masses = summed_by(labels, self._masses, len(codes))
         per_mass = 1 / np.where(masses > 0, masses, np.inf)
-        shifts = kept.sums + masses[:, None] * (kept.reference - codes)
+        shifts, squares = np.empty(codes.shape), np.empty((len(codes), 2))
+        kernels.shifts_about_codes(kept.sums, masses, kept.reference, codes, shifts, squares)
         shifts[masses == 0] = 0.0
-        within = kept.total - float(np.einsum("kd,kd->k", kept.sums, kept.sums) @ per_mass)
+        within = kept.total - float(squares[:, 0] @ per_mass)
         if within < _CANCELLING * kept.total:
             return self._summed_by_columns(codes, labels)
-        cost = within + float(np.einsum("kd,kd->k", shifts, shifts) @ per_mass)
+        cost = within + float(squares[:, 1] @ per_mass)
         return Sums(masses, shifts, shifts, cost, float(masses.sum()), None)
 
     def _squared(self, codes: FloatArray) -> FloatArray:
@@ -153,9 +155,25 @@ class Sweep:
 
     def _labelled(self, codes: FloatArray) -> Any:
         finder = self._finder(codes)
-        self._over_rows(lambda first, points, rows: self._label(finder, first, points))
+        bounds = self._bounds_for(codes) if isinstance(finder, Product) else None
+        if isinstance(finder, Product) and bounds is not None:
+            drifts = bounds.drifts(codes)
+            self._over_rows(
+                lambda first, points, rows: finder.label_unsure(first, points, self._labels[rows], bounds, drifts)
+            )  # fmt: skip
+        else:
+            self._over_rows(lambda first, points, rows: self._label(finder, first, points))
         self._coded = len(codes)
         return self._labels
+
+    def _bounds_for(self, codes: FloatArray) -> Bounds | None:
+        """Bounds on distances, where they take little beside the points and their frame leaves distances as they are."""
+        n, k = len(self._points), len(codes)
+        if 4 * n * k > self._points.nbytes // 8 or self._frame is None or self._frame.factor != 1.0:
+            return None
+        if self._bounds is None or self._bounds.lower.shape != (n, k):
+            self._bounds = Bounds(n, k)
+        return self._bounds
 
     def _groups(self, codes: FloatArray) -> int:
         """Into how many parts rows are cut that each have sums of their own; 0 where codebooks are too large for that."""
