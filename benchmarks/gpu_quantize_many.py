@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 import quantization as qz
-from quantization import many
+from quantization import task
 from quantization.cuda.batch import engine_for
 from quantization.cuda.group import Group, grouped
 from quantization.precision import full_precision
@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.device == "cuda" and not torch.cuda.is_available():
         print("no GPU here; --device cpu with small numbers tests the script itself", file=sys.stderr)
         return 2
-    many._IN_STEP = (options.device,)
+    task.IN_STEP = {options.device}
     report: dict[str, Any] = {"machine": machine(options.device), "work": {k: str(v) for k, v in vars(options).items()}}
     show("machine", report["machine"])
     report["exactness"] = exactness(options.device)

@@ -10,13 +10,11 @@ import numpy as np
 from quantization.arrays import FloatArray, like, rounded
 from quantization.estimate import measured
 from quantization.measure import DiscreteMeasure
-from quantization.problem import Problem, checked_count, generator, pose
-from quantization.registry import choose
+from quantization.problem import Problem
 from quantization.solution import Solution, Trace
-from quantization.solver import Resumable, Solver, State, Status, budget
+from quantization.solver import Resumable, Solver, State, Status
 from quantization.starts import Continued, Start
-
-_USUAL_STEPS = 20  # that a run takes at least, as a rule
+from quantization.task import Task, task
 
 
 def quantize(
@@ -42,7 +40,7 @@ def quantize(
     Then $W_r(\mu, \sum_k w_k \delta_{x_k})^r = D_r(x)$: see ``Solution.distortion``, and ``Solution.status`` for how it ended.
     Raises ``ValueError`` for bad input. Source: graf2000, pages2015.
     """
-    return deque(_begun(law, k, r, solver, start, restarts, seed, max_steps, watched=False), maxlen=1)[0]
+    return answer(task(law, k, r, solver, start, restarts, seed, max_steps))
 
 
 def iterate(
@@ -61,68 +59,47 @@ def iterate(
     A snapshot's status is RUNNING. Restarts follow one another, each with its own final snapshot; the best of those comes last.
     Arguments are checked at the call, before the first snapshot.
     """
-    return _begun(law, k, r, solver, start, restarts, seed, max_steps, watched=True)
+    return _snapshots(task(law, k, r, solver, start, restarts, seed, max_steps))
 
 
-def _begun(
-    law: Any,
-    k: int,
-    r: float,
-    solver: Solver | None,
-    start: Any,
-    restarts: int,
-    seed: Any,
-    max_steps: int | None,
-    *,
-    watched: bool,
-) -> Iterator[Solution]:
-    problem = pose(law, k, r)
-    restarts = checked_count("restarts", restarts)
-    solver, start = choose(problem, solver, start)
-    max_steps = budget(solver, max_steps)
-    problem = replace(problem, passes=restarts * min(max_steps, _USUAL_STEPS))
-    refusal = solver.refuses(problem)
-    if refusal:
-        raise ValueError(refusal)
-    start.check(problem)
-    streams = generator(seed).spawn(restarts)
-    runs = (_Run(problem, solver, start, rng, max_steps) for rng in streams)
-    return _watched(problem, runs) if watched else _best(problem, runs)
+def answer(asked: Task) -> Solution:
+    """The best answer of all restarts: of runs that only estimate their distortion, those that may be the best are measured."""
+    if asked.in_step:
+        from quantization.cuda.batch import solve
+
+        return solve([asked])[0]
+    runs = [_Run(asked, rng) for rng in asked.streams]
+    for run in runs:
+        deque(run.states(), maxlen=0)
+    least = min(run.highest for run in runs)
+    return min((run.answer() for run in runs if not run.lowest > least), key=_rank)
 
 
-def _watched(problem: Problem, runs: Iterator["_Run"]) -> Iterator[Solution]:
+def _snapshots(asked: Task) -> Iterator[Solution]:
     """Every snapshot of every run, each run's answer, and the best of those last."""
     best: Solution | None = None
-    answer: Solution | None = None
-    for run in runs:
+    found: Solution | None = None
+    for rng in asked.streams:
+        run = _Run(asked, rng)
         for state in run.states():
             yield run.solution(state, Status.RUNNING)
-        answer = run.answer()
-        yield answer
-        if best is None or _rank(answer) < _rank(best):
-            best = answer
-    if best is not None and best is not answer:
+        found = run.answer()
+        yield found
+        if best is None or _rank(found) < _rank(best):
+            best = found
+    if best is not None and best is not found:
         yield best
-
-
-def _best(problem: Problem, runs: Iterator["_Run"]) -> Iterator[Solution]:
-    """The best answer alone: of runs that only estimate their distortion, those that may be the best are measured."""
-    ended = list(runs)
-    for run in ended:
-        deque(run.states(), maxlen=0)
-    least = min(run.highest for run in ended)
-    yield min((run.answer() for run in ended if not run.lowest > least), key=_rank)
 
 
 class _Run:
     """One run of a solver: its states, what every one of them saw, and its answer."""
 
-    def __init__(self, problem: Problem, solver: Solver, start: Start, rng: np.random.Generator, max_steps: int) -> None:
-        self._problem, self._solver, self._start, self._max_steps = problem, solver, start, max_steps
+    def __init__(self, asked: Task, rng: np.random.Generator) -> None:
+        self._problem, self._solver, self._start, self._max_steps = asked.problem, asked.solver, asked.start, asked.max_steps
         self._start_rng, self._solver_rng, self._certify_rng = rng.spawn(3)
         self._distortions, self._residuals = _Record(), _Record()
         self._state: State | None = None
-        self._ended = solver.exhausted
+        self._ended = asked.solver.exhausted
 
     def states(self) -> Iterator[State]:
         """The states before the last, until the solver is done or the budget spent."""

@@ -1,27 +1,22 @@
 """Many independent problems at once, such as one a class: spread over threads on a CPU, solved together on a GPU."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
 from quantization.arrays import is_torch
-from quantization.iterate import _begun as begun  # pyright: ignore[reportPrivateUsage]  checks at the call, solves when asked
+from quantization.iterate import answer
 from quantization.measure import DiscreteMeasure
 from quantization.precision import full_precision
-from quantization.problem import checked_count, generator, pose
-from quantization.registry import choose
+from quantization.problem import generator
 from quantization.solution import Solution
-from quantization.solver import Solver, budget
+from quantization.solver import Solver
+from quantization.task import Task, task
 from quantization.threads import spread
 
-if TYPE_CHECKING:
-    from quantization.cuda.batch import Task
-
 Answer = TypeVar("Answer")
-
-_IN_STEP = ("cuda",)  # devices whose problems are solved together
 
 
 def quantize_many(
@@ -58,57 +53,34 @@ def quantize_many(
         for device in {_device(law) for law in laws} - {None}:
             held.enter_context(full_precision(device))
         laws = spread(lambda i: _naming(i, lambda: _checked(laws[i])), count)
-        tasks: dict[int, Task] = {}
-        runs: dict[int, Iterator[Solution]] = {}
+        tasks: list[Task] = []
         for i in range(count):  # in order, as a generator may be the seed of several
             options = (laws[i], ks[i], r, solver, starts[i], restarts, seeds[i], max_steps)
-            task = _naming(i, lambda o=options: _task(*o)) if _device(laws[i]) in _IN_STEP else None
-            if task is not None:
-                tasks[i] = task
-            else:
-                runs[i] = _naming(i, lambda o=options: begun(*o, watched=False))
-        answers = {**_together(tasks), **_apart(runs, laws)}
+            tasks.append(_naming(i, lambda o=options: task(*o)))
+        in_step = [i for i in range(count) if tasks[i].in_step]
+        apart = [i for i in range(count) if not tasks[i].in_step]
+        answers = {**_together(tasks, in_step), **_apart(tasks, apart)}
     return [answers[i] for i in range(count)]
 
 
-def _apart(runs: dict[int, Iterator[Solution]], laws: list[Any]) -> dict[int, Solution]:
-    """The answers of runs, one thread each."""
-    which = list(runs)
-    if not which:
-        return {}
-    sizes = [float(laws[i].size * laws[i].dim) if isinstance(laws[i], DiscreteMeasure) else 0.0 for i in which]
-    answers = spread(lambda j: _naming(which[j], lambda: next(runs[which[j]])), len(which), sizes=sizes)
+def _apart(tasks: list[Task], which: list[int]) -> dict[int, Solution]:
+    """The answers of some tasks, one thread each."""
+    measures = [tasks[i].problem.measure for i in which]
+    sizes = [0.0 if measure is None else float(measure.size * measure.dim) for measure in measures]
+    answers = spread(lambda j: _naming(which[j], lambda: answer(tasks[which[j]])), len(which), sizes=sizes)
     return dict(zip(which, answers, strict=True))
 
 
-def _together(tasks: "dict[int, Task]") -> dict[int, Solution]:
-    """The answers of tasks on a GPU, where problems of about one size take each step together."""
-    if not tasks:
+def _together(tasks: list[Task], which: list[int]) -> dict[int, Solution]:
+    """The answers of some tasks on a GPU, where problems of about one size take each step together."""
+    if not which:
         return {}
     from quantization.cuda.batch import Refused, solve
 
-    which = list(tasks)
     try:
         return dict(zip(which, solve([tasks[i] for i in which]), strict=True))
     except Refused as error:
         raise ValueError(f"measure {which[error.index]}: {error}") from error
-
-
-def _task(
-    law: Any, k: Any, r: float, solver: Solver | None, start: Any, restarts: int, seed: Any, max_steps: int | None
-) -> "Task | None":
-    """The problem as one to be solved with others on its GPU, its arguments checked; None where it can't be."""
-    from quantization.cuda.batch import Task, takes
-
-    problem = pose(law, k, r)
-    restarts = checked_count("restarts", restarts)
-    solver, begin = choose(problem, solver, start)
-    max_steps = budget(solver, max_steps)
-    refusal = solver.refuses(problem)
-    if refusal:
-        raise ValueError(refusal)
-    begin.check(problem)
-    return Task(problem, solver, begin, generator(seed).spawn(restarts), max_steps) if takes(problem, solver) else None
 
 
 def _laws(measures: Any) -> list[Any]:

@@ -4,8 +4,7 @@ The search is a blocked matrix product, centred at the codebook's mean so that f
 differences in float64: those settle the rows whose two best scores lie within a bound on the product's round-off.
 """
 
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from scipy import sparse
 
 from quantization.arrays import Array, FloatArray, IntArray, double, epsilon, is_torch, like, namespace, to_host
 from quantization.cells import Sums
+from quantization.precision import full_precision
 
 _BLOCK_ENTRIES = 2**21  # float64 entries of the largest temporary of a block: 16 MB
 
@@ -126,7 +126,7 @@ class _Search:
 
     def _labels(self, block: Array) -> Array:
         xp = namespace(block)
-        with _full_precision(block), np.errstate(over="ignore", invalid="ignore"):
+        with full_precision(block.device.type if is_torch(block) else None), np.errstate(over="ignore", invalid="ignore"):
             x = (
                 (block.to(self._dtype) if is_torch(block) else block.astype(self._dtype, copy=False)) - self._centre
             ) * self._scale
@@ -174,19 +174,3 @@ def _sum_by_label(labels: Array, weights: Array, difference: Array, k: int) -> t
     masses = torch.zeros(k, dtype=torch.float64).index_add_(0, labels, weights)
     shifts = torch.zeros(k, difference.shape[1], dtype=torch.float64).index_add_(0, labels, difference * weights[:, None])
     return to_host(masses), to_host(shifts)
-
-
-@contextmanager
-def _full_precision(x: Array) -> Generator[None]:
-    """No TF32, no bfloat16 and no autocast inside float32 products, whatever the caller chose for training."""
-    if not is_torch(x):
-        yield
-        return
-    torch: Any = namespace(x)
-    chosen = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        with torch.autocast(x.device.type, enabled=False):
-            yield
-    finally:
-        torch.set_float32_matmul_precision(chosen)

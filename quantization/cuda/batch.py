@@ -9,31 +9,19 @@ from typing import Any
 import numpy as np
 import torch as _torch
 
-from quantization.arrays import FloatArray, is_torch, like, to_host
+from quantization.arrays import FloatArray, like, to_host
 from quantization.cuda.group import Group, Tensor, grouped
 from quantization.cuda.plain import Plain
 from quantization.cuda.seeding import d2_sampling
 from quantization.exact.samples import too_few_points
 from quantization.measure import DiscreteMeasure
 from quantization.precision import full_precision
-from quantization.problem import Problem
 from quantization.solution import Solution, Trace
-from quantization.solver import Solver, Status
-from quantization.solvers.lloyd import Lloyd
-from quantization.starts import KMeansPlusPlus, Start
+from quantization.solver import Status
+from quantization.starts import KMeansPlusPlus
+from quantization.task import Task
 
 torch: Any = _torch
-
-
-@dataclass(frozen=True, eq=False)
-class Task:
-    """A problem with its solver and start, a generator for each restart and a budget of steps, as ``iterate`` makes them."""
-
-    problem: Problem
-    solver: Solver
-    start: Start
-    streams: Sequence[np.random.Generator]
-    max_steps: int
 
 
 class Refused(ValueError):
@@ -42,14 +30,6 @@ class Refused(ValueError):
     def __init__(self, index: int, reason: str) -> None:
         super().__init__(reason)
         self.index = index
-
-
-def takes(problem: Problem, solver: Solver) -> bool:
-    """Whether :func:`solve` solves such problems: samples held as torch tensors, by Lloyd's algorithm.
-
-    Samples on the line have a way of their own, which is exact.
-    """
-    return problem.measure is not None and problem.dim > 1 and is_torch(problem.like) and type(solver) is Lloyd
 
 
 def solve(tasks: Sequence[Task]) -> list[Solution]:

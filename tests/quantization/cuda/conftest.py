@@ -8,8 +8,7 @@ import torch
 
 import quantization as qz
 from quantization.cuda import batch
-from quantization.problem import generator, pose
-from quantization.registry import choose
+from quantization.task import task
 
 
 @pytest.fixture
@@ -32,10 +31,7 @@ def solved():
         seeds = range(len(measures)) if seeds is None else seeds
         tasks, alone = [], []
         for measure, k, seed in zip(measures, ks, seeds, strict=True):
-            problem = pose(measure, k, 2.0)
-            own, begin = choose(problem, solver, start)
-            assert batch.takes(problem, own)
-            tasks.append(batch.Task(problem, own, begin, generator(seed).spawn(restarts), max_steps))
+            tasks.append(task(measure, k, 2.0, solver, start, restarts, seed, max_steps))
             alone.append(qz.quantize(measure, k, seed=seed, solver=solver, start=start, restarts=restarts, max_steps=max_steps))
         return SimpleNamespace(together=batch.solve(tasks), alone=alone)
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import quantization as qz
-from quantization import many
+from quantization import task
 from quantization.cuda import batch, group, plain
 
 DTYPES = [torch.float64, torch.float32, torch.float16]
@@ -138,7 +138,7 @@ class TestInQuantizeMany:
 
     @pytest.fixture(autouse=True)
     def in_step(self, monkeypatch):
-        monkeypatch.setattr(many, "_IN_STEP", ("cpu",))
+        monkeypatch.setattr(task, "IN_STEP", {"cpu"})
 
     def test_answers_and_order(self, ragged):
         measures = [*ragged(torch.float32, 5)[1:], *ragged(torch.float64, 3)[1:], np.arange(20.0).reshape(10, 2)]
