@@ -1,9 +1,9 @@
 """Optimal quantization: replace a probability measure by K weighted points as well as can be done.
 
-Order of reading: ``measure`` (the noun), ``laws`` (what can be quantized), ``cells`` (what Voronoi cells hold), ``exact`` (laws where
-that is computed exactly), ``voronoi`` (the search for nearest codes; ``compiled``, ``cuda`` and ``portable`` do it), ``solver`` and
-``solvers`` (what one is, and the methods), ``task`` and ``iterate`` (what is asked, and the one loop), ``many`` (many problems at
-once), ``solution`` (the answer), ``estimate`` (how good it is), ``transport`` (distances).
+Order of reading: ``measure`` (the noun), ``laws`` (what can be quantized), ``cells`` (what Voronoi cells hold), ``exact`` (laws
+where that is computed exactly), ``voronoi`` (the search for nearest codes; ``compiled``, ``cuda`` and ``portable`` do it),
+``solver`` and ``solvers`` (what one is, and the methods), ``task`` and ``iterate`` (what is asked, and the one loop), ``many``
+(many problems at once), ``solution`` (the answer), ``estimate`` (how good it is), ``transport`` (distances).
 """
 
 from importlib import import_module
