@@ -15,11 +15,12 @@ Integrate: TypeAlias = Callable[[FloatArray], tuple[Diagram, FloatArray]]
 EVALUATIONS, CELLS = 6000, 5_000_000
 """The budget of a search: codebooks that are integrated, and cells in them. The first descent is never cut short."""
 CHAINS = 8
-"""Starts at most."""
-PATIENCE = 20
-"""Hops in vain, beyond one for ten codes, after which a chain is given up."""
+"""Chains at most, which share the budget."""
+LENGTH = 60
+"""Codebooks in a chain, for each code: more only if there is one chain, and less only if the budget is less."""
 _minimize: Any = optimize.minimize
-_SPREAD = 0.6  # of the logarithm of the factors that blur a hop's estimates
+_DEFECT = 0.1  # of the distortion a cell bears on average: what a code too many or too few may cost at the beginning of a chain
+_SPREAD = 0.4  # of the logarithm of the factors that blur a hop's estimates
 _LOOK_BACK, _HOPE = 8, 4.0  # a descent is hopeless if what is left is that many times what so many steps have gained
 _COARSE, _FINE = 1e-6, 1e-9  # relative falls of the distortion at which a descent ends
 
@@ -28,39 +29,41 @@ class Search:
     r"""Chains of hops, each begun at codes that ``start`` draws; the best codebook of all.
 
     At most local optima all is well but for a code too many here and one too few there. So a hop takes away the code whose loss
-    would cost the least, splits the costliest cell along its longest axis, both by estimates blurred at random, and descends; it
-    is kept if the distortion is lower. Descents are by L-BFGS.
+    would cost the least, splits the costliest cell along its longest axis, both by estimates blurred at random, and descends by
+    L-BFGS. It is kept if the distortion falls, or rises by less than a threshold that sinks to zero along the chain (Dueck and
+    Scheuer's threshold accepting). Source: dueck1990.
     """
 
     def __init__(self, integrate: Integrate, start: Callable[[], FloatArray], rng: np.random.Generator) -> None:
         self._integrate, self._start, self._rng = integrate, start, rng
         self._evaluations = 0
 
-    def _spent(self, k: int) -> bool:
-        return self._evaluations >= min(EVALUATIONS, CELLS // k)
-
     def best(self) -> FloatArray:
         """The best codebook found, in the units of ``integrate``."""
-        codes, value = self._chain()
-        for _ in range(CHAINS - 1):
-            if self._spent(len(codes)) or len(codes) == 1:
-                break
-            others, lower = self._chain()
-            if lower < value:
-                codes, value = others, lower
+        codes, value = self._descended(self._start(), _COARSE)
+        k = len(codes)
+        if k > 1:
+            budget = min(EVALUATIONS, CELLS // k, CHAINS * LENGTH * k)
+            chains = max(1, budget // (LENGTH * k))
+            for chain in range(chains):
+                first = (codes, value) if chain == 0 else self._descended(self._start(), _COARSE)
+                others, lower = self._chain(*first, budget * (chain + 1) // chains)
+                if lower < value:
+                    codes, value = others, lower
         return self._descended(codes, _FINE)[0]
 
-    def _chain(self) -> tuple[FloatArray, float]:
-        codes, value = self._descended(self._start(), _COARSE)
-        patience = PATIENCE + len(codes) // 10
-        waiting = patience if len(codes) > 1 else 0
-        while waiting and not self._spent(len(codes)):
-            waiting -= 1
-            others, lower = self._descended(self._hopped(codes), _COARSE, value)
-            if lower < value:
-                waiting = patience if lower < value * (1 - 10 * _COARSE) else waiting
-                codes, value = others, lower
-        return codes, value
+    def _chain(self, codes: FloatArray, value: float, end: int) -> tuple[FloatArray, float]:
+        """The best of the hops from these codes until ``end`` evaluations are spent, and its distortion."""
+        begin, best = self._evaluations, (codes, value)
+        while self._evaluations < end:
+            left = (end - self._evaluations) / (end - begin)
+            bar = value * (1 + left * _DEFECT / len(codes))
+            others, reached = self._descended(self._hopped(codes), _COARSE, bar)
+            if reached < bar:
+                codes, value = others, reached
+            if value < best[1]:
+                best = codes, value
+        return best
 
     def _descended(self, codes: FloatArray, tolerance: float, goal: float = np.inf) -> tuple[FloatArray, float]:
         """Codes downhill from these, and their distortion. A descent that will hardly get below ``goal`` is broken off."""
