@@ -24,6 +24,10 @@ class Plane:
 
     Masses are right to 1e-15, in far tails relative to themselves; D to 1e-13 of itself at K = 1000. Equal codes: the first owns
     the cell. The first use compiles the integrals, some seconds, and keeps them on disk.
+
+    What certifies a codebook: a residual of round-off (1e-13 at K = 1000) and a positive definite Hessian make it a strict local
+    minimum; where the law is isotropic, but for one eigenvalue of zero, that of rotation (and at K = 4 of N(0, I) a second, along
+    which D rises at the fourth order). That it is the global one is not proved but searched for: see ``search``.
     """
 
     mixture: GaussianMixture
