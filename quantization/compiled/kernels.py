@@ -174,14 +174,14 @@ def label_by_products(
     r"""Nearest codes by $\tfrac12|c|^2 - \langle x, c \rangle$, in blocks of rows; where in doubt, by direct differences.
 
     factors, half: the codes after a shift by ``centre`` and a scaling by ``factor``, in the precision of the product, and half
-    their squares. lengths: of the points so treated; ``moved``: space for them, of no rows where points are taken as they lie.
+    their squares. lengths: of the points so treated; ``moved``: space for pieces of them, of no rows where they stay as they are.
     chosen: the rows to label, where ``moved`` has rows; all of them where it is empty. lower, upper: bounds on the distances to
     all codes (n, K) and to the nearest (n,), or empty.
     Scores further apart than ``gamma`` times $|x| \max|c| + \tfrac12\max|c|^2$ are in their true order.
     """
     dim, k, rows = points.shape[1], len(codes), len(scores)
     letters = np.array([84, 78], dtype=np.int8)  # "T", "N"
-    sizes = np.array([k, 0, 0, dim], dtype=np.int32)
+    sizes = np.array([k, 0, 0, dim, moved.shape[1]], dtype=np.int32)
     ones = np.array([1.0, 0.0, 1.0], dtype=scores.dtype)
     single = scores.itemsize == 4
     top = 0.0
@@ -192,24 +192,25 @@ def label_by_products(
     count = len(chosen) if some else len(points)
     for a in range(0, count, rows):
         size = min(rows, count - a)
-        block = points[a : a + size]
-        if len(moved):
-            for i in range(size):
-                x, space = points[chosen[a + i] if some else a + i], moved[i]
-                for t in range(dim):
-                    space[t] = (x[t] - centre[t]) * factor
-            block = moved[:size]
         sizes[1] = size
         for t in range(0, dim, PIECE):
-            sizes[2] = min(PIECE, dim - t)
+            width = min(PIECE, dim - t)
+            sizes[2] = width
+            piece, stride = points[a, t:], sizes[3:]
+            if len(moved):  # piece by piece, so that the copy stays in the cache
+                for i in range(size):
+                    x, space = points[chosen[a + i] if some else a + i, t : t + width], moved[i, :width]
+                    for u in range(width):
+                        space[u] = (x[u] - centre[t + u]) * factor
+                piece, stride = moved[0], sizes[4:]
             beta = ones[1:] if t == 0 else ones[2:]
             if single:
                 _sgemm(letters.ctypes, letters[1:].ctypes, sizes.ctypes, sizes[1:].ctypes, sizes[2:].ctypes, ones.ctypes,
-                       factors[0, t:].ctypes, sizes[3:].ctypes, block[0, t:].ctypes, sizes[3:].ctypes, beta.ctypes,
+                       factors[0, t:].ctypes, sizes[3:].ctypes, piece.ctypes, stride.ctypes, beta.ctypes,
                        scores.ctypes, sizes.ctypes)  # fmt: skip
             else:
                 _dgemm(letters.ctypes, letters[1:].ctypes, sizes.ctypes, sizes[1:].ctypes, sizes[2:].ctypes, ones.ctypes,
-                       factors[0, t:].ctypes, sizes[3:].ctypes, block[0, t:].ctypes, sizes[3:].ctypes, beta.ctypes,
+                       factors[0, t:].ctypes, sizes[3:].ctypes, piece.ctypes, stride.ctypes, beta.ctypes,
                        scores.ctypes, sizes.ctypes)  # fmt: skip
         for i in range(size):
             row = chosen[a + i] if some else a + i
@@ -234,33 +235,82 @@ def label_by_products(
 
 
 @unordered
-def find_unsure(points: Any, codes: Any, inexact: Any, labels: Any, lower: Any, upper: Any, drifts: Any, unsure: Any) -> int:
-    """Rows whose nearest code may be another, now that codes have moved by so much; their number. Bounds are brought up to date.
+def compare_codes(codes: Any, before: Any, rounded: Any, inexact: Any, drifts: Any) -> None:
+    """Codes in the points' precision, how far that moves them, and how far they have come from those before; rounded up."""
+    for k in range(len(codes)):
+        code, old, target = codes[k], before[k], rounded[k]
+        moved, off = 0.0, 0.0
+        for t in range(len(code)):
+            target[t] = code[t]
+        for t in range(len(code)):
+            moved += (code[t] - old[t]) * (code[t] - old[t])
+            off += (code[t] - target[t]) * (code[t] - target[t])
+        drifts[k] = np.sqrt(moved) * (1 + _UNITS)
+        inexact[k] = np.sqrt(off) * (1 + _UNITS)
 
-    By the triangle inequality; where that does not tell, the own code's distance is measured, in the points' precision. codes: in
-    that precision too, off by ``inexact`` (K,) in length.
+
+@_njit(nogil=True, inline="always")
+def _rough_squared(x: Any, code: Any) -> Any:
+    squared = x.dtype.type(0)
+    for t in range(len(code)):
+        difference = x[t] - code[t]
+        squared += difference * difference
+    return squared
+
+
+@unordered
+def find_unsure(
+    points: Any, exact: Any, codes: Any, inexact: Any, drifts: Any, labels: Any, lower: Any, upper: Any, few: int, unsure: Any
+) -> int:
+    """Brings labels and bounds on distances up to date, now that codes have moved; returns how many rows are left ``unsure``.
+
+    By the triangle inequality; where that does not tell, by measuring distances, in the points' precision: to the own code, then
+    to rivals, where they are ``few`` at most; those that come out equal by differences in float64, from the ``exact`` codes.
+    codes: in the points' precision, off by ``inexact`` (K,) in length. drifts: (K,).
     """
-    count = 0
-    rounding = (
-        points.shape[1] * points.itemsize * (1.5e-8 if points.itemsize == 4 else 2.8e-17) + _UNITS
-    )  # d u, of a squared length
+    count, single = 0, points.itemsize == 4
+    rounding = points.shape[1] * (6e-8 if single else 1.2e-16) + _UNITS  # d u, of a squared length
+    vanishing = 1e-18 if single else 1e-150  # differences whose squares may be lost
     for i in range(len(points)):
         own, least = labels[i], 3e38
-        for j in range(len(drifts)):
-            bound = np.float64(lower[i, j]) * (1 - _UNITS) - drifts[j]
-            lower[i, j] = bound
-            if j != own and bound < least:
+        for k in range(len(drifts)):
+            bound = np.float64(lower[i, k]) * (1 - _UNITS) - drifts[k]
+            lower[i, k] = bound
+            if k != own and bound < least:
                 least = bound
         reach = (np.float64(upper[i]) + drifts[own]) * (1 + _UNITS)
         if reach >= least:
-            x, code, squared = points[i], codes[own], points.dtype.type(0)
-            for t in range(len(code)):
-                difference = x[t] - code[t]
-                squared += difference * difference
-            reach = np.sqrt(np.float64(squared)) * (1 + rounding) + inexact[own]
-            if reach >= least:
+            distance = np.sqrt(np.float64(_rough_squared(points[i], codes[own])))
+            off = distance * rounding + inexact[own] + vanishing
+            lower[i, own], reach = (distance - off) * (1 - _UNITS), distance + off
+            rivals = 0
+            for k in range(len(drifts)):
+                if k != own and lower[i, k] <= reach:
+                    rivals += 1
+            if rivals > few:
                 unsure[count] = i
                 count += 1
+            elif rivals > 0:
+                best = own
+                for k in range(len(drifts)):
+                    if k != own and lower[i, k] <= reach:
+                        distance = np.sqrt(np.float64(_rough_squared(points[i], codes[k])))
+                        off = distance * rounding + inexact[k] + vanishing
+                        lower[i, k] = (distance - off) * (1 - _UNITS)
+                        if distance + off < reach:
+                            best, reach = np.int32(k), distance + off
+                close = 0
+                for k in range(len(drifts)):
+                    if lower[i, k] <= reach:
+                        close += 1
+                if close > 1:
+                    least = 1e300
+                    for k in range(len(drifts)):
+                        if lower[i, k] <= reach:
+                            squared = _squared(points, i, exact, k)
+                            if squared < least:
+                                best, least = np.int32(k), squared
+                labels[i] = best
         upper[i] = reach
     return count
 

@@ -1,5 +1,6 @@
 """Nearest codes in many dimensions: blocked matrix products, exact by a bound on their round-off."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,9 @@ from quantization.arrays import FloatArray
 from quantization.compiled import kernels
 
 _SCORES = 2**17  # of a block: they stay in the cache between the product and the search for their least
+
+_FEW = 5  # of so many codes one is measured rather than all by a product
+_MOST_UNSURE = 0.8  # of the points: beyond, it is faster to search all than to gather them
 
 
 class Frame:
@@ -36,8 +40,6 @@ class Product:
         self._codes, self._frame, self._lengths, self._dtype = codes, frame, lengths, dtype
         moved = (codes - frame.centre) * frame.factor if frame.changes_points else codes
         self._factors = moved.astype(dtype)
-        self._rounded = codes.astype(dtype) if frame.changes_points else self._factors
-        self._inexact = np.linalg.norm(codes - self._rounded, axis=1)
         self._half = (np.einsum("kd,kd->k", moved, moved) / 2).astype(dtype)
         dim = min(codes.shape[1], kernels.PIECE)
         pieces = -(-codes.shape[1] // kernels.PIECE)
@@ -48,26 +50,27 @@ class Product:
         nothing = np.empty((0, 0), np.float32)
         self._label(first, points, np.empty(0, np.int64), labels, nothing, nothing[0:0, 0:0].reshape(0))
 
-    def label_unsure(self, first: int, points: Any, labels: Any, bounds: "Bounds", drifts: FloatArray | None) -> None:
-        """The same where bounds on distances leave a doubt, now that codes have drifted by so much; everywhere without drifts."""
+    def label_unsure(self, first: int, points: Any, labels: Any, bounds: "Bounds", moves: "Moves | None") -> None:
+        """The same where bounds on distances leave a doubt, now that codes have moved; everywhere without moves."""
         rows = slice(first, first + len(points))
-        unsure = np.empty(0, np.int64)
-        if drifts is not None:
+        lower, upper, unsure = bounds.lower[rows], bounds.upper[rows], np.empty(0, np.int64)
+        if moves is not None:
             unsure = np.empty(len(points), np.int64)
             count = kernels.find_unsure(
-                points, self._rounded, self._inexact, labels, bounds.lower[rows], bounds.upper[rows], drifts, unsure
+                points, self._codes, moves.rounded, moves.inexact, moves.drifts, labels, lower, upper, self.k // _FEW, unsure
             )
-            unsure = unsure[:count]
             if count == 0:
                 return
-        self._label(first, points, unsure, labels, bounds.lower[rows], bounds.upper[rows])
+            unsure = unsure[: count if count < _MOST_UNSURE * len(points) else 0]
+        self._label(first, points, unsure, labels, lower, upper)
 
     def _label(self, first: int, points: Any, chosen: Any, labels: Any, lower: Any, upper: Any) -> None:
         k, dim = self._codes.shape
         rows = int(np.clip(_SCORES // k, 16, 1024))
         rows = min(rows, len(chosen) or len(points))
         scores = np.empty((rows, k), self._dtype)
-        moved = np.empty((rows if self._frame.changes_points or len(chosen) else 0, dim), self._dtype)
+        moves = self._frame.changes_points or len(chosen)
+        moved = np.empty((rows if moves else 0, min(dim, kernels.PIECE)), self._dtype)
         bits = scores.view(np.int32 if scores.itemsize == 4 else np.int64)
         whole = np.iinfo(bits.dtype)
         layout = np.array([whole.bits - 1, whole.max, whole.max], dtype=bits.dtype)
@@ -77,14 +80,27 @@ class Product:
         )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Moves:
+    """How far codes have moved since the last pass; and the codes ``rounded`` to the points' precision, off by ``inexact``."""
+
+    rounded: Any
+    inexact: FloatArray
+    drifts: FloatArray
+
+
 class Bounds:
     """What is known of distances from an earlier codebook: from below to every code, (n, K), from above to the nearest, (n,)."""
 
     def __init__(self, n: int, k: int) -> None:
         self.lower, self.upper = np.empty((n, k), np.float32), np.empty(n, np.float32)
-        self.codes: FloatArray | None = None
+        self._codes: FloatArray | None = None
 
-    def drifts(self, codes: FloatArray) -> FloatArray | None:
-        """How far codes have moved since, rounded up; None before the first pass."""
-        before, self.codes = self.codes, codes
-        return None if before is None else np.linalg.norm(codes - before, axis=1) * (1 + 1e-12)
+    def moves(self, codes: FloatArray, dtype: Any) -> Moves | None:
+        """How codes have moved since this was last asked; None before the first pass."""
+        before, self._codes = self._codes, codes
+        if before is None:
+            return None
+        moves = Moves(np.empty(codes.shape, dtype), np.empty(len(codes)), np.empty(len(codes)))
+        kernels.compare_codes(codes, before, moves.rounded, moves.inexact, moves.drifts)
+        return moves

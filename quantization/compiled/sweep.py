@@ -157,9 +157,9 @@ class Sweep:
         finder = self._finder(codes)
         bounds = self._bounds_for(codes) if isinstance(finder, Product) else None
         if isinstance(finder, Product) and bounds is not None:
-            drifts = bounds.drifts(codes)
+            moves = bounds.moves(codes, self._dtype)
             self._over_rows(
-                lambda first, points, rows: finder.label_unsure(first, points, self._labels[rows], bounds, drifts)
+                lambda first, points, rows: finder.label_unsure(first, points, self._labels[rows], bounds, moves)
             )  # fmt: skip
         else:
             self._over_rows(lambda first, points, rows: self._label(finder, first, points))
