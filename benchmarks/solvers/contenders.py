@@ -78,7 +78,7 @@ def _sklearn(problems: list[Problem], steps: int, algorithm: str) -> list[Array]
 
 
 def sklearn_minibatch(problems: list[Problem], steps: int) -> list[Array]:
-    """As many epochs as there are steps, in batches of 1024, without the rules that stop it early."""
+    """As many epochs as there are steps, five at most, in batches of 1024, without the rules that stop it early."""
     cluster: Any = importlib.import_module("sklearn.cluster")
     found: list[Array] = []
     for p in problems:
@@ -87,7 +87,7 @@ def sklearn_minibatch(problems: list[Problem], steps: int) -> list[Array]:
             len(p.starts[0]),
             init=_next(starts),
             n_init=len(p.starts),
-            max_iter=steps,
+            max_iter=min(steps, 5),
             tol=0,
             max_no_improvement=None,
             random_state=0,

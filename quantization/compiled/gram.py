@@ -50,12 +50,13 @@ class Step:
 
 @dataclass
 class _Codebook:
-    """Codes that are means of points: per code the sum of rows of the matrix, of weights, and of terms that went in; |c|²."""
+    """Codes that are means of points: sums of rows of the matrix, of weights, and of terms that went in; |c|², and |x| on average."""
 
     sums: Any
     totals: FloatArray
     terms: FloatArray
     squares: FloatArray
+    lengths: FloatArray
 
 
 class Gram:
@@ -89,7 +90,9 @@ class Gram:
         Ends early, after the last step beyond doubt, where a cell is empty or many points lie as good as between two codes.
         """
         k, before = len(chosen), None
-        current = _Codebook(np.ascontiguousarray(self._matrix[chosen]), np.ones(k), np.ones(k), self._squares[chosen])
+        current = _Codebook(
+            np.ascontiguousarray(self._matrix[chosen]), np.ones(k), np.ones(k), self._squares[chosen], self._lengths[chosen]
+        )
         while True:
             codes = self._codes_after(before, k) if before is not None else lambda: self._points[chosen].astype(np.float64)
             labels = self._labels(current, chosen if before is None else before, before is None)
@@ -126,7 +129,7 @@ class Gram:
         labels, best, second = np.empty(n, np.int32), np.empty(n, self._dtype), np.empty(n, self._dtype)
         inverse, half = (1 / current.totals).astype(self._dtype), (current.squares / 2).astype(self._dtype)
         kernels.gram_assign(current.sums, inverse, half, labels, best, second)
-        slack = self._slack(float(current.terms.max()))
+        slack = self._slack(current)
         doubtful = np.flatnonzero(second <= best + slack)
         if len(doubtful) > _DOUBTFUL * n:
             return None
@@ -163,7 +166,8 @@ class Gram:
             kernels.gram_move(self._matrix, self._weights, moved, before[moved], labels[moved], sums)
         totals = summed_by(labels, self._weights, k)
         own = self._weights * sums[labels, np.arange(n)].astype(np.float64)
-        return _Codebook(sums, totals, terms, summed_by(labels, own, k) / np.square(totals))
+        lengths = summed_by(labels, self._weights * self._lengths, k) / totals
+        return _Codebook(sums, totals, terms, summed_by(labels, own, k) / np.square(totals), lengths)
 
     def _centroids(self, labels: Any, k: int) -> FloatArray:
         """The centroids of the cells, (K, d), none of them empty."""
@@ -178,13 +182,15 @@ class Gram:
         spread(add, len(starts))
         return reference + sums / summed_by(labels, self._masses, k)[:, None]
 
-    def _slack(self, terms: float) -> Any:
+    def _slack(self, current: _Codebook) -> Any:
         r"""How far apart two scores of each point must be to be in their true order, (n,).
 
-        An entry of the matrix is off by $\gamma |x_i| |x_j|$, so is a mean of entries; a sum of so many terms adds as many units
-        of round-off, and rounding a code to the points' precision moves it by a unit of its own length.
+        An entry of the matrix is off by $\gamma |x_i| |x_j|$, so a mean of entries by $\gamma |x_i|$ times the mean length of its
+        terms; a sum of so many terms adds as many units of round-off, and rounding a code to the points' precision moves it by a
+        unit of its own length.
         """
-        longest, unit = float(self._lengths.max()), float(np.finfo(self._dtype).eps)
-        gamma = 1.1 * (min(kernels.PIECE, len(self._centre)) + self._pieces + terms + 12) * unit
+        longest, unit = float(current.lengths.max()), float(np.finfo(self._dtype).eps)
+        terms = min(kernels.PIECE, len(self._centre)) + self._pieces + float(current.terms.max()) + 12
         rounding = unit * (longest + float(np.linalg.norm(self._centre)))
-        return (gamma * longest * (self._lengths + longest / 2) + rounding * (self._lengths + longest)).astype(self._dtype)
+        bound = 1.1 * terms * unit * longest * (self._lengths + longest / 2) + rounding * (self._lengths + longest)
+        return bound.astype(self._dtype)

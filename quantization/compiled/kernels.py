@@ -317,8 +317,14 @@ def find_unsure(
 
 @_njit(nogil=True, inline="always")
 def _add_difference(x: Any, code: Any, w: float, sums: Any) -> float:
-    """Adds w (x − c) to the sums; returns |x − c|². Two loops over contiguous rows: each of them is vectorized."""
+    """Adds w (x − c) to the sums; returns |x − c|². Where rows are long, in two loops, of which each is vectorized."""
     squared = 0.0
+    if len(sums) < 8:
+        for t in range(len(sums)):
+            difference = np.float64(x[t]) - code[t]
+            sums[t] += w * difference
+            squared += difference * difference
+        return squared
     for t in range(len(sums)):
         sums[t] += w * (np.float64(x[t]) - code[t])
     for t in range(len(sums)):

@@ -7,6 +7,7 @@ from scipy.spatial import cKDTree
 
 from quantization.arrays import FloatArray
 from quantization.compiled import kernels
+from quantization.threads import available
 
 DIMENSIONS = 4
 _LIST = {1: 16, 2: 32, 3: 64, 4: 128}
@@ -22,7 +23,7 @@ class Near:
         self._columns = np.ascontiguousarray(codes.T)
         self._neighbours = None
         if k > count and rows >= _ROWS_PER_CODE * k:
-            gaps, neighbours = cKDTree(codes).query(codes, count)
+            gaps, neighbours = cKDTree(codes).query(codes, count, workers=available())
             self._gaps, self._neighbours = np.asarray(gaps), np.asarray(neighbours, dtype=np.int32)
             self._pivots = np.arange(0, k, max(1, int(k**0.5)), dtype=np.int32)
 

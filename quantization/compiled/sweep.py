@@ -16,7 +16,7 @@ from quantization.compiled.near import DIMENSIONS, Near
 from quantization.compiled.product import Bounds, Frame, Product
 from quantization.threads import spread
 
-_PARTIAL_BYTES, _MOST_GROUPS, _LEAST_GROUPS = 2**22, 64, 4  # of sums that every group of rows has for itself
+_PARTIAL_BYTES, _MOST_GROUPS, _LEAST_GROUPS = 2**22, 16, 4  # of sums that every group of rows has for itself
 _CHUNK_BYTES = 2**22  # of rows that are brought to another dtype or layout at a time
 _COLUMNS, _ROWS = 256, 256  # at least, of a part that a thread takes
 _PART = 2**20  # rows times codes of a part
