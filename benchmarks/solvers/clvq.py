@@ -9,7 +9,7 @@ from benchmarks.solvers.contenders import sklearn_minibatch
 from benchmarks.solvers.work import WORKS
 
 
-def clvq_table(progress: Progress) -> str:
+def clvq_table(progress: Progress, machine: str) -> str:
     """The Markdown table, on the plane's work from its own start."""
     (problem,) = WORKS[0].problems()
     points, start = problem.points, problem.starts[0]
@@ -36,7 +36,7 @@ def clvq_table(progress: Progress) -> str:
     lines = [
         "### CLVQ on the first work",
         "",
-        "Goals: 2 epochs no worse than 20 steps of Lloyd; 5 epochs within 0.5 % of 100 steps.",
+        f"Goals: 2 epochs no worse than 20 steps of Lloyd; 5 epochs within 0.5 % of 100 steps. {machine}",
         "",
         "| | distortion relative to Lloyd's after 20 steps | after 100 steps |",
         "|---|---|---|",
