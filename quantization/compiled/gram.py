@@ -50,7 +50,7 @@ class Step:
 
 @dataclass
 class _Codebook:
-    """Codes that are means of points: sums of rows of the matrix, of weights, and of terms that went in; |c|², and |x| on average."""
+    """Codes that are means of points: sums of rows of the matrix, of weights, and of terms that went in; |c|²; the mean |x|."""
 
     sums: Any
     totals: FloatArray
