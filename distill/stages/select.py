@@ -19,6 +19,7 @@ class QuantizeStage(Stage):
     r"""Codes and masses that minimize $W_2$ to a class's latents: ``points`` (K, c·h·w) and ``weights`` (K,), float64."""
 
     name = "select"
+    version = 2  # since CLVQ averages the points that codes win
 
     def __init__(self, recipe: Recipe, data: Images, encode: EncodeStage) -> None:
         self._recipe, self._data, self._encode = recipe, data, encode
