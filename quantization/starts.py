@@ -12,7 +12,7 @@ from quantization.measure import DiscreteMeasure
 from quantization.problem import Problem, checked_count
 from quantization.progress import Progress
 from quantization.solution import Solution
-from quantization.voronoi import distances_to_codes
+from quantization.voronoi import distances_to_codes, on_host
 
 
 class Start(Protocol):
@@ -130,8 +130,10 @@ def as_start(start: Any) -> Start:
 
 
 def _d2_sampling(measure: DiscreteMeasure, k: int, rng: np.random.Generator) -> FloatArray:
-    points, weights, xp = measure.points, measure.masses, namespace(measure.points)
-    exponent = range_exponent(points)
+    points, weights = measure.points, measure.masses
+    if on_host(points):
+        points, weights = np.asarray(points), np.asarray(weights)
+    xp, exponent = namespace(points), range_exponent(points)
     if exponent:
         return _d2_sampling(DiscreteMeasure(points * 2.0**-exponent, weights), k, rng) * 2.0**exponent
     trials = 2 + int(np.log(k))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from quantization.compiled.seeding import Costs as CompiledCosts
     from quantization.compiled.sweep import Sweep
 
-__all__ = ["Assignment", "cells", "cells_of", "distances_to_codes", "nearest", "squared_distances", "sweep"]
+__all__ = ["Assignment", "cells", "cells_of", "distances_to_codes", "nearest", "on_host", "squared_distances", "sweep"]
 
 _WORTH_COMPILING = 2**21  # n K (d + 8) from which a pass, taken some dozen times, pays for loading the compiled code
 
@@ -72,7 +72,7 @@ def sweep(points: Array, weights: Array, codes: FloatArray) -> "Sweep | None":
     k = len(codes)
     if len(points) * k * (points.shape[1] + 8) < _WORTH_COMPILING or k == 1 or range_exponent(codes):
         return None
-    if not _on_host(points):
+    if not on_host(points):
         return None
     compiled: Any = import_module("quantization.compiled.sweep")  # loads numba
     return compiled.Sweep(np.asarray(points), np.asarray(weights))
@@ -80,13 +80,13 @@ def sweep(points: Array, weights: Array, codes: FloatArray) -> "Sweep | None":
 
 def distances_to_codes(points: Array, weights: Array, first: int, count: int) -> "Costs | CompiledCosts":
     """The squared distances that k-means++ keeps, for so many codes to be tried; ``first`` is the index of the first code."""
-    if _on_host(points) and len(points) * count * (points.shape[1] + 8) >= _WORTH_COMPILING:
+    if on_host(points) and len(points) * count * (points.shape[1] + 8) >= _WORTH_COMPILING:
         compiled: Any = import_module("quantization.compiled.seeding")
         return compiled.Costs(np.asarray(points), np.asarray(weights), first)
     return Costs(points, weights, first)
 
 
-def _on_host(points: Array) -> bool:
+def on_host(points: Array) -> bool:
     """Whether numpy can look at the points where they lie."""
     return not is_torch(points) or (points.device.type == "cpu" and str(points.dtype) != "torch.bfloat16")
 

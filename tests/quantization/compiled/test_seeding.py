@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 
 import quantization as qz
 from quantization import voronoi
@@ -34,3 +35,12 @@ def test_points_that_differ_by_little_are_told_apart(monkeypatch, rng):
     np.testing.assert_array_equal(np.unique(codes, axis=0), distinct)
     with pytest.raises(ValueError, match="received 10"):
         qz.quantize(points, 11)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16])
+def test_tensors_get_the_codes_that_arrays_get(dtype, monkeypatch, rng):
+    monkeypatch.setattr(voronoi, "_WORTH_COMPILING", 0)
+    points = torch.from_numpy(rng.standard_normal((500, 3))).to(dtype)
+    codes = [qz.quantize(x, 20, max_steps=0).measure.points for x in (points, points.numpy())]
+    assert torch.is_tensor(codes[0])
+    np.testing.assert_array_equal(codes[0].numpy(), codes[1])
