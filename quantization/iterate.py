@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from quantization.solution import Solution, Trace
 from quantization.solver import Resumable, Solver, State, Status
 from quantization.starts import Continued, Start
 from quantization.task import Task, task
+from quantization.threads import one_thread_each
 
 
 def quantize(
@@ -69,10 +71,11 @@ def answer(asked: Task) -> Solution:
 
         return solve([asked])[0]
     runs = [_Run(asked, rng) for rng in asked.streams]
-    for run in runs:
-        deque(run.states(), maxlen=0)
-    least = min(run.highest for run in runs)
-    return min((run.answer() for run in runs if not run.lowest > least), key=_rank)
+    with _steady(asked.problem):
+        for run in runs:
+            deque(run.states(), maxlen=0)
+        least = min(run.highest for run in runs)
+        return min((run.answer() for run in runs if not run.lowest > least), key=_rank)
 
 
 def _snapshots(asked: Task) -> Iterator[Solution]:
@@ -103,7 +106,7 @@ class _Run:
 
     def states(self) -> Iterator[State]:
         """The states before the last, until the solver is done or the budget spent."""
-        for state in _states(self._problem, self._solver, self._start, self._start_rng, self._solver_rng):
+        for state in self._steps():
             self._state = state
             self._distortions.append(state.distortion)
             self._residuals.append(state.stationarity)
@@ -118,6 +121,16 @@ class _Run:
             yield state
         if self._state is None:
             raise ValueError("the law gave no points: every batch was empty or of weight zero")
+
+    def _steps(self) -> Iterator[State]:
+        with _steady(self._problem):
+            states = _states(self._problem, self._solver, self._start, self._start_rng, self._solver_rng)
+        while True:
+            with _steady(self._problem):  # never while a caller looks at a snapshot
+                state = next(states, None)
+            if state is None:
+                return
+            yield state
 
     @property
     def highest(self) -> float:
@@ -138,7 +151,8 @@ class _Run:
         assert self._state is not None
         state, ended = self._state, self._ended
         if ended is not Status.NONFINITE:
-            state = _certified(self._problem, state, self._certify_rng)
+            with _steady(self._problem):
+                state = _certified(self._problem, state, self._certify_rng)
             if _within(state, self._solver.rtol):
                 ended = Status.CONVERGED
         return self.solution(state, ended)
@@ -152,6 +166,11 @@ class _Run:
         return Solution(
             measure, state.distortion, state.distortion_se, state.stationarity, status, steps, trace, self._solver
         )  # fmt: skip
+
+
+def _steady(problem: Problem) -> AbstractContextManager[None]:
+    """One thread for BLAS, as passes over samples are spread over threads themselves; a caller's sampler keeps its own."""
+    return one_thread_each() if problem.measure is not None else nullcontext()
 
 
 def _states(

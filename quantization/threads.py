@@ -3,6 +3,7 @@
 import os
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
@@ -44,19 +45,39 @@ def spread(function: Callable[[int], Answer], count: int, *, sizes: Sequence[flo
     if getattr(_here, "worker", False):
         return [function(i) for i in range(count)]
     workers = min(available(), count)
-    with _one_thread_each():
+    with one_thread_each():
         if workers <= 1:
             with _as_worker():
                 return [function(i) for i in range(count)]
         order = range(count) if sizes is None else sorted(range(count), key=lambda i: -sizes[i])
-        pool = _pool(workers)
-        futures = {i: pool.submit(copy_context().run, function, i) for i in order}
-        try:
-            return [futures[i].result() for i in range(count)]
-        finally:
-            for future in futures.values():
-                future.cancel()
-            wait(futures.values())
+        return _shared(function, order, workers)
+
+
+def _shared(function: Callable[[int], Answer], order: Sequence[int], workers: int) -> list[Answer]:
+    """The calls, each taken by the next of the workers that is free; the calling thread, which need not be woken, is one."""
+    left, context = deque(order), copy_context()
+    answers: dict[int, Answer] = {}
+    errors: dict[int, BaseException] = {}
+
+    def work() -> None:
+        while left:
+            try:
+                i = left.popleft()
+            except IndexError:  # another took the last
+                return
+            try:
+                answers[i] = context.copy().run(function, i)
+            except BaseException as error:
+                left.clear()
+                errors[i] = error
+
+    helpers = [_pool(workers - 1).submit(work) for _ in range(workers - 1)]
+    with _as_worker():
+        work()
+    wait([helper for helper in helpers if not helper.cancel()])
+    if errors:
+        raise errors[min(errors)]
+    return [answers[i] for i in range(len(order))]
 
 
 @cache
@@ -117,8 +138,10 @@ def _quota_of(folder: Path) -> list[int]:
 class _OneThreadEach:
     """One thread for BLAS, OpenMP and, where it is loaded, torch; what was before comes back.
 
-    OpenMP's number belongs to the calling thread. That of BLAS and torch belongs to the process: callers in several threads share
-    one hold on it, which the last to leave lets go.
+    A thread of BLAS that has done its part of a sum spins for some 30 ms, on a core that other work waits for. So who takes many
+    short steps holds this around them all; inside it costs nothing to hold it again. OpenMP's number belongs to the calling
+    thread. That of BLAS and torch belongs to the process: callers in several threads share one hold on it, which the last to
+    leave lets go.
     """
 
     def __init__(self) -> None:
@@ -127,6 +150,9 @@ class _OneThreadEach:
 
     @contextmanager
     def __call__(self) -> Generator[None]:
+        if getattr(_here, "worker", False) or getattr(_here, "holds", False):
+            yield
+            return
         torch: Any = sys.modules.get("torch")
         chosen = 1 if torch is None else int(torch.get_num_threads())  # reads OpenMP's number
         with _limits(limits=1, user_api="openmp"):
@@ -137,16 +163,18 @@ class _OneThreadEach:
                         self._held.callback(torch.set_num_threads, chosen)  # which also sets OpenMP's, restored further out
                         torch.set_num_threads(1)
                 self._inside += 1
+            _here.holds = True
             try:
                 yield
             finally:
+                _here.holds = False
                 with self._lock:
                     self._inside -= 1
                     if self._inside == 0:
                         self._held.close()
 
 
-_one_thread_each = _OneThreadEach()
+one_thread_each = _OneThreadEach()
 
 
 def _begin_worker() -> None:

@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 
 from quantization.arrays import FloatArray, summed_by
-from quantization.compiled import kernels
+from quantization.compiled.kernels import adding
+from quantization.compiled.kernels import gram as kernels
+from quantization.compiled.kernels.compiler import PIECE
 from quantization.compiled.product import Frame
 from quantization.threads import spread
 
@@ -72,9 +74,9 @@ class Gram:
         kernels.gram_matrix(points, frame.centre, frame.shifted, self._matrix)
         self._squares = np.diagonal(self._matrix).astype(np.float64)
         self._lengths = np.sqrt(np.maximum(self._squares, 0.0)) * (1 + 1e-3)
-        self._pieces = -(-dim // kernels.PIECE)
+        self._pieces = -(-dim // PIECE)
         # What a distortion is off by, as sums of so many rounded terms go: a few times the root of their number.
-        self._error = 8 * kernels.PIECE**0.5 * float(np.finfo(self._dtype).eps) * float(masses @ self._squares)
+        self._error = 8 * PIECE**0.5 * float(np.finfo(self._dtype).eps) * float(masses @ self._squares)
 
     def among_points(self, codes: FloatArray) -> Any:
         """For each code a point that equals it, (K,) indices; or None where a code is no point."""
@@ -147,7 +149,7 @@ class Gram:
     def _centroid(self, members: Any) -> FloatArray:
         """The centroid of some points, rounded to their precision."""
         mean = np.zeros(len(self._centre))
-        kernels.add_members(self._points, self._centre, members, self._masses, mean)
+        adding.add_members(self._points, self._centre, members, self._masses, mean)
         mean = self._centre + mean / self._masses[members].sum()
         return mean.astype(self._dtype).astype(np.float64)
 
@@ -177,7 +179,7 @@ class Gram:
 
         def add(i: int) -> None:
             last = min(starts[i] + _COLUMNS, dim)
-            kernels.add_columns(self._points, reference, labels, self._masses, starts[i], last, sums)
+            adding.add_columns(self._points, reference, labels, self._masses, starts[i], last, sums)
 
         spread(add, len(starts))
         return reference + sums / summed_by(labels, self._masses, k)[:, None]
@@ -190,7 +192,7 @@ class Gram:
         unit of its own length.
         """
         longest, unit = float(current.lengths.max()), float(np.finfo(self._dtype).eps)
-        terms = min(kernels.PIECE, len(self._centre)) + self._pieces + float(current.terms.max()) + 12
+        terms = min(PIECE, len(self._centre)) + self._pieces + float(current.terms.max()) + 12
         rounding = unit * (longest + float(np.linalg.norm(self._centre)))
         bound = 1.1 * terms * unit * longest * (self._lengths + longest / 2) + rounding * (self._lengths + longest)
         return bound.astype(self._dtype)

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from quantization.arrays import FloatArray
-from quantization.compiled import kernels
+from quantization.compiled.kernels import near as kernels
 from quantization.threads import available
 
 DIMENSIONS = 4

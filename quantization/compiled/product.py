@@ -6,9 +6,12 @@ from typing import Any
 import numpy as np
 
 from quantization.arrays import FloatArray
-from quantization.compiled import kernels
+from quantization.compiled.kernels import bounds as bounding
+from quantization.compiled.kernels import product as kernels
+from quantization.compiled.kernels.compiler import PIECE
+from quantization.compiled.kernels.tile import ROWS, lanes
 
-_SCORES = 2**17  # of a block: they stay in the cache between the product and the search for their least
+_BLOCK = 2**17  # bytes of rows and scores that stay in the cache from piece to piece
 
 _FEW = 5  # of so many codes one is measured rather than all by a product
 _MOST_UNSURE = 0.8  # of the points: beyond, it is faster to search all than to gather them
@@ -38,12 +41,12 @@ class Product:
     def __init__(self, codes: FloatArray, frame: Frame, lengths: Any, dtype: Any) -> None:
         self.k = len(codes)
         self._codes, self._frame, self._lengths, self._dtype = codes, frame, lengths, dtype
-        moved = (codes - frame.centre) * frame.factor if frame.changes_points else codes
-        self._factors = moved.astype(dtype)
-        self._half = (np.einsum("kd,kd->k", moved, moved) / 2).astype(dtype)
-        dim = min(codes.shape[1], kernels.PIECE)
-        pieces = -(-codes.shape[1] // kernels.PIECE)
-        self._gamma = 1.1 * (dim + pieces + 8) * float(np.finfo(dtype).eps)
+        k, dim = codes.shape
+        width = lanes(dtype) * (1 if k <= lanes(dtype) else 2)
+        groups = -(-k // width)
+        self._panels, self._half = np.zeros((groups, dim, width), dtype), np.full(groups * width, np.inf, dtype)
+        kernels.pack_codes(codes, frame.centre, frame.factor, self._panels, self._half[:k])
+        self._gamma = 1.1 * (min(dim, PIECE) - (-dim // PIECE) + 8) * float(np.finfo(dtype).eps)
 
     def label(self, first: int, points: Any, labels: Any, warm: bool) -> None:
         """The nearest codes of ``points``, rows ``first`` and on of the samples, written to ``labels``."""
@@ -56,7 +59,7 @@ class Product:
         lower, upper, unsure = bounds.lower[rows], bounds.upper[rows], np.empty(0, np.int64)
         if moves is not None:
             unsure = np.empty(len(points), np.int64)
-            count = kernels.find_unsure(
+            count = bounding.find_unsure(
                 points, self._codes, moves.rounded, moves.inexact, moves.drifts, labels, lower, upper, self.k // _FEW, unsure
             )
             if count == 0:
@@ -65,18 +68,15 @@ class Product:
         self._label(first, points, unsure, labels, lower, upper)
 
     def _label(self, first: int, points: Any, chosen: Any, labels: Any, lower: Any, upper: Any) -> None:
-        k, dim = self._codes.shape
-        rows = int(np.clip(_SCORES // k, 16, 1024))
+        dim, across = points.shape[1], len(self._half)
+        rows = max(ROWS, _BLOCK // (self._dtype.itemsize * (across + min(dim, PIECE))) // ROWS * ROWS)
         rows = min(rows, len(chosen) or len(points))
-        scores = np.empty((rows, k), self._dtype)
+        scores, state = np.empty((rows, across), self._dtype), np.empty((rows, 3 * lanes(self._dtype)), self._dtype)
         moves = self._frame.changes_points or len(chosen)
-        moved = np.empty((rows if moves else 0, min(dim, kernels.PIECE)), self._dtype)
-        bits = scores.view(np.int32 if scores.itemsize == 4 else np.int64)
-        whole = np.iinfo(bits.dtype)
-        layout = np.array([whole.bits - 1, whole.max, whole.max], dtype=bits.dtype)
+        moved = np.empty((rows if moves else 0, min(dim, PIECE)), self._dtype)
         kernels.label_by_products(
-            points, self._codes, self._factors, self._half, self._frame.centre, self._dtype.type(self._frame.factor),
-            self._lengths[first : first + len(points)], self._gamma, scores, bits, moved, layout, chosen, labels, lower, upper,
+            points, self._codes, self._panels, self._half, self._frame.centre, self._dtype.type(self._frame.factor),
+            self._lengths[first : first + len(points)], self._gamma, scores, state, moved, chosen, labels, lower, upper,
         )  # fmt: skip
 
 
@@ -102,5 +102,5 @@ class Bounds:
         if before is None:
             return None
         moves = Moves(np.empty(codes.shape, dtype), np.empty(len(codes)), np.empty(len(codes)))
-        kernels.compare_codes(codes, before, moves.rounded, moves.inexact, moves.drifts)
+        bounding.compare_codes(codes, before, moves.rounded, moves.inexact, moves.drifts)
         return moves

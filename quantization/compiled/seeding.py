@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from quantization.arrays import FloatArray
-from quantization.compiled import kernels
+from quantization.compiled.kernels import seeding as kernels
 from quantization.threads import spread
 
 _FEW_DIMENSIONS = 16

@@ -10,15 +10,16 @@ import numpy as np
 
 from quantization.arrays import FloatArray, summed_by
 from quantization.cells import Cells, Sums
-from quantization.compiled import kernels
 from quantization.compiled.gram import Gram, pays
+from quantization.compiled.kernels import adding, near, product
 from quantization.compiled.near import DIMENSIONS, Near
 from quantization.compiled.product import Bounds, Frame, Product
 from quantization.threads import spread
 
 _PARTIAL_BYTES, _MOST_GROUPS, _LEAST_GROUPS = 2**22, 16, 4  # of sums that every group of rows has for itself
 _CHUNK_BYTES = 2**22  # of rows that are brought to another dtype or layout at a time
-_COLUMNS, _ROWS = 256, 256  # at least, of a part that a thread takes
+_COLUMNS, _ROWS = 256, 128  # at least, of a part that a thread takes
+_SMALL = 2**19  # numbers that are moved sooner than another thread is woken
 _PART = 2**20  # rows times codes of a part
 _CANCELLING = 1e-3  # distortion over variance below which sums about one reference have too few digits
 
@@ -68,11 +69,9 @@ class Sweep:
         """The cells of ``codes``, from kept sums where those will do."""
         codes = np.ascontiguousarray(codes)
         if self._kept is not None and self._kept.sums.shape == codes.shape:
-            sums = self._from_kept(self._kept, codes)
-        elif groups := self._groups(codes):
-            sums = self._by_rows(codes, groups)
-        else:
-            sums = self._summed_by_columns(codes, self._labelled(codes))
+            return self._from_kept(self._kept, codes)
+        groups = self._groups(codes)
+        sums = self._by_rows(codes, groups) if groups else self._summed_by_columns(codes, self._labelled(codes))
         return sums.cells(codes, 2.0)
 
     def worth_a_gram_matrix(self, k: int, passes: int) -> bool:
@@ -92,7 +91,7 @@ class Sweep:
             for first, points in self._chunks(group, groups):
                 rows = slice(first, first + len(points))
                 self._label(finder, first, points)
-                kernels.add_rows(points, codes, self._labels[rows], self._masses[rows], masses, shifts, tally)
+                adding.add_rows(points, codes, self._labels[rows], self._masses[rows], masses, shifts, tally)
             pilot, mass, about, squares = tally
             if mass == 0:
                 return Sums(masses, shifts, shifts, 0.0, 0.0, 0.0)
@@ -109,7 +108,7 @@ class Sweep:
         for first, points in self._chunks(0, 1):
             rows = slice(first, first + len(points))
             shares = self._over_columns(
-                lambda a, b: kernels.add_columns(points, codes, labels[rows], self._masses[rows], a, b, shifts)  # noqa: B023
+                lambda a, b: adding.add_columns(points, codes, labels[rows], self._masses[rows], a, b, shifts)  # noqa: B023
             )
             cost += sum(shares)
         reference: FloatArray = codes.mean(0)
@@ -120,37 +119,38 @@ class Sweep:
         self._kept = _Kept(labels.copy(), reference, sums, total)
         return Sums(masses, shifts, shifts, cost, float(masses.sum()), None)
 
-    def _from_kept(self, kept: _Kept, codes: FloatArray) -> Sums:
-        """The sums brought up to date, or made anew where too many points moved or too few digits would be left."""
+    def _from_kept(self, kept: _Kept, codes: FloatArray) -> Cells:
+        """The cells from sums brought up to date, or made anew where too many points moved or too few digits would be left."""
         labels = self._labelled(codes)
         changed = np.flatnonzero(labels != kept.labels)
         if 3 * len(changed) > len(labels):
-            return self._summed_by_columns(codes, labels)
+            return self._summed_by_columns(codes, labels).cells(codes, 2.0)
         left, joined = kept.labels[changed], labels[changed]
         for first, points in self._chunks(0, 1):
             a, b = np.searchsorted(changed, (first, first + len(points)))
             moved, weights = changed[a:b] - first, self._masses[first : first + len(points)]
             self._over_columns(
-                lambda s, t: kernels.move_columns(
+                lambda s, t: adding.move_columns(
                     points, kept.reference, moved, left[a:b], joined[a:b], weights, s, t, kept.sums  # noqa: B023
-                )
+                ),
+                rows=len(moved),
             )  # fmt: skip
         kept.labels[changed] = joined
         masses = summed_by(labels, self._masses, len(codes))
-        per_mass = 1 / np.where(masses > 0, masses, np.inf)
-        shifts, squares = np.empty(codes.shape), np.empty((len(codes), 2))
-        kernels.shifts_about_codes(kept.sums, masses, kept.reference, codes, shifts, squares)
-        shifts[masses == 0] = 0.0
-        within = kept.total - float(squares[:, 0] @ per_mass)
+        means, squares = np.empty(codes.shape), np.empty((len(codes), 2))
+        adding.centroids(kept.sums, masses, kept.reference, codes, means, squares)
+        about, own = (squares / np.where(masses > 0, masses, np.inf)[:, None]).sum(0)
+        within = kept.total - float(about)
         if within < _CANCELLING * kept.total:
-            return self._summed_by_columns(codes, labels)
-        cost = within + float(squares[:, 1] @ per_mass)
-        return Sums(masses, shifts, shifts, cost, float(masses.sum()), None)
+            return self._summed_by_columns(codes, labels).cells(codes, 2.0)
+        cost = within + float(own)
+        residual = float(own / cost) ** 0.5 if own > 0 else 0.0
+        return Cells(masses, means, lambda: 2 * masses[:, None] * (codes - means), cost, residual)
 
     def _squared(self, codes: FloatArray) -> FloatArray:
         """The squared distance of every point to the code of its label."""
         squared = np.empty(len(self._points))
-        self._over_rows(lambda first, points, rows: kernels.measure_from(points, codes, self._labels[rows], squared[rows]))
+        self._over_rows(lambda first, points, rows: near.measure_from(points, codes, self._labels[rows], squared[rows]))
         return squared
 
     def _labelled(self, codes: FloatArray) -> Any:
@@ -189,7 +189,7 @@ class Sweep:
             self._frame = frame = Frame(codes, self._dtype)
             self._lengths = np.empty(len(self._points), np.float32)
             self._over_rows(
-                lambda first, points, rows: kernels.measure_rows(points, frame.centre, frame.factor, self._lengths[rows])
+                lambda first, points, rows: product.measure_rows(points, frame.centre, frame.factor, self._lengths[rows])
             )
         return Product(codes, self._frame, self._lengths, self._dtype)
 
@@ -206,8 +206,10 @@ class Sweep:
 
         spread(part, groups)
 
-    def _over_columns(self, work: Callable[[int, int], Any]) -> list[float]:
+    def _over_columns(self, work: Callable[[int, int], Any], rows: float = np.inf) -> list[float]:
         dim = self._points.shape[1]
+        if rows * dim <= _SMALL:
+            return [work(0, dim)]
         starts = range(0, dim, _COLUMNS)
         return spread(lambda i: work(starts[i], min(starts[i] + _COLUMNS, dim)), len(starts))
 

@@ -51,11 +51,9 @@ class Lloyd:
         codes, c = problem.exact.occupied(codes)
         while True:
             yield State(codes, c.masses, c.distortion, c.stationarity)
-            best, means = c.distortion, rounded(c.means, problem.like)
-            if np.array_equal(means, codes):
-                return
-            codes, c = problem.exact.occupied(means)
-            if c.distortion > best:
+            before, best = codes, c.distortion
+            codes, c = problem.exact.occupied(c.means)
+            if c.distortion > best or _same(codes, before):
                 return
 
     def _by_inner_products(
@@ -71,3 +69,8 @@ class Lloyd:
             error = last.distortion_rtol
             yield State(last.codes, last.masses, last.distortion, last.stationarity, estimated=True, distortion_rtol=error)
         return (codes, False) if last is None else (last.following(), last.stationarity == 0)
+
+
+def _same(codes: FloatArray, before: FloatArray) -> bool:
+    """Whether no code has moved; looked at the first coordinates first, as almost always one of these has."""
+    return np.array_equal(codes[:, 0], before[:, 0]) and np.array_equal(codes, before)

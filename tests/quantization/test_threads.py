@@ -7,6 +7,7 @@ import pytest
 import torch
 from threadpoolctl import threadpool_info
 
+import quantization as qz
 from quantization import threads
 
 
@@ -157,3 +158,38 @@ def test_context_variables_are_the_callers(four_threads):
     name.set("caller")
     with np.errstate(divide="raise"):
         assert threads.spread(lambda i: (name.get(), np.geterr()["divide"]), 4) == [("caller", "raise")] * 4
+
+
+def test_what_a_call_sets_reaches_neither_the_next_nor_the_caller(four_threads):
+    name = contextvars.ContextVar("name", default="nobody")
+
+    def work(i):
+        seen = name.get()
+        name.set(str(i))
+        return seen
+
+    assert threads.spread(work, 50) == ["nobody"] * 50
+    assert name.get() == "nobody"
+
+
+def test_the_caller_works_too(four_threads):
+    assert threading.current_thread().name in threads.spread(lambda i: threading.current_thread().name, 1000)
+
+
+def test_blas_is_held_while_a_solve_steps_and_never_while_a_caller_looks(four_threads):
+    def now():
+        return [pool["num_threads"] for pool in threadpool_info()]
+
+    points = np.random.default_rng(0).standard_normal((200, 3))
+    qz.quantize(points, 4)  # loads what it needs
+    before, seen = now(), []
+
+    class Watched(qz.Lloyd):
+        def solve(self, problem, codes, rng):
+            for state in super().solve(problem, codes, rng):
+                seen.append(max(now()))
+                yield state
+
+    for _ in qz.iterate(points, 4, solver=Watched()):
+        assert now() == before
+    assert set(seen) == {1}

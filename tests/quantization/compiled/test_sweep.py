@@ -23,6 +23,7 @@ SHAPES = [  # n, d, K: lists of neighbours, all codes, products with sums by row
     (700, 7, 33),
     (600, 33, 500),
     (300, 4100, 40),
+    (803, 700, 9),  # one vector of codes; rows and pieces that do not divide evenly
 ]
 
 

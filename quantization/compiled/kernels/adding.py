@@ -1,0 +1,90 @@
+"""The sums of cells: by rows, by columns, and brought up to date with the points that moved."""
+
+from typing import Any
+
+import numpy as np
+
+from quantization.compiled.kernels.compiler import inlined, unordered
+
+
+@inlined
+def _add_difference(x: Any, code: Any, w: float, sums: Any) -> float:
+    """Adds w (x − c) to the sums; returns |x − c|². Where rows are long, in two loops, of which each is vectorized."""
+    squared = 0.0
+    if len(sums) < 8:
+        for t in range(len(sums)):
+            difference = np.float64(x[t]) - code[t]
+            sums[t] += w * difference
+            squared += difference * difference
+        return squared
+    for t in range(len(sums)):
+        sums[t] += w * (np.float64(x[t]) - code[t])
+    for t in range(len(sums)):
+        difference = np.float64(x[t]) - code[t]
+        squared += difference * difference
+    return squared
+
+
+@unordered
+def add_rows(points: Any, codes: Any, labels: Any, weights: Any, masses: Any, shifts: Any, tally: Any) -> None:
+    """Per code the sums of w and w (x − c); in ``tally`` a pilot cost, and the sums of w, w (cost − pilot), w (cost − pilot)²."""
+    for i in range(len(points)):
+        k, w = labels[i], weights[i]
+        squared = _add_difference(points[i], codes[k], w, shifts[k])
+        masses[k] += w
+        if tally[1] == 0.0:
+            tally[0] = squared
+        tally[1] += w
+        tally[2] += w * (squared - tally[0])
+        tally[3] += w * (squared - tally[0]) * (squared - tally[0])
+
+
+@unordered
+def add_columns(points: Any, codes: Any, labels: Any, weights: Any, first: int, last: int, shifts: Any) -> float:
+    """Some coordinates of the sums of w (x − c) per code; returns their share of the distortion."""
+    total = 0.0
+    for i in range(len(points)):
+        k, w = labels[i], weights[i]
+        total += w * _add_difference(points[i, first:last], codes[k, first:last], w, shifts[k, first:last])
+    return total
+
+
+@unordered
+def add_members(points: Any, reference: Any, members: Any, weights: Any, total: Any) -> None:
+    """The sum of w (x − a) of some points."""
+    for i in members:
+        x, w = points[i], weights[i]
+        for t in range(len(total)):
+            total[t] += w * (np.float64(x[t]) - reference[t])
+
+
+@unordered
+def move_columns(
+    points: Any, reference: Any, rows: Any, left: Any, joined: Any, weights: Any, first: int, last: int, sums: Any
+) -> None:
+    """Some coordinates of the sums of w (x − a) per code, brought up to date where ``rows`` left one code and joined another."""
+    a = reference[first:last]
+    for q in range(len(rows)):
+        x, w = points[rows[q], first:last], weights[rows[q]]
+        source, target = sums[left[q], first:last], sums[joined[q], first:last]
+        for t in range(len(a)):
+            source[t] -= w * (np.float64(x[t]) - a[t])
+        for t in range(len(a)):
+            target[t] += w * (np.float64(x[t]) - a[t])
+
+
+@unordered
+def centroids(sums: Any, masses: Any, reference: Any, codes: Any, means: Any, squares: Any) -> None:
+    """From the sums of w (x − a) per code the centroids, where a cell without mass keeps its code.
+
+    In ``squares`` (K, 2) the squared lengths of those sums and of the sums of w (x − c).
+    """
+    for k in range(len(codes)):
+        row, code, target, w = sums[k], codes[k], means[k], masses[k]
+        about, own, share = 0.0, 0.0, 1 / w if w > 0 else 0.0
+        for t in range(len(code)):
+            shift = (row[t] + w * (reference[t] - code[t])) if w > 0 else 0.0
+            target[t] = code[t] + share * shift
+            about += row[t] * row[t]
+            own += shift * shift
+        squares[k, 0], squares[k, 1] = about, own

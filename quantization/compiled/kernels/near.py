@@ -1,0 +1,95 @@
+"""Few dimensions: walks over lists of neighbouring codes, every code in turn, and direct distances."""
+
+from typing import Any
+
+import numpy as np
+
+from quantization.compiled.kernels.compiler import compiled, inlined
+
+_TRIANGLE = 1 + 1e-13  # pays for the rounding of three distances in the triangle inequality, d < 100
+
+
+@inlined
+def squared_distance(points: Any, i: int, codes: Any, k: int) -> float:
+    """Of a point to a code, by direct differences."""
+    total = 0.0
+    for t in range(points.shape[1]):
+        difference = np.float64(points[i, t]) - codes[k, t]
+        total += difference * difference
+    return total
+
+
+@compiled
+def nearest_pivot(points: Any, codes: Any, pivots: Any, labels: Any) -> None:
+    """The nearest of a few codes, as the place where a walk begins."""
+    for i in range(len(points)):
+        least = np.inf
+        for pivot in pivots:
+            squared = squared_distance(points, i, codes, pivot)
+            if squared < least:
+                least, labels[i] = squared, pivot
+
+
+@compiled
+def walk_to_nearest(points: Any, codes: Any, neighbours: Any, gaps: Any, labels: Any) -> None:
+    """From the code in ``labels`` to ever nearer neighbours of it.
+
+    A code nearer than the one at hand lies within twice its distance of it, so a list of neighbours in the order of their gaps
+    proves the nearest once the gap is wider. Where a list is too short for the proof, all codes are tried.
+    """
+    count = neighbours.shape[1]
+    for i in range(len(points)):
+        best = labels[i]
+        least = squared_distance(points, i, codes, best)
+        walking = True
+        while walking:
+            walking, proved = False, False
+            reach = 2 * np.sqrt(least) * _TRIANGLE
+            for q in range(count):
+                if gaps[best, q] > reach:
+                    proved = True
+                    break
+                other = neighbours[best, q]
+                squared = squared_distance(points, i, codes, other)
+                if squared < least or (squared == least and other < best):
+                    best, least, walking = other, squared, True
+                    break
+            if not (walking or proved):
+                for other in range(len(codes)):
+                    squared = squared_distance(points, i, codes, other)
+                    if squared < least or (squared == least and other < best):
+                        best, least = np.int32(other), squared
+        labels[i] = best
+
+
+@compiled
+def try_all(points: Any, columns: Any, labels: Any) -> None:
+    """Every code, a coordinate at a time; ``columns`` are the codes transposed, (d, K)."""
+    dim, k = columns.shape
+    squared = np.empty(k)
+    bits = squared.view(np.int64)
+    never = np.int64(2**62)
+    for i in range(len(points)):
+        x = np.float64(points[i, 0])
+        for j in range(k):
+            difference = x - columns[0, j]
+            squared[j] = difference * difference
+        for t in range(1, dim):
+            x = np.float64(points[i, t])
+            for j in range(k):
+                difference = x - columns[t, j]
+                squared[j] += difference * difference
+        least = np.int64(2**63 - 1)
+        for j in range(k):  # numbers ≥ 0 are in the order of their bits, and a minimum of integers is vectorized
+            least = min(least, bits[j])
+        first = never
+        for j in range(k):
+            first = min(first, np.int64(j) if bits[j] == least else never)
+        labels[i] = first
+
+
+@compiled
+def measure_from(points: Any, codes: Any, labels: Any, squared: Any) -> None:
+    """The squared distance of every point to its code."""
+    for i in range(len(points)):
+        squared[i] = squared_distance(points, i, codes, labels[i])

@@ -1,0 +1,149 @@
+"""Many dimensions: nearest codes by products, and points measured for the bound on their round-off."""
+
+from typing import Any
+
+import numpy as np
+
+from quantization.compiled.kernels import tile
+from quantization.compiled.kernels.compiler import PIECE, compiled, inlined, unordered
+from quantization.compiled.kernels.near import squared_distance
+
+UNITS = 1e-6  # relative, pays for bounds kept in float32
+_ROWS = tile.ROWS
+_wide, _wide_last, _wide_row, _wide_row_last = tile.wide_tile, tile.wide_tile_last, tile.wide_row, tile.wide_row_last
+_slim, _slim_last, _slim_row, _slim_row_last = tile.slim_tile, tile.slim_tile_last, tile.slim_row, tile.slim_row_last
+_least: Any = tile.least
+
+
+@unordered
+def measure_rows(points: Any, centre: Any, factor: float, lengths: Any) -> None:
+    """$|x - a|$ times the factor, rounded up."""
+    for i in range(len(points)):
+        x, total = points[i], 0.0
+        for t in range(len(centre)):
+            difference = (np.float64(x[t]) - np.float64(centre[t])) * factor
+            total += difference * difference
+        lengths[i] = np.sqrt(total) * (1 + 1e-6)
+
+
+@unordered
+def pack_codes(codes: Any, centre: Any, factor: float, panels: Any, half: Any) -> None:
+    r"""Codes after a shift by ``centre`` and a scaling by ``factor``, in panels (groups, d, width); half their squares."""
+    width = panels.shape[2]
+    for k in range(len(codes)):
+        code, total = codes[k], 0.0
+        for t in range(len(centre)):
+            value = (code[t] - np.float64(centre[t])) * factor
+            total += value * value
+        half[k] = total / 2
+    for g in range(len(panels)):
+        some = codes[g * width : (g + 1) * width]
+        for t in range(len(centre)):  # written in order: numbers read from many rows cost less than numbers written to many
+            shift, row = np.float64(centre[t]), panels[g, t]
+            for lane in range(len(some)):
+                row[lane] = (some[lane, t] - shift) * factor
+
+
+@inlined
+def _multiply(
+    x: Any, stride: int, size: int, panels: Any, first: int, length: int, last: bool, half: Any, scores: Any, state: Any
+) -> None:
+    """Some rows at the address x times a piece of all codes, added to their scores; the last piece finds the least of them."""
+    groups, dim, width = panels.shape
+    bytes_, slim = panels.itemsize, 3 * width == state.shape[1]
+    fresh, across, span = first == 0, scores.shape[1], state.shape[1]
+    for g in range(groups):
+        panel, own = panels.ctypes.data + bytes_ * (g * dim + first) * width, half.ctypes.data + bytes_ * g * width
+        i = 0
+        while i < size:
+            row, score = x + bytes_ * stride * i, scores.ctypes.data + bytes_ * (across * i + g * width)
+            kept, code = state.ctypes.data + bytes_ * span * i, g * width
+            if size - i >= _ROWS:
+                i += _ROWS
+                if slim and last:
+                    _slim_last(scores, row, stride, panel, length, score, across, fresh, own, kept, code)
+                elif slim:
+                    _slim(scores, row, stride, panel, length, score, across, fresh, own, kept, code)
+                elif last:
+                    _wide_last(scores, row, stride, panel, length, score, across, fresh, own, kept, code)
+                else:
+                    _wide(scores, row, stride, panel, length, score, across, fresh, own, kept, code)
+            else:
+                i += 1
+                if slim and last:
+                    _slim_row_last(scores, row, stride, panel, length, score, across, fresh, own, kept, code)
+                elif slim:
+                    _slim_row(scores, row, stride, panel, length, score, across, fresh, own, kept, code)
+                elif last:
+                    _wide_row_last(scores, row, stride, panel, length, score, across, fresh, own, kept, code)
+                else:
+                    _wide_row(scores, row, stride, panel, length, score, across, fresh, own, kept, code)
+
+
+@compiled
+def label_by_products(
+    points: Any,
+    codes: Any,
+    panels: Any,
+    half: Any,
+    centre: Any,
+    factor: Any,
+    lengths: Any,
+    gamma: float,
+    scores: Any,
+    state: Any,
+    moved: Any,
+    chosen: Any,
+    labels: Any,
+    lower: Any,
+    upper: Any,
+) -> None:
+    r"""Nearest codes by $\tfrac12|c|^2 - \langle x, c \rangle$, in blocks of rows; where in doubt, by direct differences.
+
+    panels, half: see :func:`pack_codes`; infinite for the codes that fill the last panel. lengths: of the points treated alike;
+    ``moved``: space for pieces of them, of no rows where they stay as they are. chosen: the rows to label, where ``moved`` has
+    rows; all of them where it is empty. lower, upper: bounds on the distances to all codes (n, K) and to the nearest (n,), or
+    empty. scores, state: space for a block of rows, (rows, groups × width) and (rows, 3 lanes).
+    Scores further apart than ``gamma`` times $|x| \max|c| + \tfrac12\max|c|^2$ are in their true order.
+    """
+    dim, k, rows, lanes = points.shape[1], len(codes), len(scores), state.shape[1] // 3
+    top = 0.0
+    for j in range(k):
+        top = max(top, np.float64(half[j]))
+    reach = np.sqrt(2 * top)
+    some = len(chosen) > 0
+    count = len(chosen) if some else len(points)
+    for a in range(0, count, rows):
+        size = min(rows, count - a)
+        state[:size, : 2 * lanes] = np.inf
+        state[:size, 2 * lanes :] = 0
+        for t in range(0, dim, PIECE):
+            length = min(PIECE, dim - t)
+            x, stride = points.ctypes.data + points.itemsize * (a * dim + t), dim
+            if len(moved):  # piece by piece, so that the copy stays in the cache
+                for i in range(size):
+                    source, space = points[chosen[a + i] if some else a + i, t : t + length], moved[i, :length]
+                    for u in range(length):
+                        space[u] = (source[u] - centre[t + u]) * factor
+                x, stride = moved.ctypes.data, moved.shape[1]
+            _multiply(x, stride, size, panels, t, length, t + length == dim, half, scores, state)
+        for i in range(size):
+            row = chosen[a + i] if some else a + i
+            length = np.float64(lengths[row])
+            slack = scores.dtype.type(gamma * (length * reach + top))
+            best, label, rival = _least(scores, state.ctypes.data + state.itemsize * state.shape[1] * i)
+            if not rival > best + slack:
+                limit = best + slack
+                least = np.inf
+                for j in range(k):
+                    if scores[i, j] <= limit:
+                        squared = squared_distance(points, row, codes, j)
+                        if squared < least:
+                            label, least = j, squared
+            labels[row] = label
+            if len(lower):
+                square = length * length
+                error = np.float64(slack) + 4e-6 * square  # of a squared distance: two scores' worth, and the length's
+                for j in range(k):
+                    lower[row, j] = np.sqrt(max(square + 2 * np.float64(scores[i, j]) - error, 0.0)) * (1 - UNITS)
+                upper[row] = np.sqrt(square + 2 * np.float64(scores[i, label]) + error) * (1 + UNITS)
