@@ -15,6 +15,7 @@ from quantization.arrays import FloatArray, summed_by
 from quantization.compiled.kernels import adding
 from quantization.compiled.kernels import gram as kernels
 from quantization.compiled.kernels.compiler import PIECE
+from quantization.compiled.kernels.tile import ROWS, lanes
 from quantization.compiled.product import Frame
 from quantization.threads import spread
 
@@ -61,6 +62,22 @@ class _Codebook:
     lengths: FloatArray
 
 
+def _matrix(points: Any, frame: Frame) -> Any:
+    """All inner products of the points in the frame, (n, n)."""
+    n, width = len(points), 2 * lanes(points.dtype)
+    matrix = np.empty((n, -(-n // width) * width), points.dtype)
+    starts = range(0, n, kernels.PANELS * width)
+
+    def columns(part: int) -> None:
+        panels = np.zeros((kernels.PANELS, PIECE, width), points.dtype)
+        moved = np.empty((ROWS if frame.shifted else 0, PIECE), points.dtype)
+        first, last = starts[part], min(starts[part] + kernels.PANELS * width, n)
+        kernels.gram_columns(points, frame.centre, frame.shifted, first, last, panels, moved, matrix)
+
+    spread(columns, len(starts), sizes=starts)
+    return matrix[:, :n]
+
+
 class Gram:
     """Samples (n, d), contiguous float32 or float64, with masses (n,) in float64, by their inner products in that precision."""
 
@@ -70,19 +87,19 @@ class Gram:
         self._weights = (masses * n).astype(self._dtype)  # of the order of 1
         frame = Frame(np.asarray(points[:: max(1, n // 64)], dtype=np.float64), self._dtype)
         self._centre = frame.centre.astype(np.float64)
-        self._matrix = np.zeros((n, n), self._dtype)
-        kernels.gram_matrix(points, frame.centre, frame.shifted, self._matrix)
+        self._heads = points[:, 0].copy()
+        self._matrix = _matrix(points, frame)
         self._squares = np.diagonal(self._matrix).astype(np.float64)
         self._lengths = np.sqrt(np.maximum(self._squares, 0.0)) * (1 + 1e-3)
-        self._pieces = -(-dim // PIECE)
+        self._terms = min(kernels.DEPTH, dim) + -(-dim // kernels.DEPTH)  # that an entry's round-off grows with
         # What a distortion is off by, as sums of so many rounded terms go: a few times the root of their number.
-        self._error = 8 * PIECE**0.5 * float(np.finfo(self._dtype).eps) * float(masses @ self._squares)
+        self._error = 8 * kernels.DEPTH**0.5 * float(np.finfo(self._dtype).eps) * float(masses @ self._squares)
 
     def among_points(self, codes: FloatArray) -> Any:
         """For each code a point that equals it, (K,) indices; or None where a code is no point."""
         found = np.full(len(codes), -1)
         for k, code in enumerate(codes):
-            same = (i for i in np.flatnonzero(self._points[:, 0] == code[0]) if np.array_equal(self._points[i], code))
+            same = (i for i in np.flatnonzero(self._heads == code[0]) if np.array_equal(self._points[i], code))
             found[k] = next(same, -1)
         return found if (found >= 0).all() else None
 
@@ -136,22 +153,12 @@ class Gram:
         if len(doubtful) > _DOUBTFUL * n:
             return None
         if len(doubtful):
-            limit = (best + slack)[doubtful]
-            rivals = half[:, None] - inverse[:, None] * current.sums[:, doubtful] <= limit
-            exact: dict[int, FloatArray] = {}
-            for k in np.flatnonzero(rivals.any(1)).tolist():
-                exact[k] = self._points[origin[k]].astype(np.float64) if chosen else self._centroid(np.flatnonzero(origin == k))
-            for i, among in zip(doubtful, rivals.T, strict=True):
-                point, some = self._points[i].astype(np.float64), np.flatnonzero(among).tolist()
-                labels[i] = some[int(np.argmin([np.square(point - exact[k]).sum() for k in some]))]
+            exact = np.empty((len(half), len(self._centre)), self._dtype)
+            kernels.settle(
+                self._points, self._masses, self._centre, origin, chosen, current.sums, inverse, half, best + slack, doubtful,
+                exact, labels,
+            )  # fmt: skip
         return labels
-
-    def _centroid(self, members: Any) -> FloatArray:
-        """The centroid of some points, rounded to their precision."""
-        mean = np.zeros(len(self._centre))
-        adding.add_members(self._points, self._centre, members, self._masses, mean)
-        mean = self._centre + mean / self._masses[members].sum()
-        return mean.astype(self._dtype).astype(np.float64)
 
     def _means_of(self, labels: Any, before: Any, current: _Codebook) -> _Codebook:
         """The means of the cells, from those before where few points have moved."""
@@ -192,7 +199,7 @@ class Gram:
         unit of its own length.
         """
         longest, unit = float(current.lengths.max()), float(np.finfo(self._dtype).eps)
-        terms = min(PIECE, len(self._centre)) + self._pieces + float(current.terms.max()) + 12
+        terms = self._terms + float(current.terms.max()) + 12
         rounding = unit * (longest + float(np.linalg.norm(self._centre)))
         bound = 1.1 * terms * unit * longest * (self._lengths + longest / 2) + rounding * (self._lengths + longest)
         return bound.astype(self._dtype)

@@ -50,15 +50,6 @@ def add_columns(points: Any, codes: Any, labels: Any, weights: Any, first: int, 
 
 
 @unordered
-def add_members(points: Any, reference: Any, members: Any, weights: Any, total: Any) -> None:
-    """The sum of w (x − a) of some points."""
-    for i in members:
-        x, w = points[i], weights[i]
-        for t in range(len(total)):
-            total[t] += w * (np.float64(x[t]) - reference[t])
-
-
-@unordered
 def move_columns(
     points: Any, reference: Any, rows: Any, left: Any, joined: Any, weights: Any, first: int, last: int, sums: Any
 ) -> None:

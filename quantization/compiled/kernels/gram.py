@@ -4,41 +4,57 @@ from typing import Any
 
 import numpy as np
 
-from quantization.compiled.kernels.compiler import PIECE, blas, compiled, unordered
+from quantization.compiled.kernels import tile
+from quantization.compiled.kernels.compiler import PIECE, compiled, unordered
+from quantization.compiled.kernels.near import squared_distance
 
-_ssyrk, _dsyrk = blas("ssyrk", 10), blas("dsyrk", 10)
+PANELS = 4  # of columns that are worked on together: they stay in the cache while all rows pass
+DEPTH = 128  # terms that are summed in registers before they join the matrix: the bound on round-off grows with this, not with d
+_ROWS = tile.ROWS
+_tile, _row = tile.wide_tile, tile.wide_row
 
 
 @compiled
-def gram_matrix(points: Any, centre: Any, shifted: bool, matrix: Any) -> None:
-    """All inner products of the points, after a shift by the centre where it is asked for; some coordinates at a time."""
-    n, dim = points.shape
-    letters = np.array([76, 84], dtype=np.int8)  # "L", "T"
-    sizes = np.array([n, 0, dim, 0], dtype=np.int32)
-    ones = np.ones(1, dtype=matrix.dtype)
-    moved = np.empty((n if shifted else 0, min(PIECE, dim)), dtype=matrix.dtype)
+def gram_columns(points: Any, centre: Any, shifted: bool, first: int, last: int, panels: Any, moved: Any, matrix: Any) -> None:
+    """Some columns of the matrix of all inner products, down to the diagonal, and the rows that are their mirror image.
+
+    The points are shifted by the centre where it is asked for. panels: space, zeros (PANELS, PIECE, width). moved: space for
+    shifted rows (ROWS, PIECE). matrix: (n, a multiple of the width).
+    """
+    dim = points.shape[1]
+    width, across, size = panels.shape[2], matrix.shape[1], matrix.itemsize
+    groups = (last - first + width - 1) // width
     for t in range(0, dim, PIECE):
-        size = min(PIECE, dim - t)
-        sizes[1] = size
-        piece, stride = points[0, t:], sizes[2:]
-        if shifted:
-            for i in range(n):
-                for s in range(size):
-                    moved[i, s] = points[i, t + s] - centre[t + s]
-            sizes[3] = moved.shape[1]
-            piece, stride = moved[0], sizes[3:]
-        if matrix.itemsize == 4:
-            _ssyrk(letters.ctypes, letters[1:].ctypes, sizes.ctypes, sizes[1:].ctypes, ones.ctypes,
-                   piece.ctypes, stride.ctypes, ones.ctypes, matrix.ctypes, sizes.ctypes)  # fmt: skip
-        else:
-            _dsyrk(letters.ctypes, letters[1:].ctypes, sizes.ctypes, sizes[1:].ctypes, ones.ctypes,
-                   piece.ctypes, stride.ctypes, ones.ctypes, matrix.ctypes, sizes.ctypes)  # fmt: skip
-    tile = 64
-    for a in range(0, n, tile):
-        for b in range(a, n, tile):
-            for i in range(a, min(a + tile, n)):
-                for j in range(max(b, i + 1), min(b + tile, n)):
-                    matrix[j, i] = matrix[i, j]
+        length = min(PIECE, dim - t)
+        for g in range(groups):
+            some = points[first + g * width : min(first + (g + 1) * width, last)]
+            for u in range(length):
+                row = panels[g, u]
+                for lane in range(len(some)):
+                    row[lane] = some[lane, t + u] - centre[t + u] if shifted else some[lane, t + u]
+        i = 0
+        while i < last:
+            count = _ROWS if last - i >= _ROWS else 1
+            x, stride = points.ctypes.data + size * (i * dim + t), dim
+            if shifted:
+                for q in range(count):
+                    for u in range(length):
+                        moved[q, u] = points[i + q, t + u] - centre[t + u]
+                x, stride = moved.ctypes.data, PIECE
+            for g in range(groups):
+                target = matrix.ctypes.data + size * (i * across + first + g * width)
+                for u in range(0, length, DEPTH):
+                    panel, terms = panels.ctypes.data + size * (g * PIECE + u) * width, min(DEPTH, length - u)
+                    fresh = t == 0 and u == 0
+                    if count == 1:
+                        _row(matrix, x + size * u, stride, panel, terms, target, across, fresh, panel, panel, 0)
+                    else:
+                        _tile(matrix, x + size * u, stride, panel, terms, target, across, fresh, panel, panel, 0)
+            i += count
+    for a in range(0, first, 64):
+        for j in range(first, last):
+            for i in range(a, min(a + 64, first)):
+                matrix[j, i] = matrix[i, j]
 
 
 @unordered
@@ -78,3 +94,48 @@ def gram_move(matrix: Any, weights: Any, rows: Any, left: Any, joined: Any, sums
             source[j] -= w * row[j]
         for j in range(len(row)):
             target[j] += w * row[j]
+
+
+@unordered
+def settle(
+    points: Any,
+    masses: Any,
+    centre: Any,
+    origin: Any,
+    chosen: bool,
+    sums: Any,
+    inverse: Any,
+    half: Any,
+    limits: Any,
+    doubtful: Any,
+    exact: Any,
+    labels: Any,
+) -> None:
+    """The nearest code of points in doubt, among the codes whose scores are within the points' limits, by direct differences.
+
+    origin: the points that are the codes, where ``chosen``; else the labels of the cells whose centroids they are. exact: space
+    for the codes themselves, (K, d), in the points' precision; those that are needed are made once.
+    """
+    made = np.zeros(len(exact), np.bool_)
+    for i in doubtful:
+        least = np.inf
+        for k in range(len(exact)):
+            if half[k] - inverse[k] * sums[k, i] <= limits[i]:
+                code = exact[k]
+                if not made[k]:
+                    made[k], total = True, 0.0
+                    if chosen:
+                        code[:] = points[origin[k]]
+                    else:
+                        mean = np.zeros(len(centre))
+                        for j in range(len(origin)):
+                            if origin[j] == k:
+                                x, w = points[j], masses[j]
+                                total += w
+                                for t in range(len(mean)):
+                                    mean[t] += w * (np.float64(x[t]) - np.float64(centre[t]))
+                        for t in range(len(mean)):
+                            code[t] = np.float64(centre[t]) + mean[t] / total
+                squared = squared_distance(points, i, exact, k)
+                if squared < least:
+                    least, labels[i] = squared, k
