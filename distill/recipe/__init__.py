@@ -1,0 +1,30 @@
+"""A recipe: every option of a run, in TOML, checked strictly before any data or model is touched.
+
+``section`` (what sections are made of), ``images``, ``codes`` and ``students`` (the sections, in the order of the pipeline),
+``recipe`` (the whole), ``reading`` (from files and the command line).
+"""
+
+from distill.recipe.codes import Decode, Prior, Select
+from distill.recipe.images import Codec, Data
+from distill.recipe.reading import check, embedded, keys, read
+from distill.recipe.recipe import Recipe
+from distill.recipe.section import RecipeError, Section, Training
+from distill.recipe.students import Teacher, Train
+
+__all__ = [
+    "Codec",
+    "Data",
+    "Decode",
+    "Prior",
+    "Recipe",
+    "RecipeError",
+    "Section",
+    "Select",
+    "Teacher",
+    "Train",
+    "Training",
+    "check",
+    "embedded",
+    "keys",
+    "read",
+]
