@@ -8,8 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-_NUMERICS = {"device": "cpu", "dtype": "float32"}  # what every stage computes on: results on other devices are other results
-
 Content = Mapping[str, Any] | bytes  # tensors for .safetensors, values for .json, bytes for anything else
 Product = Mapping[str, Content]  # file name → content
 Progress = Callable[[float], None]  # called with the fraction done
@@ -30,6 +28,9 @@ class Stage(ABC):
     name: ClassVar[str]
     version: ClassVar[int] = 1
     parents: tuple["Stage", ...] = ()
+    # What a stage computes on: results on another kind of device, or of another precision, are other results.
+    device: str = "cpu"
+    dtype: str = "float32"
 
     @abstractmethod
     def options(self) -> Mapping[str, Any]:
@@ -43,6 +44,10 @@ class Stage(ABC):
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         """The files of one part."""
 
+    def summary(self, read: Reader) -> Mapping[str, Any]:
+        """What the manifest says of all parts together; ``ValueError`` where they must not be built upon."""
+        return {}
+
     @property
     def title(self) -> str:
         """How the stage is called to people."""
@@ -54,7 +59,7 @@ class Stage(ABC):
         content = {
             "stage": self.name,
             "version": self.version,
-            "numerics": _NUMERICS,
+            "numerics": {"device": self.device, "dtype": self.dtype},
             "options": self.options(),
             "parents": [parent.digest for parent in self.parents],
         }

@@ -6,6 +6,7 @@ from typing import Any
 from distill.images import Images
 from distill.pipeline.stage import Product, Progress, Reader, Stage, seed_of
 from distill.recipe import Recipe
+from distill.stages.survey import SurveyStage
 
 
 class TeacherStage(Stage):
@@ -13,8 +14,9 @@ class TeacherStage(Stage):
 
     name = "teacher"
 
-    def __init__(self, recipe: Recipe, data: Images) -> None:
-        self._recipe, self._data = recipe, data
+    def __init__(self, recipe: Recipe, data: Images, survey: SurveyStage) -> None:
+        self._recipe, self._data, self._survey = recipe, data, survey
+        self.parents = (survey,)
 
     def options(self) -> Mapping[str, Any]:
         return {**self._recipe.teacher.model_dump(), "data": self._data.fingerprint}
@@ -29,7 +31,8 @@ class TeacherStage(Stage):
         from distill.models.training import train
 
         options, data = self._recipe.teacher, self._data
-        images, labels = scaled(torch.from_numpy(data.train.images)), torch.from_numpy(data.train.labels)
+        known, seen = self._survey.all_readable(read, "train"), self._survey.all_readable(read, "test")
+        images, labels = scaled(torch.from_numpy(data.train.read(known))), torch.from_numpy(data.train.labels[known])
         model = ConvNet(data.channels, self._recipe.data.size, len(data.classes), options.width)
         generator = torch.Generator().manual_seed(seed_of(self.digest, "batches"))
 
@@ -37,8 +40,8 @@ class TeacherStage(Stage):
             return torch.nn.functional.cross_entropy(model(shifted(images[chosen], options.shift, generator)), labels[chosen])
 
         train(model, loss, len(images), options, generator, progress)
-        guessed = logits_of(model, torch.from_numpy(data.test.images)).argmax(1)
-        top1 = float((guessed == torch.from_numpy(data.test.labels)).double().mean())
+        guessed = logits_of(model, torch.from_numpy(data.test.read(seen))).argmax(1)
+        top1 = float((guessed == torch.from_numpy(data.test.labels[seen])).double().mean())
         return {"teacher.safetensors": model.state_dict(), "teacher.json": {"model": model.config, "top1": top1}}
 
 

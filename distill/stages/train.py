@@ -4,11 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from distill.images import Images
 from distill.method import METHODS
 from distill.pipeline.stage import Product, Progress, Reader, Stage, seed_of
 from distill.recipe import Recipe
 from distill.stages.draw import Draw, draws
+from distill.stages.survey import SurveyStage
 from distill.weights import moded, sample_weights
 
 
@@ -36,10 +39,12 @@ class TrainStage(Stage):
 
     name = "train"
 
-    def __init__(self, recipe: Recipe, data: Images, method: str, select: Stage, images: Stage, labels: Stage) -> None:
-        self._recipe, self._data, self.method = recipe, data, method
+    def __init__(
+        self, recipe: Recipe, data: Images, method: str, survey: SurveyStage, select: Stage, images: Stage, labels: Stage
+    ) -> None:
+        self._recipe, self._data, self._survey, self.method = recipe, data, survey, method
         self.select, self.images, self.labels = select, images, labels
-        self.parents = (images, labels)
+        self.parents = (survey, images, labels)
 
     @property
     def title(self) -> str:
@@ -57,21 +62,22 @@ class TrainStage(Stage):
 
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         draw, seed = next((draw, seed) for name, draw, seed in self._runs() if name == part)
-        return {f"{part}.json": self._student(self.weighted_set(read, draw), seed, progress)}
+        seen = self._survey.all_readable(read, "test")
+        return {f"{part}.json": self._student(self.weighted_set(read, draw), seen, seed, progress)}
 
     def weighted_set(self, read: Reader, draw: Draw) -> WeightedSet:
         """The training set of a draw, all classes, with this method's weights."""
         import torch
 
-        images, labels, logits, weights = [], [], [], []
+        images, labels, logits, measures = [], [], [], []
         for index, part in enumerate(self._data.part_names):
             decoded, labelled = read.tensors(self.images, part), read.tensors(self.labels, part)
-            measure = moded(draw.of(decoded, "weights").double().numpy(), METHODS[self.method].weights)
+            measures.append(moded(draw.of(decoded, "weights").double().numpy(), METHODS[self.method].weights))
             images.append(draw.of(decoded, "images"))
             logits.append(draw.of(labelled, "logits"))
-            weights.append(torch.from_numpy(sample_weights(measure)))
             labels.append(torch.full((len(images[-1]),), index))
-        return WeightedSet(torch.cat(images), torch.cat(labels), torch.cat(logits), torch.cat(weights), self._data.classes)
+        weights = torch.from_numpy(np.concatenate(sample_weights(measures)))
+        return WeightedSet(torch.cat(images), torch.cat(labels), torch.cat(logits), weights, self._data.names)
 
     def _runs(self) -> list[tuple[str, Draw, int]]:
         """Part name, draw and student seed of every student; a method with one draw of everything varies the student alone."""
@@ -79,7 +85,7 @@ class TrainStage(Stage):
         pairs = [(draw, seed) for draw in todo for seed in (self._recipe.seeds if draw.k is None else [draw.seed])]
         return [(self.run_name(draw, seed), draw, seed) for draw, seed in pairs]
 
-    def _student(self, data: WeightedSet, seed: int, progress: Progress) -> dict[str, Any]:
+    def _student(self, data: WeightedSet, test: Any, seed: int, progress: Progress) -> dict[str, Any]:
         import torch
 
         from distill.models.convnet import ConvNet, logits_of, scaled, shifted
@@ -90,7 +96,7 @@ class TrainStage(Stage):
         model = ConvNet(real.channels, self._recipe.data.size, len(real.classes), options.width)
         generator = torch.Generator().manual_seed(seed_of("student batches", seed))
         images, weights = scaled(data.images), data.weights.float()
-        test_images, test_labels = torch.from_numpy(real.test.images), torch.from_numpy(real.test.labels)
+        test_images, test_labels = torch.from_numpy(real.test.read(test)), torch.from_numpy(real.test.labels[test])
         looks = {round(options.steps * (i + 1) / options.evaluations) for i in range(options.evaluations)} | {options.steps}
         seen: list[dict[str, float]] = []
 
