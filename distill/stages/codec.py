@@ -48,7 +48,7 @@ class CodecStage(Stage):
             divergence = posterior.kl().mean() / latents[0].numel()
             return (model.decode(latents).sample - images[chosen]).square().mean() + options.kl_weight * divergence
 
-        train(model, loss, len(images), options, generator, progress)
+        train(model, loss, len(images), options, generator, progress, checkpoint=read.checkpoint(self, part))
         model.eval()
         with torch.no_grad():
             latents = torch.cat([model.encode(batch).latent_dist.mode() for batch in images.split(512)])

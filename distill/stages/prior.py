@@ -60,7 +60,7 @@ class PriorStage(Stage):
             prediction = model(scheduler.add_noise(clean, noise, times), timestep=times, class_labels=conditions).sample
             return (prediction - scheduler.get_velocity(clean, noise, times)).square().mean()
 
-        train(model, loss, len(latents), options, generator, progress)
+        train(model, loss, len(latents), options, generator, progress, checkpoint=read.checkpoint(self, part))
         return {**diffusion.files(model), **diffusion.scheduler_files(scheduler)}
 
 

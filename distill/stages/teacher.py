@@ -36,7 +36,7 @@ class TeacherStage(Stage):
         def loss(chosen: torch.Tensor) -> torch.Tensor:
             return torch.nn.functional.cross_entropy(model(shifted(images[chosen], options.shift, generator)), labels[chosen])
 
-        train(model, loss, len(images), options, generator, progress)
+        train(model, loss, len(images), options, generator, progress, checkpoint=read.checkpoint(self, part))
         guessed = logits_of(model, torch.from_numpy(data.test.images)).argmax(1)
         top1 = float((guessed == torch.from_numpy(data.test.labels)).double().mean())
         return {"teacher.safetensors": model.state_dict(), "teacher.json": {"model": model.config, "top1": top1}}

@@ -119,6 +119,9 @@ def test_a_part_that_fails_exits_with_one_and_says_how_to_go_on(copied, tiny_com
         def make(self, stage, part, progress):
             return {"error": "MemoryError: not enough"}
 
+        def ask_to_end(self):
+            pass
+
         def stop(self):
             pass
 
