@@ -10,8 +10,6 @@ from typing import Any, ClassVar, Protocol
 
 from distill.pipeline.checkpoint import Checkpoint
 
-_NUMERICS = {"device": "cpu", "dtype": "float32"}  # what every stage computes on: results on other devices are other results
-
 Content = Mapping[str, Any] | bytes  # tensors for .safetensors, values for .json, bytes for anything else
 Product = Mapping[str, Content]  # file name → content
 Progress = Callable[[float], None]  # called with the fraction done
@@ -33,6 +31,9 @@ class Stage(ABC):
     name: ClassVar[str]
     version: ClassVar[int] = 1
     parents: tuple["Stage", ...] = ()
+    # What a stage computes on: results on another kind of device, or of another precision, are other results.
+    device: str = "cpu"
+    dtype: str = "float32"
 
     @abstractmethod
     def options(self) -> Mapping[str, Any]:
@@ -57,7 +58,7 @@ class Stage(ABC):
         content = {
             "stage": self.name,
             "version": self.version,
-            "numerics": _NUMERICS,
+            "numerics": {"device": self.device, "dtype": self.dtype},
             "options": self.options(),
             "parents": [parent.digest for parent in self.parents],
         }

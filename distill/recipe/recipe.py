@@ -8,7 +8,7 @@ from distill.method import METHODS
 from distill.recipe.codes import Decode, Prior, Select
 from distill.recipe.images import Codec, Data
 from distill.recipe.section import Section, distinct
-from distill.recipe.students import Teacher, Train
+from distill.recipe.students import Label, Teacher, Train
 
 
 def _known_methods(values: list[Any]) -> list[Any]:
@@ -30,6 +30,7 @@ class Recipe(Section):
     teacher: Teacher
     select: Select
     decode: Decode
+    label: Label = Label()
     train: Train
 
     @model_validator(mode="after")

@@ -32,3 +32,21 @@ def draws(recipe: Recipe, select: str) -> list[Draw]:
     if select == "all":
         return [Draw(None, 0)]
     return [Draw(k, seed) for k in recipe.select.budgets for seed in recipe.seeds]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A student: the part it is, the draw it learns from, and its seed."""
+
+    name: str
+    draw: Draw
+    seed: int
+
+
+def runs(recipe: Recipe, select: str) -> list[Run]:
+    """The students of a way to select: one a draw, with its seed; of everything, one a seed."""
+    return [
+        Run(draw.name, draw, draw.seed) if draw.k is not None else Run(f"all.seed{seed}", draw, seed)
+        for draw in draws(recipe, select)
+        for seed in (recipe.seeds if draw.k is None else [draw.seed])
+    ]

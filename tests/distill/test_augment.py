@@ -69,6 +69,22 @@ def test_flips_shuffles_and_shifts_are_those_of_a_loop():
             assert torch.equal(found[i], expected), (augmentation, i)
 
 
+def test_every_shift_occurs_and_equally_often():
+    x = torch.zeros(4000, 1, 5, 5, dtype=torch.uint8)
+    x[:, 0, 2, 2] = 255
+    where = moved(x, drawn(Augmentation(shift=1), 4000, (5, 5), 5), 5).flatten(1).argmax(1)
+    counts = torch.bincount(where, minlength=25).reshape(5, 5)[1:4, 1:4]
+    assert counts.sum() == 4000
+    # Binomial(4000, 1/9): six standard deviations for nine counts leave a chance of 2e-8 to fail.
+    assert (counts - 4000 / 9).abs().max() < 6 * (4000 / 9 * 8 / 9) ** 0.5
+
+
+def test_a_shift_wider_than_the_image_leaves_it_dark_or_partly_seen():
+    found = moved(images(50, 1, 4, 4), drawn(Augmentation(shift=6), 50, (4, 4), 4), 4)
+    assert found.shape == (50, 1, 4, 4)
+    assert (found.flatten(1) == 0).all(1).any()
+
+
 def test_patches_are_shuffled_before_the_crop():
     x = images(5)
     draws = drawn(Augmentation(patches=2, crop=(0.3, 0.6)), 5)
