@@ -10,13 +10,16 @@ from distill.stages.distances import DistancesStage
 from distill.stages.encode import EncodeStage
 from distill.stages.evaluate import EvaluateStage
 from distill.stages.invert import InvertStage
-from distill.stages.label import LabelStage
+from distill.stages.label import ImageLabelStage, StoredLabelStage
 from distill.stages.prior import prior_stage
 from distill.stages.report import ReportStage
 from distill.stages.select import AllStage, ClosestStage, QuantizeStage, RandomStage, SelectStage
 from distill.stages.survey import SurveyStage
-from distill.stages.teacher import TeacherStage
+from distill.stages.teacher import TeacherStage, teacher_stage
 from distill.stages.train import TrainStage
+
+Labels = ImageLabelStage | StoredLabelStage | TeacherStage | None
+Line = tuple[SelectStage, Stage, Labels]
 
 
 def build(recipe: Recipe) -> list[Stage]:
@@ -24,7 +27,7 @@ def build(recipe: Recipe) -> list[Stage]:
     data = load(recipe.data)
     _check_shares(recipe, data)
     survey = SurveyStage(recipe, data)
-    codec, teacher = codec_stage(recipe, data, survey), TeacherStage(recipe, data, survey)
+    codec, teacher = codec_stage(recipe, data, survey), teacher_stage(recipe, data, survey)
     encode = EncodeStage(recipe, data, survey, codec)
     prior = prior_stage(recipe, data, codec, encode)
     noise = recipe.select.space == "noise"
@@ -37,15 +40,15 @@ def build(recipe: Recipe) -> list[Stage]:
         "closest": ClosestStage(recipe, data, survey, space, quantize),
     }
 
-    def line(method: Method) -> tuple[SelectStage, Stage, Stage]:
+    def line(method: Method) -> Line:
         if method.decode == "diffusion":
             select, images = quantize, DiffusionStage(recipe, data, codec, prior, quantize)
         else:
             select = real[method.select]
             images = RealImagesStage(recipe, data, survey, select)
-        return select, images, LabelStage(recipe, data, teacher, images)
+        return select, images, _labels(recipe, data, teacher, images, method.select)
 
-    lines: dict[tuple[str, str], tuple[SelectStage, Stage, Stage]] = {}
+    lines: dict[tuple[str, str], Line] = {}
     trains: dict[str, TrainStage] = {}
     distances: dict[str, DistancesStage] = {}
     for name in recipe.methods:
@@ -58,6 +61,16 @@ def build(recipe: Recipe) -> list[Stage]:
         distances[name] = DistancesStage(recipe, data, name, encode, space, select, images)
     evaluate = EvaluateStage(recipe, data, trains, distances)
     return ordered(ReportStage(recipe, data, trains, evaluate))
+
+
+def _labels(recipe: Recipe, data: Images, teacher: TeacherStage, images: DiffusionStage | RealImagesStage, select: str) -> Labels:
+    """Where a protocol's labels come from: stored ones, the teacher itself while students train, or nowhere."""
+    kind = recipe.train.rules.labels
+    if kind == "image":
+        return ImageLabelStage(recipe, data, teacher, images)
+    if kind == "stored":
+        return StoredLabelStage(recipe, data, teacher, images, select)
+    return teacher if kind == "online" else None
 
 
 def _check_shares(recipe: Recipe, data: Images) -> None:

@@ -13,6 +13,7 @@ from distill.pipeline.scheduler import Watcher, execute
 from distill.pipeline.stage import Stage, ordered
 from distill.pipeline.store import Store, write_whole
 from distill.recipe import Recipe, RecipeError, check, read
+from distill.stages.survey import SurveyStage
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def run(
     """Run a recipe to its report, or to the stage ``until``; what is in the folder already is kept, so calling again resumes.
 
     recipe: an embedded name, a TOML file, a mapping or a Recipe. out: the folder, ``runs/<recipe name>`` by default.
-    set: changes such as ``select.k=50``. verify: hash every finished part instead of trusting sizes and times.
+    set: changes such as ``select.k=50``. verify: hash every finished part, and the images, instead of trusting sizes and times.
     workers: processes of one thread; one a processor by default. Results do not depend on it.
 
     Raises RecipeError before any work for a recipe that cannot be run, InUse where another process writes to the folder, and
@@ -62,6 +63,8 @@ def run(
     with locked(folder):
         store.sweep()
         write_whole(folder / "recipe.json", json.dumps(checked.model_dump(), indent=1).encode())
+        if verify:
+            _check_images(stages, store)
         execute(stages, store, count, describe(count), watcher or Watcher(), verify=verify)
     return Run(folder, metrics(store, stages))
 
@@ -113,6 +116,18 @@ def metrics(store: Store, stages: Sequence[Stage]) -> dict[str, Any] | None:
     """The measured figures, if the evaluation is finished."""
     evaluate = next((stage for stage in stages if stage.name == "evaluate"), None)
     return store.values(evaluate, "metrics") if evaluate is not None and store.holds(evaluate, "metrics") else None
+
+
+def _check_images(stages: Sequence[Stage], store: Store) -> None:
+    """Refuse images that hold other bytes than what the folder's artifacts were made of. Reads all of them."""
+    for survey in stages:
+        if isinstance(survey, SurveyStage) and store.manifest(survey) is not None:
+            changed = survey.changed(store)
+            if changed:
+                raise RecipeError(
+                    f"the images of {len(changed)} classes, such as {changed[0]!r}, changed since this run read them, though not "
+                    f"their names and sizes. Restore them, or give the new ones a folder of their own with --out"
+                )
 
 
 def _check_folder(folder: Path) -> None:

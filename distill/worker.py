@@ -1,13 +1,15 @@
 """A worker: a process of one compute thread that makes the parts it is told to, one after another.
 
-``python -m distill.worker RUN`` reads one JSON line a part from its input, ``{"stage": folder name, "part": name}``, and
-answers in JSON lines: ``{"progress": fraction}`` while it works, then one of ``{"made": seconds}``, ``{"damaged": [folder name,
-part]}`` and ``{"error": sentence}``. It ends with its input, so that it does not outlive whoever started it.
+``python -m distill.worker RUN`` reads one JSON line a part from its input, ``{"stage": folder name, "part": name}``, and answers
+in JSON lines: ``{"progress": fraction}`` while it works, then one of ``{"made": seconds}``, ``{"damaged": [folder name, part]}``
+and ``{"error": sentence}``. It ends with its input, so that it does not outlive whoever started it; on SIGTERM and SIGINT it ends
+too, after saving what is being trained.
 """
 
 import json
 import os
 import queue
+import signal
 import sys
 import threading
 import time
@@ -15,6 +17,7 @@ import traceback
 from pathlib import Path
 from typing import Any, TextIO
 
+from distill.pipeline.checkpoint import Interrupted, save_on_signals
 from distill.pipeline.environment import peak_memory, reset_peak_memory
 from distill.pipeline.stage import Stage, seed_of
 from distill.pipeline.store import Damaged, Store
@@ -42,6 +45,7 @@ def main() -> None:
     # Libraries may print: the answers keep the real output to themselves, everything else goes to the errors.
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
+    save_on_signals()
     orders: queue.Queue[str] = queue.Queue()
     threading.Thread(target=_listen, args=(orders,), daemon=True).start()
 
@@ -58,6 +62,8 @@ def main() -> None:
             _answer(answers, {"made": make_part(store, stage, order["part"], _Reporter(answers))})
         except Damaged as damage:
             _answer(answers, {"damaged": [damage.folder, damage.part]})
+        except Interrupted:
+            os._exit(128 + signal.SIGTERM)
         except Exception as error:
             traceback.print_exc()
             _answer(answers, {"error": f"{type(error).__name__}: {error}"})

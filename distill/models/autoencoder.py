@@ -17,11 +17,8 @@ class Autoencoder:
     batch: images at once, fewer where memory runs out.
     """
 
-    def __init__(
-        self, model: Any, *, device: str = "cpu", dtype: str = "float32", batch: int = 512, sample: bool = False
-    ) -> None:
-        self._dtype, self._device = getattr(torch, dtype), device
-        self._model = model.to(device=device, dtype=self._dtype).eval()
+    def __init__(self, model: Any, *, device: str = "cpu", batch: int = 512, sample: bool = False) -> None:
+        self._model, self._dtype, self._device = model.to(device).eval(), model.dtype, device
         self.batch, self._sample = batch, sample
         self._scale = getattr(model.config, "scaling_factor", None) or 1.0
         self._shift = getattr(model.config, "shift_factor", None) or 0.0

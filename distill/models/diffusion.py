@@ -5,9 +5,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-# Weights are read from safetensors alone, and nothing is fetched: what is on a hub has been fetched to a folder before.
-_SAFELY: dict[str, Any] = {"low_cpu_mem_usage": False, "local_files_only": True, "use_safetensors": True}
-
 
 def new_autoencoder(*, channels: int, size: int, latent_channels: int, widths: tuple[int, ...]) -> Any:
     """A KL autoencoder: one residual block a level, each level but the last halving the side."""
@@ -50,21 +47,21 @@ def new_scheduler() -> Any:
     )
 
 
-def load_autoencoder(kind: str, folder: Path, *, subfolder: str = "") -> Any:
+def load_autoencoder(kind: str, folder: Path, *, subfolder: str = "", dtype: str = "float32") -> Any:
     """The ``AutoencoderKL`` or ``AutoencoderTiny`` in a folder, for inference."""
     diffusers = import_module("diffusers")
     kinds = {"AutoencoderKL": diffusers.AutoencoderKL, "AutoencoderTiny": diffusers.AutoencoderTiny}
-    return kinds[kind].from_pretrained(folder, subfolder=subfolder or None, **_SAFELY).eval()
+    return _loaded(kinds[kind], folder, subfolder, dtype)
 
 
-def load_transformer(folder: Path, *, subfolder: str = "") -> Any:
+def load_transformer(folder: Path, *, subfolder: str = "", dtype: str = "float32") -> Any:
     """The class-conditional transformer in a folder, for inference."""
-    return import_module("diffusers").DiTTransformer2DModel.from_pretrained(folder, subfolder=subfolder or None, **_SAFELY).eval()
+    return _loaded(import_module("diffusers").DiTTransformer2DModel, folder, subfolder, dtype)
 
 
-def load_unet(folder: Path, *, subfolder: str = "unet") -> Any:
+def load_unet(folder: Path, *, subfolder: str = "unet", dtype: str = "float32") -> Any:
     """The text-conditional UNet in a folder, for inference."""
-    return import_module("diffusers").UNet2DConditionModel.from_pretrained(folder, subfolder=subfolder, **_SAFELY).eval()
+    return _loaded(import_module("diffusers").UNet2DConditionModel, folder, subfolder, dtype)
 
 
 def load_scheduler(folder: Path, kind: str = "ddim", *, subfolder: str = "") -> Any:
@@ -76,7 +73,9 @@ def load_scheduler(folder: Path, kind: str = "ddim", *, subfolder: str = "") -> 
         "euler": diffusers.EulerDiscreteScheduler,
         "ddpm": diffusers.DDPMScheduler,
     }
-    return kinds[kind].from_pretrained(folder, subfolder=subfolder or None, local_files_only=True)
+    # Latents have no range to be clipped to, which the configurations of other schedulers may leave unsaid.
+    unclipped = {"clip_sample": False} if kind in ("ddim", "ddpm") else {}
+    return kinds[kind].from_pretrained(folder, subfolder=subfolder or None, local_files_only=True, **unclipped)
 
 
 def inverse_of(scheduler: Any) -> Any:
@@ -92,3 +91,10 @@ def files(model: Any) -> dict[str, Any]:
 def scheduler_files(scheduler: Any) -> dict[str, Any]:
     """A scheduler as the file that ``from_pretrained`` reads."""
     return {"scheduler_config.json": json.loads(scheduler.to_json_string())}
+
+
+def _loaded(kind: Any, folder: Path, subfolder: str, dtype: str) -> Any:
+    """A model for inference. Weights are read from safetensors alone, and nothing is fetched: it has been before."""
+    safely = {"low_cpu_mem_usage": False, "local_files_only": True, "use_safetensors": True}
+    precision = getattr(import_module("torch"), dtype)
+    return kind.from_pretrained(folder, subfolder=subfolder or None, torch_dtype=precision, **safely).eval()

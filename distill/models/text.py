@@ -13,9 +13,10 @@ class TextEncoder:
 
     def __init__(self, folder: Path, *, device: str = "cpu", dtype: str = "float32") -> None:
         transformers = import_module("transformers")
+        transformers.logging.disable_progress_bar()
         self._tokenizer = transformers.CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
-        model = transformers.CLIPTextModel.from_pretrained(folder / "text_encoder", local_files_only=True, use_safetensors=True)
-        self._model: Any = model.to(device=device, dtype=getattr(torch, dtype)).eval()
+        safely = {"local_files_only": True, "use_safetensors": True, "dtype": getattr(torch, dtype)}
+        self._model: Any = transformers.CLIPTextModel.from_pretrained(folder / "text_encoder", **safely).to(device).eval()
 
     @torch.no_grad()
     def __call__(self, text: str) -> Tensor:

@@ -17,6 +17,7 @@ from distill.pipeline.stage import Stage, ordered
 from distill.pipeline.store import Damaged, Store
 
 _ERRORS = "worker-errors.log"
+_GRACE = 30.0  # seconds for a worker to save what it trains
 _REMAKES = 3  # times a part may be found damaged in one run before something else is wrong
 
 
@@ -28,7 +29,7 @@ class Worker:
     """One worker process and the line of orders and answers to it."""
 
     def __init__(self, root: Path, errors: Path) -> None:
-        self._errors = errors.open("ab")
+        self._errors, self._asked = errors.open("ab"), False
         self._process = subprocess.Popen(
             [sys.executable, "-m", "distill.worker", str(root)],
             stdin=subprocess.PIPE,
@@ -57,9 +58,18 @@ class Worker:
             + (", killed, perhaps for want of memory" if code == -9 else "")
         }
 
+    def ask_to_end(self) -> None:
+        """Let it save what it trains, and end."""
+        self._asked = True
+        self._process.terminate()
+
     def stop(self) -> None:
-        self._process.kill()
-        self._process.wait()
+        """See it end: soon if it was asked to, else at once."""
+        try:
+            self._process.wait(_GRACE if self._asked else 0)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 with suppress(BrokenPipeError):
@@ -191,6 +201,8 @@ def _staff(root: Path, workers: int) -> Iterator[list[Worker]]:
             staff.append(Worker(root, errors))
         yield list(staff)
     finally:
+        for worker in staff:
+            worker.ask_to_end()
         for worker in staff:
             worker.stop()
         if not errors.stat().st_size:

@@ -8,18 +8,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
+from distill.pipeline.checkpoint import Checkpoint
+
 Content = Mapping[str, Any] | bytes  # tensors for .safetensors, values for .json, bytes for anything else
 Product = Mapping[str, Content]  # file name → content
 Progress = Callable[[float], None]  # called with the fraction done
 
 
 class Reader(Protocol):
-    """What a stage may read while it makes a part: its parents' finished parts, checked."""
+    """What a stage may read while it makes a part: its parents' finished parts, checked; and where it may keep its own state."""
 
     def tensors(self, stage: "Stage", part: str) -> dict[str, Any]: ...
     def values(self, stage: "Stage", part: str) -> dict[str, Any]: ...
     def check(self, stage: "Stage", part: str) -> Path: ...
     def manifest(self, stage: "Stage") -> dict[str, Any] | None: ...
+    def checkpoint(self, stage: "Stage", part: str) -> Checkpoint: ...
 
 
 class Stage(ABC):

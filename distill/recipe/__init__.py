@@ -10,13 +10,15 @@ from distill.recipe.images import Codec, Data
 from distill.recipe.reading import check, embedded, keys, read
 from distill.recipe.recipe import Recipe
 from distill.recipe.section import RecipeError, Section, Training
-from distill.recipe.students import Teacher, Train
+from distill.recipe.students import Label, PretrainedTeacher, Teacher, Train, TrainedTeacher
 
 __all__ = [
     "Codec",
     "Compute",
     "Data",
     "Decode",
+    "Label",
+    "PretrainedTeacher",
     "Prior",
     "Recipe",
     "RecipeError",
@@ -24,6 +26,7 @@ __all__ = [
     "Select",
     "Teacher",
     "Train",
+    "TrainedTeacher",
     "Training",
     "check",
     "embedded",

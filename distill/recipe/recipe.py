@@ -9,7 +9,7 @@ from distill.recipe.codes import Decode, NoPrior, Prior, Select, TrainedPrior
 from distill.recipe.compute import Compute
 from distill.recipe.images import Codec, Data, TrainedCodec
 from distill.recipe.section import Section, distinct
-from distill.recipe.students import Teacher, Train
+from distill.recipe.students import Label, Teacher, Train
 
 
 def _known_methods(values: list[Any]) -> list[Any]:
@@ -31,6 +31,7 @@ class Recipe(Section):
     teacher: Teacher
     select: Select
     decode: Decode
+    label: Label = Label()
     train: Train
     compute: Compute = Compute()
 

@@ -60,8 +60,8 @@ def _accuracies(report: Mapping[str, Any]) -> str:
     legend = "; ".join(f"<b>{name}</b> {html.escape(METHODS[name].summary)}" for name in recipe["methods"])
     note = (
         f"Top-1 as a fraction, on the {split} split, real images that nothing was trained on; "
-        f"{html.escape(str(rows[0]['student']))}, {recipe['train']['steps']} steps for every method, "
-        "soft labels of one teacher. <i>last</i>: after the last step, mean "
+        f"{html.escape(str(rows[0]['student']))}, {recipe['train']['protocol']} protocol for every method. "
+        "<i>last</i>: after the last step, mean "
         "± standard deviation over seeds. <i>best</i>: the best of several looks at that split, so too high. <i>W₂</i>: "
         "between the encoded class and its codes before decoding; <i>decoded</i>: the same after decoding and encoding again."
     )

@@ -71,7 +71,7 @@ class TrainedCodecStage(CodecStage):
             divergence = posterior.kl().mean() / latents[0].numel()
             return (model.decode(latents).sample - pixels).square().mean() + options.kl_weight * divergence
 
-        train(model, loss, len(images), options, generator, progress)
+        train(model, loss, len(images), options, generator, progress, checkpoint=read.checkpoint(self, part))
         model.eval()
         with torch.no_grad():
             latents = torch.cat([model.encode(scaled(batch)).latent_dist.mode() for batch in images.split(512)])
@@ -119,9 +119,9 @@ class PretrainedCodecStage(CodecStage):
 
         def make() -> Autoencoder:
             self._source.unchanged(read.values(self, "model")["files"])
-            model = load_autoencoder(options.kind, self._source.folder(), subfolder=options.subfolder)
+            model = load_autoencoder(options.kind, self._source.folder(), subfolder=options.subfolder, dtype=options.dtype)
             sample = options.latents == "sample"
-            return Autoencoder(model, device=self.device, dtype=options.dtype, batch=options.batch, sample=sample)
+            return Autoencoder(model, device=self.device, batch=options.batch, sample=sample)
 
         return kept((self.digest, options.path, options.latents, options.batch), make)
 

@@ -54,17 +54,20 @@ class EvaluateStage(Stage):
             for draw in todo
             for seed in (self._recipe.seeds if k is None else [draw.seed])
         ]
-        top1, top5, best = (np.array([run[key] for run in runs]) for key in ("top1", "top5", "best"))
+        top1, top5, best, best5 = (np.array([run[key] for run in runs]) for key in ("top1", "top5", "best", "best_top5"))
         latent, decoded, distortion = np.mean([self._means(read, method, draw, checks) for draw in todo], axis=0).tolist()
         return {
             "method": method,
             "ipc": k,
-            "student": f"ConvNet-3, width {self._recipe.train.width}",
+            "student": _named(self._recipe),
+            "protocol": self._recipe.train.protocol,
             "top1_mean": float(top1.mean()),
             "top1_std": _std(top1),
             "top5_mean": float(top5.mean()),
             "best_mean": float(best.mean()),
             "best_std": _std(best),
+            "best_top5_mean": float(best5.mean()),
+            "label_bytes": round(float(np.mean([run["label_bytes"] for run in runs]))),
             "seeds": len(runs),
             "top1": top1.tolist(),
             "w2_latent": latent,
@@ -103,6 +106,14 @@ class _Checks:
             "w2_squared_minus_distortion_relative_max": self._gap,
             "mass_minus_uniform_w2_squared_relative_max": self._excess if self._pairs else 0.0,
         }
+
+
+def _named(recipe: Recipe) -> str:
+    """The student, in words."""
+    train = recipe.train
+    if train.student == "convnet":
+        return f"ConvNet-{train.depth}, width {train.width}"
+    return train.student + (" with a stem for small images" if train.small_stem else "")
 
 
 def _budgets(recipe: Recipe, method: str) -> list[int | None]:

@@ -83,7 +83,7 @@ class TrainedPriorStage(PriorStage):
             prediction = model(scheduler.add_noise(clean, noise, times), timestep=times, class_labels=conditions).sample
             return (prediction - scheduler.get_velocity(clean, noise, times)).square().mean()
 
-        train(model, loss, len(latents), options, generator, progress)
+        train(model, loss, len(latents), options, generator, progress, checkpoint=read.checkpoint(self, part))
         return {**diffusion.files(model.cpu()), **diffusion.scheduler_files(scheduler)}
 
     def predict(self, read: Reader, index: int, guidance: float) -> "Predict":
@@ -150,8 +150,6 @@ class PretrainedPriorStage(PriorStage):
         return load_scheduler(self._source.folder(), kind, subfolder="scheduler")
 
     def _kept(self, read: Reader, what: str) -> Any:
-        import torch
-
         from distill.models.diffusion import load_transformer, load_unet
         from distill.models.text import TextEncoder
 
@@ -160,8 +158,8 @@ class PretrainedPriorStage(PriorStage):
             folder = self._source.folder()
             if what == "text":
                 return TextEncoder(folder, device=self.device, dtype=self.dtype)
-            model = load_transformer(folder, subfolder=what) if what == "transformer" else load_unet(folder, subfolder=what)
-            return model.to(device=self.device, dtype=getattr(torch, self.dtype))
+            load = load_transformer if what == "transformer" else load_unet
+            return load(folder, subfolder=what, dtype=self.dtype).to(self.device)
 
         return kept((self.digest, self._options.path, what), make)
 

@@ -1,54 +1,196 @@
-"""The teacher: a ConvNet trained on all of the training images; its logits label whatever students learn from."""
+"""The teacher: trained here on all of the training images, or a network that others trained; its logits are the soft labels."""
 
+from abc import abstractmethod
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from distill.images import Images
+from distill.models.kept import kept
 from distill.pipeline.stage import Product, Progress, Reader, Stage, seed_of
-from distill.recipe import Recipe
+from distill.recipe import PretrainedTeacher, Recipe, RecipeError, TrainedTeacher
 from distill.stages.survey import SurveyStage
 
 
 class TeacherStage(Stage):
-    """min E ℓ(T(x), y), cross-entropy under random shifts. ``teacher.json`` says how it does on the test split."""
+    """``teacher.safetensors`` and ``teacher.json``, which says what it is and its top-1 on the test split, a fraction."""
 
     name = "teacher"
-
-    def __init__(self, recipe: Recipe, data: Images, survey: SurveyStage) -> None:
-        self._recipe, self._data, self._survey = recipe, data, survey
-        self.parents = (survey,)
-
-    def options(self) -> Mapping[str, Any]:
-        return {**self._recipe.teacher.model_dump(), "data": self._data.fingerprint}
 
     def parts(self) -> list[str]:
         return ["teacher"]
 
+    @abstractmethod
+    def load(self, read: Reader) -> Any:
+        """The network: pixels (n, C, H, W) from 0 to 1 → logits (n, classes)."""
+
+
+class TrainedTeacherStage(TeacherStage):
+    """min E ℓ(T(x), y), cross-entropy to the classes under augmentation."""
+
+    version = 2  # since students and teachers are trained by one loop
+
+    def __init__(self, recipe: Recipe, options: TrainedTeacher, data: Images, survey: SurveyStage) -> None:
+        self._recipe, self._options, self._data, self._survey = recipe, options, data, survey
+        self.parents = (survey,)
+        self.device = recipe.compute.device
+
+    def options(self) -> Mapping[str, Any]:
+        return {**self._options.model_dump(), "data": self._data.fingerprint}
+
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         import torch
 
-        from distill.models.convnet import ConvNet, logits_of, scaled, shifted
-        from distill.models.training import train
+        from distill.models.student import Passes, hard_targets, learn
 
-        options, data = self._recipe.teacher, self._data
-        known, seen = self._survey.all_readable(read, "train"), self._survey.all_readable(read, "test")
-        images, labels = scaled(torch.from_numpy(data.train.read(known))), torch.from_numpy(data.train.labels[known])
-        model = ConvNet(data.channels, self._recipe.data.size, len(data.classes), options.width)
-        generator = torch.Generator().manual_seed(seed_of(self.digest, "batches"))
+        options, rules = self._options, self._options.protocol
+        device = torch.device(self.device)
+        images, labels = pixels_of(read, self._survey, self._data, "train")
+        model = self._network().to(device)
+        weights = torch.ones(len(images), dtype=torch.float64)
+        passes = Passes(images, weights, rules, images.shape[-1], seed_of(self.digest, "batches"), device)
+        targets = hard_targets(labels, len(self._data.classes), device)
+        look = scores_on_test(*pixels_of(read, self._survey, self._data, "test"), device)
+        looks = learn(
+            model,
+            passes,
+            weights,
+            rules,
+            targets,
+            look,
+            progress,
+            student=options.model,
+            ipc=None,
+            checkpoint=read.checkpoint(self, part),
+        )
+        about = {"model": options.model, "trained": True, "top1": looks[-1]["top1"]}
+        return {"teacher.safetensors": model.state_dict(), "teacher.json": about}
 
-        def loss(chosen: torch.Tensor) -> torch.Tensor:
-            return torch.nn.functional.cross_entropy(model(shifted(images[chosen], options.shift, generator)), labels[chosen])
+    def load(self, read: Reader) -> Any:
+        model = self._network()
+        model.load_state_dict(read.tensors(self, "teacher"))
+        return model.eval().to(self.device)
 
-        train(model, loss, len(images), options, generator, progress)
-        guessed = logits_of(model, torch.from_numpy(data.test.read(seen))).argmax(1)
-        top1 = float((guessed == torch.from_numpy(data.test.labels[seen])).double().mean())
-        return {"teacher.safetensors": model.state_dict(), "teacher.json": {"model": model.config, "top1": top1}}
+    def _network(self) -> Any:
+        from distill.models.networks import new_student
+
+        options, data = self._options, self._data
+        return new_student(
+            options.model,
+            channels=data.channels,
+            size=self._recipe.data.size,
+            classes=len(data.classes),
+            width=options.width,
+            depth=options.depth,
+            small_stem=options.small_stem,
+        )
 
 
-def load_teacher(stage: TeacherStage, read: Reader) -> Any:
-    """The trained teacher."""
-    from distill.models.convnet import ConvNet
+class PretrainedTeacherStage(TeacherStage):
+    """A network of timm's or torchvision's with its weights, copied into the run, so that a run needs them once."""
 
-    model = ConvNet(**read.values(stage, "teacher")["model"])
-    model.load_state_dict(read.tensors(stage, "teacher"))
-    return model.eval()
+    def __init__(self, recipe: Recipe, options: PretrainedTeacher, data: Images, survey: SurveyStage) -> None:
+        self._options, self._data, self._survey = options, data, survey
+        self.parents = (survey,)
+        self.device = recipe.compute.device
+        if options.weights != "pretrained" and _is_file(options.weights) and not Path(options.weights).is_file():
+            raise RecipeError(f"teacher.weights: there is no file {options.weights}; give one, or 'pretrained'")
+
+    def options(self) -> Mapping[str, Any]:
+        options = self._options
+        weights = _sha256(Path(options.weights)) if Path(options.weights).is_file() else options.weights
+        return {**options.model_dump(), "weights": weights, "data": self._data.fingerprint}
+
+    def make(self, part: str, read: Reader, progress: Progress) -> Product:
+        import torch
+
+        from distill.models.teachers import pretrained, rebuilt
+
+        options = self._options
+        network, made = pretrained(options.source, options.model, options.weights, options.size)
+        outputs = self._outputs(made["classes"])
+        progress(0.5)
+        device = torch.device(self.device)
+        teacher = rebuilt(made, network.state_dict(), outputs).to(device)
+        top1 = scores_on_test(*pixels_of(read, self._survey, self._data, "test"), device)(teacher)["top1"]
+        about = {**made, "trained": False, "outputs": outputs, "top1": top1}
+        return {"teacher.safetensors": network.state_dict(), "teacher.json": about}
+
+    def load(self, read: Reader) -> Any:
+        from distill.models.teachers import rebuilt
+
+        made = read.values(self, "teacher")
+        return rebuilt(made, read.tensors(self, "teacher"), made["outputs"]).to(self.device)
+
+    def _outputs(self, held: int) -> list[int] | None:
+        """The network's outputs that are the data's classes; None where they are all of them, in their order."""
+        classes, given = self._data.classes, self._options.outputs
+        if given is not None:
+            if len(given) != len(classes) or max(given) >= held:
+                raise ValueError(f"teacher.outputs must be {len(classes)} of the network's {held}; received {given}")
+            return given
+        if held == len(classes):
+            return None
+        return imagenet_outputs(classes, held)
+
+
+def imagenet_outputs(classes: tuple[str, ...], held: int) -> list[int]:
+    """The outputs of an ImageNet-1K network for classes that are WordNet ids."""
+    from timm.data.imagenet_info import ImageNetInfo
+
+    place = {name: index for index, name in enumerate(ImageNetInfo("imagenet-1k").label_names())}
+    strange = [name for name in classes if name not in place]
+    if strange or held != len(place):
+        why = f"{strange[0]!r} is no WordNet id of ImageNet-1K" if strange else "it is no network for ImageNet-1K"
+        raise ValueError(
+            f"the teacher has {held} outputs and the data {len(classes)} classes, and {why}; say which are which with "
+            "teacher.outputs"
+        )
+    return [place[name] for name in classes]
+
+
+def teacher_stage(recipe: Recipe, data: Images, survey: SurveyStage) -> TeacherStage:
+    """The teacher that the recipe asks for."""
+    if isinstance(recipe.teacher, TrainedTeacher):
+        return TrainedTeacherStage(recipe, recipe.teacher, data, survey)
+    return PretrainedTeacherStage(recipe, recipe.teacher, data, survey)
+
+
+def pixels_of(read: Reader, survey: SurveyStage, data: Images, name: str) -> tuple[Any, Any]:
+    """All readable images of a split, (n, C, H, W) uint8, and their labels (n,): kept by this process, for who comes next."""
+    import torch
+
+    def make() -> Any:
+        positions, split = survey.all_readable(read, name), data.split(name)
+        return torch.from_numpy(split.read(positions)), torch.from_numpy(split.labels[positions])
+
+    return kept((survey.digest, name), make)
+
+
+def scores_on_test(images: Any, labels: Any, device: Any, batch: int = 512) -> Any:
+    """A look at the test images: a model → its top-1 and top-5 there, as fractions."""
+    import torch
+
+    @torch.no_grad()
+    def scores(model: Any) -> dict[str, float]:
+        hits = torch.zeros(2, dtype=torch.long)
+        for start in range(0, len(labels), batch):
+            some = slice(start, start + batch)
+            pixels = images[some].to(device).float() / 255
+            logits = model(pixels)
+            ranked = logits.topk(min(5, logits.shape[1]), 1).indices.cpu() == labels[some, None]
+            hits += torch.stack([ranked[:, 0].sum(), ranked.any(1).sum()])
+        return {"top1": int(hits[0]) / len(labels), "top5": int(hits[1]) / len(labels)}
+
+    return scores
+
+
+def _is_file(weights: str) -> bool:
+    return weights.endswith((".safetensors", ".pth", ".pt", ".bin")) or "/" in weights
+
+
+def _sha256(path: Path) -> str:
+    import hashlib
+
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -29,6 +29,9 @@ class InProcess:
         self._store.write(stage, part, product, {"seed": 0, "began": 0.0, "ended": 1.0, "peak_memory_bytes": 1})
         return {"made": 1.0}
 
+    def ask_to_end(self):
+        pass
+
     def stop(self):
         pass
 

@@ -7,8 +7,12 @@ import torch
 from distill.graph import build
 from distill.images import load
 from distill.models.training import weighted_loss
+from distill.pipeline.store import Store
 from distill.recipe import read
-from distill.stages.train import TrainStage, WeightedSet
+from distill.stages.draw import Draw, Run
+from distill.stages.train import TrainStage
+from distill.stages.weighted import WeightedSet
+from distill.worker import make_part
 
 RNG = np.random.default_rng(0)
 
@@ -38,7 +42,7 @@ def test_doubling_the_weights_doubles_the_loss_and_a_weight_of_nought_takes_an_i
     assert torch.equal(weighted_loss(logits, changed, weights, 2.0), loss)
 
 
-def test_a_student_learns_what_has_weight():
+def test_a_student_learns_what_has_weight(tmp_path):
     """All the weight on the images of one class: the student takes everything for that class; equal weights: it does not."""
     recipe = read("digits", ["train.steps=80", "train.temperature=1.0", "train.evaluations=1"])
     data = load(recipe.data)
@@ -46,9 +50,13 @@ def test_a_student_learns_what_has_weight():
     chosen = np.concatenate([data.train.of_class(c)[:8] for c in range(10)])
     images, labels = torch.from_numpy(data.train.images[chosen]), torch.from_numpy(data.train.labels[chosen])
     logits = 20.0 * torch.nn.functional.one_hot(labels, 10).float()
+    store = Store(tmp_path)
+    for part in stage._survey.parts():
+        make_part(store, stage._survey, part, lambda fraction: None)
 
     def top1(weights):
-        return stage._student(WeightedSet(images, labels, logits, weights, data.classes), 0, lambda fraction: None)["top1"]
+        chosen = WeightedSet(images, labels, logits, weights, data.classes)
+        return stage._student(store, Run("k8.seed0", Draw(8, 0), 0), chosen, lambda fraction: None)["top1"]
 
     share = float((data.test.labels == 3).mean())
     assert top1(10.0 * (labels == 3).double()) == pytest.approx(share)
