@@ -4,33 +4,40 @@ from distill.images import Images, load
 from distill.method import METHODS, Method
 from distill.pipeline.stage import Stage, ordered
 from distill.recipe import Recipe, RecipeError
-from distill.stages.codec import CodecStage
+from distill.stages.codec import codec_stage
 from distill.stages.decode import DiffusionStage, RealImagesStage
+from distill.stages.distances import DistancesStage
 from distill.stages.encode import EncodeStage
 from distill.stages.evaluate import EvaluateStage
+from distill.stages.invert import InvertStage
 from distill.stages.label import ImageLabelStage, StoredLabelStage
-from distill.stages.prior import PriorStage
+from distill.stages.prior import prior_stage
 from distill.stages.report import ReportStage
-from distill.stages.select import AllStage, ClosestStage, QuantizeStage, RandomStage
+from distill.stages.select import AllStage, ClosestStage, QuantizeStage, RandomStage, SelectStage
+from distill.stages.survey import SurveyStage
 from distill.stages.teacher import TeacherStage, teacher_stage
 from distill.stages.train import TrainStage
 
 Labels = ImageLabelStage | StoredLabelStage | TeacherStage | None
-Line = tuple[Stage, Stage, Labels]
+Line = tuple[SelectStage, Stage, Labels]
 
 
 def build(recipe: Recipe) -> list[Stage]:
-    """codec → encode → select → decode → label → train → evaluate → report; the prior and the teacher where they are needed."""
+    """survey → codec → encode → select → decode → label → train → evaluate → report; prior and teacher where they are needed."""
     data = load(recipe.data)
-    _check_budgets(recipe, data)
-    codec, teacher = CodecStage(recipe, data), teacher_stage(recipe, data)
-    encode = EncodeStage(recipe, data, codec)
-    prior, quantize = PriorStage(recipe, data, encode), QuantizeStage(recipe, data, encode)
+    _check_shares(recipe, data)
+    survey = SurveyStage(recipe, data)
+    codec, teacher = codec_stage(recipe, data, survey), teacher_stage(recipe, data, survey)
+    encode = EncodeStage(recipe, data, survey, codec)
+    prior = prior_stage(recipe, data, codec, encode)
+    noise = recipe.select.space == "noise"
+    space = InvertStage(recipe, data, survey, encode, prior) if noise and prior is not None else encode
+    quantize = QuantizeStage(recipe, data, survey, space)
 
     real = {
-        "random": RandomStage(recipe, data),
-        "all": AllStage(recipe, data),
-        "closest": ClosestStage(recipe, data, encode, quantize),
+        "random": RandomStage(recipe, data, survey),
+        "all": AllStage(recipe, data, survey),
+        "closest": ClosestStage(recipe, data, survey, space, quantize),
     }
 
     def line(method: Method) -> Line:
@@ -38,18 +45,21 @@ def build(recipe: Recipe) -> list[Stage]:
             select, images = quantize, DiffusionStage(recipe, data, codec, prior, quantize)
         else:
             select = real[method.select]
-            images = RealImagesStage(recipe, data, select)
+            images = RealImagesStage(recipe, data, survey, select)
         return select, images, _labels(recipe, data, teacher, images, method.select)
 
     lines: dict[tuple[str, str], Line] = {}
     trains: dict[str, TrainStage] = {}
+    distances: dict[str, DistancesStage] = {}
     for name in recipe.methods:
         method = METHODS[name]
         alike = (method.select, method.decode)
         if alike not in lines:
             lines[alike] = line(method)
-        trains[name] = TrainStage(recipe, data, name, *lines[alike])
-    evaluate = EvaluateStage(recipe, data, encode, trains)
+        select, images, _ = lines[alike]
+        trains[name] = TrainStage(recipe, data, name, survey, *lines[alike])
+        distances[name] = DistancesStage(recipe, data, name, encode, space, select, images)
+    evaluate = EvaluateStage(recipe, data, trains, distances)
     return ordered(ReportStage(recipe, data, trains, evaluate))
 
 
@@ -63,14 +73,7 @@ def _labels(recipe: Recipe, data: Images, teacher: TeacherStage, images: Diffusi
     return teacher if kind == "online" else None
 
 
-def _check_budgets(recipe: Recipe, data: Images) -> None:
-    """Every class must have images, and as many as the largest budget asks for."""
-    if all(METHODS[name].select == "all" for name in recipe.methods):
-        return
-    counts = [len(data.train.of_class(index)) for index in range(len(data.classes))]
-    fewest = counts.index(min(counts))
-    if max(recipe.select.budgets) > counts[fewest]:
-        raise RecipeError(
-            f"select.k = {max(recipe.select.budgets)} asks for more codes than the {counts[fewest]} training images of class "
-            f"{data.classes[fewest]!r}; lower select.k"
-        )
+def _check_shares(recipe: Recipe, data: Images) -> None:
+    unknown = sorted(set(recipe.select.shares) - set(data.classes))
+    if unknown:
+        raise RecipeError(f"select.shares names {unknown[0]!r}, which is no class of the data, such as {data.classes[0]!r}")

@@ -5,6 +5,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+# Weights are read from safetensors alone, and nothing is fetched: what is on a hub has been fetched to a folder before.
+_SAFELY: dict[str, Any] = {"low_cpu_mem_usage": False, "local_files_only": True, "use_safetensors": True}
+
 
 def new_autoencoder(*, channels: int, size: int, latent_channels: int, widths: tuple[int, ...]) -> Any:
     """A KL autoencoder: one residual block a level, each level but the last halving the side."""
@@ -47,20 +50,38 @@ def new_scheduler() -> Any:
     )
 
 
-def load_autoencoder(folder: Path) -> Any:
-    """The autoencoder in a folder, for inference."""
-    return import_module("diffusers").AutoencoderKL.from_pretrained(folder, low_cpu_mem_usage=False, local_files_only=True).eval()
+def load_autoencoder(kind: str, folder: Path, *, subfolder: str = "") -> Any:
+    """The ``AutoencoderKL`` or ``AutoencoderTiny`` in a folder, for inference."""
+    diffusers = import_module("diffusers")
+    kinds = {"AutoencoderKL": diffusers.AutoencoderKL, "AutoencoderTiny": diffusers.AutoencoderTiny}
+    return kinds[kind].from_pretrained(folder, subfolder=subfolder or None, **_SAFELY).eval()
 
 
-def load_transformer(folder: Path) -> Any:
-    """The transformer in a folder, for inference."""
-    model = import_module("diffusers").DiTTransformer2DModel
-    return model.from_pretrained(folder, low_cpu_mem_usage=False, local_files_only=True).eval()
+def load_transformer(folder: Path, *, subfolder: str = "") -> Any:
+    """The class-conditional transformer in a folder, for inference."""
+    return import_module("diffusers").DiTTransformer2DModel.from_pretrained(folder, subfolder=subfolder or None, **_SAFELY).eval()
 
 
-def load_scheduler(folder: Path) -> Any:
-    """The scheduler whose configuration lies in a folder."""
-    return import_module("diffusers").DDIMScheduler.from_pretrained(folder, local_files_only=True)
+def load_unet(folder: Path, *, subfolder: str = "unet") -> Any:
+    """The text-conditional UNet in a folder, for inference."""
+    return import_module("diffusers").UNet2DConditionModel.from_pretrained(folder, subfolder=subfolder, **_SAFELY).eval()
+
+
+def load_scheduler(folder: Path, kind: str = "ddim", *, subfolder: str = "") -> Any:
+    """A scheduler of some kind, on the schedule whose configuration lies in a folder."""
+    diffusers = import_module("diffusers")
+    kinds = {
+        "ddim": diffusers.DDIMScheduler,
+        "dpm-solver": diffusers.DPMSolverMultistepScheduler,
+        "euler": diffusers.EulerDiscreteScheduler,
+        "ddpm": diffusers.DDPMScheduler,
+    }
+    return kinds[kind].from_pretrained(folder, subfolder=subfolder or None, local_files_only=True)
+
+
+def inverse_of(scheduler: Any) -> Any:
+    """DDIM backwards on the schedule of a DDIM scheduler."""
+    return import_module("diffusers").DDIMInverseScheduler.from_config(scheduler.config)
 
 
 def files(model: Any) -> dict[str, Any]:

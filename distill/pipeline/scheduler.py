@@ -14,7 +14,7 @@ from typing import Any
 
 from distill.pipeline.environment import ONE_THREAD
 from distill.pipeline.stage import Stage, ordered
-from distill.pipeline.store import Store
+from distill.pipeline.store import Damaged, Store
 
 _ERRORS = "worker-errors.log"
 _GRACE = 30.0  # seconds for a worker to save what it trains
@@ -95,10 +95,10 @@ def execute(
     for stage in stages:
         watcher.began(stage, len(stage.parts()) - len(board.missing[stage]))
     for stage in stages:
-        if not board.missing[stage]:
-            if store.manifest(stage) is None:
-                store.finish(stage, environment)
+        if not board.missing[stage] and store.manifest(stage) is not None:
             watcher.finished(stage, store.manifest(stage))
+        elif not board.missing[stage]:
+            _close(stage, board, store, environment, watcher, Counter())
     if any(board.missing.values()):
         _work(board, store, workers, environment, watcher)
 
@@ -156,8 +156,26 @@ def _work(board: _Board, store: Store, workers: int, environment: Mapping[str, A
                 board.missing[stage].remove(part)
                 watcher.made(stage, part)
                 if not board.missing[stage]:
-                    store.finish(stage, environment)
-                    watcher.finished(stage, store.manifest(stage))
+                    _close(stage, board, store, environment, watcher, remakes)
+
+
+def _close(
+    stage: Stage,
+    board: _Board,
+    store: Store,
+    environment: Mapping[str, Any],
+    watcher: Watcher,
+    remakes: Counter[tuple[str, str]],
+) -> None:
+    """Write the manifest of a stage whose parts are all there."""
+    try:
+        store.finish(stage, environment)
+    except Damaged as damage:
+        _remake(board, store, board.find(damage.folder), damage.part, remakes, watcher)
+    except ValueError as error:
+        raise PartFailed(f"{stage.title}: {error}") from None
+    else:
+        watcher.finished(stage, store.manifest(stage))
 
 
 def _remake(board: _Board, store: Store, stage: Stage, part: str, remakes: Counter[tuple[str, str]], watcher: Watcher) -> None:

@@ -47,6 +47,10 @@ class Stage(ABC):
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         """The files of one part."""
 
+    def summary(self, read: Reader) -> Mapping[str, Any]:
+        """What the manifest says of all parts together; ``ValueError`` where they must not be built upon."""
+        return {}
+
     @property
     def title(self) -> str:
         """How the stage is called to people."""

@@ -116,7 +116,7 @@ class Store:
             return None
 
     def finish(self, stage: Stage, environment: Mapping[str, Any]) -> None:
-        """Write the manifest of a stage whose parts are all sealed."""
+        """Write the manifest of a stage whose parts are all sealed; ``ValueError`` where its summary refuses them."""
         path = self._inside(stage.folder_name, "manifest.json")
         seals = [seal for part in stage.parts() if (seal := self.seal(stage, part))]
         manifest = {
@@ -132,6 +132,7 @@ class Store:
             "work_s": round(sum(seal["ended"] - seal["began"] for seal in seals), 3),
             "peak_memory_bytes": max(seal["peak_memory_bytes"] for seal in seals),
             "environment": dict(environment),
+            **stage.summary(self),
         }
         write_whole(path, json.dumps(manifest, indent=1, sort_keys=True).encode())
 

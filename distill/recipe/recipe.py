@@ -5,8 +5,9 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, model_validator
 
 from distill.method import METHODS
-from distill.recipe.codes import Decode, Prior, Select
-from distill.recipe.images import Codec, Data
+from distill.recipe.codes import Decode, NoPrior, Prior, Select, TrainedPrior
+from distill.recipe.compute import Compute
+from distill.recipe.images import Codec, Data, TrainedCodec
 from distill.recipe.section import Section, distinct
 from distill.recipe.students import Label, Teacher, Train
 
@@ -14,7 +15,7 @@ from distill.recipe.students import Label, Teacher, Train
 def _known_methods(values: list[Any]) -> list[Any]:
     for value in values:
         if value not in METHODS:
-            raise ValueError(f"names no method {value!r}; the methods are {', '.join(METHODS)}")
+            raise ValueError(f"names no method {value!r}; the methods are {', '.join(METHODS)} and ddoq-sqrt, ddoq-power(a)")
     return distinct(values)
 
 
@@ -32,13 +33,30 @@ class Recipe(Section):
     decode: Decode
     label: Label = Label()
     train: Train
+    compute: Compute = Compute()
 
     @model_validator(mode="after")
     def _latents_fall_into_patches(self) -> "Recipe":
+        if not (isinstance(self.codec, TrainedCodec) and isinstance(self.prior, TrainedPrior)):
+            return self
         side, rest = divmod(self.data.size, 2 ** (len(self.codec.channels) - 1))
         if rest or side % 2:
             raise ValueError(
                 f"codec.channels has {len(self.codec.channels)} levels, so latents of data.size/2^(levels - 1) = "
                 f"{self.data.size / 2 ** (len(self.codec.channels) - 1):g} a side; the prior needs an even side: use fewer"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _inversion_has_its_prior_and_scheduler(self) -> "Recipe":
+        if self.select.space == "noise" or self.decode.start == "inverted":
+            key = 'select.space = "noise"' if self.select.space == "noise" else 'decode.start = "inverted"'
+            if isinstance(self.prior, NoPrior):
+                raise ValueError(f"{key} needs a prior to invert; prior.source is none")
+            if self.decode.scheduler != "ddim":
+                raise ValueError(f"{key} inverts DDIM; decode.scheduler is {self.decode.scheduler}")
+            if self.decode.strength == 0:
+                raise ValueError(f"{key} inverts up to decode.strength of the time, which is 0")
+        if self.select.streaming and self.select.solver != "clvq":
+            raise ValueError(f"select.streaming is for select.solver = clvq; received {self.select.solver}")
         return self

@@ -4,18 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-import quantization as qz
 from distill.images import Images
 from distill.method import METHODS
 from distill.pipeline.stage import Product, Progress, Reader, Stage
 from distill.recipe import Recipe
+from distill.stages.distances import DistancesStage
 from distill.stages.draw import Draw, draws
-from distill.stages.encode import EncodeStage
-from distill.stages.select import flat
 from distill.stages.train import TrainStage
-from distill.weights import moded
 
 
 class EvaluateStage(Stage):
@@ -29,10 +25,11 @@ class EvaluateStage(Stage):
 
     name = "evaluate"
 
-    def __init__(self, recipe: Recipe, data: Images, encode: EncodeStage, trains: Mapping[str, TrainStage]) -> None:
-        self._recipe, self._data, self._encode, self._trains = recipe, data, encode, dict(trains)
-        selects = dict.fromkeys(train.select for train in trains.values())
-        self.parents = (encode, *selects, *trains.values())
+    def __init__(
+        self, recipe: Recipe, data: Images, trains: Mapping[str, TrainStage], distances: Mapping[str, DistancesStage]
+    ) -> None:
+        self._recipe, self._data, self._trains, self._distances = recipe, data, dict(trains), dict(distances)
+        self.parents = (*distances.values(), *trains.values())
 
     def options(self) -> Mapping[str, Any]:
         return {"methods": self._recipe.methods, "seeds": self._recipe.seeds}
@@ -41,16 +38,15 @@ class EvaluateStage(Stage):
         return ["metrics"]
 
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
-        laws = [qz.DiscreteMeasure(flat(self._encode.latents(read, index))) for index in range(len(self._data.classes))]
         rows, checks = [], _Checks()
         groups = [(method, k) for method in self._recipe.methods for k in _budgets(self._recipe, method)]
         for i, (method, k) in enumerate(groups):
-            rows.append(self._row(read, method, k, laws, checks))
+            rows.append(self._row(read, method, k, checks))
             progress((i + 1) / len(groups))
         split = "validation" if self._recipe.data.validation_fraction else "test"
         return {"metrics.json": {"split": split, "rows": rows, "checks": checks.values()}}
 
-    def _row(self, read: Reader, method: str, k: int | None, laws: list[qz.DiscreteMeasure], checks: "_Checks") -> dict[str, Any]:
+    def _row(self, read: Reader, method: str, k: int | None, checks: "_Checks") -> dict[str, Any]:
         train = self._trains[method]
         todo = [draw for draw in draws(self._recipe, METHODS[method].select) if draw.k == k]
         runs = [
@@ -59,8 +55,7 @@ class EvaluateStage(Stage):
             for seed in (self._recipe.seeds if k is None else [draw.seed])
         ]
         top1, top5, best, best5 = (np.array([run[key] for run in runs]) for key in ("top1", "top5", "best", "best_top5"))
-        distances = [self._distances(read, method, draw, laws, checks) for draw in todo]
-        latent, decoded, distortion = (float(np.mean(column)) for column in zip(*distances, strict=True))
+        latent, decoded, distortion = np.mean([self._means(read, method, draw, checks) for draw in todo], axis=0).tolist()
         return {
             "method": method,
             "ipc": k,
@@ -80,37 +75,17 @@ class EvaluateStage(Stage):
             "distortion": distortion,
         }
 
-    def _distances(
-        self, read: Reader, method: str, draw: Draw, laws: list[qz.DiscreteMeasure], checks: "_Checks"
-    ) -> tuple[float, float, float]:
+    def _means(self, read: Reader, method: str, draw: Draw, checks: "_Checks") -> tuple[float, float, float]:
         """W_2 of the codes and of the images encoded again, rooted means over classes, and the mean distortion, of one draw."""
-        train, mode = self._trains[method], METHODS[method].weights
-        squares, again, distortions = [], [], []
-        for law, part in zip(laws, self._data.part_names, strict=True):
-            chosen = read.tensors(train.select, part)
-            masses = draw.of(chosen, "weights").numpy()
-            weights = moded(masses, mode)
-            if METHODS[method].decode == "real":  # real images are their own codes, and decoding does not move them
-                points = law.points[draw.of(chosen, "indices").numpy()]
-                square = moved = _w2_squared(law, points, weights)
-            else:
-                points = draw.of(chosen, "points").numpy()
-                square = _w2_squared(law, points, weights)
-                moved = _w2_squared(law, draw.of(read.tensors(train.images, part), "latents").numpy(), weights)
-            distortion = qz.distortion(law, points).value
-            if mode == "mass":
-                checks.add(square, _w2_squared(law, points, moded(masses, "uniform")), distortion)
-            squares.append(square)
-            again.append(moved)
-            distortions.append(distortion)
-        return float(np.mean(squares)) ** 0.5, float(np.mean(again)) ** 0.5, float(np.mean(distortions))
-
-
-def _w2_squared(law: qz.DiscreteMeasure, points: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
-    """Exact; of a law and its own points with equal weights, 0 without solving for it."""
-    if points.shape == law.points.shape and np.array_equal(points, law.points) and np.array_equal(weights, law.weights):
-        return 0.0
-    return qz.wasserstein(law, qz.DiscreteMeasure(points, weights)) ** 2
+        stage = self._distances[method]
+        found = [read.values(stage, part)[draw.name] for part in stage.parts()]
+        for each in found:
+            if "uniform_squared" in each:
+                checks.add(each["w2_squared"], each["uniform_squared"], each["distortion"])
+        square, moved, distortion = (
+            float(np.mean([each[key] for each in found])) for key in ("w2_squared", "decoded_squared", "distortion")
+        )
+        return square**0.5, moved**0.5, distortion
 
 
 class _Checks:

@@ -57,7 +57,7 @@ class ReportStage(Stage):
 
     def _codes(self, read: Reader, train: TrainStage, figures: Any) -> dict[str, bytes]:
         """A sheet of the distilled images a budget, and the histogram of their weights."""
-        classes, pictures, weights = self._data.classes, {}, {}
+        classes, pictures, weights = self._data.names, {}, {}
         parts = [read.tensors(train.images, part) for part in self._data.part_names]
         for k in self._recipe.select.budgets:
             first = Draw(k, self._recipe.seeds[0])

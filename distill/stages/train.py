@@ -9,7 +9,9 @@ from distill.pipeline.stage import Product, Progress, Reader, Stage, seed_of
 from distill.recipe import Recipe
 from distill.stages.draw import Draw, Run, runs
 from distill.stages.label import ImageLabelStage, StoredLabelStage, pass_seed
-from distill.stages.teacher import TeacherStage, scores_on_test
+from distill.stages.select import SelectStage
+from distill.stages.survey import SurveyStage
+from distill.stages.teacher import TeacherStage, held, scores_on_test
 from distill.stages.weighted import WeightedSet, weighted_set
 
 
@@ -31,14 +33,15 @@ class TrainStage(Stage):
         recipe: Recipe,
         data: Images,
         method: str,
-        select: Stage,
+        survey: SurveyStage,
+        select: SelectStage,
         images: Stage,
         labels: ImageLabelStage | StoredLabelStage | TeacherStage | None,
     ) -> None:
-        self._recipe, self._data, self.method = recipe, data, method
+        self._recipe, self._data, self._survey, self.method = recipe, data, survey, method
         self.select, self.images, self.labels = select, images, labels
-        self.parents = (images,) if labels is None else (images, labels)
-        self.dtype = recipe.train.precision
+        self.parents = (survey, images) if labels is None else (survey, images, labels)
+        self.device, self.dtype = recipe.compute.device, recipe.train.precision
 
     @property
     def title(self) -> str:
@@ -95,7 +98,7 @@ class TrainStage(Stage):
             data.weights,
             rules,
             targets,
-            scores_on_test(self._data, device),
+            scores_on_test(self._data, self._survey, read, device),
             progress,
             student=options.student,
             ipc=run.draw.k,
@@ -125,16 +128,6 @@ class TrainStage(Stage):
         if labels is None:
             return student.hard_targets(data.labels, len(self._data.classes), device), 0
         return student.online_targets(labels.load(read), rules.temperature, device, self._recipe.train.precision), 0
-
-
-def held(images: Any, device: Any) -> Any:
-    """Images where they are augmented, if they leave half of the device's free memory to the training; else where they are."""
-    import torch
-
-    if device.type != "cuda":
-        return images
-    free, _ = torch.cuda.mem_get_info(device)
-    return images.to(device) if images.numel() < free / 2 else images.pin_memory()
 
 
 def stored_targets(

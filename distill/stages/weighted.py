@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from distill.images import Images
 from distill.pipeline.stage import Reader, Stage
 from distill.stages.draw import Draw
@@ -28,14 +30,14 @@ def weighted_set(read: Reader, data: Images, images: Stage, logits: Stage | None
     """The set of a draw: ``images`` decoded, ``logits`` labelled image by image if anything is, weighted by a mode."""
     import torch
 
-    pixels, labels, teachers, weights = [], [], [], []
+    pixels, labels, teachers, measures = [], [], [], []
     for index, part in enumerate(data.part_names):
         decoded = read.tensors(images, part)
-        measure = moded(draw.of(decoded, "weights").double().numpy(), mode)
+        measures.append(moded(draw.of(decoded, "weights").double().numpy(), mode))
         pixels.append(draw.of(decoded, "images"))
-        weights.append(torch.from_numpy(sample_weights(measure)))
         labels.append(torch.full((len(pixels[-1]),), index))
         if logits is not None:
             teachers.append(draw.of(read.tensors(logits, part), "logits"))
     whole = torch.cat(teachers) if teachers else None
-    return WeightedSet(torch.cat(pixels), torch.cat(labels), whole, torch.cat(weights), data.classes)
+    weights = torch.from_numpy(np.concatenate(sample_weights(measures)))
+    return WeightedSet(torch.cat(pixels), torch.cat(labels), whole, weights, data.names)
