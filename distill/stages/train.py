@@ -47,6 +47,11 @@ class TrainStage(Stage):
     def title(self) -> str:
         return f"train {self.method}"
 
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The classes, as the source of the data writes them."""
+        return self._data.classes
+
     def options(self) -> Mapping[str, Any]:
         train = self._recipe.train
         network = {name: getattr(train, name) for name in ("student", "width", "depth", "small_stem")}
