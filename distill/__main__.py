@@ -27,6 +27,8 @@ _EXAMPLES = """examples:
   python -m distill run digits --set train.steps=800          other students; all that comes before them is kept
   python -m distill run mine.toml --until decode --out /data/mine
   python -m distill status runs/digits                        what is done and what is missing
+  python -m distill export runs/digits --format parquet       the distilled set, for datasets.load_dataset
+  python -m distill clean runs/digits                         remove what no recipe refers to any more
 To resume an interrupted run, give the same command again."""
 
 
@@ -100,6 +102,23 @@ def _parser() -> argparse.ArgumentParser:
     status = commands.add_parser("status", help="what a run folder holds and what is missing")
     status.add_argument("run", type=Path, metavar="RUN", help="a run's folder, such as runs/digits")
     status.set_defaults(action=_status)
+
+    exporting = commands.add_parser("export", help="write a distilled set as an image folder or as parquet")
+    exporting.add_argument("run", type=Path, metavar="RUN", help="a run's folder, such as runs/digits")
+    exporting.add_argument("--format", required=True, choices=["imagefolder", "parquet"])
+    exporting.add_argument("--method", help="such as ddoq (default: the run's first)")
+    exporting.add_argument("--k", type=int, help="images per class (default: the largest budget)")
+    exporting.add_argument("--seed", type=int, help="of the draw (default: the run's first)")
+    exporting.add_argument("--out", type=Path, metavar="DIR", help="the folder to write (default: one in RUN/exports)")
+    exporting.set_defaults(action=_export)
+
+    cleaning = commands.add_parser("clean", help="remove what no recipe of a run refers to any more, after saying what")
+    cleaning.add_argument("run", type=Path, metavar="RUN", help="a run's folder, such as runs/digits")
+    cleaning.add_argument(
+        "--keep", action="append", default=[], metavar="RECIPE", help="a recipe whose parts stay too; may be repeated"
+    )
+    cleaning.add_argument("--yes", action="store_true", help="remove without asking")
+    cleaning.set_defaults(action=_clean)
     return parser
 
 
@@ -131,6 +150,33 @@ def _run(options: argparse.Namespace, console: Console) -> int:
 
 def _status(options: argparse.Namespace, console: Console) -> int:
     _show(plan(options.run), console)
+    return 0
+
+
+def _export(options: argparse.Namespace, console: Console) -> int:
+    from distill.export import export
+
+    done = export(options.run, format=options.format, method=options.method, k=options.k, seed=options.seed, out=options.out)
+    console.print(f"{done.images} images: {done.folder}", highlight=False, soft_wrap=True)
+    return 0
+
+
+def _clean(options: argparse.Namespace, console: Console) -> int:
+    from distill.cleaning import leftovers, remove
+
+    found = leftovers(options.run, [read(source) for source in options.keep])
+    if not found:
+        console.print("Nothing to remove: the run's recipe refers to all that is there.")
+        return 0
+    for each in found:
+        console.print(f"{each.path.name}: {each.parts} parts, {each.size / 2**20:.1f} MiB", highlight=False, soft_wrap=True)
+    size = sum(each.size for each in found) / 2**20
+    console.print(f"{size:.1f} MiB that {options.run}/recipe.json does not refer to.", highlight=False, soft_wrap=True)
+    if not options.yes and console.input("Remove it? [y/N] ").strip().lower() not in ("y", "yes"):
+        console.print("Nothing was removed.")
+        return 0
+    remove(options.run, found)
+    console.print("Removed.")
     return 0
 
 

@@ -140,7 +140,7 @@ class Store:
         """Remove what an interrupted write of ours left behind. Only for the holder of the run's lock."""
         if not self.root.is_dir():
             return
-        ours = [folder for folder in self.root.iterdir() if _ARTIFACT.fullmatch(folder.name) and not folder.is_symlink()]
+        ours = [folder for folder in self.root.iterdir() if is_artifact(folder)]
         places = (f"*{_PARTIAL}", f".seals/*{_PARTIAL}", f".checkpoints/*{_PARTIAL}")
         left = [path for folder in ours for place in places for path in folder.glob(place)]
         for path in (*left, *self.root.glob(f"recipe.json.*{_PARTIAL}")):
@@ -170,6 +170,11 @@ class Store:
         if not path.resolve().is_relative_to(self.root) or path.is_symlink():
             raise LeadsOut(f"{'/'.join(names)} leads out of the run folder {self.root}; remove the link")
         return path
+
+
+def is_artifact(path: Path) -> bool:
+    """Whether a path in a run's folder is a stage's own folder, by its name and kind."""
+    return _ARTIFACT.fullmatch(path.name) is not None and path.is_dir() and not path.is_symlink()
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -34,6 +34,11 @@ def draws(recipe: Recipe, select: str) -> list[Draw]:
     return [Draw(k, seed) for k in recipe.select.budgets for seed in recipe.seeds]
 
 
+def size_of(recipe: Recipe, class_name: str, images: int, k: int) -> int:
+    """How many images a class gets of a budget of ``k``: its share of it, but no more than it has images, and at least one."""
+    return max(1, min(images, round(k * recipe.select.shares.get(class_name, 1.0))))
+
+
 @dataclass(frozen=True)
 class Run:
     """A student: the part it is, the draw it learns from, and its seed."""
@@ -50,8 +55,3 @@ def runs(recipe: Recipe, select: str) -> list[Run]:
         for draw in draws(recipe, select)
         for seed in (recipe.seeds if draw.k is None else [draw.seed])
     ]
-
-
-def size_of(recipe: Recipe, class_name: str, images: int, k: int) -> int:
-    """How many images a class gets of a budget of ``k``: its share of it, but no more than it has images, and at least one."""
-    return max(1, min(images, round(k * recipe.select.shares.get(class_name, 1.0))))

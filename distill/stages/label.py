@@ -23,8 +23,7 @@ class ImageLabelStage(Stage):
 
     def __init__(self, recipe: Recipe, data: Images, teacher: TeacherStage, images: DiffusionStage | RealImagesStage) -> None:
         self._recipe, self._data, self._teacher, self._images = recipe, data, teacher, images
-        self.parents = (teacher, images)
-        self.device = teacher.device
+        self.parents, self.device = (teacher, images), recipe.compute.device
 
     @property
     def title(self) -> str:
@@ -64,8 +63,7 @@ class StoredLabelStage(Stage):
     ) -> None:
         self._recipe, self._data, self._teacher, self._images = recipe, data, teacher, images
         self._runs = {run.name: run for run in runs(recipe, select)}
-        self.parents = (teacher, images)
-        self.device = teacher.device
+        self.parents, self.device = (teacher, images), recipe.compute.device
 
     @property
     def title(self) -> str:
@@ -117,7 +115,7 @@ class StoredLabelStage(Stage):
         return {f"{part}.safetensors": {key: torch.stack([each[key] for each in stored]) for key in stored[0]}}
 
     def _count(self, run: Run) -> int:
-        """Images of a student's set."""
+        """Images of a student's set, or a few more where a class has fewer than its budget."""
         return len(self._data.train.labels) if run.draw.k is None else run.draw.k * len(self._data.classes)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from distill.images import Images
+from distill.images.names import imagenet_classes
 from distill.models.kept import kept
 from distill.pipeline.stage import Product, Progress, Reader, Stage, seed_of
 from distill.recipe import PretrainedTeacher, Recipe, RecipeError, TrainedTeacher
@@ -32,8 +33,7 @@ class TrainedTeacherStage(TeacherStage):
 
     def __init__(self, recipe: Recipe, options: TrainedTeacher, data: Images, survey: SurveyStage) -> None:
         self._recipe, self._options, self._data, self._survey = recipe, options, data, survey
-        self.parents = (survey,)
-        self.device = recipe.compute.device
+        self.parents, self.device = (survey,), recipe.compute.device
 
     def options(self) -> Mapping[str, Any]:
         return {**self._options.model_dump(), "data": self._data.fingerprint}
@@ -45,12 +45,13 @@ class TrainedTeacherStage(TeacherStage):
 
         options, rules = self._options, self._options.protocol
         device = torch.device(self.device)
-        images, labels = pixels_of(read, self._survey, self._data, "train")
+        known = self._survey.all_readable(read, "train")
+        images, labels = torch.from_numpy(self._data.train.read(known)), torch.from_numpy(self._data.train.labels[known])
         model = self._network().to(device)
         weights = torch.ones(len(images), dtype=torch.float64)
-        passes = Passes(images, weights, rules, images.shape[-1], seed_of(self.digest, "batches"), device)
+        passes = Passes(held(images, device), weights, rules, images.shape[-1], seed_of(self.digest, "batches"), device)
         targets = hard_targets(labels, len(self._data.classes), device)
-        look = scores_on_test(*pixels_of(read, self._survey, self._data, "test"), device)
+        look = scores_on_test(self._data, self._survey, read, device)
         looks = learn(
             model,
             passes,
@@ -67,9 +68,12 @@ class TrainedTeacherStage(TeacherStage):
         return {"teacher.safetensors": model.state_dict(), "teacher.json": about}
 
     def load(self, read: Reader) -> Any:
-        model = self._network()
-        model.load_state_dict(read.tensors(self, "teacher"))
-        return model.eval().to(self.device)
+        def make() -> Any:
+            model = self._network()
+            model.load_state_dict(read.tensors(self, "teacher"))
+            return model.eval().to(self.device)
+
+        return kept((read.check(self, "teacher"), self.digest), make)
 
     def _network(self) -> Any:
         from distill.models.networks import new_student
@@ -91,8 +95,7 @@ class PretrainedTeacherStage(TeacherStage):
 
     def __init__(self, recipe: Recipe, options: PretrainedTeacher, data: Images, survey: SurveyStage) -> None:
         self._options, self._data, self._survey = options, data, survey
-        self.parents = (survey,)
-        self.device = recipe.compute.device
+        self.parents, self.device = (survey,), recipe.compute.device
         if options.weights != "pretrained" and _is_file(options.weights) and not Path(options.weights).is_file():
             raise RecipeError(f"teacher.weights: there is no file {options.weights}; give one, or 'pretrained'")
 
@@ -112,15 +115,18 @@ class PretrainedTeacherStage(TeacherStage):
         progress(0.5)
         device = torch.device(self.device)
         teacher = rebuilt(made, network.state_dict(), outputs).to(device)
-        top1 = scores_on_test(*pixels_of(read, self._survey, self._data, "test"), device)(teacher)["top1"]
+        top1 = scores_on_test(self._data, self._survey, read, device)(teacher)["top1"]
         about = {**made, "trained": False, "outputs": outputs, "top1": top1}
         return {"teacher.safetensors": network.state_dict(), "teacher.json": about}
 
     def load(self, read: Reader) -> Any:
         from distill.models.teachers import rebuilt
 
-        made = read.values(self, "teacher")
-        return rebuilt(made, read.tensors(self, "teacher"), made["outputs"]).to(self.device)
+        def make() -> Any:
+            made = read.values(self, "teacher")
+            return rebuilt(made, read.tensors(self, "teacher"), made["outputs"]).to(self.device)
+
+        return kept((read.check(self, "teacher"), self.digest), make)
 
     def _outputs(self, held: int) -> list[int] | None:
         """The network's outputs that are the data's classes; None where they are all of them, in their order."""
@@ -136,9 +142,7 @@ class PretrainedTeacherStage(TeacherStage):
 
 def imagenet_outputs(classes: tuple[str, ...], held: int) -> list[int]:
     """The outputs of an ImageNet-1K network for classes that are WordNet ids."""
-    from timm.data.imagenet_info import ImageNetInfo
-
-    place = {name: index for index, name in enumerate(ImageNetInfo("imagenet-1k").label_names())}
+    place = {name: index for index, name in enumerate(imagenet_classes())}
     strange = [name for name in classes if name not in place]
     if strange or held != len(place):
         why = f"{strange[0]!r} is no WordNet id of ImageNet-1K" if strange else "it is no network for ImageNet-1K"
@@ -156,29 +160,30 @@ def teacher_stage(recipe: Recipe, data: Images, survey: SurveyStage) -> TeacherS
     return PretrainedTeacherStage(recipe, recipe.teacher, data, survey)
 
 
-def pixels_of(read: Reader, survey: SurveyStage, data: Images, name: str) -> tuple[Any, Any]:
-    """All readable images of a split, (n, C, H, W) uint8, and their labels (n,): kept by this process, for who comes next."""
+def held(images: Any, device: Any) -> Any:
+    """Images where they are augmented, if they leave half of the device's free memory to the training; else where they are."""
     import torch
 
-    def make() -> Any:
-        positions, split = survey.all_readable(read, name), data.split(name)
-        return torch.from_numpy(split.read(positions)), torch.from_numpy(split.labels[positions])
+    if device.type != "cuda":
+        return images
+    free, _ = torch.cuda.mem_get_info(device)
+    return images.to(device) if images.numel() < free / 2 else images.pin_memory()
 
-    return kept((survey.digest, name), make)
 
-
-def scores_on_test(images: Any, labels: Any, device: Any, batch: int = 512) -> Any:
-    """A look at the test images: a model → its top-1 and top-5 there, as fractions."""
+def scores_on_test(data: Images, survey: SurveyStage, read: Reader, device: Any, batch: int = 512) -> Any:
+    """A look at the test images: a model → its top-1 and top-5 there, as fractions. A worker decodes these images once."""
     import torch
+
+    seen = survey.all_readable(read, "test")
+    pixels = kept(("test", survey.digest), lambda: torch.from_numpy(data.test.read(seen)))
+    labels = torch.from_numpy(data.test.labels[seen])
+    top = min(5, len(data.classes))
 
     @torch.no_grad()
     def scores(model: Any) -> dict[str, float]:
         hits = torch.zeros(2, dtype=torch.long)
-        for start in range(0, len(labels), batch):
-            some = slice(start, start + batch)
-            pixels = images[some].to(device).float() / 255
-            logits = model(pixels)
-            ranked = logits.topk(min(5, logits.shape[1]), 1).indices.cpu() == labels[some, None]
+        for some, wanted in zip(pixels.split(batch), labels.split(batch), strict=True):
+            ranked = model(some.to(device).float() / 255).topk(top, 1).indices.cpu() == wanted[:, None]
             hits += torch.stack([ranked[:, 0].sum(), ranked.any(1).sum()])
         return {"top1": int(hits[0]) / len(labels), "top5": int(hits[1]) / len(labels)}
 

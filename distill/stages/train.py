@@ -9,8 +9,9 @@ from distill.pipeline.stage import Product, Progress, Reader, Stage, seed_of
 from distill.recipe import Recipe
 from distill.stages.draw import Draw, Run, runs
 from distill.stages.label import ImageLabelStage, StoredLabelStage, pass_seed
+from distill.stages.select import SelectStage
 from distill.stages.survey import SurveyStage
-from distill.stages.teacher import TeacherStage, pixels_of, scores_on_test
+from distill.stages.teacher import TeacherStage, held, scores_on_test
 from distill.stages.weighted import WeightedSet, weighted_set
 
 
@@ -33,7 +34,7 @@ class TrainStage(Stage):
         data: Images,
         method: str,
         survey: SurveyStage,
-        select: Stage,
+        select: SelectStage,
         images: Stage,
         labels: ImageLabelStage | StoredLabelStage | TeacherStage | None,
     ) -> None:
@@ -45,6 +46,11 @@ class TrainStage(Stage):
     @property
     def title(self) -> str:
         return f"train {self.method}"
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The classes, as the source of the data writes them."""
+        return self._data.classes
 
     def options(self) -> Mapping[str, Any]:
         train = self._recipe.train
@@ -97,7 +103,7 @@ class TrainStage(Stage):
             data.weights,
             rules,
             targets,
-            scores_on_test(*pixels_of(read, self._survey, self._data, "test"), device),
+            scores_on_test(self._data, self._survey, read, device),
             progress,
             student=options.student,
             ipc=run.draw.k,
@@ -127,16 +133,6 @@ class TrainStage(Stage):
         if labels is None:
             return student.hard_targets(data.labels, len(self._data.classes), device), 0
         return student.online_targets(labels.load(read), rules.temperature, device, self._recipe.train.precision), 0
-
-
-def held(images: Any, device: Any) -> Any:
-    """Images where they are augmented, if they leave half of the device's free memory to the training; else where they are."""
-    import torch
-
-    if device.type != "cuda":
-        return images
-    free, _ = torch.cuda.mem_get_info(device)
-    return images.to(device) if images.numel() < free / 2 else images.pin_memory()
 
 
 def stored_targets(

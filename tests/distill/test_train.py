@@ -12,7 +12,6 @@ from distill.recipe import read
 from distill.stages.draw import Draw, Run
 from distill.stages.train import TrainStage
 from distill.stages.weighted import WeightedSet
-from distill.worker import make_part
 
 RNG = np.random.default_rng(0)
 
@@ -42,17 +41,17 @@ def test_doubling_the_weights_doubles_the_loss_and_a_weight_of_nought_takes_an_i
     assert torch.equal(weighted_loss(logits, changed, weights, 2.0), loss)
 
 
-def test_a_student_learns_what_has_weight(tmp_path):
+def test_a_student_learns_what_has_weight(tmp_path, record):
     """All the weight on the images of one class: the student takes everything for that class; equal weights: it does not."""
     recipe = read("digits", ["train.steps=80", "train.temperature=1.0", "train.evaluations=1"])
     data = load(recipe.data)
     stage = next(stage for stage in build(recipe) if isinstance(stage, TrainStage))
+    store, survey = Store(tmp_path), stage.parents[0]
+    for part in survey.parts():
+        store.write(survey, part, survey.make(part, store, lambda fraction: None), record)
     chosen = np.concatenate([data.train.of_class(c)[:8] for c in range(10)])
-    images, labels = torch.from_numpy(data.train.images[chosen]), torch.from_numpy(data.train.labels[chosen])
+    images, labels = torch.from_numpy(data.train.read(chosen)), torch.from_numpy(data.train.labels[chosen])
     logits = 20.0 * torch.nn.functional.one_hot(labels, 10).float()
-    store = Store(tmp_path)
-    for part in stage._survey.parts():
-        make_part(store, stage._survey, part, lambda fraction: None)
 
     def top1(weights):
         chosen = WeightedSet(images, labels, logits, weights, data.classes)
