@@ -9,8 +9,9 @@ from distill.stages.decode import DiffusionStage, RealImagesStage
 from distill.stages.distances import DistancesStage
 from distill.stages.encode import EncodeStage
 from distill.stages.evaluate import EvaluateStage
+from distill.stages.given import GivenStage
 from distill.stages.invert import InvertStage
-from distill.stages.label import ImageLabelStage, StoredLabelStage
+from distill.stages.label import ImageLabelStage, ImagesStage, StoredLabelStage
 from distill.stages.prior import prior_stage
 from distill.stages.report import ReportStage
 from distill.stages.select import AllStage, ClosestStage, QuantizeStage, RandomStage, SelectStage
@@ -18,8 +19,8 @@ from distill.stages.survey import SurveyStage
 from distill.stages.teacher import TeacherStage, teacher_stage
 from distill.stages.train import TrainStage
 
-Labels = ImageLabelStage | StoredLabelStage | TeacherStage | None
-Line = tuple[SelectStage, Stage, Labels]
+Labels = ImageLabelStage | StoredLabelStage | GivenStage | TeacherStage | None
+Line = tuple[SelectStage | GivenStage, Stage, Labels]
 
 
 def build(recipe: Recipe) -> list[Stage]:
@@ -43,6 +44,8 @@ def build(recipe: Recipe) -> list[Stage]:
     def line(method: Method) -> Line:
         if method.decode == "diffusion":
             select, images = quantize, DiffusionStage(recipe, data, codec, prior, quantize)
+        elif method.decode == "given":
+            select = images = GivenStage(recipe, data)
         else:
             select = real[method.select]
             images = RealImagesStage(recipe, data, survey, select)
@@ -51,6 +54,8 @@ def build(recipe: Recipe) -> list[Stage]:
     lines: dict[tuple[str, str], Line] = {}
     trains: dict[str, TrainStage] = {}
     distances: dict[str, DistancesStage] = {}
+    # A folder beside random images alone is judged by its students: nothing is encoded.
+    judged = recipe.given is not None and all(METHODS[name].select in ("given", "random", "all") for name in recipe.methods)
     for name in recipe.methods:
         method = METHODS[name]
         alike = (method.select, method.decode)
@@ -58,14 +63,17 @@ def build(recipe: Recipe) -> list[Stage]:
             lines[alike] = line(method)
         select, images, _ = lines[alike]
         trains[name] = TrainStage(recipe, data, name, survey, *lines[alike])
-        distances[name] = DistancesStage(recipe, data, name, encode, space, select, images)
+        if isinstance(select, SelectStage) and not judged:
+            distances[name] = DistancesStage(recipe, data, name, encode, space, select, images)
     evaluate = EvaluateStage(recipe, data, trains, distances)
     return ordered(ReportStage(recipe, data, trains, evaluate))
 
 
-def _labels(recipe: Recipe, data: Images, teacher: TeacherStage, images: DiffusionStage | RealImagesStage, select: str) -> Labels:
-    """Where a protocol's labels come from: stored ones, the teacher itself while students train, or nowhere."""
+def _labels(recipe: Recipe, data: Images, teacher: TeacherStage, images: ImagesStage, select: str) -> Labels:
+    """Where a protocol's labels come from: stored, a given set's own, the teacher itself while students train, or none."""
     kind = recipe.train.rules.labels
+    if isinstance(images, GivenStage) and recipe.given is not None and recipe.given.labels == "own":
+        return images
     if kind == "image":
         return ImageLabelStage(recipe, data, teacher, images)
     if kind == "stored":
