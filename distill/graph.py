@@ -3,7 +3,7 @@
 from distill.images import Images, load
 from distill.method import METHODS, Method
 from distill.pipeline.stage import Stage, ordered
-from distill.recipe import Recipe, RecipeError
+from distill.recipe import Recipe, RecipeError, TrainedTeacher
 from distill.stages.codec import codec_stage
 from distill.stages.decode import DiffusionStage, RealImagesStage
 from distill.stages.distances import DistancesStage
@@ -27,6 +27,7 @@ def build(recipe: Recipe) -> list[Stage]:
     """survey → codec → encode → select → decode → label → train → evaluate → report; prior and teacher where they are needed."""
     data = load(recipe.data)
     _check_shares(recipe, data)
+    _check_networks(recipe)
     survey = SurveyStage(recipe, data)
     codec, teacher = codec_stage(recipe, data, survey), teacher_stage(recipe, data, survey)
     encode = EncodeStage(recipe, data, survey, codec)
@@ -79,6 +80,22 @@ def _labels(recipe: Recipe, data: Images, teacher: TeacherStage, images: ImagesS
     if kind == "stored":
         return StoredLabelStage(recipe, data, teacher, images, select)
     return teacher if kind == "online" else None
+
+
+def _check_networks(recipe: Recipe) -> None:
+    """Every network that is to be trained has a name that can be built. Only names of others' ask for torch."""
+    named = [("train.student", recipe.train.student, recipe.train.small_stem)]
+    if isinstance(recipe.teacher, TrainedTeacher):
+        named.append(("teacher.model", recipe.teacher.model, recipe.teacher.small_stem))
+    elif recipe.teacher.source == "timm":
+        named.append(("teacher.model", recipe.teacher.model.partition(".")[0], False))
+    for key, name, small_stem in named:
+        if name == "convnet" and not small_stem:
+            continue
+        from distill.models.networks import why_not
+
+        if reason := why_not(name, small_stem=small_stem):
+            raise RecipeError(f"{key}: {reason}")
 
 
 def _check_shares(recipe: Recipe, data: Images) -> None:
