@@ -5,7 +5,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from io import TextIOWrapper
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from distill.pipeline.ranks import rank
 from distill.pipeline.scheduler import PartFailed
 from distill.pipeline.store import LeadsOut
 from distill.pipeline.watch import Bars, Lines
+from distill.protocols import PRESETS
 from distill.recipe import RecipeError, embedded, read
 from distill.report.table import accuracies
 from distill.run import Planned, folder_of, plan, progress_of, run
@@ -28,6 +29,7 @@ _EXAMPLES = """examples:
   python -m distill run digits --set train.steps=800          other students; all that comes before them is kept
   python -m distill run mine.toml --until decode --out /data/mine
   python -m distill status runs/digits                        what is done and what is missing
+  python -m distill evaluate SET --recipe digits --protocol rded   somebody's set beside random images, one protocol
   python -m distill export runs/digits --format parquet       the distilled set, for datasets.load_dataset
   python -m distill clean runs/digits                         remove what no recipe refers to any more
 To resume an interrupted run, give the same command again."""
@@ -104,6 +106,21 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("run", type=Path, metavar="RUN", help="a run's folder, such as runs/digits")
     status.set_defaults(action=_status)
 
+    judging = commands.add_parser(
+        "evaluate",
+        help="judge anybody's distilled set: students of a folder beside students of random real images",
+        description="Train and test students of the images in FOLDER (a folder a class; metadata.csv may give weights and soft "
+        "labels) beside students of as many random real images, under one protocol. Giving the command again resumes.",
+    )
+    judging.add_argument("folder", type=Path, metavar="FOLDER", help="a folder of images a class, or an export of a run")
+    judging.add_argument("--recipe", required=True, help="whose data, teacher, students and seeds to use: a name or a TOML file")
+    judging.add_argument("--protocol", choices=list(PRESETS), help="instead of the recipe's")
+    judging.add_argument("--own-labels", action="store_true", help="learn from the soft labels that the set brings")
+    judging.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a key; may be repeated")
+    judging.add_argument("--out", type=Path, metavar="DIR", help="the run's folder (default: runs/judged-<name of FOLDER>)")
+    judging.add_argument("--workers", type=int, metavar="N", help="worker processes (default: one a processor)")
+    judging.set_defaults(action=_evaluate)
+
     exporting = commands.add_parser("export", help="write a distilled set as an image folder or as parquet")
     exporting.add_argument("run", type=Path, metavar="RUN", help="a run's folder, such as runs/digits")
     exporting.add_argument("--format", required=True, choices=["imagefolder", "parquet"])
@@ -153,6 +170,18 @@ def _run(options: argparse.Namespace, console: Console) -> int:
 
 def _status(options: argparse.Namespace, console: Console) -> int:
     _show(plan(options.run), console)
+    return 0
+
+
+def _evaluate(options: argparse.Namespace, console: Console) -> int:
+    from distill.judging import evaluate
+
+    settings = {"protocol": options.protocol, "own_labels": options.own_labels, "set": options.set, "out": options.out}
+    with Bars(console) if console.is_terminal else nullcontext(Lines(console)) as watcher:
+        done = evaluate(options.folder, options.recipe, **settings, workers=options.workers, watcher=watcher)
+    if done.metrics is not None:
+        console.print(accuracies(done.metrics))
+    console.print(f"Report: {done.folder / 'report' / 'index.html'}.", highlight=False, soft_wrap=True)
     return 0
 
 

@@ -3,14 +3,15 @@
 from distill.images import Images, load
 from distill.method import METHODS, Method
 from distill.pipeline.stage import Stage, ordered
-from distill.recipe import Recipe, RecipeError
+from distill.recipe import Recipe, RecipeError, TrainedTeacher
 from distill.stages.codec import codec_stage
 from distill.stages.decode import DiffusionStage, RealImagesStage
 from distill.stages.distances import DistancesStage
 from distill.stages.encode import EncodeStage
 from distill.stages.evaluate import EvaluateStage
+from distill.stages.given import GivenStage
 from distill.stages.invert import InvertStage
-from distill.stages.label import ImageLabelStage, StoredLabelStage
+from distill.stages.label import ImageLabelStage, ImagesStage, StoredLabelStage
 from distill.stages.prior import prior_stage
 from distill.stages.report import ReportStage
 from distill.stages.select import AllStage, ClosestStage, QuantizeStage, RandomStage, SelectStage
@@ -18,14 +19,15 @@ from distill.stages.survey import SurveyStage
 from distill.stages.teacher import TeacherStage, teacher_stage
 from distill.stages.train import TrainStage
 
-Labels = ImageLabelStage | StoredLabelStage | TeacherStage | None
-Line = tuple[SelectStage, Stage, Labels]
+Labels = ImageLabelStage | StoredLabelStage | GivenStage | TeacherStage | None
+Line = tuple[SelectStage | GivenStage, Stage, Labels]
 
 
 def build(recipe: Recipe) -> list[Stage]:
     """survey → codec → encode → select → decode → label → train → evaluate → report; prior and teacher where they are needed."""
     data = load(recipe.data)
     _check_shares(recipe, data)
+    _check_networks(recipe)
     survey = SurveyStage(recipe, data)
     codec, teacher = codec_stage(recipe, data, survey), teacher_stage(recipe, data, survey)
     encode = EncodeStage(recipe, data, survey, codec)
@@ -43,6 +45,8 @@ def build(recipe: Recipe) -> list[Stage]:
     def line(method: Method) -> Line:
         if method.decode == "diffusion":
             select, images = quantize, DiffusionStage(recipe, data, codec, prior, quantize)
+        elif method.decode == "given":
+            select = images = GivenStage(recipe, data)
         else:
             select = real[method.select]
             images = RealImagesStage(recipe, data, survey, select)
@@ -51,6 +55,8 @@ def build(recipe: Recipe) -> list[Stage]:
     lines: dict[tuple[str, str], Line] = {}
     trains: dict[str, TrainStage] = {}
     distances: dict[str, DistancesStage] = {}
+    # A folder beside random images alone is judged by its students: nothing is encoded.
+    judged = recipe.given is not None and all(METHODS[name].select in ("given", "random", "all") for name in recipe.methods)
     for name in recipe.methods:
         method = METHODS[name]
         alike = (method.select, method.decode)
@@ -58,19 +64,38 @@ def build(recipe: Recipe) -> list[Stage]:
             lines[alike] = line(method)
         select, images, _ = lines[alike]
         trains[name] = TrainStage(recipe, data, name, survey, *lines[alike])
-        distances[name] = DistancesStage(recipe, data, name, encode, space, select, images)
+        if isinstance(select, SelectStage) and not judged:
+            distances[name] = DistancesStage(recipe, data, name, encode, space, select, images)
     evaluate = EvaluateStage(recipe, data, trains, distances)
     return ordered(ReportStage(recipe, data, trains, evaluate))
 
 
-def _labels(recipe: Recipe, data: Images, teacher: TeacherStage, images: DiffusionStage | RealImagesStage, select: str) -> Labels:
-    """Where a protocol's labels come from: stored ones, the teacher itself while students train, or nowhere."""
+def _labels(recipe: Recipe, data: Images, teacher: TeacherStage, images: ImagesStage, select: str) -> Labels:
+    """Where a protocol's labels come from: stored, a given set's own, the teacher itself while students train, or none."""
     kind = recipe.train.rules.labels
+    if isinstance(images, GivenStage) and recipe.given is not None and recipe.given.labels == "own":
+        return images
     if kind == "image":
         return ImageLabelStage(recipe, data, teacher, images)
     if kind == "stored":
         return StoredLabelStage(recipe, data, teacher, images, select)
     return teacher if kind == "online" else None
+
+
+def _check_networks(recipe: Recipe) -> None:
+    """Every network that is to be trained has a name that can be built. Only names of others' ask for torch."""
+    named = [("train.student", recipe.train.student, recipe.train.small_stem)]
+    if isinstance(recipe.teacher, TrainedTeacher):
+        named.append(("teacher.model", recipe.teacher.model, recipe.teacher.small_stem))
+    elif recipe.teacher.source == "timm":
+        named.append(("teacher.model", recipe.teacher.model.partition(".")[0], False))
+    for key, name, small_stem in named:
+        if name == "convnet" and not small_stem:
+            continue
+        from distill.models.networks import why_not
+
+        if reason := why_not(name, small_stem=small_stem):
+            raise RecipeError(f"{key}: {reason}")
 
 
 def _check_shares(recipe: Recipe, data: Images) -> None:

@@ -25,10 +25,15 @@ _NAMED = {
 }
 
 
+_GIVEN = Method("given", "mass", "given", "the images of a folder, weighted as it says")
+
+
 class _Methods(Mapping[str, Method]):
-    """The named methods; beside them ``ddoq-<mode>`` is ddoq under another mode of weights, such as ``ddoq-power(0.25)``."""
+    """The named methods; beside them ``ddoq-<mode>``, ddoq under another mode of weights, and ``given``, a folder's images."""
 
     def __getitem__(self, name: str) -> Method:
+        if name == "given":
+            return _GIVEN
         base, dash, mode = name.partition("-") if isinstance(name, str) else (name, "", "")
         if not dash:
             return _NAMED[base]

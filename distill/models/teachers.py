@@ -72,7 +72,8 @@ def _from_timm(name: str, weights: str) -> tuple[nn.Module, dict[str, Any]]:
         network = timm.create_model(name, pretrained=True)
     else:
         state = state_in(Path(weights))
-        network = timm.create_model(name.partition(".")[0], num_classes=_classes(state, weights))
+        kind = timm.create_model(name.partition(".")[0])
+        network = timm.create_model(name.partition(".")[0], num_classes=_classes(kind, kind.num_classes, state, weights))
         network.load_state_dict(state)
     config = import_module("timm.data").resolve_model_data_config(network)
     return network, {
@@ -94,11 +95,13 @@ def _from_torchvision(name: str, weights: str) -> tuple[nn.Module, dict[str, Any
         state = entry.get_state_dict(progress=False, check_hash=True, weights_only=True)
     else:
         state = state_in(Path(weights))
-    network = models.get_model(name, weights=None, num_classes=_classes(state, weights))
+    known = len(entry.meta["categories"])
+    classes = _classes(models.get_model(name, weights=None, num_classes=known), known, state, weights)
+    network = models.get_model(name, weights=None, num_classes=classes)
     network.load_state_dict(state)
     feed = entry.transforms()
     return network, {
-        "classes": _classes(state, weights),
+        "classes": classes,
         "channels": len(feed.mean),
         "size": feed.crop_size[0],
         "mean": list(feed.mean),
@@ -107,12 +110,15 @@ def _from_torchvision(name: str, weights: str) -> tuple[nn.Module, dict[str, Any
     }
 
 
-def _classes(state: dict[str, Tensor], weights: str) -> int:
-    """How many outputs weights have: the length of the last vector, the classifier's bias."""
-    vectors = [tensor for tensor in state.values() if tensor.ndim == 1]
-    if not vectors:
-        raise ValueError(f"{weights} holds no weights of a classifier")
-    return len(vectors[-1])
+def _classes(network: nn.Module, held: int, state: dict[str, Tensor], weights: str) -> int:
+    """How many outputs weights have, from the last layer of a network of the kind that has ``held``."""
+    for name, module in reversed(list(network.named_modules())):
+        layer = getattr(module, "weight", None)
+        if isinstance(layer, Tensor) and layer.ndim > 1 and len(layer) == held:
+            if f"{name}.weight" not in state:
+                raise ValueError(f"{weights} holds no {name}.weight: these are not the weights of such a network")
+            return len(state[f"{name}.weight"])
+    raise ValueError(f"a network of this kind has no last layer of {held} outputs")
 
 
 def _sized(name: str, size: int) -> dict[str, int]:

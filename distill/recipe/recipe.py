@@ -9,7 +9,7 @@ from distill.recipe.codes import Decode, NoPrior, Prior, Select, TrainedPrior
 from distill.recipe.compute import Compute
 from distill.recipe.images import Codec, Data, TrainedCodec
 from distill.recipe.section import Section, distinct
-from distill.recipe.students import Label, Teacher, Train
+from distill.recipe.students import Given, Label, Teacher, Train
 
 
 def _known_methods(values: list[Any]) -> list[Any]:
@@ -31,8 +31,16 @@ class Recipe(Section):
     teacher: Teacher
     select: Select
     decode: Decode
+    given: Given | None = None
     label: Label = Label()
     train: Train
+
+    @model_validator(mode="after")
+    def _given_where_asked(self) -> "Recipe":
+        if ("given" in self.methods) != (self.given is not None):
+            raise ValueError("the method 'given' and the section [given] belong together: set both, or none")
+        return self
+
     compute: Compute = Compute()
 
     @model_validator(mode="after")

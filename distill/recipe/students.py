@@ -103,6 +103,18 @@ class Label(Section):
     shard_mb: Annotated[float, Field(gt=0)] = 256.0
 
 
+class Given(Section):
+    """Somebody's distilled set, in the place of a method's images: the method ``given``.
+
+    path: a folder of images a class. ipc: images a class, the most that one has. labels: the ``protocol``'s, or the ``own`` soft
+    labels that the set brings.
+    """
+
+    path: Annotated[str, Field(min_length=1)]
+    ipc: Steps
+    labels: Literal["protocol", "own"] = "protocol"
+
+
 class Train(Network):
     """Students: the same protocol for every method. Whatever is set beside ``protocol`` takes the place of what it says.
 

@@ -1,7 +1,7 @@
 """A draw: one replicate of a class's selection, named by budget and seed, as it stands in a part's tensor names."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from distill.recipe import Recipe
@@ -31,6 +31,9 @@ def draws(recipe: Recipe, select: str) -> list[Draw]:
     """The draws of a way to select: every budget under every seed; one of everything for ``all``."""
     if select == "all":
         return [Draw(None, 0)]
+    if select == "given":
+        assert recipe.given is not None
+        return [Draw(recipe.given.ipc, 0)]
     return [Draw(k, seed) for k in recipe.select.budgets for seed in recipe.seeds]
 
 
@@ -49,9 +52,13 @@ class Run:
 
 
 def runs(recipe: Recipe, select: str) -> list[Run]:
-    """The students of a way to select: one a draw, with its seed; of everything, one a seed."""
-    return [
-        Run(draw.name, draw, draw.seed) if draw.k is not None else Run(f"all.seed{seed}", draw, seed)
-        for draw in draws(recipe, select)
-        for seed in (recipe.seeds if draw.k is None else [draw.seed])
-    ]
+    """The students of a way to select: one a draw, with its seed; where there is one draw alone, one a seed."""
+    todo = draws(recipe, select)
+    if select in ("all", "given"):
+        return [Run(replace(draw, seed=seed).name, draw, seed) for draw in todo for seed in recipe.seeds]
+    return [Run(draw.name, draw, draw.seed) for draw in todo]
+
+
+def budgets(recipe: Recipe, select: str) -> list[int | None]:
+    """Images a class of a way to select; None is all."""
+    return list(dict.fromkeys(draw.k for draw in draws(recipe, select)))

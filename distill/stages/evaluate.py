@@ -10,7 +10,7 @@ from distill.method import METHODS
 from distill.pipeline.stage import Product, Progress, Reader, Stage
 from distill.recipe import Recipe
 from distill.stages.distances import DistancesStage
-from distill.stages.draw import Draw, draws
+from distill.stages.draw import Draw, budgets, draws
 from distill.stages.train import TrainStage
 
 
@@ -18,9 +18,9 @@ class EvaluateStage(Stage):
     r"""Means and standard deviations over seeds, fractions throughout.
 
     ``w2_latent``: $(\mathrm{mean}_c\, W_2^2)^{1/2}$ between a class's latents and its weighted codes before decoding, by exact
-    transport, then the mean over seeds. ``w2_decoded``: the same with the decoded images encoded again.
-    ``distortion``: mean over classes and seeds of $D_2$ of the codes. ``checks``: what must hold for every
-    codebook, and how it did.
+    transport, then the mean over seeds. ``w2_decoded``: the same with the decoded images encoded again. ``distortion``: mean over
+    classes and seeds of $D_2$ of the codes; None, like the other two, of a set that was given. ``checks``: what must hold for
+    every codebook, and how it did.
     """
 
     name = "evaluate"
@@ -39,7 +39,7 @@ class EvaluateStage(Stage):
 
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         rows, checks = [], _Checks()
-        groups = [(method, k) for method in self._recipe.methods for k in _budgets(self._recipe, method)]
+        groups = [(method, k) for method in self._recipe.methods for k in budgets(self._recipe, METHODS[method].select)]
         for i, (method, k) in enumerate(groups):
             rows.append(self._row(read, method, k, checks))
             progress((i + 1) / len(groups))
@@ -49,13 +49,10 @@ class EvaluateStage(Stage):
     def _row(self, read: Reader, method: str, k: int | None, checks: "_Checks") -> dict[str, Any]:
         train = self._trains[method]
         todo = [draw for draw in draws(self._recipe, METHODS[method].select) if draw.k == k]
-        runs = [
-            read.values(train, train.run_name(draw, seed))
-            for draw in todo
-            for seed in (self._recipe.seeds if k is None else [draw.seed])
-        ]
+        runs = [read.values(train, run.name) for run in train.runs() if run.draw in todo]
         top1, top5, best, best5 = (np.array([run[key] for run in runs]) for key in ("top1", "top5", "best", "best_top5"))
-        latent, decoded, distortion = np.mean([self._means(read, method, draw, checks) for draw in todo], axis=0).tolist()
+        means = [self._means(read, method, draw, checks) for draw in todo] if method in self._distances else []
+        latent, decoded, distortion = np.mean(means, axis=0).tolist() if means else (None, None, None)
         return {
             "method": method,
             "ipc": k,
@@ -114,10 +111,6 @@ def _named(recipe: Recipe) -> str:
     if train.student == "convnet":
         return f"ConvNet-{train.depth}, width {train.width}"
     return train.student + (" with a stem for small images" if train.small_stem else "")
-
-
-def _budgets(recipe: Recipe, method: str) -> list[int | None]:
-    return [None] if METHODS[method].select == "all" else list(recipe.select.budgets)
 
 
 def _std(values: Any) -> float:

@@ -9,10 +9,13 @@ from distill.pipeline.stage import Product, Progress, Reader, Stage, seed_of
 from distill.recipe import Recipe
 from distill.stages.decode import DiffusionStage, RealImagesStage
 from distill.stages.draw import Run, runs
+from distill.stages.given import GivenStage
 from distill.stages.teacher import TeacherStage
 from distill.stages.weighted import weighted_set
 
 _BATCH = 256
+
+ImagesStage = DiffusionStage | RealImagesStage | GivenStage  # what makes the images that are labelled
 
 
 class ImageLabelStage(Stage):
@@ -21,7 +24,7 @@ class ImageLabelStage(Stage):
     name = "label"
     version = 2
 
-    def __init__(self, recipe: Recipe, data: Images, teacher: TeacherStage, images: DiffusionStage | RealImagesStage) -> None:
+    def __init__(self, recipe: Recipe, data: Images, teacher: TeacherStage, images: ImagesStage) -> None:
         self._recipe, self._data, self._teacher, self._images = recipe, data, teacher, images
         self.parents, self.device = (teacher, images), recipe.compute.device
 
@@ -59,7 +62,12 @@ class StoredLabelStage(Stage):
     version = 2
 
     def __init__(
-        self, recipe: Recipe, data: Images, teacher: TeacherStage, images: DiffusionStage | RealImagesStage, select: str
+        self,
+        recipe: Recipe,
+        data: Images,
+        teacher: TeacherStage,
+        images: ImagesStage,
+        select: str,
     ) -> None:
         self._recipe, self._data, self._teacher, self._images = recipe, data, teacher, images
         self._runs = {run.name: run for run in runs(recipe, select)}

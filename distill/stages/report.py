@@ -45,11 +45,10 @@ class ReportStage(Stage):
             "stages": [{key: m[key] for key in ("title", "parts", "wall_s", "work_s", "peak_memory_bytes")} for m in manifests],
             "environment": manifests[-1]["environment"] if manifests else {},
         }
-        pictures = {
-            "accuracy.png": figures.accuracy(metrics["rows"], metrics["split"]),
-            "distortion.png": figures.distortion(metrics["rows"]),
-        }
-        weighted = next((name for name in self._recipe.methods if METHODS[name].weights == "mass"), None)
+        pictures = {"accuracy.png": figures.accuracy(metrics["rows"], metrics["split"])}
+        if any(row["w2_latent"] is not None for row in metrics["rows"]):
+            pictures["distortion.png"] = figures.distortion(metrics["rows"])
+        weighted = next((name for name in self._recipe.methods if METHODS[name].weights == "mass" and name != "given"), None)
         if weighted is not None:
             pictures |= self._codes(read, self._trains[weighted], figures)
         progress(0.9)

@@ -8,8 +8,8 @@ from distill.method import METHODS
 from distill.pipeline.stage import Product, Progress, Reader, Stage, seed_of
 from distill.recipe import Recipe
 from distill.stages.draw import Draw, Run, runs
+from distill.stages.given import GivenStage
 from distill.stages.label import ImageLabelStage, StoredLabelStage, pass_seed
-from distill.stages.select import SelectStage
 from distill.stages.survey import SurveyStage
 from distill.stages.teacher import TeacherStage, held, scores_on_test
 from distill.stages.weighted import WeightedSet, weighted_set
@@ -34,9 +34,9 @@ class TrainStage(Stage):
         data: Images,
         method: str,
         survey: SurveyStage,
-        select: SelectStage,
+        select: Stage,
         images: Stage,
-        labels: ImageLabelStage | StoredLabelStage | TeacherStage | None,
+        labels: ImageLabelStage | StoredLabelStage | GivenStage | TeacherStage | None,
     ) -> None:
         self._recipe, self._data, self._survey, self.method = recipe, data, survey, method
         self.select, self.images, self.labels = select, images, labels
@@ -59,23 +59,20 @@ class TrainStage(Stage):
         return {**train.rules.described(), **network, "weights": weights, "data": self._data.fingerprint}
 
     def parts(self) -> list[str]:
-        return list(self._runs())
+        return [run.name for run in self.runs()]
 
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
-        run = self._runs()[part]
+        run = next(run for run in self.runs() if run.name == part)
         return {f"{part}.json": self._student(read, run, self.weighted_set(read, run.draw), progress)}
 
     def weighted_set(self, read: Reader, draw: Draw) -> WeightedSet:
         """The training set of a draw, all classes, with this method's weights."""
-        logits = self.labels if isinstance(self.labels, ImageLabelStage) else None
+        logits = self.labels if isinstance(self.labels, ImageLabelStage | GivenStage) else None
         return weighted_set(read, self._data, self.images, logits, draw, METHODS[self.method].weights)
 
-    def run_name(self, draw: Draw, seed: int) -> str:
-        """The part of one student."""
-        return next(run.name for run in self._runs().values() if (run.draw, run.seed) == (draw, seed))
-
-    def _runs(self) -> dict[str, Run]:
-        return {run.name: run for run in runs(self._recipe, METHODS[self.method].select)}
+    def runs(self) -> list[Run]:
+        """The students, a part each."""
+        return runs(self._recipe, METHODS[self.method].select)
 
     def _student(self, read: Reader, run: Run, data: WeightedSet, progress: Progress) -> dict[str, Any]:
         import torch
@@ -127,7 +124,7 @@ class TrainStage(Stage):
         rules, labels = self._recipe.train.rules, self.labels
         if isinstance(labels, StoredLabelStage):
             return stored_targets(read, labels, run, len(self._data.classes), rules.temperature, device)
-        if isinstance(labels, ImageLabelStage):
+        if isinstance(labels, ImageLabelStage | GivenStage):
             size = data.logits.numel() * data.logits.element_size()
             return student.image_targets(data.logits, rules.temperature, device), size
         if labels is None:
