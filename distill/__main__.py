@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from distill.pipeline.lock import InUse
+from distill.pipeline.ranks import rank
 from distill.pipeline.scheduler import PartFailed
 from distill.pipeline.store import LeadsOut
 from distill.pipeline.watch import Bars, Lines
@@ -152,11 +153,13 @@ def _run(options: argparse.Namespace, console: Console) -> int:
         "verify": options.verify,
         "workers": options.workers,
     }
-    if console.is_terminal:
+    if console.is_terminal and rank() == 0:
         with Bars(console) as bars:
             done = run(options.recipe, **settings, watcher=bars)
     else:
         done = run(options.recipe, **settings, watcher=Lines(console))
+    if rank() > 0:
+        return 0
     if done.metrics is not None:
         console.print(accuracies(done.metrics))
     page = done.folder / "report" / "index.html"

@@ -9,7 +9,9 @@ from typing import Any
 from distill.graph import build
 from distill.pipeline.environment import describe, processors
 from distill.pipeline.lock import locked
-from distill.pipeline.scheduler import Watcher, execute
+from distill.pipeline.places import gpus
+from distill.pipeline.ranks import lend, others, rank
+from distill.pipeline.scheduler import AnyWorker, Watcher, execute
 from distill.pipeline.stage import Stage, ordered
 from distill.pipeline.store import Store, write_whole
 from distill.recipe import Recipe, RecipeError, check, read
@@ -47,7 +49,8 @@ def run(
 
     recipe: an embedded name, a TOML file, a mapping or a Recipe. out: the folder, ``runs/<recipe name>`` by default.
     set: changes such as ``select.k=50``. verify: hash every finished part, and the images, instead of trusting sizes and times.
-    workers: processes of one thread; one a processor by default. Results do not depend on it.
+    workers: processes of one thread; by default one a GPU where the recipe computes on GPUs, else one a processor. Results do not
+    depend on it. Under ``torchrun`` every process lends one worker to the first; they share the folder.
 
     Raises RecipeError before any work for a recipe that cannot be run, InUse where another process writes to the folder, and
     PartFailed where a part could not be made (everything finished is kept).
@@ -57,16 +60,48 @@ def run(
         raise RecipeError(f"workers must be at least 1; received {workers}")
     stages = upto(build(checked), until)
     folder = folder_of(checked, out)
-    count = workers or processors()
+    if rank() > 0:
+        lend(folder, checked.compute.device)
+        return Run(folder, metrics(Store(folder), stages))
+    helpers = others()
+    try:
+        count = 1 if helpers else workers or _workers(checked)
+        _make(checked, stages, folder, count, helpers, watcher or Watcher(), verify=verify)
+    finally:
+        for helper in helpers:
+            helper.ask_to_end()
+    return Run(folder, metrics(Store(folder), stages))
+
+
+def _workers(recipe: Recipe) -> int:
+    """One a processor, or one a GPU."""
+    if recipe.compute.device == "cpu":
+        return processors()
+    found = len(gpus())
+    if not found:
+        raise RecipeError('compute.device = "cuda", but no GPU is to be seen here; --set compute.device=cpu computes without one')
+    return found
+
+
+def _make(
+    recipe: Recipe,
+    stages: list[Stage],
+    folder: Path,
+    count: int,
+    helpers: Sequence[AnyWorker],
+    watcher: Watcher,
+    *,
+    verify: bool,
+) -> None:
+    """Lock the folder and make what is missing in it."""
     store = Store(folder)
     _check_folder(folder)
     with locked(folder):
         store.sweep()
-        write_whole(folder / "recipe.json", json.dumps(checked.model_dump(), indent=1).encode())
+        write_whole(folder / "recipe.json", json.dumps(recipe.model_dump(), indent=1).encode())
         if verify:
             _check_images(stages, store)
-        execute(stages, store, count, describe(count), watcher or Watcher(), verify=verify)
-    return Run(folder, metrics(store, stages))
+        execute(stages, store, count, describe(count + len(helpers)), watcher, verify=verify, others=helpers)
 
 
 def folder_of(recipe: Recipe, out: str | Path | None = None) -> Path:

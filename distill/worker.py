@@ -28,14 +28,21 @@ def make_part(store: Store, stage: Stage, part: str, progress: Any) -> float:
     import torch
 
     torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
+    on_gpu = stage.device == "cuda"
+    # On a GPU a few operations have no deterministic form; there they warn instead of ending the run.
+    torch.use_deterministic_algorithms(True, warn_only=on_gpu)
+    torch.backends.cudnn.allow_tf32 = False
     reset_peak_memory()
+    if on_gpu:
+        torch.cuda.reset_peak_memory_stats()
     seed = seed_of(stage.digest, part)
     torch.manual_seed(seed)
     began = time.time()
     product = stage.make(part, store, progress)
     ended = time.time()
     record = {"seed": seed, "began": began, "ended": ended, "peak_memory_bytes": peak_memory()}
+    if on_gpu:
+        record["peak_gpu_bytes"] = torch.cuda.max_memory_allocated()
     store.write(stage, part, product, record)
     return ended - began
 
@@ -57,7 +64,10 @@ def main() -> None:
     store = Store(root)
     while True:
         order = json.loads(orders.get())
-        stage = stages[order["stage"]]
+        stage = stages.get(order["stage"])
+        if stage is None:
+            _answer(answers, {"error": "the images or the models changed while the recipe ran; run it again"})
+            continue
         try:
             _answer(answers, {"made": make_part(store, stage, order["part"], _Reporter(answers))})
         except Damaged as damage:

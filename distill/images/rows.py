@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from distill.images.pixels import Unreadable, decode, inspect
 from distill.images.split import Positions, Split
-
-READERS = "DISTILL_READERS"  # the threads of a process that decode images, set by whoever starts it
+from distill.pipeline.environment import READERS
 
 
 def readers() -> int:
