@@ -39,8 +39,8 @@ class DiffusionStage(Stage):
 
     def options(self) -> Mapping[str, Any]:
         if self._prior is None:
-            return {"prior": "none"}
-        return self._recipe.decode.model_dump(exclude={"batch"})
+            return {"prior": "none", "size": self._data.size}
+        return {**self._recipe.decode.model_dump(exclude={"batch"}), "size": self._data.size}
 
     def parts(self) -> list[str]:
         return self._data.part_names
@@ -64,6 +64,7 @@ class DiffusionStage(Stage):
             progress(0.9 * done / len(codes))
         images = codec.decode(torch.cat(latents))
         again = torch.from_numpy(flat(codec.encode(images, [_seed("again", part, draw, k) for draw, k in names])))
+        images = _scaled(images, self._data.size)
         tensors: dict[str, Any] = {}
         start = 0
         for draw in todo:
@@ -148,11 +149,23 @@ def _noise(what: str, part: str, draw: Draw, k: int, shape: Any) -> Any:
     return torch.randn((1, *shape), generator=torch.Generator().manual_seed(_seed(what, part, draw, k)))
 
 
-def _sheet(images: Any, columns: int = 16, gap: int = 2, scale: int = 3) -> bytes:
-    """Images (n, C, H, W) uint8 as one PNG, in rows, gaps between the tiles."""
+def _scaled(images: Any, size: int) -> Any:
+    """Images (n, C, H, W) uint8 at another size, by cubic resampling that averages what it shrinks."""
+    import torch
+
+    if images.shape[-1] == size:
+        return images
+    wide = torch.nn.functional.interpolate(images.float(), size=(size, size), mode="bicubic", antialias=True)
+    return wide.round().clamp(0, 255).to(torch.uint8)
+
+
+def _sheet(images: Any, columns: int = 16, gap: int = 2) -> bytes:
+    """Images (n, C, H, W) uint8 as one PNG, in rows, gaps between the tiles; small ones enlarged, at most 160 of them."""
     from PIL import Image
 
+    images = images[: 10 * columns]
     n, channels, height, width = images.shape
+    scale = max(1, 48 // width)
     rows = -(-n // columns)
     sheet = np.full((rows * (height + gap) + gap, columns * (width + gap) + gap, 3), 96, dtype=np.uint8)
     for i, image in enumerate(images):

@@ -54,7 +54,9 @@ class EncodeStage(LatentStage):
 
     def options(self) -> Mapping[str, Any]:
         codec = self._recipe.codec
-        kept = {"latents": codec.latents, "stored": codec.stored} if isinstance(codec, PretrainedCodec) else {}
+        kept: dict[str, Any] = {}
+        if isinstance(codec, PretrainedCodec):
+            kept = {"latents": codec.latents, "stored": codec.stored, "size": self._codec.size}
         return {"shard": SHARD, "data": self._data.fingerprint, **kept}
 
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
@@ -69,7 +71,7 @@ class EncodeStage(LatentStage):
         for start in range(0, len(positions), codec.batch):
             some = positions[start : start + codec.batch]
             seeds = [seed_of("posterior", split.name(int(position))) for position in some]
-            encoded = codec.encode(torch.from_numpy(split.read(some)), seeds)
+            encoded = codec.encode(torch.from_numpy(split.read(some, self._codec.size)), seeds)
             latents[start : start + len(some)] = encoded
             progress((start + len(some)) / len(positions))
         if not torch.isfinite(latents).all():
