@@ -27,6 +27,10 @@ class CodecStage(Stage):
     def parts(self) -> list[str]:
         return ["model"]
 
+    def flops(self, half: str) -> float | None:
+        """Operations of ``encoder`` or ``decoder`` on one image, where they can be counted without the weights."""
+        return None
+
     @abstractmethod
     def load(self, read: Reader) -> "Autoencoder":
         """The model, kept by this process."""
@@ -114,6 +118,11 @@ class PretrainedCodecStage(CodecStage):
     def options(self) -> Mapping[str, Any]:
         options = self._options.model_dump(exclude={"path", "subfolder", "revision", "batch", "stored", "latents"})
         return {**options, "model": self._source.fingerprint(), "config": self._config}
+
+    def flops(self, half: str) -> float | None:
+        from distill.models.flops import autoencoder_flops
+
+        return autoencoder_flops(self._options.kind, self._config, half, self.size, self.channels, self.side)
 
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         return {"model.json": {"kind": self._options.kind, "config": self._config, "files": self._source.record()}}

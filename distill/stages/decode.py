@@ -9,6 +9,7 @@ import numpy as np
 from distill.images import Images
 from distill.pipeline.stage import Product, Progress, Reader, Stage, seed_of
 from distill.recipe import Recipe
+from distill.recipe.codes import taken
 from distill.stages.codec import CodecStage
 from distill.stages.draw import Draw, draws
 from distill.stages.prior import PriorStage
@@ -44,6 +45,22 @@ class DiffusionStage(Stage):
 
     def parts(self) -> list[str]:
         return self._data.part_names
+
+    def weight(self) -> tuple[float, str]:
+        codes, entries = self._select.count(), self._codec.channels * self._codec.side**2
+        each = 8 * entries + 2 * self._data.channels * self._data.size**2
+        return float(codes * each), f"{codes:,} codes × {each:,} bytes: latents, pixels, and as many again in the sheets at most"
+
+    def work(self) -> tuple[float, str] | None:
+        decode, codes = self._recipe.decode, self._select.count()
+        halves = [self._codec.flops("encoder"), self._codec.flops("decoder")]
+        each = self._prior.flops() if self._prior else 0.0
+        if each is None or None in halves:
+            return None
+        guided = [decode.guidance, *([decode.inversion_guidance] if decode.start == "inverted" else [])]
+        calls = taken(decode.steps, decode.strength) * sum(1 if scale == 1 else 2 for scale in guided) if self._prior else 0
+        codec = sum(half or 0.0 for half in halves)
+        return codes * (calls * each + codec), f"{codes:,} codes × ({calls} predictions × {each:.3g} + {codec:.3g} by the codec)"
 
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         import torch
@@ -124,6 +141,10 @@ class RealImagesStage(Stage):
 
     def parts(self) -> list[str]:
         return self._data.part_names
+
+    def weight(self) -> tuple[float, str]:
+        images, each = self._select.count(), self._data.channels * self._data.size**2
+        return float(images * each), f"{images:,} images × {each:,} bytes"
 
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         import torch
