@@ -12,6 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from distill.estimate import Estimate, size
 from distill.pipeline.lock import InUse
 from distill.pipeline.ranks import rank
 from distill.pipeline.scheduler import PartFailed
@@ -20,7 +21,7 @@ from distill.pipeline.watch import Bars, Lines
 from distill.protocols import PRESETS
 from distill.recipe import RecipeError, embedded, read
 from distill.report.table import accuracies
-from distill.run import Planned, folder_of, plan, progress_of, run
+from distill.run import Planned, estimates, folder_of, plan, run
 
 _RUN = """Run a recipe to its report. What the run's folder holds already is kept, so giving the command again resumes; the
 number of workers does not change a result. One process writes to a folder at a time."""
@@ -93,7 +94,9 @@ def _parser() -> argparse.ArgumentParser:
         "--until", metavar="STAGE", help="stop after this stage: codec, encode, select, decode, label, train, ..."
     )
     running.add_argument("--out", type=Path, metavar="DIR", help="the run's folder (default: runs/<recipe name>)")
-    running.add_argument("--dry-run", action="store_true", help="say which parts are there and which would be made, and stop")
+    running.add_argument(
+        "--dry-run", action="store_true", help="say what would be made and what it takes: disk, hours, memory; and stop"
+    )
     running.add_argument(
         "--verify", action="store_true", help="check the contents of finished parts, not only their sizes and times"
     )
@@ -143,7 +146,7 @@ def _parser() -> argparse.ArgumentParser:
 def _run(options: argparse.Namespace, console: Console) -> int:
     if options.dry_run:
         recipe = read(options.recipe, options.set)
-        _show(progress_of(recipe, folder_of(recipe, options.out), until=options.until), console)
+        _show_estimates(estimates(recipe, folder_of(recipe, options.out), until=options.until), console)
         return 0
     began = time.monotonic()
     settings = {
@@ -219,6 +222,24 @@ def _show(planned: Sequence[Planned], console: Console) -> None:
     for each in planned:
         table.add_row(each.stage.title, each.stage.folder_name, str(each.parts), str(each.done), str(each.parts - each.done))
     console.print(table)
+
+
+def _show_estimates(found: Sequence[Estimate], console: Console) -> None:
+    table = Table()
+    for column in ("stage", "folder", "parts", "missing", "disk", "hours", "memory"):
+        table.add_column(column, justify="left" if column in ("stage", "folder") else "right")
+    for each in found:
+        missing = each.parts - each.done
+        disk, hours = "?" if each.disk is None else size(each.disk), "?" if each.hours is None else f"{each.hours:.3g}"
+        memory = "?" if each.memory is None else size(each.memory)
+        table.add_row(each.stage.title, each.stage.folder_name, str(each.parts), str(missing), disk, hours, memory)
+    console.print(table)
+    console.print(
+        "Hours of one worker's (a GPU's, where the recipe computes on GPUs); memory: the peak of one part, as measured."
+    )
+    for each in found:
+        if each.parts > each.done:
+            console.print(f"  {each.stage.title}: {each.ground}", highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

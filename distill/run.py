@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from distill.estimate import Estimate, check_disk, estimate
 from distill.graph import build
 from distill.pipeline.environment import describe, processors
 from distill.pipeline.lock import locked
@@ -95,6 +96,7 @@ def _make(
 ) -> None:
     """Lock the folder and make what is missing in it."""
     store = Store(folder)
+    check_disk([estimate(stage, store, timed=False) for stage in stages], folder)
     _check_folder(folder)
     with locked(folder):
         store.sweep()
@@ -121,6 +123,17 @@ def progress_of(recipe: Recipe, folder: str | Path, *, until: str | None = None)
         Planned(stage, len(stage.parts()), sum(store.holds(stage, part) for part in stage.parts()))
         for stage in upto(build(recipe), until)
     ]
+
+
+def estimates(recipe: Recipe, folder: str | Path, *, until: str | None = None) -> list[Estimate]:
+    """What is left of a recipe in a folder, and what it will take. Writes nothing.
+
+    Raises RecipeError for what would be refused before work begins: a disk too small among others.
+    """
+    store = Store(Path(folder))
+    found = [estimate(stage, store) for stage in upto(build(recipe), until)]
+    check_disk(found, Path(folder))
+    return found
 
 
 def recipe_of(folder: str | Path) -> Recipe:

@@ -54,12 +54,13 @@ class Rows(Split):
     resize: str
     mark: bytes
 
-    def read(self, positions: Positions) -> NDArray[np.uint8]:
-        pixels = np.empty((len(positions), 3, self.size, self.size), np.uint8)
+    def read(self, positions: Positions, size: int | None = None) -> NDArray[np.uint8]:
+        side = size or self.size
+        pixels = np.empty((len(positions), 3, side, side), np.uint8)
 
         def fill(i: int) -> None:
             try:
-                pixels[i] = decode(self.content(int(positions[i])), self.size, self.resize)
+                pixels[i] = decode(self.content(int(positions[i])), side, self.resize)
             except Unreadable as error:
                 raise Unreadable(f"{self.name(int(positions[i]))}: {error}") from None
 

@@ -33,8 +33,8 @@ class Split(ABC):
         return np.argsort(self.labels, kind="stable"), np.concatenate([[0], np.cumsum(counts)])
 
     @abstractmethod
-    def read(self, positions: Positions) -> NDArray[np.uint8]:
-        """Pixels (n, C, size, size) of readable images; raises ``Unreadable`` for another."""
+    def read(self, positions: Positions, size: int | None = None) -> NDArray[np.uint8]:
+        """Pixels (n, C, size, size) of readable images, the set's own size by default; raises ``Unreadable`` for another."""
 
     @abstractmethod
     def name(self, position: int) -> str:
@@ -60,7 +60,9 @@ class Held(Split):
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
 
-    def read(self, positions: Positions) -> NDArray[np.uint8]:
+    def read(self, positions: Positions, size: int | None = None) -> NDArray[np.uint8]:
+        if size not in (None, self.images.shape[-1]):
+            raise ValueError(f"images held in memory have {self.images.shape[-1]} pixels a side; received size {size}")
         return self.images[np.asarray(positions, dtype=np.int64)]
 
     def name(self, position: int) -> str:

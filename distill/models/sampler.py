@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from distill.recipe.codes import taken
+
 Predict = Callable[[Tensor, Tensor], Tensor]  # (noisy latents (n, c, h, w), a time) → what the scheduler's model predicts
 
 
@@ -52,11 +54,6 @@ def invert(predict: Predict, inverse: Any, latents: Tensor, *, steps: int, stren
     for time in inverse.timesteps[: taken(steps, strength) if strength else 0]:
         latents = inverse.step(predict(latents, time), time, latents).prev_sample
     return latents
-
-
-def taken(steps: int, strength: float) -> int:
-    """How many of ``steps`` a share of the time is."""
-    return max(1, round(steps * strength)) if strength else 0
 
 
 def guided(conditional: Predict, unconditional: Predict, scale: float) -> Predict:

@@ -51,6 +51,14 @@ class Stage(ABC):
         """What the manifest says of all parts together; ``ValueError`` where they must not be built upon."""
         return {}
 
+    def weight(self) -> tuple[float, str] | None:
+        """What its parts will weigh on disk in bytes, and how that is reckoned; None where only making one tells."""
+        return None
+
+    def work(self) -> tuple[float, str] | None:
+        """The floating-point operations its parts will take, and how they are counted; None where only making one tells."""
+        return None
+
     @property
     def title(self) -> str:
         """How the stage is called to people."""

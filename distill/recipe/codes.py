@@ -91,3 +91,8 @@ class Decode(Section):
     start: Literal["noised", "inverted"] = "noised"
     inversion_guidance: Annotated[float, Field(ge=0)] = 1.0
     batch: Steps = 512
+
+
+def taken(steps: int, strength: float) -> int:
+    """How many of ``steps`` a share of the time is: rounded, one at least, none for 0."""
+    return max(1, round(steps * strength)) if strength else 0

@@ -111,7 +111,8 @@ class TrainedCodec(Training):
 class PretrainedCodec(Section):
     """An autoencoder that others trained. path: its folder, or its name on a hub (with the commit as ``revision``).
 
-    subfolder: where the autoencoder lies within it. latents: the posterior's mean, or a sample with a seed of its own for every
+    subfolder: where the autoencoder lies within it. size: pixels a side of what it encodes and decodes, ``data.size`` by default;
+    decoded images are scaled to ``data.size``. latents: the posterior's mean, or a sample with a seed of its own for every
     image. dtype: of the computation; stored: of the latents on disk. batch: images at once; halved where memory runs out.
     """
 
@@ -120,6 +121,7 @@ class PretrainedCodec(Section):
     path: Annotated[str, Field(min_length=1)]
     subfolder: str = ""
     revision: str = ""
+    size: Annotated[int, Field(ge=8, multiple_of=8)] | None = None
     latents: Literal["mean", "sample"] = "mean"
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     stored: Literal["float32", "float16"] = "float32"

@@ -4,7 +4,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from distill.images import Images
+from distill.images import Held, Images
 from distill.models.kept import kept
 from distill.models.pretrained import Pretrained
 from distill.pipeline.stage import Product, Progress, Reader, Stage, seed_of
@@ -17,14 +17,19 @@ if TYPE_CHECKING:
 
 
 class CodecStage(Stage):
-    """What encodes images and decodes latents. channels, side: of its latents, (channels, side, side)."""
+    """What encodes images and decodes latents. size: of its images. channels, side: of its latents, (channels, side, side)."""
 
     name = "codec"
+    size: int
     channels: int
     side: int
 
     def parts(self) -> list[str]:
         return ["model"]
+
+    def flops(self, half: str) -> float | None:
+        """Operations of ``encoder`` or ``decoder`` on one image, where they can be counted without the weights."""
+        return None
 
     @abstractmethod
     def load(self, read: Reader) -> "Autoencoder":
@@ -42,6 +47,7 @@ class TrainedCodecStage(CodecStage):
         self._recipe, self._options, self._data, self._survey = recipe, options, data, survey
         self.parents = (survey,)
         self.device = recipe.compute.device
+        self.size = data.size
         self.channels, self.side = options.latent_channels, data.size // 2 ** (len(options.channels) - 1)
 
     def options(self) -> Mapping[str, Any]:
@@ -100,13 +106,23 @@ class PretrainedCodecStage(CodecStage):
         factor = 2 ** (len(widths) - 1)
         if config["in_channels"] != data.channels:
             raise RecipeError(f"the codec takes {config['in_channels']} channels, the images have {data.channels}")
-        if data.size % factor:
-            raise RecipeError(f"data.size = {data.size} is no multiple of {factor}, by which the codec shrinks images")
-        self.channels, self.side = config["latent_channels"], data.size // factor
+        self.size = options.size or data.size
+        if self.size % factor:
+            raise RecipeError(
+                f"the codec shrinks images by {factor}, of which {self.size} pixels a side are no multiple; see codec.size"
+            )
+        if self.size != data.size and isinstance(data.train, Held):
+            raise RecipeError(f"codec.size = {self.size}, but these images are to be had at data.size = {data.size} alone")
+        self.channels, self.side = config["latent_channels"], self.size // factor
 
     def options(self) -> Mapping[str, Any]:
         options = self._options.model_dump(exclude={"path", "subfolder", "revision", "batch", "stored", "latents"})
         return {**options, "model": self._source.fingerprint(), "config": self._config}
+
+    def flops(self, half: str) -> float | None:
+        from distill.models.flops import autoencoder_flops
+
+        return autoencoder_flops(self._options.kind, self._config, half, self.size, self.channels, self.side)
 
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         return {"model.json": {"kind": self._options.kind, "config": self._config, "files": self._source.record()}}

@@ -9,6 +9,7 @@ import numpy as np
 from distill.images import Images
 from distill.pipeline.stage import Product, Progress, Reader, Stage, seed_of
 from distill.recipe import Recipe
+from distill.recipe.codes import taken
 from distill.stages.codec import CodecStage
 from distill.stages.draw import Draw, draws
 from distill.stages.prior import PriorStage
@@ -39,11 +40,27 @@ class DiffusionStage(Stage):
 
     def options(self) -> Mapping[str, Any]:
         if self._prior is None:
-            return {"prior": "none"}
-        return self._recipe.decode.model_dump(exclude={"batch"})
+            return {"prior": "none", "size": self._data.size}
+        return {**self._recipe.decode.model_dump(exclude={"batch"}), "size": self._data.size}
 
     def parts(self) -> list[str]:
         return self._data.part_names
+
+    def weight(self) -> tuple[float, str]:
+        codes, entries = self._select.count(), self._codec.channels * self._codec.side**2
+        each = 8 * entries + 2 * self._data.channels * self._data.size**2
+        return float(codes * each), f"{codes:,} codes × {each:,} bytes: latents, pixels, and as many again in the sheets at most"
+
+    def work(self) -> tuple[float, str] | None:
+        decode, codes = self._recipe.decode, self._select.count()
+        halves = [self._codec.flops("encoder"), self._codec.flops("decoder")]
+        each = self._prior.flops() if self._prior else 0.0
+        if each is None or None in halves:
+            return None
+        guided = [decode.guidance, *([decode.inversion_guidance] if decode.start == "inverted" else [])]
+        calls = taken(decode.steps, decode.strength) * sum(1 if scale == 1 else 2 for scale in guided) if self._prior else 0
+        codec = sum(half or 0.0 for half in halves)
+        return codes * (calls * each + codec), f"{codes:,} codes × ({calls} predictions × {each:.3g} + {codec:.3g} by the codec)"
 
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         import torch
@@ -64,6 +81,7 @@ class DiffusionStage(Stage):
             progress(0.9 * done / len(codes))
         images = codec.decode(torch.cat(latents))
         again = torch.from_numpy(flat(codec.encode(images, [_seed("again", part, draw, k) for draw, k in names])))
+        images = _scaled(images, self._data.size)
         tensors: dict[str, Any] = {}
         start = 0
         for draw in todo:
@@ -124,6 +142,10 @@ class RealImagesStage(Stage):
     def parts(self) -> list[str]:
         return self._data.part_names
 
+    def weight(self) -> tuple[float, str]:
+        images, each = self._select.count(), self._data.channels * self._data.size**2
+        return float(images * each), f"{images:,} images × {each:,} bytes"
+
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         import torch
 
@@ -148,11 +170,23 @@ def _noise(what: str, part: str, draw: Draw, k: int, shape: Any) -> Any:
     return torch.randn((1, *shape), generator=torch.Generator().manual_seed(_seed(what, part, draw, k)))
 
 
-def _sheet(images: Any, columns: int = 16, gap: int = 2, scale: int = 3) -> bytes:
-    """Images (n, C, H, W) uint8 as one PNG, in rows, gaps between the tiles."""
+def _scaled(images: Any, size: int) -> Any:
+    """Images (n, C, H, W) uint8 at another size, by cubic resampling that averages what it shrinks."""
+    import torch
+
+    if images.shape[-1] == size:
+        return images
+    wide = torch.nn.functional.interpolate(images.float(), size=(size, size), mode="bicubic", antialias=True)
+    return wide.round().clamp(0, 255).to(torch.uint8)
+
+
+def _sheet(images: Any, columns: int = 16, gap: int = 2) -> bytes:
+    """Images (n, C, H, W) uint8 as one PNG, in rows, gaps between the tiles; small ones enlarged, at most 160 of them."""
     from PIL import Image
 
+    images = images[: 10 * columns]
     n, channels, height, width = images.shape
+    scale = max(1, 48 // width)
     rows = -(-n // columns)
     sheet = np.full((rows * (height + gap) + gap, columns * (width + gap) + gap, 3), 96, dtype=np.uint8)
     for i, image in enumerate(images):

@@ -16,8 +16,10 @@ SHARD = 2000
 class LatentStage(Stage):
     """Points of a class's latent space, ``latents`` (n, c, h, w), in shards of at most 2,000 of the class's readable images."""
 
+    _recipe: Recipe
     _data: Images
     _survey: SurveyStage
+    _codec: CodecStage
 
     def parts(self) -> list[str]:
         return [part for index in range(len(self._data.classes)) for part in self.shards(index)]
@@ -26,6 +28,12 @@ class LatentStage(Stage):
         """The parts of a class."""
         data = self._data
         return [f"{data.part_name(index)}-{shard}" for shard in range(-(-len(data.train.of_class(index)) // SHARD))]
+
+    def weight(self) -> tuple[float, str]:
+        codec = self._recipe.codec
+        images, entries = len(self._data.train), self._codec.channels * self._codec.side**2
+        each = 2 if isinstance(codec, PretrainedCodec) and codec.stored == "float16" else 4
+        return float(images * entries * each), f"{images:,} images × {entries:,} entries × {each} bytes"
 
     def latents(self, read: Reader, index: int) -> Any:
         """All latents of a class, (n, c, h, w), in the order of its readable images."""
@@ -49,13 +57,20 @@ class EncodeStage(LatentStage):
 
     def __init__(self, recipe: Recipe, data: Images, survey: SurveyStage, codec: CodecStage) -> None:
         self._recipe, self._data, self._survey, self._codec = recipe, data, survey, codec
+        self.codec = codec
         self.parents = (survey, codec)
         self.device, self.dtype = codec.device, codec.dtype
 
     def options(self) -> Mapping[str, Any]:
         codec = self._recipe.codec
-        kept = {"latents": codec.latents, "stored": codec.stored} if isinstance(codec, PretrainedCodec) else {}
+        kept: dict[str, Any] = {}
+        if isinstance(codec, PretrainedCodec):
+            kept = {"latents": codec.latents, "stored": codec.stored, "size": self._codec.size}
         return {"shard": SHARD, "data": self._data.fingerprint, **kept}
+
+    def work(self) -> tuple[float, str] | None:
+        each, images = self._codec.flops("encoder"), len(self._data.train)
+        return None if each is None else (images * each, f"{images:,} images × {each:.3g} by the encoder")
 
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         import torch
@@ -69,7 +84,7 @@ class EncodeStage(LatentStage):
         for start in range(0, len(positions), codec.batch):
             some = positions[start : start + codec.batch]
             seeds = [seed_of("posterior", split.name(int(position))) for position in some]
-            encoded = codec.encode(torch.from_numpy(split.read(some)), seeds)
+            encoded = codec.encode(torch.from_numpy(split.read(some, self._codec.size)), seeds)
             latents[start : start + len(some)] = encoded
             progress((start + len(some)) / len(positions))
         if not torch.isfinite(latents).all():

@@ -6,6 +6,7 @@ from typing import Any
 from distill.images import Images
 from distill.pipeline.stage import Product, Progress, Reader
 from distill.recipe import Recipe
+from distill.recipe.codes import taken
 from distill.stages.encode import EncodeStage, LatentStage
 from distill.stages.prior import PriorStage
 from distill.stages.survey import SurveyStage
@@ -18,12 +19,18 @@ class InvertStage(LatentStage):
 
     def __init__(self, recipe: Recipe, data: Images, survey: SurveyStage, encode: EncodeStage, prior: PriorStage) -> None:
         self._recipe, self._data, self._survey, self._encode, self._prior = recipe, data, survey, encode, prior
+        self._codec = encode.codec
         self.parents = (survey, encode, prior)
         self.device, self.dtype = prior.device, prior.dtype
 
     def options(self) -> Mapping[str, Any]:
         decode = self._recipe.decode
         return {"steps": decode.steps, "strength": decode.strength, "guidance": decode.inversion_guidance}
+
+    def work(self) -> tuple[float, str] | None:
+        decode, images, each = self._recipe.decode, len(self._data.train), self._prior.flops()
+        calls = taken(decode.steps, decode.strength) * (1 if decode.inversion_guidance == 1 else 2)
+        return None if each is None else (images * calls * each, f"{images:,} images × {calls} predictions × {each:.3g}")
 
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         import torch

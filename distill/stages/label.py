@@ -85,6 +85,13 @@ class StoredLabelStage(Stage):
     def parts(self) -> list[str]:
         return [part for run in self._runs.values() for part in self.parts_of(run)]
 
+    def weight(self) -> tuple[float, str]:
+        from distill.models.soft_labels import bytes_an_image
+
+        each, epochs = bytes_an_image(len(self._data.classes), self._recipe.label.top), self._recipe.train.rules.epochs_at
+        seen = sum((epochs(run.draw.k) or 0) * self._count(run) for run in self._runs.values())
+        return float(seen * each), f"{seen:,} images seen × {each:,} bytes"
+
     def parts_of(self, run: Run) -> list[str]:
         """The parts of one student, in the order of its epochs."""
         epochs = self._recipe.train.rules.epochs_at(run.draw.k)

@@ -26,6 +26,10 @@ class PriorStage(Stage):
     def parts(self) -> list[str]:
         return ["model"]
 
+    def flops(self) -> float | None:
+        """Operations of one prediction for one image, where they can be counted without the weights."""
+        return None
+
     @abstractmethod
     def predict(self, read: Reader, index: int, guidance: float) -> "Predict":
         """The guided prediction for a class of the data."""
@@ -110,6 +114,7 @@ class PretrainedPriorStage(PriorStage):
         others = ("tokenizer", "text_encoder") if self._inner == "unet" else ()
         self._source = Pretrained("prior", options.path, (self._inner, "scheduler", *others), options.revision)
         self._config = config = self._source.config()
+        self._shape = (codec.channels, codec.side, codec.side)
         kind = config.get("_class_name", options.kind)
         # Earlier diffusers saved DiT under the name of the transformer it was a case of.
         if kind != options.kind and (options.kind, kind) != ("DiTTransformer2DModel", "Transformer2DModel"):
@@ -129,6 +134,11 @@ class PretrainedPriorStage(PriorStage):
         asked = {name: getattr(options, name) for name in names}
         prompts = [self._text(index) for index in range(len(self._data.classes))] if self._inner == "unet" else self._labels()
         return {**asked, "conditions": prompts, "model": self._source.fingerprint(), "config": self._config}
+
+    def flops(self) -> float | None:
+        from distill.models.flops import prior_flops
+
+        return prior_flops(self._options.kind, self._config, self._shape)
 
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         return {"model.json": {"kind": self._options.kind, "config": self._config, "files": self._source.record()}}

@@ -44,6 +44,12 @@ class SelectStage(Stage):
         count = len(self._survey.readable(read, "train", index))
         return count if draw.k is None else size_of(self._recipe, self._data.classes[index], count, draw.k)
 
+    def count(self) -> int:
+        """The images of all draws and classes, if all can be read."""
+        data, todo = self._data, draws(self._recipe, self.kind)
+        sizes = [(name, len(data.train.of_class(index))) for index, name in enumerate(data.classes)]
+        return sum(n if draw.k is None else size_of(self._recipe, name, n, draw.k) for draw in todo for name, n in sizes)
+
     def summary(self, read: Reader) -> Mapping[str, Any]:
         """The classes that have fewer images than the largest budget asks for, with how many they have."""
         largest = Draw(max(self._recipe.select.budgets), 0)
