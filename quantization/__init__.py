@@ -9,6 +9,9 @@ where that is computed exactly), ``voronoi`` (the search for nearest codes; ``co
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from quantization.barycenters.fixed_point import FixedPoint
+from quantization.barycenters.interior_point import InteriorPoint
+from quantization.barycenters.solve import barycenter, iterate_barycenter
 from quantization.estimate import Estimate, distortion
 from quantization.iterate import iterate, quantize
 from quantization.laws import Gaussian, GaussianMixture, Law, Stream
@@ -21,7 +24,18 @@ from quantization.solvers.clvq import CLVQ, CountPower, RobbinsMonro
 from quantization.solvers.lloyd import Lloyd
 from quantization.solvers.newton import Newton
 from quantization.starts import Given, Global, KMeansPlusPlus, RandomPoints
-from quantization.transport import Coupling, Exact, transport, wasserstein
+from quantization.transport import (
+    Coupling,
+    Exact,
+    Line,
+    SemiDiscrete,
+    Sinkhorn,
+    Voronoi,
+    semidiscrete,
+    sinkhorn_divergence,
+    transport,
+    wasserstein,
+)
 
 if TYPE_CHECKING:
     from quantization import plot as plot
@@ -34,26 +48,36 @@ __all__ = [
     "DiscreteMeasure",
     "Estimate",
     "Exact",
+    "FixedPoint",
     "Gaussian",
     "GaussianMixture",
     "Given",
     "Global",
+    "InteriorPoint",
     "KMeansPlusPlus",
     "Law",
+    "Line",
     "Lloyd",
     "Newton",
     "NotConverged",
     "QuasiMonteCarlo",
     "RandomPoints",
     "RobbinsMonro",
+    "SemiDiscrete",
+    "Sinkhorn",
     "Solution",
     "Status",
     "Stream",
     "Trace",
+    "Voronoi",
+    "barycenter",
     "distortion",
     "iterate",
+    "iterate_barycenter",
     "quantize",
     "quantize_many",
+    "semidiscrete",
+    "sinkhorn_divergence",
     "transport",
     "wasserstein",
 ]
