@@ -42,8 +42,8 @@ class Solution:
     steps: steps taken. solver: the solver that took them, with its options.
 
     Of a barycenter, distortion is $F = \sum_j \lambda_j W_2^2(\mu_j, \nu)$, stationarity $(\sum_k w_k |x_k - T_k|^2 / F)^{1/2}$
-    with T_k the λ-mean of what the optimal plans send to x_k. weights_gap: by how much other weights on these points could lower F,
-    at most; 0 where they are given, or the best as a quantizer's are. transport: the method that F was computed by, None for
+    with T_k the λ-mean of what the optimal plans send to x_k. weights_gap: by how much other weights on these points could lower
+    F, at most; 0 where they are given, or the best as a quantizer's are. transport: the method that F was computed by, None for
     quantizers. distortion_gap: by how much it may exceed the true F; 0 for exact transport.
     """
 

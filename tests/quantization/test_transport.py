@@ -183,7 +183,7 @@ def test_too_few_iterations_are_a_status(rng):
 
 
 def test_the_divergence_is_debiased(rng):
-    x, y = rng.normal(size=(40, 2)), rng.normal(size=(50, 2)) + [1.0, 0.0]
+    x, y = rng.normal(size=(40, 2)), rng.normal([1.0, 0.0], size=(50, 2))
     assert qz.sinkhorn_divergence(x, x, 0.5) == pytest.approx(0, abs=1e-6)
     assert qz.sinkhorn_divergence(x, y, 0.5) > 0
     # ε → 0: W_2². ε → ∞, for the squared distance: |mean difference|².
