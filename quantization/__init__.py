@@ -3,12 +3,14 @@
 Order of reading: ``measure`` (the noun), ``laws`` (what can be quantized), ``cells`` (what Voronoi cells hold), ``exact`` (laws
 where that is computed exactly), ``voronoi`` (the search for nearest codes; ``compiled``, ``cuda`` and ``portable`` do it),
 ``solver`` and ``solvers`` (what one is, and the methods), ``task`` and ``iterate`` (what is asked, and the one loop), ``many``
-(many problems at once), ``solution`` (the answer), ``estimate`` (how good it is), ``transport`` (distances).
+(many problems at once), ``solution`` (the answer), ``estimate`` (how good it is), ``transport`` (distances), ``barycenters`` (one
+measure for several).
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from quantization.barycenters.entropic import Entropic
 from quantization.barycenters.fixed_point import FixedPoint
 from quantization.barycenters.interior_point import InteriorPoint
 from quantization.barycenters.solve import barycenter, iterate_barycenter
@@ -46,6 +48,7 @@ __all__ = [
     "CountPower",
     "Coupling",
     "DiscreteMeasure",
+    "Entropic",
     "Estimate",
     "Exact",
     "FixedPoint",

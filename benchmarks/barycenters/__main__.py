@@ -3,8 +3,8 @@
     python -m benchmarks.barycenters [--works plane medium latents] [--write docs/barycenters.md]
 
 Everyone gets the same starting points. What is compared is the exact Σ λ_j W_2² of what each returns, recomputed here by
-POT's network simplex. Wall seconds are medians over the rounds, after one short run to load and compile. --write puts the tables into a
-page, between its markers, and keeps those of works that were not asked for.
+POT's network simplex. Wall seconds are medians over the rounds, after one short run to load and compile. --write puts the
+tables into a page, between its markers, and keeps those of works that were not asked for.
 """
 
 import os

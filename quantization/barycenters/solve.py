@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from quantization.barycenters.entropic import Entropic
 from quantization.barycenters.fixed_point import FixedPoint
 from quantization.barycenters.interior_point import InteriorPoint
 from quantization.barycenters.problem import BarycenterProblem, pose_barycenter
@@ -15,7 +16,8 @@ from quantization.solver import Solver
 from quantization.starts import Given, KMeansPlusPlus, Start, as_start
 from quantization.task import Task, task
 
-_SOLVERS = (FixedPoint, InteriorPoint)
+_SOLVERS = (FixedPoint, InteriorPoint, Entropic)
+_EXACT_ATOMS = 8192  # of the largest measure, up to which the network simplex is used
 
 
 def barycenter(
@@ -39,11 +41,13 @@ def barycenter(
     weights: of ν, "free" (optimized too), "uniform", or an array (k,). points: (k, d) holds the
     points, so that only the weights are free.
 
-    solver: ``None`` takes InteriorPoint() for free weights and FixedPoint() for others. start: as for
+    solver: ``None`` takes InteriorPoint() for free weights, FixedPoint() for others, and Entropic() where a measure has more than
+    8,192 points; ``Solution.transport`` says how F was computed. start: as for
     :func:`quantization.quantize`; what is drawn is drawn from all measures together, each moved to the barycenter's mean.
     restarts: independent runs, the least F kept. seed: an int or a numpy Generator. max_steps: steps of each run.
 
-    ``Solution.distortion`` is F itself, from exact transports, never a smoothed one. With free weights a run starts from
+    ``Solution.distortion`` is F itself, from exact transports, never a smoothed one (with Entropic an upper bound on F, that
+    exceeds it by ``distortion_gap`` at most). With free weights a run starts from
     its uniform solution and never ends above it; ``weights_gap`` and ``stationarity`` certify the answer. One measure with free
     weights is quantization, and goes to :func:`quantization.quantize`. Raises ``ValueError`` for bad input.
     Source: agueh2011, cuturi2014, ge2019.
@@ -80,15 +84,22 @@ def _task(
     alone = len(problem.clouds) == 1 and problem.weights is None and problem.fixed is None
     if alone and not isinstance(solver, _SOLVERS):
         return task(_the_one(measures, mixing), problem.k, 2.0, solver, start, restarts, rng, max_steps)
-    solver = (InteriorPoint() if problem.weights is None else FixedPoint()) if solver is None else solver
+    solver = _usual(problem) if solver is None else solver
     if not isinstance(solver, _SOLVERS):
-        raise ValueError(f"solver must be InteriorPoint(...) or FixedPoint(...); received {solver!r}")
+        raise ValueError(f"solver must be InteriorPoint(...), FixedPoint(...) or Entropic(...); received {solver!r}")
     refusal = solver.refuses(problem)
     if refusal:
         raise ValueError(refusal)
     begin = _start(problem, start)
     begin.check(problem)
     return Task(problem, solver, begin, rng.spawn(restarts), max_steps)
+
+
+def _usual(problem: BarycenterProblem) -> Solver:
+    """By size and by what is free."""
+    if max(len(x) for x in problem.clouds) > _EXACT_ATOMS:
+        return Entropic()
+    return InteriorPoint() if problem.weights is None else FixedPoint()
 
 
 def _start(problem: BarycenterProblem, start: Any) -> Start:
