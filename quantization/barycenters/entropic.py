@@ -1,4 +1,4 @@
-r"""Measures too large for the network simplex: entropic plans in the log domain, of which only sums are kept, and bounds that hold."""
+"""Measures too large for the network simplex: entropic plans, of which only sums are kept, and bounds that hold."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -26,11 +26,12 @@ class Entropic:
 
     For measures of more than some thousand points: no plan is held, a pass costs $\sum_j n_j K$ exponentials. It starts from the
     answer of the exact solver for ``pilot`` points drawn from each measure. A step fits the potentials to the points, in at
-    most ``sweeps`` Sinkhorn iterations (free weights are the geometric mean of the plans' own: benamou2015), and moves the points.
+    most ``sweeps`` Sinkhorn iterations (free weights: the geometric mean of the plans' own, benamou2015), and moves the points.
 
-    reg: ε relative to the objective at the start. The distortion reported is the cost of plans made feasible for the weights, an
-    upper bound on F (altschuler2017); ``Solution.distortion_gap`` and ``weights_gap`` reach down to what the potentials prove, for
-    these weights and for any. Both are of the size of ε, so that the status is seldom CONVERGED. Source: cuturi2014, benamou2015.
+    reg: ε relative to the objective at the start. The distortion reported is the cost of plans made feasible for the weights,
+    an upper bound on F (altschuler2017); ``Solution.distortion_gap`` and ``weights_gap`` reach down to what the potentials prove,
+    for these weights and for any. Both are of the size of ε, so that the status is seldom CONVERGED.
+    Source: cuturi2014, benamou2015.
     """
 
     reg: float = 0.003
