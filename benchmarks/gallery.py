@@ -42,7 +42,7 @@ def _barycenters() -> Any:
     from matplotlib import pyplot
 
     clouds = two_components(2, 4, 500, 2)
-    figure, axes = pyplot.subplots(1, 2, figsize=(11, 4.8), layout="constrained", sharex=True, sharey=True)
+    axes = pyplot.subplots(1, 2, figsize=(11, 4.8), layout="constrained", sharex=True, sharey=True)[1]
     for ax, weights in zip(axes, ("uniform", "free"), strict=True):
         solution = qz.barycenter(clouds, 40, weights=weights)
         plot.barycenter(solution, clouds, ax)

@@ -19,6 +19,7 @@ from quantization.threads import spread
 _MOST_ITERATIONS = 80
 _TO_THE_BOUNDARY = 0.99
 _STUCK = 6  # iterations without progress: round-off lets it come no further
+_RIDGES = (1e-14, 1e-12, 1e-10, 1e-8)  # relative, tried in turn until a factorization succeeds
 _REFINEMENTS, _ILL_CONDITIONED = 2, 1e-2  # of solutions of the normal equations, whose condition grows as the gap falls below
 
 
@@ -108,14 +109,15 @@ class _Part:
         self.laplacian = laplacian
         level = float(np.trace(laplacian)) / k
         laplacian = laplacian + level / k
-        ridge = 1e-14 * level
-        while True:
+        for ridge in _RIDGES:
             padded = laplacian.copy()
-            padded[np.diag_indices(k)] += ridge
+            padded[np.diag_indices(k)] += ridge * level
             root, failed = cast(tuple[FloatArray, int], lapack.dpotrf(padded, lower=1))
             if not failed:
                 break
-            ridge *= 100
+        else:
+            self.gap = np.nan  # round-off has the last word
+            return
         inverse, _ = cast(tuple[FloatArray, int], lapack.dpotri(root, lower=1))
         self.inverse = np.tril(inverse) + np.tril(inverse, -1).T
 
@@ -186,7 +188,10 @@ class _Interior:
         """One predictor and one corrector step; False where neither moves any more."""
         parts, w, z = self._parts, self._w, self._z
         mu, theta = gap / self._count, w / z
-        tied = cho_factor(_total([p.inverse for p in parts]) + np.diag(1 / theta), lower=True, check_finite=False)
+        try:
+            tied = cho_factor(_total([p.inverse for p in parts]) + np.diag(1 / theta), lower=True, check_finite=False)
+        except np.linalg.LinAlgError:
+            return False
 
         def untied(b: FloatArray) -> FloatArray:
             return np.asarray(cast(Any, cho_solve)(tied, b, check_finite=False), dtype=np.float64)
