@@ -196,7 +196,7 @@ class _Interior:
         def untied(b: FloatArray) -> FloatArray:
             return np.asarray(cast(Any, cho_solve)(tied, b, check_finite=False), dtype=np.float64)
 
-        ones = untied(np.ones(self._k))
+        ones = untied(np.ones_like(w))
 
         def once(right: list[FloatArray]) -> tuple[list[FloatArray], FloatArray]:
             each: list[FloatArray] = [p.inverse @ h for p, h in zip(parts, right, strict=True)]
