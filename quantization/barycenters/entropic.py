@@ -53,18 +53,28 @@ class Entropic:
 
     def solve(self, problem: Problem, codes: FloatArray, rng: np.random.Generator) -> Iterator[State]:
         assert isinstance(problem, BarycenterProblem)
+        centre = np.asarray(sum(t * (a @ x) for t, (x, a) in zip(problem.mixing, _pairs(problem), strict=True)))
+        clouds, fixed = [x - centre for x in problem.clouds], None if problem.fixed is None else problem.fixed - centre
+        about = replace(problem, clouds=clouds, fixed=fixed)  # about the mean, so that sums of |x|² lose nothing
+        for state in self._about_the_mean(about, codes - centre, centre, rng):
+            yield replace(state, points=state.codes() + centre if problem.fixed is None else problem.fixed)
+
+    def _about_the_mean(
+        self, problem: BarycenterProblem, codes: FloatArray, centre: FloatArray, rng: np.random.Generator
+    ) -> Iterator[State]:
         points, weights = self._pilot(problem, codes, rng)
+        points = rounded(points + centre, problem.like) - centre
         v = [np.zeros(problem.k) for _ in problem.clouds]
         eps = level = float(problem.mixing @ [float(s.value) for s in _sums(problem, points, v, 0.0)])
         least = self.reg * level if level > 0 else self.reg
         while eps > least:  # ε falls by steps, the potentials follow
             eps = max(eps * _COOLING, least)
             v, weights, sums = self._fitted(problem, points, weights, v, eps)
-        v, weights, sums = self._fitted(problem, points, weights, v, eps)
+        v, weights, sums = self._fitted(problem, points, weights, v, eps := least)
         now = _state(problem, points, weights, v, sums, eps)
         yield now
         while problem.fixed is None:
-            points = rounded(_targets(problem, points, sums), problem.like)
+            points = rounded(_targets(problem, points, sums) + centre, problem.like) - centre
             v, weights, sums = self._fitted(problem, points, weights, v, eps)
             following = _state(problem, points, weights, v, sums, eps)
             if not following.distortion < now.distortion:

@@ -33,6 +33,15 @@ def test_it_comes_near_the_exact_answer(truth):
     assert sol.distortion_gap <= 0.05 * sol.distortion
 
 
+def test_far_from_the_origin_the_bounds_hold_too(truth):
+    clouds = [x + 2.0**30 for x in truth.clouds(4, n=120)]
+    sol = qz.barycenter(clouds, 8, solver=qz.Entropic(0.01, pilot=40))
+    value = truth.objective(truth.even(clouds), np.full(3, 1 / 3), sol.measure.points, sol.measure.weights)
+    assert sol.distortion - sol.distortion_gap <= value * (1 + 1e-6)  # 2^30 leaves 23 bits of the points
+    assert value <= sol.distortion * (1 + 1e-6)
+    assert sol.distortion_gap < 0.2 * sol.distortion
+
+
 def test_it_is_chosen_by_size():
     rng = np.random.default_rng(0)
     clouds = [rng.normal(size=(9000, 1)), rng.normal(size=(50, 1)) + 4]
