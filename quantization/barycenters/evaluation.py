@@ -8,7 +8,7 @@ from quantization.arrays import FloatArray, rounded
 from quantization.barycenters.problem import BarycenterProblem
 from quantization.solver import State, Status
 from quantization.threads import spread
-from quantization.transport.costs import cost_matrix, pair_costs
+from quantization.transport.costs import cost_matrix
 from quantization.transport.exact import Exact
 
 _ROUND_OFF = 32 * np.finfo(np.float64).eps  # of a target, a mean of points as large as the code
@@ -65,7 +65,7 @@ def evaluate(
         plan, _, status = method.plan(a, weights[used], own if len(used) == len(weights) else own[:, used])
         rows, columns = np.nonzero(plan)
         masses = plan[rows, columns]
-        cost = float(masses @ pair_costs(x, points, rows, used[columns]))
+        cost = float(masses @ own[rows, used[columns]])
         return cost, plan.T @ x, status is status.CONVERGED
 
     each = spread(one, len(costs), sizes=[float(c.size) for c in costs])
