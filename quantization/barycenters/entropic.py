@@ -10,14 +10,15 @@ from quantization.arrays import FloatArray, rounded
 from quantization.barycenters.fixed_point import FixedPoint
 from quantization.barycenters.interior_point import InteriorPoint
 from quantization.barycenters.problem import BarycenterProblem
+from quantization.barycenters.weights import best_weights
 from quantization.problem import Problem, checked_count, checked_tolerance
 from quantization.solver import State, Status
 from quantization.threads import spread
-from quantization.transport.costs import cost_matrix
+from quantization.transport.costs import c_transforms, cost_matrix
+from quantization.transport.exact import Exact
 from quantization.transport.sinkhorn import Sinkhorn
 
 _BLOCK = 2**20  # entries of a plan held at once, by each thread
-_COOLING = 0.3
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,8 @@ class Entropic:
     answer of the exact solver for ``pilot`` points drawn from each measure. A step fits the potentials to the points, in at
     most ``sweeps`` Sinkhorn iterations (free weights: the geometric mean of the plans' own, benamou2015), and moves the points.
 
-    reg: ε relative to the objective at the start. The distortion reported is the cost of plans made feasible for the weights,
-    an upper bound on F (altschuler2017); ``Solution.distortion_gap`` and ``weights_gap`` reach down to what the potentials prove,
+    reg: ε relative to the cost of the start. The distortion reported is the cost of plans made feasible for the weights,
+    an upper bound on F; ``Solution.distortion_gap`` and ``weights_gap`` reach down to what the potentials prove,
     for these weights and for any. Both are of the size of ε, so that the status is seldom CONVERGED.
     Source: cuturi2014, benamou2015.
     """
@@ -62,15 +63,13 @@ class Entropic:
     def _about_the_mean(
         self, problem: BarycenterProblem, codes: FloatArray, centre: FloatArray, rng: np.random.Generator
     ) -> Iterator[State]:
-        points, weights = self._pilot(problem, codes, rng)
+        points, weights, v = self._pilot(problem, codes, rng)
         points = rounded(points + centre, problem.like) - centre
-        v = [np.zeros(problem.k) for _ in problem.clouds]
-        eps = level = float(problem.mixing @ [float(s.value) for s in _sums(problem, points, v, 0.0)])
-        least = self.reg * level if level > 0 else self.reg
-        while eps > least:  # ε falls by steps, the potentials follow
-            eps = max(eps * _COOLING, least)
-            v, weights, sums = self._fitted(problem, points, weights, v, eps)
-        v, weights, sums = self._fitted(problem, points, weights, v, eps := least)
+        level = float(problem.mixing @ [float(s.value) for s in _sums(problem, points, v, 0.0)])
+        eps = self.reg * level if level > 0 else self.reg
+        sums: list[Sums] = []
+        for warmer in (30.0, 10.0, 3.0, 1.0):  # ε falls by steps, the potentials follow
+            v, weights, sums = self._fitted(problem, points, weights, v, warmer * eps)
         now = _state(problem, points, weights, v, sums, eps)
         yield now
         while problem.fixed is None:
@@ -82,8 +81,10 @@ class Entropic:
             yield following
             now = following
 
-    def _pilot(self, problem: BarycenterProblem, codes: FloatArray, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
-        """Points and weights from a sample of each measure, by the exact solver."""
+    def _pilot(
+        self, problem: BarycenterProblem, codes: FloatArray, rng: np.random.Generator
+    ) -> tuple[FloatArray, FloatArray, list[FloatArray]]:
+        """Points, weights and potentials from a sample of each measure, by the exact solver."""
         n = max(self.pilot, 2 * problem.k)
         drawn = [rng.choice(len(x), n, p=a) if len(x) > n else np.arange(len(x)) for x, a in _pairs(problem)]
         clouds = [x[i] for (x, _), i in zip(_pairs(problem), drawn, strict=True)]
@@ -96,7 +97,15 @@ class Entropic:
             if enough or step >= 100:
                 break
         assert state is not None
-        return state.codes(), state.weights
+        costs = [cost_matrix(x, state.codes()) for x in clouds]
+        if problem.weights is None:
+            found = best_weights(costs, masses, problem.mixing, self.rtol)
+            return state.codes(), found.weights, found.potentials
+        potentials: list[FloatArray] = []
+        for a, c in zip(masses, costs, strict=True):
+            _, u, _ = Exact().plan(a, problem.weights, c)
+            potentials.append(c_transforms(u, a, c)[1])
+        return state.codes(), state.weights, potentials
 
     def _fitted(
         self, problem: BarycenterProblem, points: FloatArray, weights: FloatArray, v: list[FloatArray], eps: float
@@ -172,21 +181,16 @@ def _targets(problem: BarycenterProblem, points: FloatArray, sums: list[Sums]) -
 
 
 def _feasible_cost(points: FloatArray, weights: FloatArray, s: Sums) -> float:
-    r"""What the plan costs once it has been made feasible: columns cut to w, and what is left over coupled independently.
+    r"""What the plan costs once it has been made feasible: whole shares of its columns are sent on, from atom k to atom l.
 
-    $\sum_{ik} l_i o_k |x_i - y_k|^2$ of the independent part, for left l and over o, needs the sums of l, l x and l |x|² only.
+    Sending on column k costs $\sum_i P_{ik} |x_i - y_l|^2$, known from the sums; the best way is a small transport problem.
     """
-    kept = np.minimum(1.0, weights / np.maximum(s.mass, 1e-300))
-    over = weights - kept * s.mass
-    left = float((s.mass * (1 - kept)).sum())
-    if not left > 0:
-        return float(kept @ s.cost)
-    moved, lengths = (1 - kept) @ s.pull, float((1 - kept) @ s.square)
-    squares = np.einsum("kd,kd->k", points, points)
-    over = np.maximum(over, 0.0)
-    over = over / over.sum()
-    independent = lengths + left * float(over @ squares) - 2 * float(moved @ (over @ points))
-    return float(kept @ s.cost) + max(independent, 0.0)
+    used, needed = np.flatnonzero(s.mass > 0), np.flatnonzero(weights > 0)
+    mass, y = s.mass[used], points[needed]
+    sent = (s.square[used, None] - 2 * s.pull[used] @ y.T) / mass[:, None] + np.einsum("kd,kd->k", y, y)
+    sent = np.maximum(sent, 0.0)
+    plan, _, _ = Exact().plan(mass / mass.sum(), weights[needed], sent)
+    return float((plan * sent).sum())
 
 
 def _state(
