@@ -1,12 +1,14 @@
 """The pictures of the documentation: ``python -m benchmarks.gallery`` writes them to docs/pictures/."""
 
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
 from scipy import stats
 
 import quantization as qz
+from benchmarks.barycenters.work import two_components
 from quantization import plot
 
 PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
@@ -26,12 +28,26 @@ def draw(folder: Path = PICTURES) -> list[Path]:
         "plane": plot.voronoi(solution, samples),
         "line": plot.voronoi(qz.quantize(stats.gamma(2), 12), stats.gamma(2)),
         "trace": plot.trace(solution),
+        "barycenters": _barycenters(),
     }
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{name}.png" for name in axes]
     for path, drawn in zip(paths, axes.values(), strict=True):
         drawn.figure.savefig(path, dpi=100, bbox_inches="tight", metadata={"Software": None})
     return paths
+
+
+def _barycenters() -> Any:
+    """The same four measures and starting points with uniform and with free weights, side by side; returns the first Axes."""
+    from matplotlib import pyplot
+
+    clouds = two_components(2, 4, 500, 2)
+    axes = pyplot.subplots(1, 2, figsize=(11, 4.8), layout="constrained", sharex=True, sharey=True)[1]
+    for ax, weights in zip(axes, ("uniform", "free"), strict=True):
+        solution = qz.barycenter(clouds, 40, weights=weights)
+        plot.barycenter(solution, clouds, ax)
+        ax.set_title(f"{weights} weights: $\\frac{{1}}{{4}}\\sum_j W_2^2 = {solution.distortion:.4f}$", fontsize=11)
+    return axes[0]
 
 
 if __name__ == "__main__":

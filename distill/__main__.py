@@ -226,19 +226,20 @@ def _show(planned: Sequence[Planned], console: Console) -> None:
 
 def _show_estimates(found: Sequence[Estimate], console: Console) -> None:
     table = Table()
-    for column in ("stage", "folder", "parts", "missing", "disk", "hours", "memory"):
+    for column in ("stage", "folder", "disk", "hours", "memory", "parts", "done", "missing"):
         table.add_column(column, justify="left" if column in ("stage", "folder") else "right")
     for each in found:
-        missing = each.parts - each.done
         disk, hours = "?" if each.disk is None else size(each.disk), "?" if each.hours is None else f"{each.hours:.3g}"
         memory = "?" if each.memory is None else size(each.memory)
-        table.add_row(each.stage.title, each.stage.folder_name, str(each.parts), str(missing), disk, hours, memory)
+        counts = map(str, (each.parts, each.done, each.parts - each.done))
+        table.add_row(each.stage.title, each.stage.folder_name, disk, hours, memory, *counts)
     console.print(table)
     console.print(
-        "Hours of one worker's (a GPU's, where the recipe computes on GPUs); memory: the peak of one part, as measured."
+        "Hours of one worker's work, a GPU's if the recipe asks for one; memory: the measured peak of a part; ?: not known"
     )
+    console.print("until a part is made.")
     for each in found:
-        if each.parts > each.done:
+        if each.disk is not None and each.parts > each.done:
             console.print(f"  {each.stage.title}: {each.ground}", highlight=False, soft_wrap=True)
 
 

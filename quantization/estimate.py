@@ -1,7 +1,7 @@
 """The distortion of a codebook: exact where the law is, with a confidence interval on laws known by sampling."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any
@@ -56,8 +56,7 @@ def distortion(
     Source: hall1992, lecuyer2023.
     """
     codes = to_host(DiscreteMeasure(points).points)
-    if isinstance(confidence, bool) or not isinstance(confidence, Real) or not 0 < confidence < 1:
-        raise ValueError(f"confidence must lie strictly between 0 and 1; received {confidence!r}")
+    confidence = checked_confidence(confidence)
     problem = pose(law, len(codes), r)
     draws, rng = checked_count("draws", draws, least=2), generator(seed)
     if codes.shape[1] != problem.dim:
@@ -65,11 +64,26 @@ def distortion(
     if problem.exact is not None:
         value = problem.exact.cells(codes).distortion
         return Estimate(value, value, value)
-    replicated, costs = isinstance(problem.law, Replicated), Moments()
+    return expected(problem, lambda x: to_host(nearest(x, codes).squared) ** (problem.r / 2), rng, draws, confidence)
+
+
+def expected(
+    problem: Problem, f: Callable[[Array], FloatArray], rng: np.random.Generator, draws: int, confidence: float
+) -> Estimate:
+    """E f(X) ≥ 0 of a law known by sampling, f: (n, d) → (n,): the mean over fresh draws, with an interval."""
+    replicated, values = isinstance(problem.law, Replicated), Moments()
     for batch, _ in _ones(problem, rng, draws):
-        cost = to_host(nearest(batch, codes).squared) ** (problem.r / 2)
-        costs.add(cost.mean(keepdims=True) if replicated else cost)
-    return _interval(costs, float(confidence), skewed=not replicated)
+        value = f(batch)
+        values.add(value.mean(keepdims=True) if replicated else value)
+    return _interval(values, confidence, skewed=not replicated)
+
+
+def checked_confidence(confidence: Any) -> float:
+    """``confidence`` as a float in (0, 1)."""
+    level = np.nan if isinstance(confidence, bool) or not isinstance(confidence, Real) else float(confidence)
+    if not 0 < level < 1:
+        raise ValueError(f"confidence must lie strictly between 0 and 1; received {confidence!r}")
+    return level
 
 
 def measured(problem: Problem, codes: FloatArray, rng: np.random.Generator, draws: int = DRAWS) -> tuple[Cells, float]:
@@ -96,7 +110,7 @@ def _interval(costs: Moments, confidence: float, skewed: bool) -> Estimate:
             f"the costs of {costs.count} draws have skewness {ratio:.2f}·√draws: a few draws decide the mean, as where E|X|^(2r) "
             "is infinite. The interval may not hold; use more draws, or a smaller r",
             RuntimeWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
     quantile = float(stdtrit(costs.count - 1, (1 + confidence) / 2))
     below, above = _unskewed(quantile, ratio / 3), -_unskewed(-quantile, ratio / 3)

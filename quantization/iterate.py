@@ -61,7 +61,7 @@ def iterate(
     A snapshot's status is RUNNING. Restarts follow one another, each with its own final snapshot; the best of those comes last.
     Arguments are checked at the call, before the first snapshot.
     """
-    return _snapshots(task(law, k, r, solver, start, restarts, seed, max_steps))
+    return snapshots(task(law, k, r, solver, start, restarts, seed, max_steps))
 
 
 def answer(asked: Task) -> Solution:
@@ -78,7 +78,7 @@ def answer(asked: Task) -> Solution:
         return min((run.answer() for run in runs if not run.lowest > least), key=_rank)
 
 
-def _snapshots(asked: Task) -> Iterator[Solution]:
+def snapshots(asked: Task) -> Iterator[Solution]:
     """Every snapshot of every run, each run's answer, and the best of those last."""
     best: Solution | None = None
     found: Solution | None = None
@@ -119,6 +119,8 @@ class _Run:
                 self._ended = Status.BUDGET_SPENT
                 return
             yield state
+        if self._state is not None and self._state.ended is not None:
+            self._ended = self._state.ended
         if self._state is None:
             raise ValueError("the law gave no points: every batch was empty or of weight zero")
 
@@ -164,7 +166,8 @@ class _Run:
         measure = DiscreteMeasure(points, state.weights / state.weights.sum())
         steps = len(trace.distortion) - 1
         return Solution(
-            measure, state.distortion, state.distortion_se, state.stationarity, status, steps, trace, self._solver
+            measure, state.distortion, state.distortion_se, state.stationarity, status, steps, trace, self._solver,
+            state.weights_gap, state.distortion_gap, state.transport,
         )  # fmt: skip
 
 
@@ -199,8 +202,11 @@ def _certified(problem: Problem, state: State, rng: np.random.Generator) -> Stat
 
 
 def _within(state: State, rtol: float) -> bool:
-    """Whether the residual is within the tolerance; a tolerance of zero is met by an exact fixed point alone."""
-    return state.stationarity <= rtol
+    """Whether the residual is within the tolerance; a tolerance of zero is met by an exact fixed point alone.
+
+    The square of the residual is what moving the points could take off the distortion, as a share: so is a gap in the weights.
+    """
+    return state.ended is None and state.stationarity <= rtol and state.weights_gap <= rtol * rtol * state.distortion
 
 
 def _rank(solution: Solution) -> tuple[bool, float]:

@@ -1,6 +1,6 @@
-"""Pictures: the Voronoi cells of a codebook, and the course of a solve. matplotlib is imported when one is drawn."""
+"""Pictures: cells of a codebook, a barycenter over its measures, the course of a solve. matplotlib is imported at need."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,6 +44,30 @@ def voronoi(
     axes = _axes(ax, (5.6, 4.6) if measure.dim == 2 else (6.4, 3.6))
     low, high = _window(codes, shown)
     (_plane if measure.dim == 2 else _line)(axes, codes, weights, law, shown, low, high)
+    return axes
+
+
+def barycenter(nu: Solution | DiscreteMeasure, measures: Iterable[Any], ax: "Axes | None" = None) -> "Axes":
+    """A barycenter in the plane over the measures that it stands for; returns the Axes.
+
+    Its atoms are discs of an area ∝ weight, the measures' points dots, a colour for each. measures: as for
+    :func:`quantization.barycenter`; of a law or a large measure 2,000 points are drawn. ``ValueError`` outside of the plane.
+    """
+    measure = nu.measure if isinstance(nu, Solution) else nu
+    if not isinstance(measure, DiscreteMeasure):  # pyright: ignore[reportUnnecessaryIsInstance]  callers may be untyped
+        raise ValueError(f"barycenter draws a Solution or a DiscreteMeasure; received {type(nu).__name__}")
+    if measure.dim != 2:
+        raise ValueError(f"barycenter draws the plane; received d = {measure.dim}. Draw a projection such as x[:, :2]")
+    clouds = [_cloud(m, 2000, seed) for seed, m in enumerate(measures)]
+    axes = _axes(ax, (5.6, 4.6))
+    for j, cloud in enumerate(clouds):
+        axes.scatter(*cloud.T, s=3.0, color=f"C{j % 10}", alpha=0.4, lw=0, zorder=1)
+    codes, weights = to_host(measure.points), to_host(measure.masses)
+    area = np.clip(2600 / len(codes), 6, 90) * len(codes) * weights  # an atom of the mean weight is as large as there is room for
+    axes.scatter(*codes.T, s=area, color=_INK, alpha=0.85, edgecolors="white", linewidths=0.6, zorder=2)
+    axes.set(aspect="equal", xlabel="$x_1$", ylabel="$x_2$")
+    for side in axes.spines.values():
+        side.set_visible(False)
     return axes
 
 
@@ -194,6 +218,14 @@ def _shown(law: Any, dim: int, samples: int, seed: int) -> FloatArray:
         raise ValueError(f"the law must have the codebook's dimension {dim}; received {problem.dim}")
     pilot = problem.pilot(rng)
     return to_host(pilot.points if pilot.size <= samples and problem.measure is None else pilot.sample(samples, rng))
+
+
+def _cloud(law: Any, samples: int, seed: int) -> FloatArray:
+    """The points of positive weight of a measure that is not larger than ``samples``, else so many draws."""
+    measure = pose(law, 1, 2.0).measure
+    if measure is None or measure.size > samples:
+        return _shown(law, 2, samples, seed)
+    return to_host(measure.points)[to_host(measure.masses) > 0]
 
 
 def _density(law: Any) -> Callable[[FloatArray], FloatArray] | None:

@@ -2,11 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from quantization.arrays import FloatArray
 from quantization.measure import DiscreteMeasure
 from quantization.progress import Progress
 from quantization.solver import Solver, Status
+
+if TYPE_CHECKING:
+    from quantization.transport.coupling import Method
 
 
 class NotConverged(RuntimeError):
@@ -36,6 +40,11 @@ class Solution:
     distortion: $D_r = E \min_k |X - x_k|^r$ of these very codes. distortion_se: its standard error, 0 where exact.
     stationarity: $(\sum_k w_k |x_k - E[X | V_k]|^2 / D_2)^{1/2}$, 0 at a stationary codebook.
     steps: steps taken. solver: the solver that took them, with its options.
+
+    Of a barycenter, distortion is $F = \sum_j \lambda_j W_2^2(\mu_j, \nu)$, stationarity $(\sum_k w_k |x_k - T_k|^2 / F)^{1/2}$
+    with T_k the λ-mean of what the optimal plans send to x_k. weights_gap: by how much other weights on these points could lower
+    F, at most; 0 where they are given, or the best as a quantizer's are. transport: the method that F was computed by, None for
+    quantizers. distortion_gap: by how much it may exceed the true F; 0 for exact transport.
     """
 
     measure: DiscreteMeasure
@@ -46,12 +55,16 @@ class Solution:
     steps: int
     trace: Trace
     solver: Solver
+    weights_gap: float = 0.0
+    distortion_gap: float = 0.0
+    transport: "Method | None" = None
 
     def require(self) -> "Solution":
         """This solution if it converged; raises :class:`NotConverged` otherwise."""
         if self.status is not Status.CONVERGED:
+            gap = f", gap in the weights {self.weights_gap:.3g}" if self.weights_gap > 0 else ""
             raise NotConverged(
-                f"{self.status.value} Stationarity {self.stationarity:.3g} after {self.steps} steps of {self.solver!r}. "
+                f"{self.status.value} Stationarity {self.stationarity:.3g}{gap} after {self.steps} steps of {self.solver!r}. "
                 "Raise max_steps, or the solver's rtol"
             )
         return self

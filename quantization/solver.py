@@ -4,13 +4,16 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
 from quantization.arrays import FloatArray
 from quantization.problem import Problem, checked_count
 from quantization.progress import Progress
+
+if TYPE_CHECKING:
+    from quantization.transport.coupling import Method
 
 
 class Status(Enum):
@@ -31,6 +34,7 @@ class State:
     estimated: whether the numbers are estimates; the loop then measures the last codebook afresh if the law allows it.
     distortion_rtol: how far an estimated distortion may be off, relative to itself.
     companion: the running companion weights of a stochastic solver. progress: what it needs to go on from here.
+    weights_gap, distortion_gap, transport: of a barycenter, see Solution. ended: why the solver can't go on, where it knows.
     """
 
     points: FloatArray | Callable[[], FloatArray]
@@ -42,6 +46,10 @@ class State:
     companion: FloatArray | None = None
     progress: Progress | None = None
     distortion_rtol: float = np.inf
+    weights_gap: float = 0.0
+    distortion_gap: float = 0.0
+    transport: "Method | None" = None
+    ended: "Status | None" = None
 
     def codes(self) -> FloatArray:
         """The codes, (K, d)."""

@@ -18,6 +18,7 @@ from quantization.solver import Solver, State, Status
 
 _FORMAT = "quantization.Solution/1"
 _TRACE, _PROGRESS = "trace.", "progress."
+_APART = ("measure", "status", "solver", "trace", "transport")  # fields that are not just written down
 _PLAIN = (bool, int, float, str, type(None))
 
 
@@ -40,7 +41,8 @@ def save(solution: Solution, path: str | Path) -> None:
     """Write a solution to ``path``. Its arrays ``points`` and ``weights`` are those of a saved DiscreteMeasure."""
     arrays: dict[str, Any] = {"points": solution.measure.points, "weights": to_host(solution.measure.masses)}
     about: dict[str, Any] = {"format": _FORMAT, "status": solution.status.name, "solver": _described(solution.solver)}
-    rest = {f.name: getattr(solution, f.name) for f in fields(solution) if f.name not in ("measure", "status", "solver", "trace")}
+    about["transport"] = None if solution.transport is None else _described(solution.transport)
+    rest = {f.name: getattr(solution, f.name) for f in fields(solution) if f.name not in _APART}
     trace, progress = solution.trace, solution.trace.progress
     rest |= {_TRACE + f.name: getattr(trace, f.name) for f in fields(trace) if f.name != "progress"}
     rest |= {_PROGRESS + f.name: getattr(progress, f.name) for f in fields(progress)} if progress is not None else {}
@@ -58,10 +60,11 @@ def load(path: str | Path) -> Solution:
             raise ValueError(f"its format is not {_FORMAT}")
         measure = DiscreteMeasure(stored.pop("points"), stored.pop("weights"))
         status, solver = Status[about.pop("status")], _restored(about.pop("solver"))
+        transport = about.pop("transport", None)
         rest = about | stored
         traced, progress = _taken(rest, _TRACE), _taken(rest, _PROGRESS)
         trace = Trace(**traced, progress=Progress(**progress) if progress else None)
-        return Solution(measure=measure, status=status, trace=trace, solver=solver, **rest)
+        return Solution(measure=measure, status=status, trace=trace, solver=solver, transport=_method(transport), **rest)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"{path} is not a Solution saved by this version: {error}") from None
 
@@ -92,6 +95,12 @@ def _restored(described: dict[str, Any]) -> Solver:
     except (TypeError, ValueError):
         made = None
     return made if callable(getattr(made, "solve", None)) else Recorded(f"{described['name']}({described['options']})")
+
+
+def _method(described: dict[str, Any] | None) -> Any:
+    """The transport again where this version has it; None where it has not, or there was none."""
+    made = None if described is None or "text" in described else _made(described)
+    return made if callable(getattr(made, "couple", None)) else None
 
 
 def _made(described: dict[str, Any]) -> Any:

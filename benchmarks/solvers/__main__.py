@@ -14,10 +14,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "2")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import argparse
-import platform
 import sys
-import time
-from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -28,10 +25,11 @@ from rich.progress import Progress
 import quantization as qz
 from benchmarks.solvers.clvq import clvq_table
 from benchmarks.solvers.contenders import OURS, PEERS, REFERENCE
+from benchmarks.solvers.page import BEGIN, machine, updated
 from benchmarks.solvers.timing import timed
 from benchmarks.solvers.work import WORKS, Problem, Work
 
-BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+PACKAGES = ("numpy", "scipy", "numba", "scikit-learn", "faiss-cpu", "torch")
 SLOW = {  # who would take minutes a round: bounds of gigabytes, or many times the reference's time
     "plane": {"scikit-learn elkan", "plain torch"},
     "medium": {"scikit-learn elkan", "scikit-learn MiniBatchKMeans", "plain torch"},
@@ -61,25 +59,13 @@ def main(arguments: list[str] | None = None) -> int:
                 parts.append(table(work, asked.rounds, lambda: progress.advance(task)))  # noqa: B023
                 console.print(parts[-1], markup=False)
         if "clvq" in asked.works:
-            parts.append(clvq_table(progress, machine()))
+            parts.append(clvq_table(progress, machine(PACKAGES)))
             console.print(parts[-1], markup=False)
     text = "\n\n".join(parts)
     print(text)
     if asked.write is not None:
         asked.write.write_text(updated(asked.write.read_text(), parts))
     return 0
-
-
-def updated(page: str, parts: list[str]) -> str:
-    """The page with these tables in the place of those of the same titles, the others kept."""
-    head, rest = page.split(BEGIN)
-    kept, tail = rest.split(END)
-    tables = {part.split("\n")[0]: part for part in kept.strip().split("\n\n### ") if part}
-    tables = {title if title.startswith("### ") else f"### {title}": part for title, part in tables.items()}
-    tables = {title: part if part.startswith("### ") else f"### {part}" for title, part in tables.items()}
-    tables |= {part.split("\n")[0]: part for part in parts}
-    body = "\n\n".join(tables.values())
-    return f"{head}{BEGIN}\n{body}\n{END}{tail}"
 
 
 def table(work: Work, rounds: int, tick: Any) -> str:
@@ -106,7 +92,7 @@ def table(work: Work, rounds: int, tick: Any) -> str:
     lines = [
         f"### {work.title}",
         "",
-        f"Goal: a ratio of {work.goal:g}. {machine()} {rounds} rounds.",
+        f"Goal: a ratio of {work.goal:g}. {machine(PACKAGES)} {rounds} rounds.",
         "",
         "| | ratio to scikit-learn's Lloyd (median) | least to most | distortion relative to its | peak memory above the data |",
         "|---|---|---|---|---|",
@@ -124,18 +110,6 @@ def table(work: Work, rounds: int, tick: Any) -> str:
 def distortion(problems: list[Problem], codebooks: list[Any]) -> float:
     """The mean over problems of the exact distortion of their codebooks."""
     return sum(qz.distortion(p.points, codes).value for p, codes in zip(problems, codebooks, strict=True)) / len(problems)
-
-
-def machine() -> str:
-    """When and where: the date, the processor and the versions."""
-    model = next(
-        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), ""
-    )
-    names = ("numpy", "scipy", "numba", "scikit-learn", "faiss-cpu", "torch")
-    versions = ", ".join(f"{name} {version(name)}" for name in names)
-    cores = len(os.sched_getaffinity(0))
-    where = f"{time.strftime('%Y-%m-%d', time.gmtime())}, {model or platform.machine()}, {cores} shared cores, two threads"
-    return f"{where}, Python {platform.python_version()}, {versions}."
 
 
 if __name__ == "__main__":

@@ -147,3 +147,17 @@ def test_the_gallery_can_be_drawn_again(tmp_path):
         assert path.read_bytes()[:4] == b"\x89PNG"
         assert 10_000 < path.stat().st_size < 150_000
         assert (gallery.PICTURES / path.name).exists()
+
+
+def test_a_barycenter_is_drawn_over_its_measures(rng):
+    clouds = [rng.normal(size=(50, 2)), rng.normal(size=(60, 2)) + 3]
+    solution = qz.barycenter(clouds, 5)
+    axes = plot.barycenter(solution, clouds)
+    *dots, atoms = axes.collections
+    assert [len(d.get_offsets()) for d in dots] == [50, 60]
+    np.testing.assert_allclose(atoms.get_offsets(), solution.measure.points)
+    np.testing.assert_allclose(atoms.get_sizes() / atoms.get_sizes().sum(), solution.measure.weights)
+    with pytest.raises(ValueError, match="draws the plane"):
+        plot.barycenter(qz.DiscreteMeasure(np.zeros((2, 3))), [np.zeros((2, 3))])
+    with pytest.raises(ValueError, match="received ndarray"):
+        plot.barycenter(np.zeros((2, 2)), clouds)

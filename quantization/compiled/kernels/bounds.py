@@ -8,6 +8,8 @@ from quantization.compiled.kernels.compiler import inlined, unordered
 from quantization.compiled.kernels.near import squared_distance
 from quantization.compiled.kernels.product import UNITS
 
+_FAR = 3e38
+
 
 @unordered
 def compare_codes(codes: Any, before: Any, rounded: Any, inexact: Any, drifts: Any) -> None:
@@ -33,6 +35,25 @@ def _rough_squared(x: Any, code: Any) -> Any:
     return squared
 
 
+@inlined
+def _fallen(row: Any, falls: Any) -> Any:
+    """Lowers the bounds of a row by how far codes have come; the least of them."""
+    least, kept = row.dtype.type(_FAR), row.dtype.type(1 - UNITS)
+    for k in range(len(falls)):
+        row[k] = row[k] * kept - falls[k]
+        least = min(least, row[k])
+    return least
+
+
+@inlined
+def _within(row: Any, reach: Any) -> int:
+    """How many bounds are within the reach."""
+    count = 0
+    for k in range(len(row)):
+        count += 1 if row[k] <= reach else 0
+    return count
+
+
 @unordered
 def find_unsure(
     points: Any, exact: Any, codes: Any, inexact: Any, drifts: Any, labels: Any, lower: Any, upper: Any, few: int, unsure: Any
@@ -46,22 +67,18 @@ def find_unsure(
     count, single = 0, points.itemsize == 4
     rounding = points.shape[1] * (6e-8 if single else 1.2e-16) + UNITS  # d u, of a squared length
     vanishing = 1e-18 if single else 1e-150  # differences whose squares may be lost
+    falls = drifts.astype(lower.dtype)  # as bounds are kept; the units pay for the rounding
     for i in range(len(points)):
-        own, least = labels[i], 3e38
-        for k in range(len(drifts)):
-            bound = np.float64(lower[i, k]) * (1 - UNITS) - drifts[k]
-            lower[i, k] = bound
-            if k != own and bound < least:
-                least = bound
+        row, own = lower[i], labels[i]
+        mine, row[own] = np.float64(row[own]), _FAR
+        least = _fallen(row, falls)
+        row[own] = mine * (1 - UNITS) - drifts[own]
         reach = (np.float64(upper[i]) + drifts[own]) * (1 + UNITS)
         if reach >= least:
             distance = np.sqrt(np.float64(_rough_squared(points[i], codes[own])))
             off = distance * rounding + inexact[own] + vanishing
-            lower[i, own], reach = (distance - off) * (1 - UNITS), distance + off
-            rivals = 0
-            for k in range(len(drifts)):
-                if k != own and lower[i, k] <= reach:
-                    rivals += 1
+            row[own], reach = (distance - off) * (1 - UNITS), distance + off
+            rivals = _within(row, row.dtype.type(reach * (1 + UNITS))) - 1
             if rivals > few:
                 unsure[count] = i
                 count += 1

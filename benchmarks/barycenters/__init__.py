@@ -1,0 +1,1 @@
+"""Barycenters against POT and OTT-JAX, from the same starts."""

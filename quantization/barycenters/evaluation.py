@@ -1,0 +1,76 @@
+r"""A candidate's exact transports to all measures: what it costs, and where its points want to go."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from quantization.arrays import FloatArray, rounded
+from quantization.barycenters.problem import BarycenterProblem
+from quantization.solver import State, Status
+from quantization.threads import spread
+from quantization.transport.costs import cost_matrix
+from quantization.transport.exact import Exact
+
+_ROUND_OFF = 32 * np.finfo(np.float64).eps  # of a target, a mean of points as large as the code
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    r"""Points x and weights w with their optimal plans to all measures.
+
+    costs: C_j, (n_j, K) each. value: $\sum_j \lambda_j W_2^2(\mu_j, \sum_k w_k \delta_{x_k})$.
+    targets: (K, d), where the points are free $T_k = \sum_j \lambda_j \frac{1}{w_k} \sum_i \pi^j_{ik} x^j_i$, with which these
+    same plans cost least.
+    solved: whether the simplex finished every plan.
+    """
+
+    points: FloatArray
+    weights: FloatArray
+    costs: list[FloatArray]
+    value: float
+    targets: FloatArray
+    solved: bool
+
+    @property
+    def stationarity(self) -> float:
+        r"""$(\sum_k w_k |x_k - T_k|^2 / F)^{1/2}$; its square is the share of F that moving to the targets takes off at least."""
+        moves = self.points - self.targets
+        moves[np.abs(moves) <= _ROUND_OFF * np.abs(self.points).max()] = 0.0
+        excess = float(self.weights @ np.square(moves).sum(1))
+        return (excess / self.value) ** 0.5 if self.value > 0 else 0.0 if excess == 0 else np.inf
+
+    def state(self, method: Exact, weights_gap: float) -> State:
+        """As a state of the loop."""
+        return State(
+            self.points, self.weights, self.value, self.stationarity, weights_gap=weights_gap, transport=method,
+            ended=None if self.solved else Status.BUDGET_SPENT,
+        )  # fmt: skip
+
+
+def cost_matrices(problem: BarycenterProblem, points: FloatArray) -> list[FloatArray]:
+    """C_j, (n_j, K) each."""
+    return spread(lambda j: cost_matrix(problem.clouds[j], points), len(problem.clouds))
+
+
+def evaluate(
+    problem: BarycenterProblem, points: FloatArray, weights: FloatArray, method: Exact, costs: list[FloatArray] | None = None
+) -> Candidate:
+    """The candidate with these points, as the dtype of the answer holds them, and these weights."""
+    points = rounded(points, problem.like)
+    costs = cost_matrices(problem, points) if costs is None else costs
+    used = np.flatnonzero(weights > 0)
+
+    def one(j: int) -> tuple[float, FloatArray, bool]:
+        x, a, own = problem.clouds[j], problem.masses[j], costs[j]
+        plan, _, status = method.plan(a, weights[used], own if len(used) == len(weights) else own[:, used])
+        rows, columns = np.nonzero(plan)
+        masses = plan[rows, columns]
+        cost = float(masses @ own[rows, used[columns]])
+        return cost, plan.T @ x, status is status.CONVERGED
+
+    each = spread(one, len(costs), sizes=[float(c.size) for c in costs])
+    value = float(sum(s * cost for s, (cost, _, _) in zip(problem.mixing, each, strict=True)))
+    targets = points.copy()
+    if problem.fixed is None:
+        targets[used] = sum(s * t for s, (_, t, _) in zip(problem.mixing, each, strict=True)) / weights[used, None]
+    return Candidate(points, weights, costs, value, targets, all(solved for _, _, solved in each))

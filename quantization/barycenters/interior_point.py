@@ -1,0 +1,112 @@
+r"""Free weights: the best weights for the points, by linear programming, and the best points for the plans, in turn."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from quantization.arrays import FloatArray
+from quantization.barycenters.evaluation import Candidate, cost_matrices, evaluate
+from quantization.barycenters.fixed_point import fixed_points
+from quantization.barycenters.problem import BarycenterProblem
+from quantization.barycenters.weights import Weighing, best_weights, lower_bound
+from quantization.problem import Problem, checked_count, checked_tolerance
+from quantization.solver import State, Status
+from quantization.transport.exact import Exact
+
+_FINEST = 1e-9  # relative gap of the last linear programs
+_SHARPER = 0.1  # the factor from one gap to the next
+_WORTHWHILE = 0.01  # of the gap: what a step must take off the objective, relative to it, for the gap to stay
+
+
+@dataclass(frozen=True)
+class InteriorPoint:
+    r"""$\min_{x, w} \sum_j \lambda_j W_2^2(\mu_j, \sum_k w_k \delta_{x_k})$, the weights free.
+
+    F is a minimum over plans of a function that is linear in them for fixed x, so that "the best plans for the points, the best
+    points for the plans" never raises it and ends at points and weights that are each the best for the other. The plans' linear
+    program, which has the weights among its unknowns, is solved by an interior point.
+
+    It starts from the solution with uniform weights and so never ends above it. While the steps are large the program is left
+    at a relative gap of ``coarse``, inside of its polytope: the points then move by a mean over nearly optimal plans, which
+    leads past poor vertices (and is faster), and they go ``relaxation`` times as far. A step that would raise the exact objective
+    is made again with a smaller gap.
+
+    rtol: bounds the stationarity in the points, $(\sum_k w_k |x_k - T_k|^2 / F)^{1/2}$, and its square the duality gap in the
+    weights relative to F: either says by what share of F the points, or the weights, alone could still lower it.
+    max_pivots: of the network simplex, for each exact transport. Source: ge2019, cuturi2014.
+    """
+
+    rtol: float = 1e-3
+    coarse: float = 1e-2
+    relaxation: float = 1.5
+    max_pivots: int = 10_000_000
+    exhausted: ClassVar[Status] = Status.STALLED
+
+    def __post_init__(self) -> None:
+        checked_tolerance(self.rtol)
+        checked_count("InteriorPoint's max_pivots", self.max_pivots)
+        if not 0 < checked_tolerance(self.coarse) < 1:
+            raise ValueError(f"coarse must lie strictly between 0 and 1; received {self.coarse!r}")
+        if not 1 <= checked_tolerance(self.relaxation) < 2:
+            raise ValueError(f"relaxation must lie in [1, 2); received {self.relaxation!r}")
+
+    def refuses(self, problem: Problem) -> str | None:
+        if not isinstance(problem, BarycenterProblem):
+            return f"InteriorPoint is for barycenters; received {problem.kind}. Use Lloyd()"
+        if problem.weights is not None:
+            return 'InteriorPoint frees the weights; received given ones. Use FixedPoint(), or weights="free"'
+        return None
+
+    def solve(self, problem: Problem, codes: FloatArray, rng: np.random.Generator) -> Iterator[State]:
+        assert isinstance(problem, BarycenterProblem)
+        method, uniform = Exact(self.max_pivots), np.full(problem.k, 1 / problem.k)
+        if problem.fixed is not None:
+            yield from self._weights_only(problem, problem.fixed, uniform, method)
+            return
+        now: Candidate | None = None
+        for now in fixed_points(problem, codes, uniform, method):
+            yield now.state(method, weights_gap=np.inf)
+            if not now.solved:
+                return
+            if now.stationarity <= self.rtol:
+                break
+        assert now is not None
+        yield from self._alternate(problem, now, method)
+
+    def _alternate(self, problem: BarycenterProblem, now: Candidate, method: Exact) -> Iterator[State]:
+        gap = self.coarse
+        while True:
+            found = best_weights(now.costs, problem.masses, problem.mixing, gap)
+            points = now.points + self.relaxation * (_means(problem, found) - now.points)
+            following = evaluate(problem, points, found.weights, method)
+            fall = 1 - following.value / now.value if now.value > 0 else 0.0
+            if fall > 0 or gap <= _FINEST:
+                if not fall > 0:
+                    following = now
+                bound = lower_bound(following.costs, problem.masses, problem.mixing, found.potentials)
+                yield following.state(method, max(following.value - bound, 0.0))
+                if following is now or not following.solved:
+                    return
+                now = following
+            if not fall > _WORTHWHILE * gap:
+                gap = max(gap * _SHARPER, _FINEST)
+
+    def _weights_only(
+        self, problem: BarycenterProblem, points: FloatArray, weights: FloatArray, method: Exact
+    ) -> Iterator[State]:
+        """Fixed points: one linear program."""
+        costs = cost_matrices(problem, points)
+        start = evaluate(problem, points, weights, method, costs)
+        yield start.state(method, np.inf)
+        found = best_weights(costs, problem.masses, problem.mixing, _FINEST)
+        best = evaluate(problem, points, found.weights, method, costs)
+        yield (best if best.value <= start.value else start).state(method, max(min(best.value, start.value) - found.bound, 0.0))
+
+
+def _means(problem: BarycenterProblem, found: Weighing) -> FloatArray:
+    """The best points for plans that may miss their marginals by a little: each measure's own mean over what it sends."""
+    # A cell without mass has no mean: its point may lie anywhere.
+    parts = [(p.T @ x) / np.maximum(p.sum(0), 1e-300)[:, None] for p, x in zip(found.plans, problem.clouds, strict=True)]
+    return np.asarray(sum(s * part for s, part in zip(problem.mixing, parts, strict=True)), dtype=np.float64)

@@ -1,0 +1,164 @@
+"""What is asked of a barycenter's solver: measures, how they are mixed, and which weights and points are free."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from numbers import Real
+from typing import Any
+
+import numpy as np
+
+from quantization.arrays import Array, FloatArray, as_floating, is_torch, rounded, to_host
+from quantization.measure import DiscreteMeasure
+from quantization.problem import Problem, checked_count, pose
+
+_SLACK = 1e-9  # by which given weights may miss a sum of 1
+
+
+@dataclass(frozen=True)
+class BarycenterProblem(Problem):
+    r"""$\min_\nu \sum_j \lambda_j W_2^2(\mu_j, \nu)$ over measures ν on K points.
+
+    clouds, masses: the points (n_j, d) and positive weights (n_j,) of each measure with $\lambda_j > 0$, on the host. mixing:
+    those λ. weights: (K,) of ν where they are given, None where they are free. fixed: (K, d) its points where these are given.
+    ``measure`` pools the measures, all moved to the barycenter's mean: starts are drawn from it.
+    """
+
+    clouds: list[FloatArray] = field(default_factory=list[FloatArray])
+    masses: list[FloatArray] = field(default_factory=list[FloatArray])
+    mixing: FloatArray = field(default_factory=lambda: np.ones(1))
+    weights: FloatArray | None = None
+    fixed: FloatArray | None = None
+
+    @property
+    def kind(self) -> str:
+        """What it is, in words."""
+        return f"{len(self.clouds)} measures"
+
+    @property
+    def total(self) -> int:
+        """Points of all measures together."""
+        return sum(len(x) for x in self.clouds)
+
+
+def pose_barycenter(
+    measures: Any, k: int | None, mixing: Any, weights: Any, points: Any, draws: int, rng: np.random.Generator
+) -> BarycenterProblem:
+    """The arguments of ``barycenter`` as a problem; ``ValueError`` for what is not one."""
+    laws = [_measure(j, law, draws, rng) for j, law in enumerate(_listed(measures))]
+    sampled, given = [m for m, law in laws if law], [m for m, law in laws if not law]
+    kind = (given or sampled)[0].points
+    for j, (measure, _) in enumerate(laws):
+        if measure.dim != kind.shape[1]:
+            raise ValueError(
+                f"all measures must live in one space; measure {j} has dimension {measure.dim}, another {kind.shape[1]}"
+            )
+    if len({is_torch(m.points) for m in given}) > 1:
+        raise ValueError("measures must be of one array library; received numpy and torch. Convert one of them")
+    share = _simplex("mixing", mixing, len(laws), "one per measure")
+    kept = [(m, s) for (m, _), s in zip(laws, share, strict=True) if s > 0]
+    clouds, masses = _supports([m for m, _ in kept])
+    positive = np.array([s for _, s in kept])
+    fixed = None if points is None else _fixed(points, k, kind)
+    k = len(fixed) if fixed is not None else checked_count("k", k)
+    own = _weights(weights, k)
+    total = sum(len(x) for x in clouds)
+    if fixed is None and k > total:
+        raise ValueError(
+            f"k = {k} atoms are more than the {total} points of positive weight of all measures together, more than which no "
+            f"barycenter needs. Lower k to {total} or less"
+        )
+    if fixed is not None and own is not None:
+        raise ValueError(
+            "with points and weights both given nothing is left to solve. Use wasserstein, or leave the weights free"
+        )
+    pool = _pooled(clouds, masses, positive, kind)
+    return BarycenterProblem(
+        k, 2.0, kind, int(kind.shape[1]), measure=pool, clouds=clouds, masses=masses, mixing=positive, weights=own, fixed=fixed
+    )  # fmt: skip
+
+
+def _listed(measures: Any) -> list[Any]:
+    listable = type(measures).__name__ not in ("str", "dict", "DiscreteMeasure") and hasattr(measures, "__iter__")
+    if not listable or getattr(measures, "ndim", 3) != 3:
+        received = f"an array of shape {tuple(measures.shape)}" if hasattr(measures, "shape") else type(measures).__name__
+        raise ValueError(
+            "measures must be a list of measures or laws, or an array (m, n, d), and [measure] for a single one; "
+            f"received {received}"
+        )
+    listed = list(measures)
+    if not listed:
+        raise ValueError("measures must not be empty; received none. Give at least one measure")
+    return listed
+
+
+def _measure(j: int, law: Any, draws: int, rng: np.random.Generator) -> tuple[DiscreteMeasure, bool]:
+    """One of the measures, and whether it is a sample of a law."""
+    try:
+        problem = pose(law, 1, 2.0)
+        if problem.measure is not None:
+            return problem.measure, False
+        if problem.law is None:
+            raise ValueError("a stream can't be transported. Give an array, a DiscreteMeasure or a Law")
+        return DiscreteMeasure(problem.draw(draws, rng)), True
+    except ValueError as error:
+        raise ValueError(f"measure {j}: {error}") from error
+
+
+def _simplex(name: str, value: Any, count: int, each: str) -> FloatArray:
+    """``value`` as ``count`` weights ≥ 0 that sum to 1; equal ones for None."""
+    if value is None:
+        return np.full(count, 1 / count)
+    try:
+        weights = to_host(as_floating(value))
+    except ValueError:
+        raise ValueError(f"{name} must be an array of {count} numbers, {each}; received {value!r}") from None
+    if weights.shape != (count,):
+        raise ValueError(f"{name} must have shape ({count},), {each}; received shape {weights.shape}")
+    total = float(weights.sum())
+    if not np.isfinite(weights).all() or (weights < 0).any() or abs(total - 1) > _slack(value):
+        raise ValueError(f"{name} must be nonnegative and sum to 1; received {weights} with a sum of {total:.12g}")
+    return weights / total
+
+
+def _slack(value: Any) -> float:
+    """Weights in float32 or less are rounded."""
+    wide = getattr(getattr(value, "dtype", None), "itemsize", 8) >= 8
+    return _SLACK if wide else 1e-2 if value.dtype.itemsize < 4 else 1e-5
+
+
+def _weights(weights: Any, k: int) -> FloatArray | None:
+    if isinstance(weights, str):
+        if weights not in ("free", "uniform"):
+            raise ValueError(f'weights must be "free", "uniform" or an array ({k},); received {weights!r}')
+        return None if weights == "free" else np.full(k, 1 / k)
+    if weights is None or isinstance(weights, Real):
+        raise ValueError(f'weights must be "free", "uniform" or an array ({k},); received {weights!r}')
+    return _simplex("weights", weights, k, "one per atom")
+
+
+def _fixed(points: Any, k: Any, kind: Array) -> FloatArray:
+    fixed = to_host(DiscreteMeasure(points).points)
+    if fixed.shape[1] != kind.shape[1]:
+        raise ValueError(f"points must have the measures' dimension {kind.shape[1]}; received shape {fixed.shape}")
+    if k is not None and checked_count("k", k) != len(fixed):
+        raise ValueError(f"k must be the number of the points, {len(fixed)}, or None; received {k}")
+    return rounded(fixed, kind)
+
+
+def _supports(measures: Sequence[DiscreteMeasure]) -> tuple[list[FloatArray], list[FloatArray]]:
+    """Points of positive weight and those weights."""
+    pairs = [(to_host(m.points), to_host(m.masses)) for m in measures]
+    return [x[a > 0] for x, a in pairs], [a[a > 0] for _, a in pairs]
+
+
+def _pooled(clouds: list[FloatArray], masses: list[FloatArray], mixing: FloatArray, kind: Array) -> DiscreteMeasure:
+    """All measures, each moved so that its mean is the barycenter's, Σ λ_j m_j; their weights times λ_j."""
+    means = [a @ x for x, a in zip(clouds, masses, strict=True)]
+    centre = sum(s * m for s, m in zip(mixing, means, strict=True))
+    moved = np.concatenate([x + (centre - m) for x, m in zip(clouds, means, strict=True)])
+    with np.errstate(over="ignore"):
+        moved = rounded(moved, kind)
+    if not np.isfinite(moved).all():
+        raise ValueError("the measures' mean overflows their dtype; scale the points down")
+    weights = np.concatenate([s * a for s, a in zip(mixing, masses, strict=True)])
+    return DiscreteMeasure.from_masses(moved, weights)

@@ -1,0 +1,241 @@
+r"""The best weights on given points: one linear program over all plans at once, by a primal-dual interior point.
+
+$$\min_{w, P_j \ge 0} \sum_j \lambda_j \langle C_j, P_j \rangle \quad\text{with}\quad P_j 1 = a_j,\; P_j^\top 1 = w,$$
+
+whose dual is $\max_v \sum_j \lambda_j \sum_i a_{ji} \min_k (C_{jik} - v_{jk})$ over $\sum_j \lambda_j v_j \le 0$. Every v gives a
+lower bound, which certifies. The normal equations fall apart into a K × K system for each measure, tied together by the weights,
+so that an iteration costs $\sum_j n_j K^2$, and some dozen of them are enough. Source: mehrotra1992, ge2019.
+"""
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+from scipy.linalg import blas, cho_factor, cho_solve, lapack
+
+from quantization.arrays import FloatArray
+from quantization.threads import spread
+
+_MOST_ITERATIONS = 80
+_TO_THE_BOUNDARY = 0.99
+_STUCK = 6  # iterations without progress: round-off lets it come no further
+_RIDGES = (1e-14, 1e-12, 1e-10, 1e-8)  # relative, tried in turn until a factorization succeeds
+_REFINEMENTS, _ILL_CONDITIONED = 2, 1e-2  # of solutions of the normal equations, whose condition grows as the gap falls below
+
+
+@dataclass(frozen=True, eq=False)
+class Weighing:
+    r"""Plans with one second marginal between them, nearly the cheapest.
+
+    weights: (K,), their common marginal. plans: (n_j, K) each, inside of the polytope: positive everywhere.
+    potentials: (K,) each, with $\sum_j \lambda_j v_j = 0$; with them the dual is at least ``bound`` for these costs.
+    """
+
+    weights: FloatArray
+    plans: list[FloatArray]
+    potentials: list[FloatArray]
+    bound: float
+
+
+def best_weights(costs: list[FloatArray], masses: list[FloatArray], mixing: FloatArray, rtol: float) -> Weighing:
+    """The linear program for costs C_j (n_j, K), weights a_j > 0 and λ_j > 0, to a relative duality gap of ``rtol``.
+
+    It stops earlier where round-off lets it come no further; the bound says how far it came.
+    """
+    k = costs[0].shape[1]
+    if len(costs) == 1:
+        return _nearest(costs[0], masses[0], mixing)
+    if k == 1 or not max(float(c.max()) for c in costs) > 0:
+        weights, none = np.full(k, 1 / k), [np.zeros(k) for _ in costs]
+        plans = [np.outer(a, weights) for a in masses]
+        return Weighing(weights, plans, none, lower_bound(costs, masses, mixing, none))
+    return _Interior(costs, masses, mixing).solved(rtol)
+
+
+def _nearest(costs: FloatArray, a: FloatArray, mixing: FloatArray) -> Weighing:
+    """A single measure: everything goes to its nearest point."""
+    labels, plan = costs.argmin(1), np.zeros_like(costs)
+    rows = np.arange(len(a))
+    plan[rows, labels] = a
+    weights = plan.sum(0)
+    return Weighing(weights / weights.sum(), [plan], [np.zeros(len(weights))], float(mixing[0] * (a @ costs[rows, labels])))
+
+
+def lower_bound(costs: list[FloatArray], masses: list[FloatArray], mixing: FloatArray, potentials: list[FloatArray]) -> float:
+    r"""$\sum_j \lambda_j \sum_i a_{ji} \min_k (C_{jik} - v_{jk})$ with $\sum_j \lambda_j v_j$ taken out of the v: the least cost
+    under any weights is no less. Valid for the costs of any points, tight near those that the potentials belong to."""
+    from quantization.barycenters import kernels  # loads numba
+
+    excess = sum(share * v for share, v in zip(mixing, potentials, strict=True))
+    each = spread(lambda j: kernels.least_reduced_cost(costs[j], masses[j], potentials[j] - excess), len(costs))
+    return float(mixing @ np.array(each))
+
+
+def _total(parts: list[FloatArray]) -> FloatArray:
+    return np.asarray(sum(parts), dtype=np.float64)
+
+
+class _Part:
+    """One measure's share of the interior point: its plan, its slacks, its potentials, and what its equations need."""
+
+    def __init__(self, costs: FloatArray, a: FloatArray, v: float) -> None:
+        n, k = costs.shape
+        self.a, self.u, self.v = a, costs.min(1) - 1.0 - v, np.full(k, v)  # slacks of 1, the mean cost, or more
+        self.plan = np.outer(a, np.full(k, 1 / k))
+        self.slack = costs - self.u[:, None]
+        self.slack -= self.v
+        self.scaled, self.rows, self.left = np.empty((n, k)), np.empty(n), np.empty(n)
+        self.columns, self.mass, self.pull = np.empty((3, k))
+        self.du, self.new_du, self.first, self.second = np.empty((4, n))
+        self.sums, self.most, self.over = np.empty(5), np.empty(2), np.empty((4, k))
+
+    def factor(self) -> None:
+        r"""The complementarity, and the inverse of $\mathrm{diag}(D^\top 1) - D^\top \mathrm{diag}(D1)^{-1} D$.
+
+        A Laplacian, whose null vector 1 is filled in; that changes solutions by constants, which the caller settles.
+        """
+        from quantization.barycenters import kernels
+
+        self.gap = kernels.weigh(
+            self.plan, self.slack, self.a, self.scaled, self.rows, self.columns, self.mass, self.pull
+        )  # fmt: skip
+        kernels.marginal(self.plan, self.a, self.left)
+        k = len(self.v)
+        laplacian = blas.dsyrk(-1.0, self.scaled.T, lower=1)  # its lower half
+        # Rows sum to zero. The diagonal as minus the sum of the rest keeps the digits that D^T 1 − ... would cancel.
+        laplacian[np.diag_indices(k)] = 0.0
+        laplacian[np.diag_indices(k)] = -(laplacian.sum(0) + laplacian.sum(1))
+        laplacian += np.tril(laplacian, -1).T
+        self.laplacian = laplacian
+        level = float(np.trace(laplacian)) / k
+        laplacian = laplacian + level / k
+        for ridge in _RIDGES:
+            padded = laplacian.copy()
+            padded[np.diag_indices(k)] += ridge * level
+            root, failed = cast(tuple[FloatArray, int], lapack.dpotrf(padded, lower=1))
+            if not failed:
+                break
+        else:
+            self.gap = np.nan  # round-off has the last word
+            return
+        inverse, _ = cast(tuple[FloatArray, int], lapack.dpotri(root, lower=1))
+        self.inverse = np.tril(inverse) + np.tril(inverse, -1).T
+
+    def predict(self, dv: FloatArray) -> None:
+        from quantization.barycenters import kernels
+
+        self.dv = dv
+        kernels.predict(
+            self.plan, self.slack, self.a, self.rows, dv, self.du, self.sums, self.over, self.first, self.second
+        )  # fmt: skip
+
+    def correct(self, centre: float, dv: FloatArray) -> None:
+        from quantization.barycenters import kernels
+
+        self.new_dv = dv
+        g = self.left + self.row_sums - centre * self.first + self.second
+        kernels.correct(self.plan, self.slack, g, self.rows, self.du, self.dv, centre, dv, self.new_du, self.most)
+
+    def move(self, centre: float, primal: float, dual: float) -> None:
+        from quantization.barycenters import kernels
+
+        kernels.move(self.plan, self.slack, self.du, self.dv, centre, self.new_du, self.new_dv, primal, dual)
+        self.u += dual * self.new_du
+        self.v += dual * self.new_dv
+        self.factor()
+
+    @property
+    def row_sums(self) -> FloatArray:
+        """Σ_k P."""
+        return self.a - self.left
+
+
+class _Interior:
+    """Mehrotra's predictor and corrector, from equal weights and independent plans, feasible from the start."""
+
+    def __init__(self, costs: list[FloatArray], masses: list[FloatArray], mixing: FloatArray) -> None:
+        self._costs, self._masses, self._mixing, self._k = costs, masses, mixing, costs[0].shape[1]
+        self._unit = float(np.mean([share * c.mean() for share, c in zip(mixing, costs, strict=True)]))
+        m = len(costs)
+        self._parts = spread(lambda j: _Part(costs[j] * (mixing[j] / self._unit), masses[j], 1 / m), m)
+        self._w, self._z = np.full(self._k, 1 / self._k), np.full(self._k, 1.0)
+        self._count = sum(p.plan.size for p in self._parts) + self._k
+
+    def solved(self, rtol: float) -> Weighing:
+        least_gap, stuck = np.inf, 0
+        spread(lambda j: self._parts[j].factor(), len(self._parts))
+        for _ in range(_MOST_ITERATIONS):
+            gap = sum(p.gap for p in self._parts) + float(self._w @ self._z)
+            value = sum(float(p.a @ p.u) for p in self._parts)  # the dual's, which the slacks keep feasible
+            stuck = 0 if gap < least_gap else stuck + 1
+            least_gap = min(gap, least_gap)
+            missed = max(float(np.abs(p.mass - self._w).sum()) for p in self._parts)  # at most so much is the objective off
+            if gap <= max(rtol * (abs(value) + gap), missed) or stuck >= _STUCK or not np.isfinite(gap):
+                break
+            if not self._step(gap):
+                break
+        return self._answer()
+
+    def _answer(self) -> Weighing:
+        mass = [p.plan.sum(0) for p in self._parts]
+        weights = np.maximum(sum(share * x for share, x in zip(self._mixing, mass, strict=True)), 0.0)
+        potentials = [p.v * (self._unit / share) for p, share in zip(self._parts, self._mixing, strict=True)]
+        bound = lower_bound(self._costs, self._masses, self._mixing, potentials)
+        excess = sum(share * v for share, v in zip(self._mixing, potentials, strict=True))
+        return Weighing(weights / weights.sum(), [p.plan for p in self._parts], [v - excess for v in potentials], bound)
+
+    def _step(self, gap: float) -> bool:
+        """One predictor and one corrector step; False where neither moves any more."""
+        parts, w, z = self._parts, self._w, self._z
+        mu, theta = gap / self._count, w / z
+        try:
+            tied = cho_factor(_total([p.inverse for p in parts]) + np.diag(1 / theta), lower=True, check_finite=False)
+        except np.linalg.LinAlgError:
+            return False
+
+        def untied(b: FloatArray) -> FloatArray:
+            return np.asarray(cast(Any, cho_solve)(tied, b, check_finite=False), dtype=np.float64)
+
+        ones = untied(np.ones_like(w))
+
+        def once(right: list[FloatArray]) -> tuple[list[FloatArray], FloatArray]:
+            each: list[FloatArray] = [p.inverse @ h for p, h in zip(parts, right, strict=True)]
+            part = untied(_total(each))
+            q = part + (float(np.mean([h.sum() for h in right])) - float(part.sum())) / float(ones.sum()) * ones
+            dv = [p.inverse @ (h - q) for p, h in zip(parts, right, strict=True)]
+            dv[0] = dv[0] + float(np.mean(np.asarray(q / theta - _total(dv), dtype=np.float64)))
+            return dv, q
+
+        def solve(right: list[FloatArray]) -> tuple[list[FloatArray], FloatArray]:
+            """The dv and q with $L_j dv_j + q = h_j$ and $q = \\theta \\sum_j dv_j$, each L_j singular; refined."""
+            dv, q = once(right)
+            for _ in range(_REFINEMENTS if gap < _ILL_CONDITIONED else 0):
+                more, further = once([h - q - p.laplacian @ d for p, h, d in zip(parts, right, dv, strict=True)])
+                dv, q = [d + e for d, e in zip(dv, more, strict=True)], q + further
+            return dv, q
+
+        dv, q = solve([-p.pull for p in parts])
+        spread(lambda j: parts[j].predict(dv[j]), len(parts))
+        dz = q / theta
+        dw = -w - q
+        primal = 1 / max(1.0, *(p.sums[0] for p in parts), float((-dw / w).max()))
+        dual = 1 / max(1.0, *(p.sums[1] for p in parts), float((-dz / z).max()))
+        p_ds, dp_s, dp_ds = sum(p.sums[2:] for p in parts) + np.array([w @ dz, dw @ z, dw @ dz])
+        reached = gap + dual * p_ds + primal * dp_s + primal * dual * dp_ds
+        centre = mu * float(np.clip(reached / gap, 0.0, 1.0)) ** 3
+        right: list[FloatArray] = []
+        for p in parts:
+            h = w - centre * p.over[0] + p.over[1] + (centre - dw * dz) / z - w
+            g_pull = p.pull - centre * p.over[2] + p.over[3]
+            right.append(h - g_pull)
+        new_dv, q = solve(right)
+        spread(lambda j: parts[j].correct(centre, new_dv[j]), len(parts))
+        new_dz = q / theta
+        new_dw = (centre - dw * dz) / z - w - q
+        primal = min(1.0, _TO_THE_BOUNDARY / max(*(p.most[0] for p in parts), float((-new_dw / w).max()), 1e-300))
+        dual = min(1.0, _TO_THE_BOUNDARY / max(*(p.most[1] for p in parts), float((-new_dz / z).max()), 1e-300))
+        if not (np.isfinite(primal) and np.isfinite(dual) and max(primal, dual) > 1e-8):
+            return False
+        spread(lambda j: parts[j].move(centre, primal, dual), len(parts))  # and the sums for the next step
+        self._w, self._z = w + primal * new_dw, z + dual * new_dz
+        return True

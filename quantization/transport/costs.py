@@ -1,0 +1,58 @@
+r"""Costs $|x - y|^r$ in float64: all of them, or those of some pairs; nothing is lost where points are close and far from 0."""
+
+from typing import Any, cast
+
+import numpy as np
+from scipy.spatial.distance import cdist
+
+from quantization.arrays import FloatArray
+
+_DIRECT = 48  # dimensions up to which differences are as fast as a matrix product
+_CANCELLED = 1e-5  # of |x|² + |y|², below which the product has lost too many digits
+_BLOCK = 2**22  # numbers of a block of differences
+
+
+def cost_matrix(x: FloatArray, y: FloatArray, r: float = 2.0) -> FloatArray:
+    """(n, m) costs for x (n, d) and y (m, d). ``ValueError`` where they leave the range of float64."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        squared = _squared_by_product(x, y) if x.shape[1] > _DIRECT else None
+        if squared is None:
+            squared = np.asarray(cast(Any, cdist)(x, y, "sqeuclidean"), dtype=np.float64)
+        costs = squared if r == 2 else squared ** (r / 2)
+    if not np.isfinite(costs).all():
+        raise ValueError(f"the costs |x - y|^{r:g} overflow float64; scale the points down")
+    return costs
+
+
+def pair_costs(x: FloatArray, y: FloatArray, rows: Any, columns: Any, r: float = 2.0) -> FloatArray:
+    r"""(p,), $|x_{i_p} - y_{k_p}|^r$ by direct differences."""
+    squared, step = np.empty(len(rows)), max(1, _BLOCK // x.shape[1])
+    for begin in range(0, len(rows), step):
+        part = slice(begin, begin + step)
+        difference = x[rows[part]] - y[columns[part]]
+        squared[part] = np.einsum("pd,pd->p", difference, difference)
+    return squared if r == 2 else squared ** (r / 2)
+
+
+def c_transforms(u: FloatArray, a: FloatArray, costs: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """The c-transforms v of ``u`` (where a has mass) and of that v: no u_i + v_k above its cost, and no less dual value."""
+    v = np.full(costs.shape[1], np.inf)
+    for i in np.flatnonzero(a):
+        np.minimum(v, costs[i] - u[i], out=v)
+    return np.array([(row - v).min() for row in costs]), v
+
+
+def _squared_by_product(x: FloatArray, y: FloatArray) -> FloatArray | None:
+    """|x|² + |y|² − 2 x·y about the common centre; pairs that cancelled are done again. None where squares overflow."""
+    centre = x.mean(0)
+    x, y = x - centre, y - centre
+    lengths = np.einsum("nd,nd->n", x, x)[:, None] + np.einsum("md,md->m", y, y)
+    if not np.isfinite(lengths).all():
+        return None
+    squared = x @ y.T
+    squared *= -2.0
+    squared += lengths
+    rows, columns = np.nonzero(squared <= _CANCELLED * lengths)
+    if len(rows):
+        squared[rows, columns] = pair_costs(x, y, rows, columns)
+    return squared

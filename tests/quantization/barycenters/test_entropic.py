@@ -1,0 +1,70 @@
+"""Bounds of the entropic solver against exact transport, on measures small enough for both."""
+
+import numpy as np
+import pytest
+
+import quantization as qz
+
+
+@pytest.mark.parametrize("weights", ["free", "uniform"])
+@pytest.mark.parametrize("reg", [0.1, 0.01])
+def test_the_bounds_hold(truth, weights, reg):
+    clouds = truth.clouds(4, n=120)
+    sol = qz.barycenter(clouds, 8, weights=weights, solver=qz.Entropic(reg, pilot=40))
+    assert isinstance(sol.transport, qz.Sinkhorn)
+    value = truth.objective(truth.even(clouds), np.full(3, 1 / 3), sol.measure.points, sol.measure.weights)
+    assert sol.distortion - sol.distortion_gap <= value * (1 + 1e-9)
+    assert value <= sol.distortion * (1 + 1e-9)
+    assert sol.distortion_gap > 0
+    assert (np.diff(sol.trace.distortion) < 0).all()
+    if weights == "free":
+        best = qz.barycenter(clouds, points=sol.measure.points).distortion
+        assert sol.distortion - sol.weights_gap <= best * (1 + 1e-9)
+    else:
+        assert sol.weights_gap == 0
+
+
+def test_it_comes_near_the_exact_answer(truth):
+    clouds = truth.clouds(4, n=200)
+    exact = qz.barycenter(clouds, 8).distortion
+    sol = qz.barycenter(clouds, 8, solver=qz.Entropic(0.003, pilot=60))
+    value = truth.objective(truth.even(clouds), np.full(3, 1 / 3), sol.measure.points, sol.measure.weights)
+    assert value <= 1.05 * exact  # either is a local minimum
+    assert sol.distortion_gap <= 0.05 * sol.distortion
+
+
+def test_far_from_the_origin_the_bounds_hold_too(truth):
+    clouds = [x + 2.0**30 for x in truth.clouds(4, n=120)]
+    sol = qz.barycenter(clouds, 8, solver=qz.Entropic(0.01, pilot=40))
+    value = truth.objective(truth.even(clouds), np.full(3, 1 / 3), sol.measure.points, sol.measure.weights)
+    assert sol.distortion - sol.distortion_gap <= value * (1 + 1e-6)  # 2^30 leaves 23 bits of the points
+    assert value <= sol.distortion * (1 + 1e-6)
+    assert sol.distortion_gap < 0.2 * sol.distortion
+
+
+def test_it_is_chosen_by_size():
+    rng = np.random.default_rng(0)
+    clouds = [rng.normal(size=(9000, 1)), rng.normal(size=(50, 1)) + 4]
+    sol = qz.barycenter(clouds, 4, max_steps=3)
+    assert isinstance(sol.solver, qz.Entropic)
+    value = sum(qz.wasserstein(x, sol.measure) ** 2 for x in clouds) / 2  # on the line, by sorting
+    assert sol.distortion - sol.distortion_gap <= value * (1 + 1e-9)
+    assert value <= sol.distortion * (1 + 1e-9)
+
+
+def test_fixed_support(truth):
+    clouds = truth.clouds(4)
+    points = np.random.default_rng(0).normal(size=(6, 2))
+    sol = qz.barycenter(clouds, points=points, solver=qz.Entropic(0.01))
+    exact = qz.barycenter(clouds, points=points).distortion
+    np.testing.assert_array_equal(sol.measure.points, points)
+    assert sol.distortion - sol.weights_gap <= exact * (1 + 1e-9)
+    assert exact <= sol.distortion * (1 + 1e-9)
+
+
+def test_refuses_misuse():
+    for make in (lambda: qz.Entropic(0), lambda: qz.Entropic(sweeps=0), lambda: qz.Entropic(pilot=0)):
+        with pytest.raises(ValueError, match="received"):
+            make()
+    with pytest.raises(ValueError, match="for barycenters"):
+        qz.quantize(np.zeros((4, 2)), 1, solver=qz.Entropic())
