@@ -3,9 +3,11 @@
 from theory_checks.claims import (
     clvq,
     consistency,
+    corollary,
     invariance,
     lloyd,
     pushforward,
+    reverse_diffusion,
     space,
     transport,
     voronoi,
@@ -15,9 +17,11 @@ from theory_checks.claims import (
 __all__ = [
     "clvq",
     "consistency",
+    "corollary",
     "invariance",
     "lloyd",
     "pushforward",
+    "reverse_diffusion",
     "space",
     "transport",
     "voronoi",

@@ -5,6 +5,7 @@ A case is a handful of numbers, and a law is a function of it. Hypothesis draws 
 """
 
 from theory_checks.laws.case import Case, Family
+from theory_checks.laws.diffusions import DIFFUSIONS, FLOWS, ON_THE_LINE
 from theory_checks.laws.finite import FINITE, UNIFORM_GRID
 from theory_checks.laws.line import COMPANIONS, ELEMENTARY, LAPLACE, LINE, NORMALS, SMOOTH_TAILS, STRICTLY_LOG_CONCAVE
 from theory_checks.laws.mixtures import MIXTURES
@@ -13,13 +14,16 @@ from theory_checks.laws.shapes import CUBE, GRID, POLYGONS
 __all__ = [
     "COMPANIONS",
     "CUBE",
+    "DIFFUSIONS",
     "ELEMENTARY",
     "FINITE",
+    "FLOWS",
     "GRID",
     "LAPLACE",
     "LINE",
     "MIXTURES",
     "NORMALS",
+    "ON_THE_LINE",
     "POLYGONS",
     "SMOOTH_TAILS",
     "STRICTLY_LOG_CONCAVE",
