@@ -1,6 +1,7 @@
 """The claims, by topic; importing this package enters them all in :data:`theory_checks.claim.CLAIMS`."""
 
 from theory_checks.claims import (
+    barycenters,
     clvq,
     consistency,
     corollary,
@@ -17,6 +18,7 @@ from theory_checks.claims import (
 )
 
 __all__ = [
+    "barycenters",
     "clvq",
     "consistency",
     "corollary",
