@@ -1,8 +1,8 @@
 """Dataset distillation as pushforward optimal quantization: images in, a weighted distilled set and evaluated students out.
 
-Order of reading: ``recipe`` (every option), ``method`` (what is compared), ``graph`` (recipe → stages), ``stages`` (one file
-each), ``pipeline`` (skips finished parts, spreads the rest over workers, writes and seals), ``run`` and ``distilled`` (the
-public functions), ``__main__`` (the command).
+Order of reading: ``recipe`` (every option), ``images`` (what comes in), ``method`` (what is compared), ``graph`` (recipe →
+stages), ``stages`` (one file each), ``pipeline`` (skips finished parts, spreads the rest over workers, writes and seals),
+``run`` and ``distilled`` (the public functions), ``__main__`` (the command).
 """
 
 from typing import TYPE_CHECKING, Any

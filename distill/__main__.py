@@ -1,22 +1,27 @@
 """The command ``python -m distill``."""
 
 import argparse
+import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from io import TextIOWrapper
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from distill.estimate import Estimate, size
 from distill.pipeline.lock import InUse
+from distill.pipeline.ranks import rank
 from distill.pipeline.scheduler import PartFailed
 from distill.pipeline.store import LeadsOut
 from distill.pipeline.watch import Bars, Lines
+from distill.protocols import PRESETS
 from distill.recipe import RecipeError, embedded, read
 from distill.report.table import accuracies
-from distill.run import Planned, folder_of, plan, progress_of, run
+from distill.run import Planned, estimates, folder_of, plan, run
 
 _RUN = """Run a recipe to its report. What the run's folder holds already is kept, so giving the command again resumes; the
 number of workers does not change a result. One process writes to a folder at a time."""
@@ -25,6 +30,9 @@ _EXAMPLES = """examples:
   python -m distill run digits --set train.steps=800          other students; all that comes before them is kept
   python -m distill run mine.toml --until decode --out /data/mine
   python -m distill status runs/digits                        what is done and what is missing
+  python -m distill evaluate SET --recipe digits --protocol rded   somebody's set beside random images, one protocol
+  python -m distill export runs/digits --format parquet       the distilled set, for datasets.load_dataset
+  python -m distill clean runs/digits                         remove what no recipe refers to any more
 To resume an interrupted run, give the same command again."""
 
 
@@ -36,7 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace")  # a terminal without ± must not fail a finished run
     console = Console()
     try:
-        return options.action(options, console)
+        with _terminable():
+            return options.action(options, console)
     except (RecipeError, InUse, LeadsOut) as error:
         print(error, file=sys.stderr)
         return 2
@@ -46,6 +55,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("Interrupted. Everything finished so far is kept; the same command goes on from there.", file=sys.stderr)
         return 130
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM end the command as an interrupt from the keyboard does: in order, with what is being trained saved."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -71,7 +94,9 @@ def _parser() -> argparse.ArgumentParser:
         "--until", metavar="STAGE", help="stop after this stage: codec, encode, select, decode, label, train, ..."
     )
     running.add_argument("--out", type=Path, metavar="DIR", help="the run's folder (default: runs/<recipe name>)")
-    running.add_argument("--dry-run", action="store_true", help="say which parts are there and which would be made, and stop")
+    running.add_argument(
+        "--dry-run", action="store_true", help="say what would be made and what it takes: disk, hours, memory; and stop"
+    )
     running.add_argument(
         "--verify", action="store_true", help="check the contents of finished parts, not only their sizes and times"
     )
@@ -83,13 +108,45 @@ def _parser() -> argparse.ArgumentParser:
     status = commands.add_parser("status", help="what a run folder holds and what is missing")
     status.add_argument("run", type=Path, metavar="RUN", help="a run's folder, such as runs/digits")
     status.set_defaults(action=_status)
+
+    judging = commands.add_parser(
+        "evaluate",
+        help="judge anybody's distilled set: students of a folder beside students of random real images",
+        description="Train and test students of the images in FOLDER (a folder a class; metadata.csv may give weights and soft "
+        "labels) beside students of as many random real images, under one protocol. Giving the command again resumes.",
+    )
+    judging.add_argument("folder", type=Path, metavar="FOLDER", help="a folder of images a class, or an export of a run")
+    judging.add_argument("--recipe", required=True, help="whose data, teacher, students and seeds to use: a name or a TOML file")
+    judging.add_argument("--protocol", choices=list(PRESETS), help="instead of the recipe's")
+    judging.add_argument("--own-labels", action="store_true", help="learn from the soft labels that the set brings")
+    judging.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a key; may be repeated")
+    judging.add_argument("--out", type=Path, metavar="DIR", help="the run's folder (default: runs/judged-<name of FOLDER>)")
+    judging.add_argument("--workers", type=int, metavar="N", help="worker processes (default: one a processor)")
+    judging.set_defaults(action=_evaluate)
+
+    exporting = commands.add_parser("export", help="write a distilled set as an image folder or as parquet")
+    exporting.add_argument("run", type=Path, metavar="RUN", help="a run's folder, such as runs/digits")
+    exporting.add_argument("--format", required=True, choices=["imagefolder", "parquet"])
+    exporting.add_argument("--method", help="such as ddoq (default: the run's first)")
+    exporting.add_argument("--k", type=int, help="images per class (default: the largest budget)")
+    exporting.add_argument("--seed", type=int, help="of the draw (default: the run's first)")
+    exporting.add_argument("--out", type=Path, metavar="DIR", help="the folder to write (default: one in RUN/exports)")
+    exporting.set_defaults(action=_export)
+
+    cleaning = commands.add_parser("clean", help="remove what no recipe of a run refers to any more, after saying what")
+    cleaning.add_argument("run", type=Path, metavar="RUN", help="a run's folder, such as runs/digits")
+    cleaning.add_argument(
+        "--keep", action="append", default=[], metavar="RECIPE", help="a recipe whose parts stay too; may be repeated"
+    )
+    cleaning.add_argument("--yes", action="store_true", help="remove without asking")
+    cleaning.set_defaults(action=_clean)
     return parser
 
 
 def _run(options: argparse.Namespace, console: Console) -> int:
     if options.dry_run:
         recipe = read(options.recipe, options.set)
-        _show(progress_of(recipe, folder_of(recipe, options.out), until=options.until), console)
+        _show_estimates(estimates(recipe, folder_of(recipe, options.out), until=options.until), console)
         return 0
     began = time.monotonic()
     settings = {
@@ -99,11 +156,13 @@ def _run(options: argparse.Namespace, console: Console) -> int:
         "verify": options.verify,
         "workers": options.workers,
     }
-    if console.is_terminal:
+    if console.is_terminal and rank() == 0:
         with Bars(console) as bars:
             done = run(options.recipe, **settings, watcher=bars)
     else:
         done = run(options.recipe, **settings, watcher=Lines(console))
+    if rank() > 0:
+        return 0
     if done.metrics is not None:
         console.print(accuracies(done.metrics))
     page = done.folder / "report" / "index.html"
@@ -117,6 +176,45 @@ def _status(options: argparse.Namespace, console: Console) -> int:
     return 0
 
 
+def _evaluate(options: argparse.Namespace, console: Console) -> int:
+    from distill.judging import evaluate
+
+    settings = {"protocol": options.protocol, "own_labels": options.own_labels, "set": options.set, "out": options.out}
+    with Bars(console) if console.is_terminal else nullcontext(Lines(console)) as watcher:
+        done = evaluate(options.folder, options.recipe, **settings, workers=options.workers, watcher=watcher)
+    if done.metrics is not None:
+        console.print(accuracies(done.metrics))
+    console.print(f"Report: {done.folder / 'report' / 'index.html'}.", highlight=False, soft_wrap=True)
+    return 0
+
+
+def _export(options: argparse.Namespace, console: Console) -> int:
+    from distill.export import export
+
+    done = export(options.run, format=options.format, method=options.method, k=options.k, seed=options.seed, out=options.out)
+    console.print(f"{done.images} images: {done.folder}", highlight=False, soft_wrap=True)
+    return 0
+
+
+def _clean(options: argparse.Namespace, console: Console) -> int:
+    from distill.cleaning import leftovers, remove
+
+    found = leftovers(options.run, [read(source) for source in options.keep])
+    if not found:
+        console.print("Nothing to remove: the run's recipe refers to all that is there.")
+        return 0
+    for each in found:
+        console.print(f"{each.path.name}: {each.parts} parts, {each.size / 2**20:.1f} MiB", highlight=False, soft_wrap=True)
+    size = sum(each.size for each in found) / 2**20
+    console.print(f"{size:.1f} MiB that {options.run}/recipe.json does not refer to.", highlight=False, soft_wrap=True)
+    if not options.yes and console.input("Remove it? [y/N] ").strip().lower() not in ("y", "yes"):
+        console.print("Nothing was removed.")
+        return 0
+    remove(options.run, found)
+    console.print("Removed.")
+    return 0
+
+
 def _show(planned: Sequence[Planned], console: Console) -> None:
     table = Table()
     for column in ("stage", "folder", "parts", "done", "missing"):
@@ -124,6 +222,25 @@ def _show(planned: Sequence[Planned], console: Console) -> None:
     for each in planned:
         table.add_row(each.stage.title, each.stage.folder_name, str(each.parts), str(each.done), str(each.parts - each.done))
     console.print(table)
+
+
+def _show_estimates(found: Sequence[Estimate], console: Console) -> None:
+    table = Table()
+    for column in ("stage", "folder", "disk", "hours", "memory", "parts", "done", "missing"):
+        table.add_column(column, justify="left" if column in ("stage", "folder") else "right")
+    for each in found:
+        disk, hours = "?" if each.disk is None else size(each.disk), "?" if each.hours is None else f"{each.hours:.3g}"
+        memory = "?" if each.memory is None else size(each.memory)
+        counts = map(str, (each.parts, each.done, each.parts - each.done))
+        table.add_row(each.stage.title, each.stage.folder_name, disk, hours, memory, *counts)
+    console.print(table)
+    console.print(
+        "Hours of one worker's work, a GPU's if the recipe asks for one; memory: the measured peak of a part; ?: not known"
+    )
+    console.print("until a part is made.")
+    for each in found:
+        if each.disk is not None and each.parts > each.done:
+            console.print(f"  {each.stage.title}: {each.ground}", highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -19,11 +19,23 @@ class DistilledSet(Dataset[tuple[Tensor, Tensor, Tensor]]):
     """Items (image, label, weight): float32 (C, H, W) in [0, 1], the class index, the sample weight.
 
     images: (n, C, H, W) uint8. labels: (n,). weights: (n,), the same total for every class, mean 1. logits: (n, classes), the
-    teacher's. classes: names.
+    teacher's, where the protocol labels images once; else None. classes: names. keys: the classes as the source writes them.
+    ipc: images a class, None for all. seed: of the draw.
     """
 
-    def __init__(self, images: Tensor, labels: Tensor, logits: Tensor, weights: Tensor, classes: tuple[str, ...]) -> None:
-        self.images, self.labels, self.logits, self.weights, self.classes = images, labels, logits, weights, classes
+    def __init__(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        logits: Tensor | None,
+        weights: Tensor,
+        classes: tuple[str, ...],
+        keys: tuple[str, ...],
+        ipc: int | None,
+        seed: int,
+    ) -> None:
+        self.images, self.labels, self.logits, self.weights = images, labels, logits, weights
+        self.classes, self.keys, self.ipc, self.seed = classes, keys, ipc, seed
 
     def __len__(self) -> int:
         return len(self.images)
@@ -53,4 +65,5 @@ def load(folder: str | Path, method: str | None = None, ipc: int | None = None, 
         data = trains[method].weighted_set(Store(Path(folder)), draw)
     except Damaged as damage:
         raise RecipeError(f"the run is not finished, or damaged: {damage}. Run it again to mend it") from None
-    return DistilledSet(data.images, data.labels, data.logits, data.weights.float(), data.classes)
+    weights = data.weights.float()
+    return DistilledSet(data.images, data.labels, data.logits, weights, data.classes, trains[method].keys, draw.k, draw.seed)

@@ -3,61 +3,102 @@
 from distill.images import Images, load
 from distill.method import METHODS, Method
 from distill.pipeline.stage import Stage, ordered
-from distill.recipe import Recipe, RecipeError
-from distill.stages.codec import CodecStage
+from distill.recipe import Recipe, RecipeError, TrainedTeacher
+from distill.stages.codec import codec_stage
 from distill.stages.decode import DiffusionStage, RealImagesStage
+from distill.stages.distances import DistancesStage
 from distill.stages.encode import EncodeStage
 from distill.stages.evaluate import EvaluateStage
-from distill.stages.label import LabelStage
-from distill.stages.prior import PriorStage
+from distill.stages.given import GivenStage
+from distill.stages.invert import InvertStage
+from distill.stages.label import ImageLabelStage, ImagesStage, StoredLabelStage
+from distill.stages.prior import prior_stage
 from distill.stages.report import ReportStage
-from distill.stages.select import AllStage, ClosestStage, QuantizeStage, RandomStage
-from distill.stages.teacher import TeacherStage
+from distill.stages.select import AllStage, ClosestStage, QuantizeStage, RandomStage, SelectStage
+from distill.stages.survey import SurveyStage
+from distill.stages.teacher import TeacherStage, teacher_stage
 from distill.stages.train import TrainStage
+
+Labels = ImageLabelStage | StoredLabelStage | GivenStage | TeacherStage | None
+Line = tuple[SelectStage | GivenStage, Stage, Labels]
 
 
 def build(recipe: Recipe) -> list[Stage]:
-    """codec → encode → select → decode → label → train → evaluate → report; the prior and the teacher where they are needed."""
+    """survey → codec → encode → select → decode → label → train → evaluate → report; prior and teacher where they are needed."""
     data = load(recipe.data)
-    _check_budgets(recipe, data)
-    codec, teacher = CodecStage(recipe, data), TeacherStage(recipe, data)
-    encode = EncodeStage(recipe, data, codec)
-    prior, quantize = PriorStage(recipe, data, encode), QuantizeStage(recipe, data, encode)
+    _check_shares(recipe, data)
+    _check_networks(recipe)
+    survey = SurveyStage(recipe, data)
+    codec, teacher = codec_stage(recipe, data, survey), teacher_stage(recipe, data, survey)
+    encode = EncodeStage(recipe, data, survey, codec)
+    prior = prior_stage(recipe, data, codec, encode)
+    noise = recipe.select.space == "noise"
+    space = InvertStage(recipe, data, survey, encode, prior) if noise and prior is not None else encode
+    quantize = QuantizeStage(recipe, data, survey, space)
 
     real = {
-        "random": RandomStage(recipe, data),
-        "all": AllStage(recipe, data),
-        "closest": ClosestStage(recipe, data, encode, quantize),
+        "random": RandomStage(recipe, data, survey),
+        "all": AllStage(recipe, data, survey),
+        "closest": ClosestStage(recipe, data, survey, space, quantize),
     }
 
-    def line(method: Method) -> tuple[Stage, Stage, Stage]:
+    def line(method: Method) -> Line:
         if method.decode == "diffusion":
             select, images = quantize, DiffusionStage(recipe, data, codec, prior, quantize)
+        elif method.decode == "given":
+            select = images = GivenStage(recipe, data)
         else:
             select = real[method.select]
-            images = RealImagesStage(recipe, data, select)
-        return select, images, LabelStage(recipe, data, teacher, images)
+            images = RealImagesStage(recipe, data, survey, select)
+        return select, images, _labels(recipe, data, teacher, images, method.select)
 
-    lines: dict[tuple[str, str], tuple[Stage, Stage, Stage]] = {}
+    lines: dict[tuple[str, str], Line] = {}
     trains: dict[str, TrainStage] = {}
+    distances: dict[str, DistancesStage] = {}
+    # A folder beside random images alone is judged by its students: nothing is encoded.
+    judged = recipe.given is not None and all(METHODS[name].select in ("given", "random", "all") for name in recipe.methods)
     for name in recipe.methods:
         method = METHODS[name]
         alike = (method.select, method.decode)
         if alike not in lines:
             lines[alike] = line(method)
-        trains[name] = TrainStage(recipe, data, name, *lines[alike])
-    evaluate = EvaluateStage(recipe, data, encode, trains)
+        select, images, _ = lines[alike]
+        trains[name] = TrainStage(recipe, data, name, survey, *lines[alike])
+        if isinstance(select, SelectStage) and not judged:
+            distances[name] = DistancesStage(recipe, data, name, encode, space, select, images)
+    evaluate = EvaluateStage(recipe, data, trains, distances)
     return ordered(ReportStage(recipe, data, trains, evaluate))
 
 
-def _check_budgets(recipe: Recipe, data: Images) -> None:
-    """Every class must have images, and as many as the largest budget asks for."""
-    if all(METHODS[name].select == "all" for name in recipe.methods):
-        return
-    counts = [len(data.train.of_class(index)) for index in range(len(data.classes))]
-    fewest = counts.index(min(counts))
-    if max(recipe.select.budgets) > counts[fewest]:
-        raise RecipeError(
-            f"select.k = {max(recipe.select.budgets)} asks for more codes than the {counts[fewest]} training images of class "
-            f"{data.classes[fewest]!r}; lower select.k"
-        )
+def _labels(recipe: Recipe, data: Images, teacher: TeacherStage, images: ImagesStage, select: str) -> Labels:
+    """Where a protocol's labels come from: stored, a given set's own, the teacher itself while students train, or none."""
+    kind = recipe.train.rules.labels
+    if isinstance(images, GivenStage) and recipe.given is not None and recipe.given.labels == "own":
+        return images
+    if kind == "image":
+        return ImageLabelStage(recipe, data, teacher, images)
+    if kind == "stored":
+        return StoredLabelStage(recipe, data, teacher, images, select)
+    return teacher if kind == "online" else None
+
+
+def _check_networks(recipe: Recipe) -> None:
+    """Every network that is to be trained has a name that can be built. Only names of others' ask for torch."""
+    named = [("train.student", recipe.train.student, recipe.train.small_stem)]
+    if isinstance(recipe.teacher, TrainedTeacher):
+        named.append(("teacher.model", recipe.teacher.model, recipe.teacher.small_stem))
+    elif recipe.teacher.source == "timm":
+        named.append(("teacher.model", recipe.teacher.model.partition(".")[0], False))
+    for key, name, small_stem in named:
+        if name == "convnet" and not small_stem:
+            continue
+        from distill.models.networks import why_not
+
+        if reason := why_not(name, small_stem=small_stem):
+            raise RecipeError(f"{key}: {reason}")
+
+
+def _check_shares(recipe: Recipe, data: Images) -> None:
+    unknown = sorted(set(recipe.select.shares) - set(data.classes))
+    if unknown:
+        raise RecipeError(f"select.shares names {unknown[0]!r}, which is no class of the data, such as {data.classes[0]!r}")

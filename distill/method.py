@@ -1,6 +1,9 @@
 """A method is data: how images are selected, how they are weighted, and how codes become images."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from distill.weights import exponent
 
 
 @dataclass(frozen=True)
@@ -8,15 +11,45 @@ class Method:
     """select: which stage draws the codes. weights: mode of :mod:`distill.weights`. decode: how they become images."""
 
     select: str  # quantize | random | closest | all
-    weights: str  # uniform | mass
+    weights: str  # uniform | mass | sqrt | power(a)
     decode: str  # diffusion | real
     summary: str
 
 
-METHODS = {
+_NAMED = {
     "ddoq": Method("quantize", "mass", "diffusion", "optimal quantization: decoded codes, weighted by their cells' masses"),
     "uniform": Method("quantize", "uniform", "diffusion", "the same images, equal weights (the view of D4M)"),
     "random": Method("random", "uniform", "real", "random real images"),
     "closest": Method("closest", "uniform", "real", "the real image nearest each code"),
     "full": Method("all", "uniform", "real", "all of the training data: the ceiling"),
 }
+
+
+_GIVEN = Method("given", "mass", "given", "the images of a folder, weighted as it says")
+
+
+class _Methods(Mapping[str, Method]):
+    """The named methods; beside them ``ddoq-<mode>``, ddoq under another mode of weights, and ``given``, a folder's images."""
+
+    def __getitem__(self, name: str) -> Method:
+        if name == "given":
+            return _GIVEN
+        base, dash, mode = name.partition("-") if isinstance(name, str) else (name, "", "")
+        if not dash:
+            return _NAMED[base]
+        try:
+            exponent(mode)
+        except ValueError:
+            raise KeyError(name) from None
+        if base != "ddoq":
+            raise KeyError(name)
+        return replace(_NAMED[base], weights=mode, summary=f"the same images, weighted by {mode} of their cells' masses")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_NAMED)
+
+    def __len__(self) -> int:
+        return len(_NAMED)
+
+
+METHODS = _Methods()

@@ -6,13 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from distill.estimate import Estimate, check_disk, estimate
 from distill.graph import build
 from distill.pipeline.environment import describe, processors
 from distill.pipeline.lock import locked
-from distill.pipeline.scheduler import Watcher, execute
+from distill.pipeline.places import gpus
+from distill.pipeline.ranks import lend, others, rank
+from distill.pipeline.scheduler import AnyWorker, Watcher, execute
 from distill.pipeline.stage import Stage, ordered
 from distill.pipeline.store import Store, write_whole
 from distill.recipe import Recipe, RecipeError, check, read
+from distill.stages.survey import SurveyStage
 
 
 @dataclass(frozen=True)
@@ -45,8 +49,9 @@ def run(
     """Run a recipe to its report, or to the stage ``until``; what is in the folder already is kept, so calling again resumes.
 
     recipe: an embedded name, a TOML file, a mapping or a Recipe. out: the folder, ``runs/<recipe name>`` by default.
-    set: changes such as ``select.k=50``. verify: hash every finished part instead of trusting sizes and times.
-    workers: processes of one thread; one a processor by default. Results do not depend on it.
+    set: changes such as ``select.k=50``. verify: hash every finished part, and the images, instead of trusting sizes and times.
+    workers: processes of one thread; by default one a GPU where the recipe computes on GPUs, else one a processor. Results do not
+    depend on it. Under ``torchrun`` every process lends one worker to the first; they share the folder.
 
     Raises RecipeError before any work for a recipe that cannot be run, InUse where another process writes to the folder, and
     PartFailed where a part could not be made (everything finished is kept).
@@ -56,14 +61,49 @@ def run(
         raise RecipeError(f"workers must be at least 1; received {workers}")
     stages = upto(build(checked), until)
     folder = folder_of(checked, out)
-    count = workers or processors()
+    if rank() > 0:
+        lend(folder, checked.compute.device)
+        return Run(folder, metrics(Store(folder), stages))
+    helpers = others()
+    try:
+        count = 1 if helpers else workers or _workers(checked)
+        _make(checked, stages, folder, count, helpers, watcher or Watcher(), verify=verify)
+    finally:
+        for helper in helpers:
+            helper.ask_to_end()
+    return Run(folder, metrics(Store(folder), stages))
+
+
+def _workers(recipe: Recipe) -> int:
+    """One a processor, or one a GPU."""
+    if recipe.compute.device == "cpu":
+        return processors()
+    found = len(gpus())
+    if not found:
+        raise RecipeError('compute.device = "cuda", but no GPU is to be seen here; --set compute.device=cpu computes without one')
+    return found
+
+
+def _make(
+    recipe: Recipe,
+    stages: list[Stage],
+    folder: Path,
+    count: int,
+    helpers: Sequence[AnyWorker],
+    watcher: Watcher,
+    *,
+    verify: bool,
+) -> None:
+    """Lock the folder and make what is missing in it."""
     store = Store(folder)
+    check_disk([estimate(stage, store, timed=False) for stage in stages], folder)
     _check_folder(folder)
     with locked(folder):
         store.sweep()
-        write_whole(folder / "recipe.json", json.dumps(checked.model_dump(), indent=1).encode())
-        execute(stages, store, count, describe(count), watcher or Watcher(), verify=verify)
-    return Run(folder, metrics(store, stages))
+        write_whole(folder / "recipe.json", json.dumps(recipe.model_dump(), indent=1).encode())
+        if verify:
+            _check_images(stages, store)
+        execute(stages, store, count, describe(count + len(helpers)), watcher, verify=verify, others=helpers)
 
 
 def folder_of(recipe: Recipe, out: str | Path | None = None) -> Path:
@@ -83,6 +123,17 @@ def progress_of(recipe: Recipe, folder: str | Path, *, until: str | None = None)
         Planned(stage, len(stage.parts()), sum(store.holds(stage, part) for part in stage.parts()))
         for stage in upto(build(recipe), until)
     ]
+
+
+def estimates(recipe: Recipe, folder: str | Path, *, until: str | None = None) -> list[Estimate]:
+    """What is left of a recipe in a folder, and what it will take. Writes nothing.
+
+    Raises RecipeError for what would be refused before work begins: a disk too small among others.
+    """
+    store = Store(Path(folder))
+    found = [estimate(stage, store) for stage in upto(build(recipe), until)]
+    check_disk(found, Path(folder))
+    return found
 
 
 def recipe_of(folder: str | Path) -> Recipe:
@@ -113,6 +164,18 @@ def metrics(store: Store, stages: Sequence[Stage]) -> dict[str, Any] | None:
     """The measured figures, if the evaluation is finished."""
     evaluate = next((stage for stage in stages if stage.name == "evaluate"), None)
     return store.values(evaluate, "metrics") if evaluate is not None and store.holds(evaluate, "metrics") else None
+
+
+def _check_images(stages: Sequence[Stage], store: Store) -> None:
+    """Refuse images that hold other bytes than what the folder's artifacts were made of. Reads all of them."""
+    for survey in stages:
+        if isinstance(survey, SurveyStage) and store.manifest(survey) is not None:
+            changed = survey.changed(store)
+            if changed:
+                raise RecipeError(
+                    f"the images of {len(changed)} classes, such as {changed[0]!r}, changed since this run read them, though not "
+                    f"their names and sizes. Restore them, or give the new ones a folder of their own with --out"
+                )
 
 
 def _check_folder(folder: Path) -> None:

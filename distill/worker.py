@@ -1,13 +1,15 @@
 """A worker: a process of one compute thread that makes the parts it is told to, one after another.
 
-``python -m distill.worker RUN`` reads one JSON line a part from its input, ``{"stage": folder name, "part": name}``, and
-answers in JSON lines: ``{"progress": fraction}`` while it works, then one of ``{"made": seconds}``, ``{"damaged": [folder name,
-part]}`` and ``{"error": sentence}``. It ends with its input, so that it does not outlive whoever started it.
+``python -m distill.worker RUN`` reads one JSON line a part from its input, ``{"stage": folder name, "part": name}``, and answers
+in JSON lines: ``{"progress": fraction}`` while it works, then one of ``{"made": seconds}``, ``{"damaged": [folder name, part]}``
+and ``{"error": sentence}``. It ends with its input, so that it does not outlive whoever started it; on SIGTERM and SIGINT it ends
+too, after saving what is being trained.
 """
 
 import json
 import os
 import queue
+import signal
 import sys
 import threading
 import time
@@ -15,6 +17,7 @@ import traceback
 from pathlib import Path
 from typing import Any, TextIO
 
+from distill.pipeline.checkpoint import Interrupted, save_on_signals
 from distill.pipeline.environment import peak_memory, reset_peak_memory
 from distill.pipeline.stage import Stage, seed_of
 from distill.pipeline.store import Damaged, Store
@@ -25,14 +28,21 @@ def make_part(store: Store, stage: Stage, part: str, progress: Any) -> float:
     import torch
 
     torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
+    on_gpu = stage.device == "cuda"
+    # On a GPU a few operations have no deterministic form; there they warn instead of ending the run.
+    torch.use_deterministic_algorithms(True, warn_only=on_gpu)
+    torch.backends.cudnn.allow_tf32 = False
     reset_peak_memory()
+    if on_gpu:
+        torch.cuda.reset_peak_memory_stats()
     seed = seed_of(stage.digest, part)
     torch.manual_seed(seed)
     began = time.time()
     product = stage.make(part, store, progress)
     ended = time.time()
     record = {"seed": seed, "began": began, "ended": ended, "peak_memory_bytes": peak_memory()}
+    if on_gpu:
+        record["peak_gpu_bytes"] = torch.cuda.max_memory_allocated()
     store.write(stage, part, product, record)
     return ended - began
 
@@ -42,6 +52,7 @@ def main() -> None:
     # Libraries may print: the answers keep the real output to themselves, everything else goes to the errors.
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
+    save_on_signals()
     orders: queue.Queue[str] = queue.Queue()
     threading.Thread(target=_listen, args=(orders,), daemon=True).start()
 
@@ -53,11 +64,16 @@ def main() -> None:
     store = Store(root)
     while True:
         order = json.loads(orders.get())
-        stage = stages[order["stage"]]
+        stage = stages.get(order["stage"])
+        if stage is None:
+            _answer(answers, {"error": "the images or the models changed while the recipe ran; run it again"})
+            continue
         try:
             _answer(answers, {"made": make_part(store, stage, order["part"], _Reporter(answers))})
         except Damaged as damage:
             _answer(answers, {"damaged": [damage.folder, damage.part]})
+        except Interrupted:
+            os._exit(128 + signal.SIGTERM)
         except Exception as error:
             traceback.print_exc()
             _answer(answers, {"error": f"{type(error).__name__}: {error}"})

@@ -47,20 +47,40 @@ def new_scheduler() -> Any:
     )
 
 
-def load_autoencoder(folder: Path) -> Any:
-    """The autoencoder in a folder, for inference."""
-    return import_module("diffusers").AutoencoderKL.from_pretrained(folder, low_cpu_mem_usage=False, local_files_only=True).eval()
+def load_autoencoder(kind: str, folder: Path, *, subfolder: str = "", dtype: str = "float32") -> Any:
+    """The ``AutoencoderKL`` or ``AutoencoderTiny`` in a folder, for inference."""
+    diffusers = import_module("diffusers")
+    kinds = {"AutoencoderKL": diffusers.AutoencoderKL, "AutoencoderTiny": diffusers.AutoencoderTiny}
+    return _loaded(kinds[kind], folder, subfolder, dtype)
 
 
-def load_transformer(folder: Path) -> Any:
-    """The transformer in a folder, for inference."""
-    model = import_module("diffusers").DiTTransformer2DModel
-    return model.from_pretrained(folder, low_cpu_mem_usage=False, local_files_only=True).eval()
+def load_transformer(folder: Path, *, subfolder: str = "", dtype: str = "float32") -> Any:
+    """The class-conditional transformer in a folder, for inference."""
+    return _loaded(import_module("diffusers").DiTTransformer2DModel, folder, subfolder, dtype)
 
 
-def load_scheduler(folder: Path) -> Any:
-    """The scheduler whose configuration lies in a folder."""
-    return import_module("diffusers").DDIMScheduler.from_pretrained(folder, local_files_only=True)
+def load_unet(folder: Path, *, subfolder: str = "unet", dtype: str = "float32") -> Any:
+    """The text-conditional UNet in a folder, for inference."""
+    return _loaded(import_module("diffusers").UNet2DConditionModel, folder, subfolder, dtype)
+
+
+def load_scheduler(folder: Path, kind: str = "ddim", *, subfolder: str = "") -> Any:
+    """A scheduler of some kind, on the schedule whose configuration lies in a folder."""
+    diffusers = import_module("diffusers")
+    kinds = {
+        "ddim": diffusers.DDIMScheduler,
+        "dpm-solver": diffusers.DPMSolverMultistepScheduler,
+        "euler": diffusers.EulerDiscreteScheduler,
+        "ddpm": diffusers.DDPMScheduler,
+    }
+    # Latents have no range to be clipped to, which the configurations of other schedulers may leave unsaid.
+    unclipped = {"clip_sample": False} if kind in ("ddim", "ddpm") else {}
+    return kinds[kind].from_pretrained(folder, subfolder=subfolder or None, local_files_only=True, **unclipped)
+
+
+def inverse_of(scheduler: Any) -> Any:
+    """DDIM backwards on the schedule of a DDIM scheduler."""
+    return import_module("diffusers").DDIMInverseScheduler.from_config(scheduler.config)
 
 
 def files(model: Any) -> dict[str, Any]:
@@ -71,3 +91,10 @@ def files(model: Any) -> dict[str, Any]:
 def scheduler_files(scheduler: Any) -> dict[str, Any]:
     """A scheduler as the file that ``from_pretrained`` reads."""
     return {"scheduler_config.json": json.loads(scheduler.to_json_string())}
+
+
+def _loaded(kind: Any, folder: Path, subfolder: str, dtype: str) -> Any:
+    """A model for inference. Weights are read from safetensors alone, and nothing is fetched: it has been before."""
+    safely = {"low_cpu_mem_usage": False, "local_files_only": True, "use_safetensors": True}
+    precision = getattr(import_module("torch"), dtype)
+    return kind.from_pretrained(folder, subfolder=subfolder or None, torch_dtype=precision, **safely).eval()

@@ -1,11 +1,64 @@
-"""The one training loop: AdamW, one cycle of the learning rate, batches from whole passes in random order."""
+"""The one training loop, for all that is trained here; killed or stopped at any step, it goes on as if it had not been."""
 
 from collections.abc import Callable, Iterator
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from distill.models.schedules import cycle
+from distill.pipeline.checkpoint import Checkpoint, Interrupted
 from distill.recipe import Training
+
+
+class Draws(Protocol):
+    """What a loss draws its batches and noise from, as tensors that say where it is."""
+
+    def state(self) -> dict[str, Tensor]: ...
+    def restore(self, state: dict[str, Tensor]) -> None: ...
+
+
+def descend(
+    model: nn.Module,
+    loss: Callable[[int], Tensor],
+    optimizer: torch.optim.Optimizer,
+    rate: Callable[[int], dict[str, Any]],
+    steps: int,
+    progress: Callable[[float], None],
+    *,
+    after_step: Callable[[int], None] | None = None,
+    draws: Draws | None = None,
+    notes: list[Any] | None = None,
+    scaler: torch.amp.GradScaler | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> None:
+    """``steps`` steps of ``optimizer`` on ``loss(step)``.
+
+    rate: the optimizer's options at a step, counted from 0. after_step: called with the number of steps done, before a checkpoint
+    is taken. draws, notes: state beside the model's and the optimizer's; ``notes`` is a list of JSON values, filled again
+    on going on. Raises :class:`Interrupted` once a signal asked for an end and the state is saved.
+    """
+    done = _restore(checkpoint, model, optimizer, draws, notes, scaler) if checkpoint is not None else 0
+    with checkpoint if checkpoint is not None else torch.enable_grad():
+        for step in range(done, steps):
+            for group in optimizer.param_groups:
+                group.update(rate(step))
+            value = loss(step)
+            optimizer.zero_grad()
+            if scaler is None:
+                value.backward()
+                optimizer.step()
+            else:
+                scaler.scale(value).backward()
+                scaler.step(optimizer)
+                scaler.update()
+            if after_step is not None:
+                after_step(step + 1)
+            progress((step + 1) / steps)
+            if checkpoint is not None and checkpoint.due() and (step + 1 < steps or checkpoint.stopping):
+                _save(checkpoint, step + 1, model, optimizer, draws, notes, scaler)
+                if checkpoint.stopping:
+                    raise Interrupted
 
 
 def train(
@@ -18,43 +71,124 @@ def train(
     *,
     weight_decay: float = 1e-4,
     after_step: Callable[[int], None] | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> None:
     """``options.steps`` steps of AdamW on ``loss(indices)``, the mean loss of a batch of indices below ``n``.
 
-    The learning rate rises over the first tenth of the steps and falls to nought by a cosine. ``after_step`` is called with the
-    number of steps done.
+    The learning rate rises over the first tenth of the steps and falls to nought by a cosine. ``generator`` draws the batches and
+    whatever the loss draws.
     """
     optimizer = torch.optim.AdamW(model.parameters(), options.learning_rate, weight_decay=weight_decay, fused=True)
-    rise = max(0.1, 1.5 / (options.steps + 1))  # a rise of no step at all divides by nought
-    total = options.steps + 1
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, options.learning_rate, total_steps=total, pct_start=rise)
     batches = batches_of(n, options.batch, generator)
-    for step in range(1, options.steps + 1):
-        value = loss(next(batches))
-        optimizer.zero_grad()
-        value.backward()
-        optimizer.step()
-        schedule.step()
-        if after_step is not None:
-            after_step(step)
-        progress(step / options.steps)
+
+    def rate(step: int) -> dict[str, Any]:
+        learning_rate, beta = cycle(options.learning_rate, options.steps, step)
+        return {"lr": learning_rate, "betas": (beta, 0.999)}
+
+    descend(
+        model,
+        lambda step: loss(next(batches)),
+        optimizer,
+        rate,
+        options.steps,
+        progress,
+        after_step=after_step,
+        draws=batches,
+        checkpoint=checkpoint,
+    )
 
 
-def batches_of(n: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
+class Batches(Iterator[Tensor]):
     """Endless batches of ``size`` indices below n: random passes laid end to end, so that all are used equally often."""
-    waiting = torch.empty(0, dtype=torch.long)
-    while True:
-        while len(waiting) < size:
-            waiting = torch.cat([waiting, torch.randperm(n, generator=generator)])
-        yield waiting[:size]
-        waiting = waiting[size:]
+
+    def __init__(self, n: int, size: int, generator: torch.Generator) -> None:
+        self._n, self._size, self._generator = n, size, generator
+        self._waiting = torch.empty(0, dtype=torch.long)
+
+    def __next__(self) -> Tensor:
+        while len(self._waiting) < self._size:
+            self._waiting = torch.cat([self._waiting, torch.randperm(self._n, generator=self._generator)])
+        batch, self._waiting = self._waiting[: self._size], self._waiting[self._size :]
+        return batch
+
+    def state(self) -> dict[str, Tensor]:
+        """The indices still to come of this pass, and the generator's."""
+        return {"waiting": self._waiting, "generator": self._generator.get_state()}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        self._waiting = state["waiting"]
+        self._generator.set_state(state["generator"])
+
+
+def batches_of(n: int, size: int, generator: torch.Generator) -> Batches:
+    """Endless batches of ``size`` indices below ``n``."""
+    return Batches(n, size, generator)
+
+
+def weighted_cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor, temperature: float) -> Tensor:
+    r"""$\frac1n \sum_i w_i\, \ell_i$, $\ell_i = -\sum_c p_{ic} \log q_{ic}$, p the targets, q the softmax of the logits over T.
+
+    logits, targets: (n, classes). weights: (n,). The sum is divided by the batch's size n, never by its weights, so that a batch
+    of light images takes a light step. No factor T².
+    """
+    return (weights * -(targets * (logits / temperature).log_softmax(1)).sum(1)).mean()
 
 
 def weighted_loss(logits: Tensor, teacher: Tensor, weights: Tensor, temperature: float) -> Tensor:
-    r"""$\frac1n \sum_i w_i\, \ell_i$, $\ell_i = -\sum_c p_{ic} \log q_{ic}$, p, q the softmax of teacher's and own logits over T.
+    """The weighted cross-entropy to the softmax of the teacher's logits over T."""
+    return weighted_cross_entropy(logits, (teacher / temperature).softmax(1), weights, temperature)
 
-    logits, teacher: (n, classes). weights: (n,). The sum is divided by the batch's size n, never by its weights, so that a batch
-    of light images takes a light step. No factor T².
-    """
-    targets = (teacher / temperature).softmax(1)
-    return (weights * -(targets * (logits / temperature).log_softmax(1)).sum(1)).mean()
+
+def _save(
+    checkpoint: Checkpoint,
+    done: int,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    draws: Draws | None,
+    notes: list[Any] | None,
+    scaler: torch.amp.GradScaler | None,
+) -> None:
+    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    for index, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in state.items() if value is not None}
+    tensors |= {f"draws.{name}": tensor for name, tensor in (draws.state() if draws is not None else {}).items()}
+    tensors["random.cpu"] = torch.get_rng_state()
+    if torch.cuda.is_initialized():
+        tensors["random.cuda"] = torch.cuda.get_rng_state()
+    values = {"done": done, "notes": notes or [], "scaler": scaler.state_dict() if scaler is not None else None}
+    checkpoint.save(tensors, values)
+
+
+def _restore(
+    checkpoint: Checkpoint,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    draws: Draws | None,
+    notes: list[Any] | None,
+    scaler: torch.amp.GradScaler | None,
+) -> int:
+    """Put everything back as it was saved; returns the steps done, 0 where nothing was."""
+    found = checkpoint.load()
+    if found is None:
+        return 0
+    tensors, values = found
+    model.load_state_dict(_below("model.", tensors))
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in _below("optimizer.", tensors).items():
+        index, _, key = name.partition(".")
+        state.setdefault(int(index), {})[key] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    if draws is not None:
+        draws.restore(_below("draws.", tensors))
+    if notes is not None:
+        notes[:] = values["notes"]
+    if scaler is not None:
+        scaler.load_state_dict(values["scaler"])
+    torch.set_rng_state(tensors["random.cpu"])
+    if "random.cuda" in tensors and torch.cuda.is_available():
+        torch.cuda.set_rng_state(tensors["random.cuda"])
+    return values["done"]
+
+
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

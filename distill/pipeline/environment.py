@@ -14,7 +14,11 @@ ONE_THREAD = {
     "MKL_NUM_THREADS": "1",
     "OMP_WAIT_POLICY": "PASSIVE",
 }
-_PACKAGES = ("optimal-quantization", "numpy", "scipy", "POT", "torch", "diffusers", "safetensors", "scikit-learn", "pillow")
+READERS = "DISTILL_READERS"  # the threads of a process that decode images, set by whoever starts it
+_PACKAGES = (
+    *("optimal-quantization", "numpy", "scipy", "POT", "torch", "torchvision", "diffusers", "transformers", "timm", "datasets"),
+    *("safetensors", "scikit-learn", "pillow"),
+)
 
 
 def processors() -> int:

@@ -7,16 +7,17 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from distill.pipeline.environment import ONE_THREAD
+from distill.pipeline.places import environments
 from distill.pipeline.stage import Stage, ordered
-from distill.pipeline.store import Store
+from distill.pipeline.store import Damaged, Store
 
 _ERRORS = "worker-errors.log"
+_GRACE = 30.0  # seconds for a worker to save what it trains
 _REMAKES = 3  # times a part may be found damaged in one run before something else is wrong
 
 
@@ -27,22 +28,26 @@ class PartFailed(RuntimeError):
 class Worker:
     """One worker process and the line of orders and answers to it."""
 
-    def __init__(self, root: Path, errors: Path) -> None:
-        self._errors = errors.open("ab")
+    def __init__(self, root: Path, errors: Path, environment: Mapping[str, str]) -> None:
+        self._errors, self._asked = errors.open("ab"), False
         self._process = subprocess.Popen(
             [sys.executable, "-m", "distill.worker", str(root)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            env={**os.environ, **ONE_THREAD, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env={**os.environ, **environment, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )
 
     def make(self, stage: Stage, part: str, progress: Callable[[float], None]) -> dict[str, Any]:
         """Have one part made; returns the worker's last answer."""
+        return self.order(stage.folder_name, part, progress)
+
+    def order(self, folder: str, part: str, progress: Callable[[float], None]) -> dict[str, Any]:
+        """Have one part made of the stage that a folder belongs to; returns the worker's last answer."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
-            self._process.stdin.write(json.dumps({"stage": stage.folder_name, "part": part}).encode() + b"\n")
+            self._process.stdin.write(json.dumps({"stage": folder, "part": part}).encode() + b"\n")
             self._process.stdin.flush()
             for line in self._process.stdout:
                 answer = json.loads(line)
@@ -57,14 +62,30 @@ class Worker:
             + (", killed, perhaps for want of memory" if code == -9 else "")
         }
 
+    def ask_to_end(self) -> None:
+        """Let it save what it trains, and end."""
+        self._asked = True
+        self._process.terminate()
+
     def stop(self) -> None:
-        self._process.kill()
-        self._process.wait()
+        """See it end: soon if it was asked to, else at once."""
+        try:
+            self._process.wait(_GRACE if self._asked else 0)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 with suppress(BrokenPipeError):
                     pipe.close()
         self._errors.close()
+
+
+class AnyWorker(Protocol):
+    """Whoever makes parts, wherever."""
+
+    def make(self, stage: Stage, part: str, progress: Callable[[float], None]) -> dict[str, Any]: ...
+    def ask_to_end(self) -> None: ...
 
 
 class Watcher:
@@ -78,19 +99,29 @@ class Watcher:
 
 
 def execute(
-    stages: Sequence[Stage], store: Store, workers: int, environment: Mapping[str, Any], watcher: Watcher, *, verify: bool
+    stages: Sequence[Stage],
+    store: Store,
+    workers: int,
+    environment: Mapping[str, Any],
+    watcher: Watcher,
+    *,
+    verify: bool,
+    others: Sequence[AnyWorker] = (),
 ) -> None:
-    """Make every missing part of ``stages`` (in topological order), and a manifest for every stage that is complete."""
+    """Make every missing part of ``stages`` (in topological order), and a manifest for every stage that is complete.
+
+    workers: processes started here; ``others`` work beside them.
+    """
     board = _Board(stages, store, verify)
     for stage in stages:
         watcher.began(stage, len(stage.parts()) - len(board.missing[stage]))
     for stage in stages:
-        if not board.missing[stage]:
-            if store.manifest(stage) is None:
-                store.finish(stage, environment)
+        if not board.missing[stage] and store.manifest(stage) is not None:
             watcher.finished(stage, store.manifest(stage))
+        elif not board.missing[stage]:
+            _close(stage, board, store, environment, watcher, Counter())
     if any(board.missing.values()):
-        _work(board, store, workers, environment, watcher)
+        _work(board, store, workers, environment, watcher, others)
 
 
 class _Board:
@@ -121,17 +152,36 @@ class _Board:
         return next(stage for stage in self.stages if stage.folder_name == folder)
 
 
-def _work(board: _Board, store: Store, workers: int, environment: Mapping[str, Any], watcher: Watcher) -> None:
+def _work(
+    board: _Board,
+    store: Store,
+    workers: int,
+    environment: Mapping[str, Any],
+    watcher: Watcher,
+    others: Sequence[AnyWorker],
+) -> None:
     workers = min(workers, sum(map(len, board.missing.values())))
+    device = "cuda" if any(stage.device == "cuda" for stage in board.stages) else "cpu"
     remakes: Counter[tuple[str, str]] = Counter()
-    underway: dict[Future[dict[str, Any]], tuple[Worker, Stage, str]] = {}
+    underway: dict[Future[dict[str, Any]], tuple[AnyWorker, Stage, str]] = {}
     # The staff is dismissed before the pool waits for the threads that listen to it.
-    with ThreadPoolExecutor(workers) as pool, _staff(store.root, workers) as free:
+    with (
+        ThreadPoolExecutor(workers + len(others)) as pool,
+        ExitStack() as leaving,
+        _staff(store.root, workers, device) as staff,
+    ):
+        for other in others:
+            leaving.callback(other.ask_to_end)
+        free: list[AnyWorker] = [*others, *staff]
         while any(board.missing.values()):
             while free and (task := board.next()):
                 worker, (stage, part) = free.pop(), task
                 board.running[stage].add(part)
-                underway[pool.submit(worker.make, stage, part, partial(watcher.progress, stage, part))] = worker, stage, part
+                underway[pool.submit(worker.make, stage, part, partial(watcher.progress, stage, part))] = (
+                    worker,
+                    stage,
+                    part,
+                )
             for future in wait(underway, return_when=FIRST_COMPLETED).done:
                 worker, stage, part = underway.pop(future)
                 free.append(worker)
@@ -146,8 +196,26 @@ def _work(board: _Board, store: Store, workers: int, environment: Mapping[str, A
                 board.missing[stage].remove(part)
                 watcher.made(stage, part)
                 if not board.missing[stage]:
-                    store.finish(stage, environment)
-                    watcher.finished(stage, store.manifest(stage))
+                    _close(stage, board, store, environment, watcher, remakes)
+
+
+def _close(
+    stage: Stage,
+    board: _Board,
+    store: Store,
+    environment: Mapping[str, Any],
+    watcher: Watcher,
+    remakes: Counter[tuple[str, str]],
+) -> None:
+    """Write the manifest of a stage whose parts are all there."""
+    try:
+        store.finish(stage, environment)
+    except Damaged as damage:
+        _remake(board, store, board.find(damage.folder), damage.part, remakes, watcher)
+    except ValueError as error:
+        raise PartFailed(f"{stage.title}: {error}") from None
+    else:
+        watcher.finished(stage, store.manifest(stage))
 
 
 def _remake(board: _Board, store: Store, stage: Stage, part: str, remakes: Counter[tuple[str, str]], watcher: Watcher) -> None:
@@ -163,16 +231,18 @@ def _remake(board: _Board, store: Store, stage: Stage, part: str, remakes: Count
 
 
 @contextmanager
-def _staff(root: Path, workers: int) -> Iterator[list[Worker]]:
+def _staff(root: Path, workers: int, device: str) -> Iterator[list[Worker]]:
     """Workers, stopped at the end whatever happens; the log of their errors stays if there is anything in it."""
     errors = root / _ERRORS
     errors.write_bytes(b"")
     staff: list[Worker] = []
     try:
-        for _ in range(workers):
-            staff.append(Worker(root, errors))
+        for place in environments(workers, device):
+            staff.append(Worker(root, errors, place))
         yield list(staff)
     finally:
+        for worker in staff:
+            worker.ask_to_end()
         for worker in staff:
             worker.stop()
         if not errors.stat().st_size:

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-_NUMERICS = {"device": "cpu", "dtype": "float32"}  # what every stage computes on: results on other devices are other results
+from distill.pipeline.checkpoint import Checkpoint
 
 Content = Mapping[str, Any] | bytes  # tensors for .safetensors, values for .json, bytes for anything else
 Product = Mapping[str, Content]  # file name → content
@@ -16,12 +16,13 @@ Progress = Callable[[float], None]  # called with the fraction done
 
 
 class Reader(Protocol):
-    """What a stage may read while it makes a part: its parents' finished parts, checked."""
+    """What a stage may read while it makes a part: its parents' finished parts, checked; and where it may keep its own state."""
 
     def tensors(self, stage: "Stage", part: str) -> dict[str, Any]: ...
     def values(self, stage: "Stage", part: str) -> dict[str, Any]: ...
     def check(self, stage: "Stage", part: str) -> Path: ...
     def manifest(self, stage: "Stage") -> dict[str, Any] | None: ...
+    def checkpoint(self, stage: "Stage", part: str) -> Checkpoint: ...
 
 
 class Stage(ABC):
@@ -30,6 +31,9 @@ class Stage(ABC):
     name: ClassVar[str]
     version: ClassVar[int] = 1
     parents: tuple["Stage", ...] = ()
+    # What a stage computes on: results on another kind of device, or of another precision, are other results.
+    device: str = "cpu"
+    dtype: str = "float32"
 
     @abstractmethod
     def options(self) -> Mapping[str, Any]:
@@ -43,6 +47,18 @@ class Stage(ABC):
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         """The files of one part."""
 
+    def summary(self, read: Reader) -> Mapping[str, Any]:
+        """What the manifest says of all parts together; ``ValueError`` where they must not be built upon."""
+        return {}
+
+    def weight(self) -> tuple[float, str] | None:
+        """What its parts will weigh on disk in bytes, and how that is reckoned; None where only making one tells."""
+        return None
+
+    def work(self) -> tuple[float, str] | None:
+        """The floating-point operations its parts will take, and how they are counted; None where only making one tells."""
+        return None
+
     @property
     def title(self) -> str:
         """How the stage is called to people."""
@@ -54,7 +70,7 @@ class Stage(ABC):
         content = {
             "stage": self.name,
             "version": self.version,
-            "numerics": _NUMERICS,
+            "numerics": {"device": self.device, "dtype": self.dtype},
             "options": self.options(),
             "parents": [parent.digest for parent in self.parents],
         }

@@ -3,6 +3,7 @@
 ``<stage>-<digest>/<file>``      the files of the parts
 ``<stage>-<digest>/.seals/<part>.json``   what each file of a part must be, and what making it took; written after the files
 ``<stage>-<digest>/manifest.json``  what the artifact is and where it was made; written when all parts are sealed
+``<stage>-<digest>/.checkpoints/``  the state of parts under way that take long (:mod:`distill.pipeline.checkpoint`)
 """
 
 import hashlib
@@ -13,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from distill.pipeline.checkpoint import Checkpoint
 from distill.pipeline.stage import Content, Product, Stage
 
 _PARTIAL = ".partial"
@@ -53,6 +55,11 @@ class Store:
         for name in self._sealed_names(stage, part) - files.keys():
             self._inside(stage.folder_name, name).unlink(missing_ok=True)  # of an earlier recipe, in a folder that keeps its name
         write_whole(seal_path, json.dumps(seal, indent=1, sort_keys=True).encode())
+        self.checkpoint(stage, part).remove()
+
+    def checkpoint(self, stage: Stage, part: str) -> Checkpoint:
+        """Where a part under way keeps its state; gone once the part is sealed."""
+        return Checkpoint(self._inside(stage.folder_name, ".checkpoints"), part, write_whole)
 
     def seal(self, stage: Stage, part: str) -> dict[str, Any] | None:
         """The seal of a part, or None where there is none, none for this digest, or it cannot be read."""
@@ -109,7 +116,7 @@ class Store:
             return None
 
     def finish(self, stage: Stage, environment: Mapping[str, Any]) -> None:
-        """Write the manifest of a stage whose parts are all sealed."""
+        """Write the manifest of a stage whose parts are all sealed; ``ValueError`` where its summary refuses them."""
         path = self._inside(stage.folder_name, "manifest.json")
         seals = [seal for part in stage.parts() if (seal := self.seal(stage, part))]
         manifest = {
@@ -125,6 +132,7 @@ class Store:
             "work_s": round(sum(seal["ended"] - seal["began"] for seal in seals), 3),
             "peak_memory_bytes": max(seal["peak_memory_bytes"] for seal in seals),
             "environment": dict(environment),
+            **stage.summary(self),
         }
         write_whole(path, json.dumps(manifest, indent=1, sort_keys=True).encode())
 
@@ -132,8 +140,9 @@ class Store:
         """Remove what an interrupted write of ours left behind. Only for the holder of the run's lock."""
         if not self.root.is_dir():
             return
-        ours = [folder for folder in self.root.iterdir() if _ARTIFACT.fullmatch(folder.name) and not folder.is_symlink()]
-        left = [path for folder in ours for path in (*folder.glob(f"*{_PARTIAL}"), *folder.glob(f".seals/*{_PARTIAL}"))]
+        ours = [folder for folder in self.root.iterdir() if is_artifact(folder)]
+        places = (f"*{_PARTIAL}", f".seals/*{_PARTIAL}", f".checkpoints/*{_PARTIAL}")
+        left = [path for folder in ours for place in places for path in folder.glob(place)]
         for path in (*left, *self.root.glob(f"recipe.json.*{_PARTIAL}")):
             path.unlink(missing_ok=True)
 
@@ -161,6 +170,11 @@ class Store:
         if not path.resolve().is_relative_to(self.root) or path.is_symlink():
             raise LeadsOut(f"{'/'.join(names)} leads out of the run folder {self.root}; remove the link")
         return path
+
+
+def is_artifact(path: Path) -> bool:
+    """Whether a path in a run's folder is a stage's own folder, by its name and kind."""
+    return _ARTIFACT.fullmatch(path.name) is not None and path.is_dir() and not path.is_symlink()
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -33,7 +33,7 @@ def distortion(rows: Sequence[Mapping[str, Any]]) -> bytes:
     """Squared distances in latent space against images per class, mean over classes, both axes logarithmic."""
     figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
     for method, series in _by_method(rows).items():
-        if series[0]["ipc"] is None:
+        if series[0]["ipc"] is None or series[0]["w2_latent"] is None:
             continue
         ks = [row["ipc"] for row in series]
         axes.plot(

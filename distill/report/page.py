@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from distill.method import METHODS
+from distill.report.table import number, size
 
 _CAPTIONS = {
     "accuracy.png": "Students' top-1 on real images against images per class, after the last step: mean ± standard "
@@ -51,23 +52,26 @@ def _accuracies(report: Mapping[str, Any]) -> str:
             "all" if row["ipc"] is None else row["ipc"],
             f"{row['top1_mean']:.4f} ± {row['top1_std']:.4f}",
             f"{row['best_mean']:.4f}",
+            f"{row['top5_mean']:.4f}",
             row["seeds"],
-            f"{row['w2_latent']:.4f}",
-            f"{row['w2_decoded']:.4f}",
+            size(row["label_bytes"]),
+            number(row["w2_latent"]),
+            number(row["w2_decoded"]),
         ]
         for row in rows
     ]
     legend = "; ".join(f"<b>{name}</b> {html.escape(METHODS[name].summary)}" for name in recipe["methods"])
     note = (
         f"Top-1 as a fraction, on the {split} split, real images that nothing was trained on; "
-        f"{html.escape(str(rows[0]['student']))}, {recipe['train']['steps']} steps for every method, "
-        "soft labels of one teacher. <i>last</i>: after the last step, mean "
-        "± standard deviation over seeds. <i>best</i>: the best of several looks at that split, so too high. <i>W₂</i>: "
+        f"{html.escape(str(rows[0]['student']))}, {recipe['train']['protocol']} protocol for every method. "
+        "<i>last</i>: after the last step, mean "
+        "± standard deviation over seeds. <i>best</i>: the best of several looks at that split, so too high. <i>labels</i>: "
+        "what a student's soft labels take on disk. <i>W₂</i>: "
         "between the encoded class and its codes before decoding; <i>decoded</i>: the same after decoding and encoding again."
     )
     return (
         f"<p>{legend}.</p>"
-        + _table(["method", "images per class", "top-1 last", "best", "seeds", "W₂", "W₂ decoded"], cells)
+        + _table(["method", "images per class", "top-1 last", "best", "top-5", "seeds", "labels", "W₂", "W₂ decoded"], cells)
         + f"<p class='note'>{note}</p>"
     )
 

@@ -7,18 +7,33 @@ from rich.table import Table
 
 
 def accuracies(metrics: Mapping[str, Any]) -> Table:
-    """Every method and budget with its measured figures."""
-    table = Table(title=f"Top-1 on the real {metrics['split']} split, as a fraction; mean ± standard deviation over seeds")
-    for column in ("method", "IPC", "last", "best", "seeds", "W₂ latent", "W₂ decoded"):
+    """Every method and budget with its measured figures: distances where they were measured, else the bytes of labels."""
+    rows = metrics["rows"]
+    seeds = ", ".join(map(str, sorted({row["seeds"] for row in rows})))
+    table = Table(title=f"On the real {metrics['split']} split, as fractions; mean ± standard deviation over {seeds} seeds")
+    encoded = any(row["w2_latent"] is not None for row in rows)
+    for column in ("method", "IPC", "top-1 last", "best", "top-5", *(("W₂", "decoded") if encoded else ("labels",))):
         table.add_column(column, justify="left" if column == "method" else "right")
-    for row in metrics["rows"]:
+    for row in rows:
         table.add_row(
             row["method"],
             "all" if row["ipc"] is None else str(row["ipc"]),
             f"{row['top1_mean']:.4f} ± {row['top1_std']:.4f}",
             f"{row['best_mean']:.4f}",
-            str(row["seeds"]),
-            f"{row['w2_latent']:.4f}",
-            f"{row['w2_decoded']:.4f}",
+            f"{row['top5_mean']:.4f}",
+            *((number(row["w2_latent"]), number(row["w2_decoded"])) if encoded else (size(row["label_bytes"]),)),
         )
     return table
+
+
+def number(value: float | None) -> str:
+    """A figure with four decimals, or nothing where it was not measured."""
+    return "" if value is None else f"{value:.4f}"
+
+
+def size(count: int) -> str:
+    """Bytes in words; nothing for none."""
+    for unit, factor in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if count >= factor:
+            return f"{count / factor:.1f} {unit}"
+    return f"{count} B" if count else ""

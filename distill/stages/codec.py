@@ -1,29 +1,57 @@
-"""The codec: a KL autoencoder trained on the training images; its folder loads with ``AutoencoderKL.from_pretrained``."""
+"""The codec between images and latents: a KL autoencoder trained here, or one that others trained."""
 
+from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from distill.images import Images
+from distill.images import Held, Images
+from distill.models.kept import kept
+from distill.models.pretrained import Pretrained
 from distill.pipeline.stage import Product, Progress, Reader, Stage, seed_of
-from distill.recipe import Recipe
+from distill.recipe import Recipe, RecipeError
+from distill.recipe.images import PretrainedCodec, TrainedCodec
+from distill.stages.survey import SurveyStage
+
+if TYPE_CHECKING:
+    from distill.models.autoencoder import Autoencoder
 
 
 class CodecStage(Stage):
-    r"""$\min E|D(z) - x|^2 + \beta\, KL(q(z|x) \| N(0, I))$ over encoder and decoder, both terms per entry.
-
-    Latents are then scaled to mean 0 and variance 1 over the training images; the model's configuration holds shift and factor.
-    """
+    """What encodes images and decodes latents. size: of its images. channels, side: of its latents, (channels, side, side)."""
 
     name = "codec"
-
-    def __init__(self, recipe: Recipe, data: Images) -> None:
-        self._recipe, self._data = recipe, data
-
-    def options(self) -> Mapping[str, Any]:
-        return {**self._recipe.codec.model_dump(), "data": self._data.fingerprint}
+    size: int
+    channels: int
+    side: int
 
     def parts(self) -> list[str]:
         return ["model"]
+
+    def flops(self, half: str) -> float | None:
+        """Operations of ``encoder`` or ``decoder`` on one image, where they can be counted without the weights."""
+        return None
+
+    @abstractmethod
+    def load(self, read: Reader) -> "Autoencoder":
+        """The model, kept by this process."""
+
+
+class TrainedCodecStage(CodecStage):
+    r"""$\min E|D(z) - x|^2 + \beta\, KL(q(z|x) \| N(0, I))$ over encoder and decoder, both terms per entry.
+
+    Latents are then scaled to mean 0 and variance 1 over the training images; the model's configuration holds shift and factor.
+    Its folder loads with ``AutoencoderKL.from_pretrained``.
+    """
+
+    def __init__(self, recipe: Recipe, options: TrainedCodec, data: Images, survey: SurveyStage) -> None:
+        self._recipe, self._options, self._data, self._survey = recipe, options, data, survey
+        self.parents = (survey,)
+        self.device = recipe.compute.device
+        self.size = data.size
+        self.channels, self.side = options.latent_channels, data.size // 2 ** (len(options.channels) - 1)
+
+    def options(self) -> Mapping[str, Any]:
+        return {**self._options.model_dump(), "data": self._data.fingerprint}
 
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         import torch
@@ -32,56 +60,90 @@ class CodecStage(Stage):
         from distill.models.convnet import scaled
         from distill.models.training import train
 
-        options = self._recipe.codec
-        images = scaled(torch.from_numpy(self._data.train.images))
+        options, device = self._options, self.device
+        images = torch.from_numpy(self._data.train.read(self._survey.all_readable(read, "train"))).to(device)
         model = diffusion.new_autoencoder(
             channels=self._data.channels,
-            size=self._recipe.data.size,
+            size=self._data.size,
             latent_channels=options.latent_channels,
             widths=tuple(options.channels),
-        )
+        ).to(device)
         generator = torch.Generator().manual_seed(seed_of(self.digest, "batches"))
 
         def loss(chosen: torch.Tensor) -> torch.Tensor:
-            posterior = model.encode(images[chosen]).latent_dist
+            pixels = scaled(images[chosen.to(device)])
+            posterior = model.encode(pixels).latent_dist
             latents = posterior.sample(generator=generator)
             divergence = posterior.kl().mean() / latents[0].numel()
-            return (model.decode(latents).sample - images[chosen]).square().mean() + options.kl_weight * divergence
+            return (model.decode(latents).sample - pixels).square().mean() + options.kl_weight * divergence
 
-        train(model, loss, len(images), options, generator, progress)
+        train(model, loss, len(images), options, generator, progress, checkpoint=read.checkpoint(self, part))
         model.eval()
         with torch.no_grad():
-            latents = torch.cat([model.encode(batch).latent_dist.mode() for batch in images.split(512)])
+            latents = torch.cat([model.encode(scaled(batch)).latent_dist.mode() for batch in images.split(512)])
         model.register_to_config(scaling_factor=1 / float(latents.std()), shift_factor=float(latents.mean()))
-        return diffusion.files(model)
+        return diffusion.files(model.cpu())
 
-
-class Codec:
-    """A trained codec: images in uint8 to standardized latents (the posterior mean) and back."""
-
-    def __init__(self, stage: CodecStage, read: Reader) -> None:
+    def load(self, read: Reader) -> "Autoencoder":
+        from distill.models.autoencoder import Autoencoder
         from distill.models.diffusion import load_autoencoder
 
-        self._model = load_autoencoder(read.check(stage, "model"))
+        folder = read.check(self, "model")
+        return kept((folder, self.digest), lambda: Autoencoder(load_autoencoder("AutoencoderKL", folder), device=self.device))
 
-    def encode(self, images: Any, batch: int = 512) -> Any:
-        """(n, C, H, W) uint8 → (n, c, h, w) float32."""
-        import torch
 
-        from distill.models.convnet import scaled
+class PretrainedCodecStage(CodecStage):
+    """An autoencoder that others trained; ``model.json`` says which: its configuration, and every file with its SHA-256."""
 
-        config = self._model.config
-        with torch.no_grad():
-            means = [self._model.encode(scaled(part)).latent_dist.mode() for part in images.split(batch)]
-        return (torch.cat(means) - config.shift_factor) * config.scaling_factor
+    def __init__(self, recipe: Recipe, options: PretrainedCodec, data: Images) -> None:
+        self._options, self.device, self.dtype = options, recipe.compute.device, options.dtype
+        self._source = Pretrained("codec", options.path, (options.subfolder,), options.revision)
+        self._config = config = self._source.config()
+        kind = config.get("_class_name", options.kind)
+        if kind != options.kind:
+            raise RecipeError(f"codec.kind = {options.kind!r}, but {options.path} holds a {kind}")
+        widths = config["block_out_channels" if options.kind == "AutoencoderKL" else "encoder_block_out_channels"]
+        factor = 2 ** (len(widths) - 1)
+        if config["in_channels"] != data.channels:
+            raise RecipeError(f"the codec takes {config['in_channels']} channels, the images have {data.channels}")
+        self.size = options.size or data.size
+        if self.size % factor:
+            raise RecipeError(
+                f"the codec shrinks images by {factor}, of which {self.size} pixels a side are no multiple; see codec.size"
+            )
+        if self.size != data.size and isinstance(data.train, Held):
+            raise RecipeError(f"codec.size = {self.size}, but these images are to be had at data.size = {data.size} alone")
+        self.channels, self.side = config["latent_channels"], self.size // factor
 
-    def decode(self, latents: Any, batch: int = 512) -> Any:
-        """(n, c, h, w) → (n, C, H, W) uint8, clamped to the range of pixels."""
-        import torch
+    def options(self) -> Mapping[str, Any]:
+        options = self._options.model_dump(exclude={"path", "subfolder", "revision", "batch", "stored", "latents"})
+        return {**options, "model": self._source.fingerprint(), "config": self._config}
 
-        config = self._model.config
-        with torch.no_grad():
-            pixels = [
-                self._model.decode(part / config.scaling_factor + config.shift_factor).sample for part in latents.split(batch)
-            ]
-        return ((torch.cat(pixels).clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    def flops(self, half: str) -> float | None:
+        from distill.models.flops import autoencoder_flops
+
+        return autoencoder_flops(self._options.kind, self._config, half, self.size, self.channels, self.side)
+
+    def make(self, part: str, read: Reader, progress: Progress) -> Product:
+        return {"model.json": {"kind": self._options.kind, "config": self._config, "files": self._source.record()}}
+
+    def load(self, read: Reader) -> "Autoencoder":
+        from distill.models.autoencoder import Autoencoder
+        from distill.models.diffusion import load_autoencoder
+
+        options = self._options
+
+        def make() -> Autoencoder:
+            self._source.unchanged(read.values(self, "model")["files"])
+            model = load_autoencoder(options.kind, self._source.folder(), subfolder=options.subfolder, dtype=options.dtype)
+            sample = options.latents == "sample"
+            return Autoencoder(model, device=self.device, batch=options.batch, sample=sample)
+
+        return kept((self.digest, options.path, options.latents, options.batch), make)
+
+
+def codec_stage(recipe: Recipe, data: Images, survey: SurveyStage) -> CodecStage:
+    """The codec that the recipe asks for."""
+    if isinstance(recipe.codec, TrainedCodec):
+        return TrainedCodecStage(recipe, recipe.codec, data, survey)
+    return PretrainedCodecStage(recipe, recipe.codec, data)

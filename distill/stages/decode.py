@@ -9,74 +9,113 @@ import numpy as np
 from distill.images import Images
 from distill.pipeline.stage import Product, Progress, Reader, Stage, seed_of
 from distill.recipe import Recipe
-from distill.stages.codec import Codec, CodecStage
+from distill.recipe.codes import taken
+from distill.stages.codec import CodecStage
 from distill.stages.draw import Draw, draws
-from distill.stages.prior import PriorStage, load_prior
+from distill.stages.prior import PriorStage
 from distill.stages.select import QuantizeStage, RealStage, flat
+from distill.stages.survey import SurveyStage
 
 
 class DiffusionStage(Stage):
-    r"""$x_k = D(U_t(z_k, c))$: noise each code, denoise it under its class, decode; the masses come along.
+    r"""$x_k = D(U_t(z_k, c))$: bring each code to time t, denoise it under its class, decode; the masses come along.
 
-    A draw's tensors: ``images`` (K, C, H, W) uint8, ``weights`` (K,), and ``latents`` (K, c·h·w), the images encoded again.
-    Beside them a PNG sheet of the class. The noise of image k depends on its draw and k alone, not on the batch.
+    A code is noised at random or inverted by DDIM; codes quantized in noise space are at that time already; without a prior
+    nothing is done to it. A draw's tensors: ``images`` (K, C, H, W) uint8, ``weights`` (K,), and ``latents`` (K, c·h·w), the
+    images encoded again. Beside them a PNG sheet of the class. The noise of image k depends on its draw and k alone, not on the
+    batch.
     """
 
     name = "decode"
+    kind = "diffusion"
 
-    def __init__(self, recipe: Recipe, data: Images, codec: CodecStage, prior: PriorStage, select: QuantizeStage) -> None:
+    def __init__(self, recipe: Recipe, data: Images, codec: CodecStage, prior: PriorStage | None, select: QuantizeStage) -> None:
         self._recipe, self._data, self._codec, self._prior, self._select = recipe, data, codec, prior, select
-        self.parents = (codec, prior, select)
-
-    @property
-    def kind(self) -> str:
-        """What the images are, for titles."""
-        return "diffusion"
+        self.parents = (codec, *([prior] if prior else []), select)
+        self.device, self.dtype = codec.device, prior.dtype if prior else codec.dtype
 
     @property
     def title(self) -> str:
         return f"decode {self.kind}"
 
     def options(self) -> Mapping[str, Any]:
-        return self._recipe.decode.model_dump()
+        if self._prior is None:
+            return {"prior": "none", "size": self._data.size}
+        return {**self._recipe.decode.model_dump(exclude={"batch"}), "size": self._data.size}
 
     def parts(self) -> list[str]:
         return self._data.part_names
 
+    def weight(self) -> tuple[float, str]:
+        codes, entries = self._select.count(), self._codec.channels * self._codec.side**2
+        each = 8 * entries + 2 * self._data.channels * self._data.size**2
+        return float(codes * each), f"{codes:,} codes × {each:,} bytes: latents, pixels, and as many again in the sheets at most"
+
+    def work(self) -> tuple[float, str] | None:
+        decode, codes = self._recipe.decode, self._select.count()
+        halves = [self._codec.flops("encoder"), self._codec.flops("decoder")]
+        each = self._prior.flops() if self._prior else 0.0
+        if each is None or None in halves:
+            return None
+        guided = [decode.guidance, *([decode.inversion_guidance] if decode.start == "inverted" else [])]
+        calls = taken(decode.steps, decode.strength) * sum(1 if scale == 1 else 2 for scale in guided) if self._prior else 0
+        codec = sum(half or 0.0 for half in halves)
+        return codes * (calls * each + codec), f"{codes:,} codes × ({calls} predictions × {each:.3g} + {codec:.3g} by the codec)"
+
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         import torch
 
-        from distill.models.sampler import denoise
+        from distill.models.batches import in_batches
 
-        codec, (model, scheduler) = Codec(self._codec, read), load_prior(self._prior, read)
-        selected, index, options = read.tensors(self._select, part), self._data.index_of(part), self._recipe.decode
+        codec, selected, index = self._codec.load(read), read.tensors(self._select, part), self._data.index_of(part)
         todo = draws(self._recipe, "quantize")
-        size = model.config.sample_size
-        shape = (-1, model.config.in_channels, size, size)
+        shape = (-1, self._codec.channels, self._codec.side, self._codec.side)
         codes = torch.cat([draw.of(selected, "points") for draw in todo]).float().reshape(shape)
-        counts = [len(draw.of(selected, "points")) for draw in todo]
-        noise = torch.cat(
-            [self._noise(part, draw, k, codes.shape[1:]) for draw, count in zip(todo, counts, strict=True) for k in range(count)]
-        )
-        labels = torch.full((len(codes),), index)
-        latents = denoise(
-            model, scheduler, codes, labels, noise, steps=options.steps, strength=options.strength, guidance=options.guidance
-        )
-        images = codec.decode(latents)
-        again = torch.from_numpy(flat(codec.encode(images)))
+        names = [(draw, k) for draw in todo for k in range(len(draw.of(selected, "points")))]
+        sample = self._sampler(part, read, index)
+        latents: list[Any] = []
+        done = 0
+        for some in in_batches(lambda some: sample(codes[some], names[some]), len(codes), self._recipe.decode.batch):
+            latents.append(some)
+            done += len(some)
+            progress(0.9 * done / len(codes))
+        images = codec.decode(torch.cat(latents))
+        again = torch.from_numpy(flat(codec.encode(images, [_seed("again", part, draw, k) for draw, k in names])))
+        images = _scaled(images, self._data.size)
         tensors: dict[str, Any] = {}
         start = 0
-        for draw, count in zip(todo, counts, strict=True):
-            some = slice(start, start := start + count)
+        for draw in todo:
+            some = slice(start, start := start + len(draw.of(selected, "points")))
             tensors |= draw.tensors(
                 images=images[some].clone(), weights=draw.of(selected, "weights"), latents=again[some].clone()
             )
         return {f"{part}.safetensors": tensors, f"{part}.png": _sheet(images.numpy())}
 
-    def _noise(self, part: str, draw: Draw, k: int, shape: Any) -> Any:
+    def _sampler(self, part: str, read: Reader, index: int) -> Any:
+        """(codes, their draws and numbers) → latents, of a class."""
+        if self._prior is None:
+            return lambda codes, names: codes
         import torch
 
-        return torch.randn((1, *shape), generator=torch.Generator().manual_seed(seed_of("noise", part, draw.name, k)))
+        from distill.models.diffusion import inverse_of
+        from distill.models.sampler import denoise, invert
+
+        options, prior = self._recipe.decode, self._prior
+        share = {"steps": options.steps, "strength": options.strength}
+        predict = prior.predict(read, index, options.guidance)
+        backwards = prior.predict(read, index, options.inversion_guidance) if options.start == "inverted" else None
+
+        def sample(codes: Any, names: list[tuple[Draw, int]]) -> Any:
+            scheduler = prior.scheduler(read, options.scheduler)
+            noise = None
+            if self._recipe.select.space == "latent" and backwards is not None:
+                codes = invert(backwards, inverse_of(scheduler), codes, **share)
+            elif self._recipe.select.space == "latent":
+                noise = torch.cat([_noise("noise", part, draw, k, codes.shape[1:]) for draw, k in names])
+            generators = [torch.Generator().manual_seed(_seed("steps", part, draw, k)) for draw, k in names]
+            return denoise(predict, scheduler, codes, noise, **share, generators=generators)
+
+        return sample
 
 
 class RealImagesStage(Stage):
@@ -84,9 +123,9 @@ class RealImagesStage(Stage):
 
     name = "decode"
 
-    def __init__(self, recipe: Recipe, data: Images, select: RealStage) -> None:
-        self._recipe, self._data, self._select = recipe, data, select
-        self.parents = (select,)
+    def __init__(self, recipe: Recipe, data: Images, survey: SurveyStage, select: RealStage) -> None:
+        self._recipe, self._data, self._survey, self._select = recipe, data, survey, select
+        self.parents = (survey, select)
 
     @property
     def kind(self) -> str:
@@ -103,25 +142,51 @@ class RealImagesStage(Stage):
     def parts(self) -> list[str]:
         return self._data.part_names
 
+    def weight(self) -> tuple[float, str]:
+        images, each = self._select.count(), self._data.channels * self._data.size**2
+        return float(images * each), f"{images:,} images × {each:,} bytes"
+
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         import torch
 
-        data, selected = self._data, read.tensors(self._select, part)
-        of_class = data.train.of_class(self._data.index_of(part))
+        selected = read.tensors(self._select, part)
+        of_class = self._survey.readable(read, "train", self._data.index_of(part))
         tensors: dict[str, Any] = {}
         for name, indices in selected.items():
             if name.endswith(".indices"):
                 draw = name.removesuffix(".indices")
-                tensors[f"{draw}.images"] = torch.from_numpy(data.train.images[of_class[indices.numpy()]])
+                tensors[f"{draw}.images"] = torch.from_numpy(self._data.train.read(of_class[indices.numpy()]))
                 tensors[f"{draw}.weights"] = selected[f"{draw}.weights"]
         return {f"{part}.safetensors": tensors}
 
 
-def _sheet(images: Any, columns: int = 16, gap: int = 2, scale: int = 3) -> bytes:
-    """Images (n, C, H, W) uint8 as one PNG, in rows, gaps between the tiles."""
+def _seed(what: str, part: str, draw: Draw, k: int) -> int:
+    return seed_of(what, part, draw.name, k)
+
+
+def _noise(what: str, part: str, draw: Draw, k: int, shape: Any) -> Any:
+    import torch
+
+    return torch.randn((1, *shape), generator=torch.Generator().manual_seed(_seed(what, part, draw, k)))
+
+
+def _scaled(images: Any, size: int) -> Any:
+    """Images (n, C, H, W) uint8 at another size, by cubic resampling that averages what it shrinks."""
+    import torch
+
+    if images.shape[-1] == size:
+        return images
+    wide = torch.nn.functional.interpolate(images.float(), size=(size, size), mode="bicubic", antialias=True)
+    return wide.round().clamp(0, 255).to(torch.uint8)
+
+
+def _sheet(images: Any, columns: int = 16, gap: int = 2) -> bytes:
+    """Images (n, C, H, W) uint8 as one PNG, in rows, gaps between the tiles; small ones enlarged, at most 160 of them."""
     from PIL import Image
 
+    images = images[: 10 * columns]
     n, channels, height, width = images.shape
+    scale = max(1, 48 // width)
     rows = -(-n // columns)
     sheet = np.full((rows * (height + gap) + gap, columns * (width + gap) + gap, 3), 96, dtype=np.uint8)
     for i, image in enumerate(images):

@@ -1,7 +1,7 @@
 """A draw: one replicate of a class's selection, named by budget and seed, as it stands in a part's tensor names."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from distill.recipe import Recipe
@@ -31,4 +31,34 @@ def draws(recipe: Recipe, select: str) -> list[Draw]:
     """The draws of a way to select: every budget under every seed; one of everything for ``all``."""
     if select == "all":
         return [Draw(None, 0)]
+    if select == "given":
+        assert recipe.given is not None
+        return [Draw(recipe.given.ipc, 0)]
     return [Draw(k, seed) for k in recipe.select.budgets for seed in recipe.seeds]
+
+
+def size_of(recipe: Recipe, class_name: str, images: int, k: int) -> int:
+    """How many images a class gets of a budget of ``k``: its share of it, but no more than it has images, and at least one."""
+    return max(1, min(images, round(k * recipe.select.shares.get(class_name, 1.0))))
+
+
+@dataclass(frozen=True)
+class Run:
+    """A student: the part it is, the draw it learns from, and its seed."""
+
+    name: str
+    draw: Draw
+    seed: int
+
+
+def runs(recipe: Recipe, select: str) -> list[Run]:
+    """The students of a way to select: one a draw, with its seed; where there is one draw alone, one a seed."""
+    todo = draws(recipe, select)
+    if select in ("all", "given"):
+        return [Run(replace(draw, seed=seed).name, draw, seed) for draw in todo for seed in recipe.seeds]
+    return [Run(draw.name, draw, draw.seed) for draw in todo]
+
+
+def budgets(recipe: Recipe, select: str) -> list[int | None]:
+    """Images a class of a way to select; None is all."""
+    return list(dict.fromkeys(draw.k for draw in draws(recipe, select)))

@@ -1,45 +1,94 @@
-"""Encode: the training images of each class as latents, in shards."""
+"""Encode: the training images of each class as latents, in shards, a few images in memory at a time."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from distill.images import Images
-from distill.pipeline.stage import Product, Progress, Reader, Stage
+from distill.pipeline.stage import Product, Progress, Reader, Stage, seed_of
 from distill.recipe import Recipe
-from distill.stages.codec import Codec, CodecStage
+from distill.recipe.images import PretrainedCodec
+from distill.stages.codec import CodecStage
+from distill.stages.survey import SurveyStage
 
-_SHARD = 2000
+SHARD = 2000
 
 
-class EncodeStage(Stage):
-    """z = E(x), the posterior mean, standardized: tensor ``latents`` (n, c, h, w), in the order of the class's images."""
+class LatentStage(Stage):
+    """Points of a class's latent space, ``latents`` (n, c, h, w), in shards of at most 2,000 of the class's readable images."""
+
+    _recipe: Recipe
+    _data: Images
+    _survey: SurveyStage
+    _codec: CodecStage
+
+    def parts(self) -> list[str]:
+        return [part for index in range(len(self._data.classes)) for part in self.shards(index)]
+
+    def shards(self, index: int) -> list[str]:
+        """The parts of a class."""
+        data = self._data
+        return [f"{data.part_name(index)}-{shard}" for shard in range(-(-len(data.train.of_class(index)) // SHARD))]
+
+    def weight(self) -> tuple[float, str]:
+        codec = self._recipe.codec
+        images, entries = len(self._data.train), self._codec.channels * self._codec.side**2
+        each = 2 if isinstance(codec, PretrainedCodec) and codec.stored == "float16" else 4
+        return float(images * entries * each), f"{images:,} images × {entries:,} entries × {each} bytes"
+
+    def latents(self, read: Reader, index: int) -> Any:
+        """All latents of a class, (n, c, h, w), in the order of its readable images."""
+        import torch
+
+        return torch.cat([read.tensors(self, part)["latents"] for part in self.shards(index)])
+
+    def positions(self, read: Reader, part: str) -> Any:
+        """Positions, in the training split, of a shard's images."""
+        import numpy as np
+
+        index, shard = self._data.index_of(part), int(part.split("-")[-1])
+        of_class = self._data.train.of_class(index)[shard * SHARD : (shard + 1) * SHARD]
+        return of_class[np.isin(of_class, self._survey.readable(read, "train", index))]
+
+
+class EncodeStage(LatentStage):
+    """z = E(x), the posterior's mean or a sample, scaled: in the order of the class's images."""
 
     name = "encode"
 
-    def __init__(self, recipe: Recipe, data: Images, codec: CodecStage) -> None:
-        self._recipe, self._data, self._codec = recipe, data, codec
-        self.parents = (codec,)
+    def __init__(self, recipe: Recipe, data: Images, survey: SurveyStage, codec: CodecStage) -> None:
+        self._recipe, self._data, self._survey, self._codec = recipe, data, survey, codec
+        self.codec = codec
+        self.parents = (survey, codec)
+        self.device, self.dtype = codec.device, codec.dtype
 
     def options(self) -> Mapping[str, Any]:
-        return {"shard": _SHARD}
+        codec = self._recipe.codec
+        kept: dict[str, Any] = {}
+        if isinstance(codec, PretrainedCodec):
+            kept = {"latents": codec.latents, "stored": codec.stored, "size": self._codec.size}
+        return {"shard": SHARD, "data": self._data.fingerprint, **kept}
 
-    def parts(self) -> list[str]:
-        return [part for index in range(len(self._data.classes)) for part in self._shards(index)]
+    def work(self) -> tuple[float, str] | None:
+        each, images = self._codec.flops("encoder"), len(self._data.train)
+        return None if each is None else (images * each, f"{images:,} images × {each:.3g} by the encoder")
 
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         import torch
 
-        data = self._data
-        index, shard = self._data.index_of(part), int(part.split("-")[-1])
-        chosen = data.train.of_class(index)[shard * _SHARD : (shard + 1) * _SHARD]
-        return {f"{part}.safetensors": {"latents": Codec(self._codec, read).encode(torch.from_numpy(data.train.images[chosen]))}}
-
-    def latents(self, read: Reader, index: int) -> Any:
-        """All latents of a class, (n, c, h, w)."""
-        import torch
-
-        return torch.cat([read.tensors(self, part)["latents"] for part in self._shards(index)])
-
-    def _shards(self, index: int) -> list[str]:
-        data = self._data
-        return [f"{data.part_name(index)}-{shard}" for shard in range(-(-len(data.train.of_class(index)) // _SHARD))]
+        codec, split = self._codec.load(read), self._data.train
+        positions = self.positions(read, part)
+        stored = torch.float32
+        if isinstance(self._recipe.codec, PretrainedCodec):
+            stored = getattr(torch, self._recipe.codec.stored)
+        latents = torch.empty((len(positions), self._codec.channels, self._codec.side, self._codec.side), dtype=stored)
+        for start in range(0, len(positions), codec.batch):
+            some = positions[start : start + codec.batch]
+            seeds = [seed_of("posterior", split.name(int(position))) for position in some]
+            encoded = codec.encode(torch.from_numpy(split.read(some, self._codec.size)), seeds)
+            latents[start : start + len(some)] = encoded
+            progress((start + len(some)) / len(positions))
+        if not torch.isfinite(latents).all():
+            raise ValueError(
+                f"some latents are not finite; codec.dtype or codec.stored may have too small a range ({self.dtype})"
+            )
+        return {f"{part}.safetensors": {"latents": latents}}

@@ -4,35 +4,32 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-import quantization as qz
 from distill.images import Images
 from distill.method import METHODS
 from distill.pipeline.stage import Product, Progress, Reader, Stage
 from distill.recipe import Recipe
-from distill.stages.draw import Draw, draws
-from distill.stages.encode import EncodeStage
-from distill.stages.select import flat
+from distill.stages.distances import DistancesStage
+from distill.stages.draw import Draw, budgets, draws
 from distill.stages.train import TrainStage
-from distill.weights import moded
 
 
 class EvaluateStage(Stage):
     r"""Means and standard deviations over seeds, fractions throughout.
 
     ``w2_latent``: $(\mathrm{mean}_c\, W_2^2)^{1/2}$ between a class's latents and its weighted codes before decoding, by exact
-    transport, then the mean over seeds. ``w2_decoded``: the same with the decoded images encoded again.
-    ``distortion``: mean over classes and seeds of $D_2$ of the codes. ``checks``: what must hold for every
-    codebook, and how it did.
+    transport, then the mean over seeds. ``w2_decoded``: the same with the decoded images encoded again. ``distortion``: mean over
+    classes and seeds of $D_2$ of the codes; None, like the other two, of a set that was given. ``checks``: what must hold for
+    every codebook, and how it did.
     """
 
     name = "evaluate"
 
-    def __init__(self, recipe: Recipe, data: Images, encode: EncodeStage, trains: Mapping[str, TrainStage]) -> None:
-        self._recipe, self._data, self._encode, self._trains = recipe, data, encode, dict(trains)
-        selects = dict.fromkeys(train.select for train in trains.values())
-        self.parents = (encode, *selects, *trains.values())
+    def __init__(
+        self, recipe: Recipe, data: Images, trains: Mapping[str, TrainStage], distances: Mapping[str, DistancesStage]
+    ) -> None:
+        self._recipe, self._data, self._trains, self._distances = recipe, data, dict(trains), dict(distances)
+        self.parents = (*distances.values(), *trains.values())
 
     def options(self) -> Mapping[str, Any]:
         return {"methods": self._recipe.methods, "seeds": self._recipe.seeds}
@@ -41,35 +38,33 @@ class EvaluateStage(Stage):
         return ["metrics"]
 
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
-        laws = [qz.DiscreteMeasure(flat(self._encode.latents(read, index))) for index in range(len(self._data.classes))]
         rows, checks = [], _Checks()
-        groups = [(method, k) for method in self._recipe.methods for k in _budgets(self._recipe, method)]
+        groups = [(method, k) for method in self._recipe.methods for k in budgets(self._recipe, METHODS[method].select)]
         for i, (method, k) in enumerate(groups):
-            rows.append(self._row(read, method, k, laws, checks))
+            rows.append(self._row(read, method, k, checks))
             progress((i + 1) / len(groups))
         split = "validation" if self._recipe.data.validation_fraction else "test"
         return {"metrics.json": {"split": split, "rows": rows, "checks": checks.values()}}
 
-    def _row(self, read: Reader, method: str, k: int | None, laws: list[qz.DiscreteMeasure], checks: "_Checks") -> dict[str, Any]:
+    def _row(self, read: Reader, method: str, k: int | None, checks: "_Checks") -> dict[str, Any]:
         train = self._trains[method]
         todo = [draw for draw in draws(self._recipe, METHODS[method].select) if draw.k == k]
-        runs = [
-            read.values(train, train.run_name(draw, seed))
-            for draw in todo
-            for seed in (self._recipe.seeds if k is None else [draw.seed])
-        ]
-        top1, top5, best = (np.array([run[key] for run in runs]) for key in ("top1", "top5", "best"))
-        distances = [self._distances(read, method, draw, laws, checks) for draw in todo]
-        latent, decoded, distortion = (float(np.mean(column)) for column in zip(*distances, strict=True))
+        runs = [read.values(train, run.name) for run in train.runs() if run.draw in todo]
+        top1, top5, best, best5 = (np.array([run[key] for run in runs]) for key in ("top1", "top5", "best", "best_top5"))
+        means = [self._means(read, method, draw, checks) for draw in todo] if method in self._distances else []
+        latent, decoded, distortion = np.mean(means, axis=0).tolist() if means else (None, None, None)
         return {
             "method": method,
             "ipc": k,
-            "student": f"ConvNet-3, width {self._recipe.train.width}",
+            "student": _named(self._recipe),
+            "protocol": self._recipe.train.protocol,
             "top1_mean": float(top1.mean()),
             "top1_std": _std(top1),
             "top5_mean": float(top5.mean()),
             "best_mean": float(best.mean()),
             "best_std": _std(best),
+            "best_top5_mean": float(best5.mean()),
+            "label_bytes": round(float(np.mean([run["label_bytes"] for run in runs]))),
             "seeds": len(runs),
             "top1": top1.tolist(),
             "w2_latent": latent,
@@ -77,37 +72,17 @@ class EvaluateStage(Stage):
             "distortion": distortion,
         }
 
-    def _distances(
-        self, read: Reader, method: str, draw: Draw, laws: list[qz.DiscreteMeasure], checks: "_Checks"
-    ) -> tuple[float, float, float]:
+    def _means(self, read: Reader, method: str, draw: Draw, checks: "_Checks") -> tuple[float, float, float]:
         """W_2 of the codes and of the images encoded again, rooted means over classes, and the mean distortion, of one draw."""
-        train, mode = self._trains[method], METHODS[method].weights
-        squares, again, distortions = [], [], []
-        for law, part in zip(laws, self._data.part_names, strict=True):
-            chosen = read.tensors(train.select, part)
-            masses = draw.of(chosen, "weights").numpy()
-            weights = moded(masses, mode)
-            if METHODS[method].decode == "real":  # real images are their own codes, and decoding does not move them
-                points = law.points[draw.of(chosen, "indices").numpy()]
-                square = moved = _w2_squared(law, points, weights)
-            else:
-                points = draw.of(chosen, "points").numpy()
-                square = _w2_squared(law, points, weights)
-                moved = _w2_squared(law, draw.of(read.tensors(train.images, part), "latents").numpy(), weights)
-            distortion = qz.distortion(law, points).value
-            if mode == "mass":
-                checks.add(square, _w2_squared(law, points, moded(masses, "uniform")), distortion)
-            squares.append(square)
-            again.append(moved)
-            distortions.append(distortion)
-        return float(np.mean(squares)) ** 0.5, float(np.mean(again)) ** 0.5, float(np.mean(distortions))
-
-
-def _w2_squared(law: qz.DiscreteMeasure, points: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
-    """Exact; of a law and its own points with equal weights, 0 without solving for it."""
-    if points.shape == law.points.shape and np.array_equal(points, law.points) and np.array_equal(weights, law.weights):
-        return 0.0
-    return qz.wasserstein(law, qz.DiscreteMeasure(points, weights)) ** 2
+        stage = self._distances[method]
+        found = [read.values(stage, part)[draw.name] for part in stage.parts()]
+        for each in found:
+            if "uniform_squared" in each:
+                checks.add(each["w2_squared"], each["uniform_squared"], each["distortion"])
+        square, moved, distortion = (
+            float(np.mean([each[key] for each in found])) for key in ("w2_squared", "decoded_squared", "distortion")
+        )
+        return square**0.5, moved**0.5, distortion
 
 
 class _Checks:
@@ -130,8 +105,12 @@ class _Checks:
         }
 
 
-def _budgets(recipe: Recipe, method: str) -> list[int | None]:
-    return [None] if METHODS[method].select == "all" else list(recipe.select.budgets)
+def _named(recipe: Recipe) -> str:
+    """The student, in words."""
+    train = recipe.train
+    if train.student == "convnet":
+        return f"ConvNet-{train.depth}, width {train.width}"
+    return train.student + (" with a stem for small images" if train.small_stem else "")
 
 
 def _std(values: Any) -> float:

@@ -1,23 +1,32 @@
-"""Label: the teacher's logits of every image that a student may learn from."""
+"""Label: the teacher's logits, of every image once, or of every augmented image of every epoch that a student will see."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from distill.images import Images
-from distill.pipeline.stage import Product, Progress, Reader, Stage
+from distill.pipeline.stage import Product, Progress, Reader, Stage, seed_of
 from distill.recipe import Recipe
 from distill.stages.decode import DiffusionStage, RealImagesStage
-from distill.stages.teacher import TeacherStage, load_teacher
+from distill.stages.draw import Run, runs
+from distill.stages.given import GivenStage
+from distill.stages.teacher import TeacherStage
+from distill.stages.weighted import weighted_set
+
+_BATCH = 256
+
+ImagesStage = DiffusionStage | RealImagesStage | GivenStage  # what makes the images that are labelled
 
 
-class LabelStage(Stage):
+class ImageLabelStage(Stage):
     """A draw's tensor ``logits`` (K, classes): T(x) without augmentation."""
 
     name = "label"
+    version = 2
 
-    def __init__(self, recipe: Recipe, data: Images, teacher: TeacherStage, images: DiffusionStage | RealImagesStage) -> None:
+    def __init__(self, recipe: Recipe, data: Images, teacher: TeacherStage, images: ImagesStage) -> None:
         self._recipe, self._data, self._teacher, self._images = recipe, data, teacher, images
-        self.parents = (teacher, images)
+        self.parents, self.device = (teacher, images), recipe.compute.device
 
     @property
     def title(self) -> str:
@@ -30,8 +39,101 @@ class LabelStage(Stage):
         return self._data.part_names
 
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
-        from distill.models.convnet import logits_of
+        import torch
 
-        teacher, images = load_teacher(self._teacher, read), read.tensors(self._images, part)
+        teacher, images = self._teacher.load(read), read.tensors(self._images, part)
+
+        @torch.no_grad()
+        def logits(pixels: Any) -> Any:
+            return torch.cat([teacher(some.to(self.device).float() / 255).float().cpu() for some in pixels.split(_BATCH)])
+
         names = [name for name in images if name.endswith(".images")]
-        return {f"{part}.safetensors": {name.replace(".images", ".logits"): logits_of(teacher, images[name]) for name in names}}
+        return {f"{part}.safetensors": {name.replace(".images", ".logits"): logits(images[name]) for name in names}}
+
+
+class StoredLabelStage(Stage):
+    """T(x) of every place of every pass of a student, compressed: a part is some epochs of one student.
+
+    A pass is drawn from the student's seed alone, one image at a time, so labels do not depend on the size of batches, nor on the
+    method's weights: methods that share images share labels.
+    """
+
+    name = "label"
+    version = 2
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        data: Images,
+        teacher: TeacherStage,
+        images: ImagesStage,
+        select: str,
+    ) -> None:
+        self._recipe, self._data, self._teacher, self._images = recipe, data, teacher, images
+        self._runs = {run.name: run for run in runs(recipe, select)}
+        self.parents, self.device = (teacher, images), recipe.compute.device
+
+    @property
+    def title(self) -> str:
+        return f"label {self._images.kind}"
+
+    def options(self) -> Mapping[str, Any]:
+        rules, label = self._recipe.train.rules, self._recipe.label
+        seen = {key: rules.described()[key] for key in ("epochs", "augmentation", "temperature")}
+        return {"labels": "stored", **seen, **label.model_dump(), "runs": list(self._runs), "size": self._recipe.data.size}
+
+    def parts(self) -> list[str]:
+        return [part for run in self._runs.values() for part in self.parts_of(run)]
+
+    def weight(self) -> tuple[float, str]:
+        from distill.models.soft_labels import bytes_an_image
+
+        each, epochs = bytes_an_image(len(self._data.classes), self._recipe.label.top), self._recipe.train.rules.epochs_at
+        seen = sum((epochs(run.draw.k) or 0) * self._count(run) for run in self._runs.values())
+        return float(seen * each), f"{seen:,} images seen × {each:,} bytes"
+
+    def parts_of(self, run: Run) -> list[str]:
+        """The parts of one student, in the order of its epochs."""
+        epochs = self._recipe.train.rules.epochs_at(run.draw.k)
+        assert epochs is not None
+        return [f"{run.name}-{start:05d}" for start in range(0, epochs, self.epochs_a_part(run))]
+
+    def epochs_a_part(self, run: Run) -> int:
+        """Epochs in a file of one student's labels."""
+        from distill.models.soft_labels import bytes_an_image
+
+        an_epoch = self._count(run) * bytes_an_image(len(self._data.classes), self._recipe.label.top)
+        return max(1, math.floor(self._recipe.label.shard_mb * 2**20 / an_epoch))
+
+    def make(self, part: str, read: Reader, progress: Progress) -> Product:
+        import torch
+
+        from distill.models.soft_labels import compressed
+        from distill.models.student import Passes
+
+        name, start = part.rsplit("-", 1)
+        run, rules = self._runs[name], self._recipe.train.rules
+        device = torch.device(self.device)
+        teacher = self._teacher.load(read)
+        data = weighted_set(read, self._data, self._images, None, run.draw, "uniform")
+        passes = Passes(data.images, data.weights, rules, self._recipe.data.size, pass_seed(run.seed), device)
+        epochs = rules.epochs_at(run.draw.k)
+        assert epochs is not None
+        todo = range(int(start), min(int(start) + self.epochs_a_part(run), epochs))
+        stored: list[dict[str, Any]] = []
+        with torch.no_grad():
+            for i, epoch in enumerate(todo):
+                places = torch.arange(len(passes)).split(_BATCH)
+                logits = torch.cat([teacher(passes.mixed(epoch, some).pixels).float().cpu() for some in places])
+                stored.append(compressed(logits, self._recipe.label.top, rules.temperature))
+                progress((i + 1) / len(todo))
+        return {f"{part}.safetensors": {key: torch.stack([each[key] for each in stored]) for key in stored[0]}}
+
+    def _count(self, run: Run) -> int:
+        """Images of a student's set, or a few more where a class has fewer than its budget."""
+        return len(self._data.train.labels) if run.draw.k is None else run.draw.k * len(self._data.classes)
+
+
+def pass_seed(seed: int) -> int:
+    """What a student's passes are drawn from: the same for every method."""
+    return seed_of("student batches", seed)

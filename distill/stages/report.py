@@ -45,11 +45,10 @@ class ReportStage(Stage):
             "stages": [{key: m[key] for key in ("title", "parts", "wall_s", "work_s", "peak_memory_bytes")} for m in manifests],
             "environment": manifests[-1]["environment"] if manifests else {},
         }
-        pictures = {
-            "accuracy.png": figures.accuracy(metrics["rows"], metrics["split"]),
-            "distortion.png": figures.distortion(metrics["rows"]),
-        }
-        weighted = next((name for name in self._recipe.methods if METHODS[name].weights == "mass"), None)
+        pictures = {"accuracy.png": figures.accuracy(metrics["rows"], metrics["split"])}
+        if any(row["w2_latent"] is not None for row in metrics["rows"]):
+            pictures["distortion.png"] = figures.distortion(metrics["rows"])
+        weighted = next((name for name in self._recipe.methods if METHODS[name].weights == "mass" and name != "given"), None)
         if weighted is not None:
             pictures |= self._codes(read, self._trains[weighted], figures)
         progress(0.9)
@@ -57,7 +56,7 @@ class ReportStage(Stage):
 
     def _codes(self, read: Reader, train: TrainStage, figures: Any) -> dict[str, bytes]:
         """A sheet of the distilled images a budget, and the histogram of their weights."""
-        classes, pictures, weights = self._data.classes, {}, {}
+        classes, pictures, weights = self._data.names, {}, {}
         parts = [read.tensors(train.images, part) for part in self._data.part_names]
         for k in self._recipe.select.budgets:
             first = Draw(k, self._recipe.seeds[0])

@@ -1,7 +1,7 @@
 """Select: what stands for each class, in latent space: optimal codes with their cell masses, or real images."""
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,76 +11,157 @@ import quantization as qz
 from distill.images import Images
 from distill.pipeline.stage import Product, Progress, Reader, Stage, seed_of
 from distill.recipe import Recipe
-from distill.stages.draw import Draw, draws
-from distill.stages.encode import EncodeStage
+from distill.stages.draw import Draw, draws, size_of
+from distill.stages.encode import LatentStage
+from distill.stages.survey import SurveyStage
 
 
-class QuantizeStage(Stage):
-    r"""Codes and masses that minimize $W_2$ to a class's latents: ``points`` (K, c·h·w) and ``weights`` (K,), float64."""
-
-    name = "select"
-    version = 2  # since CLVQ averages the points that codes win
-
-    def __init__(self, recipe: Recipe, data: Images, encode: EncodeStage) -> None:
-        self._recipe, self._data, self._encode = recipe, data, encode
-        self.parents = (encode,)
-
-    @property
-    def title(self) -> str:
-        return "select quantize"
-
-    def options(self) -> Mapping[str, Any]:
-        return {
-            "select": "quantize",
-            **self._recipe.select.model_dump(),
-            "k": self._recipe.select.budgets,
-            "seeds": self._recipe.seeds,
-        }
-
-    def parts(self) -> list[str]:
-        return self._data.part_names
-
-    def make(self, part: str, read: Reader, progress: Progress) -> Product:
-        import torch
-
-        options = self._recipe.select
-        law = qz.DiscreteMeasure(flat(self._encode.latents(read, self._data.index_of(part))))
-        solver = qz.CLVQ(batch=options.batch) if options.solver == "clvq" else qz.Lloyd()
-        tensors: dict[str, Any] = {}
-        todo = draws(self._recipe, "quantize")
-        for i, draw in enumerate(todo):
-            assert draw.k is not None
-            seed = seed_of("quantize", part, draw.name)
-            try:
-                codes = qz.quantize(
-                    law, draw.k, solver=solver, restarts=options.restarts, seed=seed, max_steps=options.steps
-                ).measure
-            except ValueError as error:
-                raise ValueError(f"select.k = {draw.k} does not suit class {part}: {error}") from None
-            tensors |= draw.tensors(points=torch.from_numpy(codes.points), weights=torch.from_numpy(codes.weights))
-            progress((i + 1) / len(todo))
-        return {f"{part}.safetensors": tensors}
-
-
-class RealStage(Stage):
-    """Real images of a class: a draw's ``indices`` (K,) among the class's training images, and equal ``weights``."""
+class SelectStage(Stage):
+    """What the ways to select share: a part a class, with all its draws; budgets that no class exceeds its images by."""
 
     name = "select"
     kind: ClassVar[str]
 
-    def __init__(self, recipe: Recipe, data: Images) -> None:
-        self._recipe, self._data = recipe, data
+    def __init__(self, recipe: Recipe, data: Images, survey: SurveyStage) -> None:
+        self._recipe, self._data, self._survey = recipe, data, survey
+        self.parents = (survey,)
 
     @property
     def title(self) -> str:
         return f"select {self.kind}"
 
     def options(self) -> Mapping[str, Any]:
-        budgets = {"k": self._recipe.select.budgets, "seeds": self._recipe.seeds}
+        select = self._recipe.select
+        budgets = {"k": select.budgets, "seeds": self._recipe.seeds, **({"shares": select.shares} if select.shares else {})}
         return {"select": self.kind, "data": self._data.fingerprint, **budgets}
 
     def parts(self) -> list[str]:
         return self._data.part_names
+
+    def size(self, read: Reader, part: str, draw: Draw) -> int:
+        """The images that a draw takes of a class."""
+        index = self._data.index_of(part)
+        count = len(self._survey.readable(read, "train", index))
+        return count if draw.k is None else size_of(self._recipe, self._data.classes[index], count, draw.k)
+
+    def count(self) -> int:
+        """The images of all draws and classes, if all can be read."""
+        data, todo = self._data, draws(self._recipe, self.kind)
+        sizes = [(name, len(data.train.of_class(index))) for index, name in enumerate(data.classes)]
+        return sum(n if draw.k is None else size_of(self._recipe, name, n, draw.k) for draw in todo for name, n in sizes)
+
+    def summary(self, read: Reader) -> Mapping[str, Any]:
+        """The classes that have fewer images than the largest budget asks for, with how many they have."""
+        largest = Draw(max(self._recipe.select.budgets), 0)
+        capped: dict[str, int] = {}
+        for part in self.parts():
+            index = self._data.index_of(part)
+            count, name = len(self._survey.readable(read, "train", index)), self._data.classes[index]
+            if count < round(max(self._recipe.select.budgets) * self._recipe.select.shares.get(name, 1.0)):
+                capped[name] = self.size(read, part, largest)
+        return {"capped": capped} if capped else {}
+
+
+class QuantizeStage(SelectStage):
+    r"""Codes and masses that minimize $W_2$ to a class's latents: ``points`` (K, c·h·w) and ``weights`` (K,), float64.
+
+    Lloyd and CLVQ see the latents whole, all draws as one batch of problems; streaming CLVQ sees them shard by shard, in an
+    order drawn anew at every pass, and the masses are those of a last pass.
+    """
+
+    kind = "quantize"
+    version = 2  # since CLVQ averages the points that codes win
+
+    def __init__(self, recipe: Recipe, data: Images, survey: SurveyStage, latents: LatentStage) -> None:
+        super().__init__(recipe, data, survey)
+        self._latents = latents
+        self.parents = (survey, latents)
+        self.device = recipe.compute.device
+
+    def options(self) -> Mapping[str, Any]:
+        return {**super().options(), **self._recipe.select.model_dump(), "k": self._recipe.select.budgets}
+
+    def make(self, part: str, read: Reader, progress: Progress) -> Product:
+        import torch
+
+        todo = draws(self._recipe, "quantize")
+        sizes = [self.size(read, part, draw) for draw in todo]
+        seeds = [seed_of("quantize", part, draw.name) for draw in todo]
+        try:
+            if self._recipe.select.streaming:
+                measures = self._streamed(part, read, sizes, seeds, progress)
+            else:
+                measures = self._whole(part, read, sizes, seeds, progress)
+        except ValueError as error:
+            raise ValueError(f"select.k = {self._recipe.select.k} does not suit class {part}: {error}") from None
+        tensors: dict[str, Any] = {}
+        for draw, measure in zip(todo, measures, strict=True):
+            tensors |= draw.tensors(points=torch.from_numpy(measure.points), weights=torch.from_numpy(measure.weights))
+        return {f"{part}.safetensors": tensors}
+
+    def _whole(self, part: str, read: Reader, sizes: list[int], seeds: list[int], progress: Progress) -> list[qz.DiscreteMeasure]:
+        import torch
+
+        options, points = self._recipe.select, flat(self._latents.latents(read, self._data.index_of(part)))
+        there = points if self.device == "cpu" else torch.from_numpy(points).float().to(self.device)
+        law, solver = qz.DiscreteMeasure(there), qz.CLVQ(batch=options.batch) if options.solver == "clvq" else qz.Lloyd()
+        limits = {"restarts": options.restarts, "max_steps": options.steps}
+        if self.device != "cpu":  # all draws in step
+            found = qz.quantize_many([law] * len(sizes), sizes, solver=solver, seed=seeds, **limits)
+        else:
+            found = []
+            for i, (size, seed) in enumerate(zip(sizes, seeds, strict=True)):
+                found += qz.quantize_many([law], size, solver=solver, seed=[seed], **limits)
+                progress((i + 1) / len(sizes))
+        codes = [solution.measure if self.device == "cpu" else _on_host(solution.measure) for solution in found]
+        if not options.medoids:
+            return codes
+        whole = qz.DiscreteMeasure(points)
+        return [whole.project(points[np.sort(nearest_distinct(points, measure.points))]) for measure in codes]
+
+    def _streamed(
+        self, part: str, read: Reader, sizes: list[int], seeds: list[int], progress: Progress
+    ) -> list[qz.DiscreteMeasure]:
+        options, shards = self._recipe.select, self._latents.shards(self._data.index_of(part))
+        measures: list[qz.DiscreteMeasure] = []
+        for i, (size, seed) in enumerate(zip(sizes, seeds, strict=True)):
+            stream = qz.Stream(_Passes(read, self._latents, shards, options.batch, seed))
+            codes = qz.quantize(
+                stream, size, solver=qz.CLVQ(batch=options.batch), restarts=options.restarts, seed=seed, max_steps=options.steps
+            ).measure.points
+            masses, count = np.zeros(len(codes)), 0
+            for shard in shards:
+                points = flat(read.tensors(self._latents, shard)["latents"])
+                if len(points):
+                    masses += len(points) * qz.DiscreteMeasure(points).project(codes).weights
+                    count += len(points)
+            measures.append(qz.DiscreteMeasure(codes, masses / masses.sum()))
+            progress((i + 1) / len(sizes))
+        return measures
+
+
+class _Passes:
+    """Passes over the shards of a class, the shards and the points of each in an order of the pass's own."""
+
+    def __init__(self, read: Reader, latents: LatentStage, shards: list[str], batch: int, seed: int) -> None:
+        self._read, self._latents, self._shards, self._batch, self._seed = read, latents, shards, batch, seed
+        self._begun = 0
+
+    def __call__(self) -> Iterator[Any]:
+        rng = np.random.default_rng([self._seed, self._begun])
+        self._begun += 1
+        for shard in rng.permutation(len(self._shards)):
+            points = flat(self._read.tensors(self._latents, self._shards[shard])["latents"])
+            points = points[rng.permutation(len(points))]
+            yield from (points[start : start + self._batch] for start in range(0, len(points), self._batch))
+
+
+def _on_host(measure: qz.DiscreteMeasure) -> qz.DiscreteMeasure:
+    return qz.DiscreteMeasure(measure.points.double().cpu().numpy(), measure.weights.double().cpu().numpy())
+
+
+class RealStage(SelectStage):
+    """Real images of a class: a draw's ``indices`` (K,) among the class's readable training images, and equal ``weights``."""
 
     @abstractmethod
     def indices(self, part: str, draw: Draw, read: Reader) -> NDArray[np.int64]:
@@ -105,8 +186,11 @@ class AllStage(RealStage):
     def options(self) -> Mapping[str, Any]:
         return {"select": self.kind, "data": self._data.fingerprint}
 
+    def summary(self, read: Reader) -> Mapping[str, Any]:
+        return {}
+
     def indices(self, part: str, draw: Draw, read: Reader) -> NDArray[np.int64]:
-        return np.arange(len(self._data.train.of_class(self._data.index_of(part))))
+        return np.arange(self.size(read, part, draw))
 
 
 class RandomStage(RealStage):
@@ -115,8 +199,8 @@ class RandomStage(RealStage):
     kind = "random"
 
     def indices(self, part: str, draw: Draw, read: Reader) -> NDArray[np.int64]:
-        count = len(self._data.train.of_class(self._data.index_of(part)))
-        return np.sort(np.random.default_rng(seed_of("random", part, draw.name)).choice(count, draw.k, replace=False))
+        count, size = self.size(read, part, Draw(None, 0)), self.size(read, part, draw)
+        return np.sort(np.random.default_rng(seed_of("random", part, draw.name)).choice(count, size, replace=False))
 
 
 class ClosestStage(RealStage):
@@ -124,23 +208,29 @@ class ClosestStage(RealStage):
 
     kind = "closest"
 
-    def __init__(self, recipe: Recipe, data: Images, encode: EncodeStage, codes: QuantizeStage) -> None:
-        super().__init__(recipe, data)
-        self._encode, self._codes = encode, codes
-        self.parents = (encode, codes)
+    def __init__(self, recipe: Recipe, data: Images, survey: SurveyStage, latents: LatentStage, codes: QuantizeStage) -> None:
+        super().__init__(recipe, data, survey)
+        self._latents, self._codes = latents, codes
+        self.parents = (survey, latents, codes)
 
     def indices(self, part: str, draw: Draw, read: Reader) -> NDArray[np.int64]:
-        latents = flat(self._encode.latents(read, self._data.index_of(part)))
+        latents = flat(self._latents.latents(read, self._data.index_of(part)))
         return nearest_distinct(latents, draw.of(read.tensors(self._codes, part), "points").numpy())
 
 
 def nearest_distinct(latents: Any, codes: Any) -> Any:
     """For each code in turn the nearest latent not taken yet: (n, d), (K, d) → (K,) distinct indices."""
-    taken = np.zeros(len(latents), dtype=bool)
+    centre = latents.mean(0)
+    x, y = latents - centre, codes - centre
+    lengths, own = np.square(x).sum(1), np.square(y).sum(1)
+    about = lengths + own[:, None] - 2 * y @ x.T
+    # The products round each distance by at most this; whoever may be nearest is then measured as it is.
+    doubt = 4 * (x.shape[1] + 2) * np.finfo(float).eps * (lengths.max() + own)
     indices = np.empty(len(codes), dtype=np.int64)
     for k, code in enumerate(codes):
-        indices[k] = np.where(taken, np.inf, np.square(latents - code).sum(1)).argmin()
-        taken[indices[k]] = True
+        near = np.flatnonzero(about[k] <= about[k].min() + 2 * doubt[k])
+        indices[k] = near[np.square(latents[near] - code).sum(1).argmin()]
+        about[:, indices[k]] = np.inf
     return indices
 
 

@@ -1,51 +1,201 @@
-"""The teacher: a ConvNet trained on all of the training images; its logits label whatever students learn from."""
+"""The teacher: trained here on all of the training images, or a network that others trained; its logits are the soft labels."""
 
+from abc import abstractmethod
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from distill.images import Images
+from distill.images.names import imagenet_classes
+from distill.models.kept import kept
 from distill.pipeline.stage import Product, Progress, Reader, Stage, seed_of
-from distill.recipe import Recipe
+from distill.recipe import PretrainedTeacher, Recipe, RecipeError, TrainedTeacher
+from distill.stages.survey import SurveyStage
 
 
 class TeacherStage(Stage):
-    """min E ℓ(T(x), y), cross-entropy under random shifts. ``teacher.json`` says how it does on the test split."""
+    """``teacher.safetensors`` and ``teacher.json``, which says what it is and its top-1 on the test split, a fraction."""
 
     name = "teacher"
-
-    def __init__(self, recipe: Recipe, data: Images) -> None:
-        self._recipe, self._data = recipe, data
-
-    def options(self) -> Mapping[str, Any]:
-        return {**self._recipe.teacher.model_dump(), "data": self._data.fingerprint}
 
     def parts(self) -> list[str]:
         return ["teacher"]
 
+    @abstractmethod
+    def load(self, read: Reader) -> Any:
+        """The network: pixels (n, C, H, W) from 0 to 1 → logits (n, classes)."""
+
+
+class TrainedTeacherStage(TeacherStage):
+    """min E ℓ(T(x), y), cross-entropy to the classes under augmentation."""
+
+    version = 2  # since students and teachers are trained by one loop
+
+    def __init__(self, recipe: Recipe, options: TrainedTeacher, data: Images, survey: SurveyStage) -> None:
+        self._recipe, self._options, self._data, self._survey = recipe, options, data, survey
+        self.parents, self.device = (survey,), recipe.compute.device
+
+    def options(self) -> Mapping[str, Any]:
+        return {**self._options.model_dump(), "data": self._data.fingerprint}
+
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         import torch
 
-        from distill.models.convnet import ConvNet, logits_of, scaled, shifted
-        from distill.models.training import train
+        from distill.models.student import Passes, hard_targets, learn
 
-        options, data = self._recipe.teacher, self._data
-        images, labels = scaled(torch.from_numpy(data.train.images)), torch.from_numpy(data.train.labels)
-        model = ConvNet(data.channels, self._recipe.data.size, len(data.classes), options.width)
-        generator = torch.Generator().manual_seed(seed_of(self.digest, "batches"))
+        options, rules = self._options, self._options.protocol
+        device = torch.device(self.device)
+        known = self._survey.all_readable(read, "train")
+        images, labels = torch.from_numpy(self._data.train.read(known)), torch.from_numpy(self._data.train.labels[known])
+        model = self._network().to(device)
+        weights = torch.ones(len(images), dtype=torch.float64)
+        passes = Passes(held(images, device), weights, rules, images.shape[-1], seed_of(self.digest, "batches"), device)
+        targets = hard_targets(labels, len(self._data.classes), device)
+        look = scores_on_test(self._data, self._survey, read, device)
+        looks = learn(
+            model,
+            passes,
+            weights,
+            rules,
+            targets,
+            look,
+            progress,
+            student=options.model,
+            ipc=None,
+            checkpoint=read.checkpoint(self, part),
+        )
+        about = {"model": options.model, "trained": True, "top1": looks[-1]["top1"]}
+        return {"teacher.safetensors": model.state_dict(), "teacher.json": about}
 
-        def loss(chosen: torch.Tensor) -> torch.Tensor:
-            return torch.nn.functional.cross_entropy(model(shifted(images[chosen], options.shift, generator)), labels[chosen])
+    def load(self, read: Reader) -> Any:
+        def make() -> Any:
+            model = self._network()
+            model.load_state_dict(read.tensors(self, "teacher"))
+            return model.eval().to(self.device)
 
-        train(model, loss, len(images), options, generator, progress)
-        guessed = logits_of(model, torch.from_numpy(data.test.images)).argmax(1)
-        top1 = float((guessed == torch.from_numpy(data.test.labels)).double().mean())
-        return {"teacher.safetensors": model.state_dict(), "teacher.json": {"model": model.config, "top1": top1}}
+        return kept((read.check(self, "teacher"), self.digest), make)
+
+    def _network(self) -> Any:
+        from distill.models.networks import new_student
+
+        options, data = self._options, self._data
+        return new_student(
+            options.model,
+            channels=data.channels,
+            size=self._recipe.data.size,
+            classes=len(data.classes),
+            width=options.width,
+            depth=options.depth,
+            small_stem=options.small_stem,
+        )
 
 
-def load_teacher(stage: TeacherStage, read: Reader) -> Any:
-    """The trained teacher."""
-    from distill.models.convnet import ConvNet
+class PretrainedTeacherStage(TeacherStage):
+    """A network of timm's or torchvision's with its weights, copied into the run, so that a run needs them once."""
 
-    model = ConvNet(**read.values(stage, "teacher")["model"])
-    model.load_state_dict(read.tensors(stage, "teacher"))
-    return model.eval()
+    def __init__(self, recipe: Recipe, options: PretrainedTeacher, data: Images, survey: SurveyStage) -> None:
+        self._options, self._data, self._survey = options, data, survey
+        self.parents, self.device = (survey,), recipe.compute.device
+        if options.weights != "pretrained" and _is_file(options.weights) and not Path(options.weights).is_file():
+            raise RecipeError(f"teacher.weights: there is no file {options.weights}; give one, or 'pretrained'")
+
+    def options(self) -> Mapping[str, Any]:
+        options = self._options
+        weights = _sha256(Path(options.weights)) if Path(options.weights).is_file() else options.weights
+        return {**options.model_dump(), "weights": weights, "data": self._data.fingerprint}
+
+    def make(self, part: str, read: Reader, progress: Progress) -> Product:
+        import torch
+
+        from distill.models.teachers import pretrained, rebuilt
+
+        options = self._options
+        network, made = pretrained(options.source, options.model, options.weights, options.size)
+        outputs = self._outputs(made["classes"])
+        progress(0.5)
+        device = torch.device(self.device)
+        teacher = rebuilt(made, network.state_dict(), outputs).to(device)
+        top1 = scores_on_test(self._data, self._survey, read, device)(teacher)["top1"]
+        about = {**made, "trained": False, "outputs": outputs, "top1": top1}
+        return {"teacher.safetensors": network.state_dict(), "teacher.json": about}
+
+    def load(self, read: Reader) -> Any:
+        from distill.models.teachers import rebuilt
+
+        def make() -> Any:
+            made = read.values(self, "teacher")
+            return rebuilt(made, read.tensors(self, "teacher"), made["outputs"]).to(self.device)
+
+        return kept((read.check(self, "teacher"), self.digest), make)
+
+    def _outputs(self, held: int) -> list[int] | None:
+        """The network's outputs that are the data's classes; None where they are all of them, in their order."""
+        classes, given = self._data.classes, self._options.outputs
+        if given is not None:
+            if len(given) != len(classes) or max(given) >= held:
+                raise ValueError(f"teacher.outputs must be {len(classes)} of the network's {held}; received {given}")
+            return given
+        if held == len(classes):
+            return None
+        return imagenet_outputs(classes, held)
+
+
+def imagenet_outputs(classes: tuple[str, ...], held: int) -> list[int]:
+    """The outputs of an ImageNet-1K network for classes that are WordNet ids."""
+    place = {name: index for index, name in enumerate(imagenet_classes())}
+    strange = [name for name in classes if name not in place]
+    if strange or held != len(place):
+        why = f"{strange[0]!r} is no WordNet id of ImageNet-1K" if strange else "it is no network for ImageNet-1K"
+        raise ValueError(
+            f"the teacher has {held} outputs and the data {len(classes)} classes, and {why}; say which are which with "
+            "teacher.outputs"
+        )
+    return [place[name] for name in classes]
+
+
+def teacher_stage(recipe: Recipe, data: Images, survey: SurveyStage) -> TeacherStage:
+    """The teacher that the recipe asks for."""
+    if isinstance(recipe.teacher, TrainedTeacher):
+        return TrainedTeacherStage(recipe, recipe.teacher, data, survey)
+    return PretrainedTeacherStage(recipe, recipe.teacher, data, survey)
+
+
+def held(images: Any, device: Any) -> Any:
+    """Images where they are augmented, if they leave half of the device's free memory to the training; else where they are."""
+    import torch
+
+    if device.type != "cuda":
+        return images
+    free, _ = torch.cuda.mem_get_info(device)
+    return images.to(device) if images.numel() < free / 2 else images.pin_memory()
+
+
+def scores_on_test(data: Images, survey: SurveyStage, read: Reader, device: Any, batch: int = 512) -> Any:
+    """A look at the test images: a model → its top-1 and top-5 there, as fractions. A worker decodes these images once."""
+    import torch
+
+    seen = survey.all_readable(read, "test")
+    pixels = kept(("test", survey.digest), lambda: torch.from_numpy(data.test.read(seen)))
+    labels = torch.from_numpy(data.test.labels[seen])
+    top = min(5, len(data.classes))
+
+    @torch.no_grad()
+    def scores(model: Any) -> dict[str, float]:
+        hits = torch.zeros(2, dtype=torch.long)
+        for some, wanted in zip(pixels.split(batch), labels.split(batch), strict=True):
+            ranked = model(some.to(device).float() / 255).topk(top, 1).indices.cpu() == wanted[:, None]
+            hits += torch.stack([ranked[:, 0].sum(), ranked.any(1).sum()])
+        return {"top1": int(hits[0]) / len(labels), "top5": int(hits[1]) / len(labels)}
+
+    return scores
+
+
+def _is_file(weights: str) -> bool:
+    return weights.endswith((".safetensors", ".pth", ".pt", ".bin")) or "/" in weights
+
+
+def _sha256(path: Path) -> str:
+    import hashlib
+
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,110 +1,154 @@
-"""Train: a student a draw of a method, on its weighted, teacher-labelled images; measured on the real test split."""
+"""Train: a student a draw of a method, on its weighted images, under the recipe's protocol; measured on the real test split."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from distill.images import Images
 from distill.method import METHODS
 from distill.pipeline.stage import Product, Progress, Reader, Stage, seed_of
 from distill.recipe import Recipe
-from distill.stages.draw import Draw, draws
-from distill.weights import moded, sample_weights
-
-
-@dataclass(frozen=True)
-class WeightedSet:
-    """A method's training set.
-
-    images: (n, C, H, W) uint8. labels: (n,). logits: (n, classes), the teacher's. weights: (n,), of mean 1. classes: names.
-    """
-
-    images: Any
-    labels: Any
-    logits: Any
-    weights: Any
-    classes: tuple[str, ...]
+from distill.stages.draw import Draw, Run, runs
+from distill.stages.given import GivenStage
+from distill.stages.label import ImageLabelStage, StoredLabelStage, pass_seed
+from distill.stages.survey import SurveyStage
+from distill.stages.teacher import TeacherStage, held, scores_on_test
+from distill.stages.weighted import WeightedSet, weighted_set
 
 
 class TrainStage(Stage):
-    r"""$\min_\theta \sum_k w_k\, \ell(x_k, y_k; \theta)$, ℓ the cross-entropy to the teacher's soft labels, under random shifts.
+    r"""$\min_\theta \sum_k w_k\, \ell(x_k, y_k; \theta)$, by the recipe's protocol (:mod:`distill.protocols`).
 
     One part a draw and seed, ``<draw>.json``: top-1 and top-5 on the test split after the last step, the best of
-    ``train.evaluations`` looks (a figure chosen on the test split, so shown only beside the last), and all looks. Every method
-    has the same steps, batches and student starts.
+    ``train.evaluations`` looks (a figure chosen on the test split, so shown only beside the last), all looks, and the bytes of
+    the labels read. Every method has the same steps, batches and student starts.
+
+    labels: what they come from: a stage of logits, the teacher itself where it labels while students train, or None for classes.
     """
 
     name = "train"
+    version = 2
 
-    def __init__(self, recipe: Recipe, data: Images, method: str, select: Stage, images: Stage, labels: Stage) -> None:
-        self._recipe, self._data, self.method = recipe, data, method
+    def __init__(
+        self,
+        recipe: Recipe,
+        data: Images,
+        method: str,
+        survey: SurveyStage,
+        select: Stage,
+        images: Stage,
+        labels: ImageLabelStage | StoredLabelStage | GivenStage | TeacherStage | None,
+    ) -> None:
+        self._recipe, self._data, self._survey, self.method = recipe, data, survey, method
         self.select, self.images, self.labels = select, images, labels
-        self.parents = (images, labels)
+        self.parents = (survey, images) if labels is None else (survey, images, labels)
+        self.device, self.dtype = recipe.compute.device, recipe.train.precision
 
     @property
     def title(self) -> str:
         return f"train {self.method}"
 
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The classes, as the source of the data writes them."""
+        return self._data.classes
+
     def options(self) -> Mapping[str, Any]:
-        return {**self._recipe.train.model_dump(), "weights": METHODS[self.method].weights, "data": self._data.fingerprint}
+        train = self._recipe.train
+        network = {name: getattr(train, name) for name in ("student", "width", "depth", "small_stem")}
+        weights = METHODS[self.method].weights
+        return {**train.rules.described(), **network, "weights": weights, "data": self._data.fingerprint}
 
     def parts(self) -> list[str]:
-        return [name for name, _, _ in self._runs()]
-
-    def run_name(self, draw: Draw, seed: int) -> str:
-        """The part of one student."""
-        return draw.name if draw.k is not None else f"all.seed{seed}"
+        return [run.name for run in self.runs()]
 
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
-        draw, seed = next((draw, seed) for name, draw, seed in self._runs() if name == part)
-        return {f"{part}.json": self._student(self.weighted_set(read, draw), seed, progress)}
+        run = next(run for run in self.runs() if run.name == part)
+        return {f"{part}.json": self._student(read, run, self.weighted_set(read, run.draw), progress)}
 
     def weighted_set(self, read: Reader, draw: Draw) -> WeightedSet:
         """The training set of a draw, all classes, with this method's weights."""
+        logits = self.labels if isinstance(self.labels, ImageLabelStage | GivenStage) else None
+        return weighted_set(read, self._data, self.images, logits, draw, METHODS[self.method].weights)
+
+    def runs(self) -> list[Run]:
+        """The students, a part each."""
+        return runs(self._recipe, METHODS[self.method].select)
+
+    def _student(self, read: Reader, run: Run, data: WeightedSet, progress: Progress) -> dict[str, Any]:
         import torch
 
-        images, labels, logits, weights = [], [], [], []
-        for index, part in enumerate(self._data.part_names):
-            decoded, labelled = read.tensors(self.images, part), read.tensors(self.labels, part)
-            measure = moded(draw.of(decoded, "weights").double().numpy(), METHODS[self.method].weights)
-            images.append(draw.of(decoded, "images"))
-            logits.append(draw.of(labelled, "logits"))
-            weights.append(torch.from_numpy(sample_weights(measure)))
-            labels.append(torch.full((len(images[-1]),), index))
-        return WeightedSet(torch.cat(images), torch.cat(labels), torch.cat(logits), torch.cat(weights), self._data.classes)
+        from distill.models.networks import new_student
+        from distill.models.student import Passes, learn
 
-    def _runs(self) -> list[tuple[str, Draw, int]]:
-        """Part name, draw and student seed of every student; a method with one draw of everything varies the student alone."""
-        todo = draws(self._recipe, METHODS[self.method].select)
-        pairs = [(draw, seed) for draw in todo for seed in (self._recipe.seeds if draw.k is None else [draw.seed])]
-        return [(self.run_name(draw, seed), draw, seed) for draw, seed in pairs]
+        options, rules = self._recipe.train, self._recipe.train.rules
+        device, size, classes = torch.device(self.device), self._recipe.data.size, len(self._data.classes)
+        torch.manual_seed(seed_of("student", run.seed))  # the same start for every method
+        model = new_student(
+            options.student,
+            channels=self._data.channels,
+            size=size,
+            classes=classes,
+            width=options.width,
+            depth=options.depth,
+            small_stem=options.small_stem,
+        ).to(device)
+        passes = Passes(held(data.images, device), data.weights, rules, size, pass_seed(run.seed), device)
+        targets, label_bytes = self._targets(read, run, data, device)
+        seen = learn(
+            model,
+            passes,
+            data.weights,
+            rules,
+            targets,
+            scores_on_test(self._data, self._survey, read, device),
+            progress,
+            student=options.student,
+            ipc=run.draw.k,
+            precision=options.precision,
+            checkpoint=read.checkpoint(self, run.name),
+        )
+        best = max(seen, key=lambda look: (look["top1"], look["step"]))
+        return {
+            "top1": seen[-1]["top1"],
+            "top5": seen[-1]["top5"],
+            "best": best["top1"],
+            "best_top5": best["top5"],
+            "looks": seen,
+            "label_bytes": label_bytes,
+        }
 
-    def _student(self, data: WeightedSet, seed: int, progress: Progress) -> dict[str, Any]:
-        import torch
+    def _targets(self, read: Reader, run: Run, data: WeightedSet, device: Any) -> tuple[Any, int]:
+        """What the student learns to say, and how many bytes of labels that takes on disk."""
+        from distill.models import student
 
-        from distill.models.convnet import ConvNet, logits_of, scaled, shifted
-        from distill.models.training import train, weighted_loss
+        rules, labels = self._recipe.train.rules, self.labels
+        if isinstance(labels, StoredLabelStage):
+            return stored_targets(read, labels, run, len(self._data.classes), rules.temperature, device)
+        if isinstance(labels, ImageLabelStage | GivenStage):
+            size = data.logits.numel() * data.logits.element_size()
+            return student.image_targets(data.logits, rules.temperature, device), size
+        if labels is None:
+            return student.hard_targets(data.labels, len(self._data.classes), device), 0
+        return student.online_targets(labels.load(read), rules.temperature, device, self._recipe.train.precision), 0
 
-        options, real = self._recipe.train, self._data
-        torch.manual_seed(seed_of("student", seed))  # the same start for every method
-        model = ConvNet(real.channels, self._recipe.data.size, len(real.classes), options.width)
-        generator = torch.Generator().manual_seed(seed_of("student batches", seed))
-        images, weights = scaled(data.images), data.weights.float()
-        test_images, test_labels = torch.from_numpy(real.test.images), torch.from_numpy(real.test.labels)
-        looks = {round(options.steps * (i + 1) / options.evaluations) for i in range(options.evaluations)} | {options.steps}
-        seen: list[dict[str, float]] = []
 
-        def loss(chosen: torch.Tensor) -> torch.Tensor:
-            logits = model(shifted(images[chosen], options.shift, generator))
-            return weighted_loss(logits, data.logits[chosen], weights[chosen], options.temperature)
+def stored_targets(
+    read: Reader, labels: StoredLabelStage, run: Run, classes: int, temperature: float, device: Any
+) -> tuple[Any, int]:
+    """Targets out of the files of a student's labels, one file in memory at a time, and the bytes of all of them."""
+    from distill.models.soft_labels import restored
 
-        def look(step: int) -> None:
-            if step in looks:
-                ranked = logits_of(model, test_images).topk(min(5, len(real.classes)), 1).indices == test_labels[:, None]
-                seen.append(
-                    {"step": step, "top1": float(ranked[:, 0].double().mean()), "top5": float(ranked.any(1).double().mean())}
-                )
-                model.train()
+    parts, each = labels.parts_of(run), labels.epochs_a_part(run)
+    kept: dict[str, Any] = {}
 
-        train(model, loss, len(images), options, generator, progress, weight_decay=options.weight_decay, after_step=look)
-        return {"top1": seen[-1]["top1"], "top5": seen[-1]["top5"], "best": max(each["top1"] for each in seen), "looks": seen}
+    def targets(batch: Any) -> Any:
+        epoch = int(batch.epoch[0])
+        part = parts[epoch // each]
+        if part not in kept:
+            kept.clear()
+            kept[part] = read.tensors(labels, part)
+        rows = {key: tensor[epoch % each, batch.place] for key, tensor in kept[part].items()}
+        return (restored(rows, classes).to(device) / temperature).softmax(1)
+
+    size = sum((read.check(labels, part) / f"{part}.safetensors").stat().st_size for part in parts)
+    return targets, size

@@ -175,3 +175,113 @@ def by_title(stages):
 @pytest.fixture(scope="session")
 def metrics(finished, by_title):
     return json.loads((finished.folder / by_title["evaluate"].folder_name / "metrics.json").read_bytes())
+
+
+def save_photos(root, classes, count=6, *, splits=("train", "val"), side=40, seed=0):
+    """An ImageNet-shaped tree of small JPEGs: each class a colour of its own, with noise."""
+    import numpy as np
+    from PIL import Image
+
+    rng = np.random.default_rng(seed)
+    for split in splits:
+        for index, name in enumerate(classes):
+            folder = root / split / name
+            folder.mkdir(parents=True)
+            for i in range(count if split == "train" else 2):
+                hue = np.array([index * 80 % 256, 255 - index * 60 % 256, 128])
+                pixels = np.clip(hue + rng.normal(0, 40, (side, side + 8, 3)), 0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(folder / f"{name}_{i}.JPEG", quality=90)
+    return root
+
+
+@pytest.fixture(scope="session")
+def photos():
+    """Writes trees of small JPEGs: ``photos(root, classes, count)``."""
+    return save_photos
+
+
+def _save_stable_diffusion(folder: Path) -> None:
+    """A Stable Diffusion pipeline of random weights: VAE, UNet, CLIP text encoder and tokenizer, scheduler; a few kilobytes."""
+    import torch
+    from diffusers import AutoencoderKL, PNDMScheduler, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+    torch.manual_seed(0)
+    AutoencoderKL(
+        block_out_channels=(8, 8),
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        latent_channels=4,
+        norm_num_groups=4,
+        sample_size=32,
+        scaling_factor=0.18215,
+    ).save_pretrained(folder / "vae")
+    UNet2DConditionModel(
+        sample_size=16,
+        block_out_channels=(8, 16),
+        layers_per_block=1,
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        cross_attention_dim=16,
+        attention_head_dim=4,
+        norm_num_groups=4,
+    ).save_pretrained(folder / "unet")
+    PNDMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        skip_prk_steps=True,
+        set_alpha_to_one=False,
+        steps_offset=1,
+    ).save_pretrained(folder / "scheduler")
+    config = CLIPTextConfig(
+        vocab_size=1000,
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        max_position_embeddings=77,
+        bos_token_id=0,
+        eos_token_id=1,
+    )
+    CLIPTextModel(config).save_pretrained(folder / "text_encoder")
+    letters = [chr(c) for c in range(ord("a"), ord("z") + 1)]
+    words = ["<|startoftext|>", "<|endoftext|>", *letters, *(f"{letter}</w>" for letter in letters), ",</w>"]
+    place = folder / "tokenizer"
+    place.mkdir()
+    (place / "vocab.json").write_text(json.dumps({word: i for i, word in enumerate(words)}))
+    (place / "merges.txt").write_text("#version: 0.2\n")
+    CLIPTokenizer(str(place / "vocab.json"), str(place / "merges.txt")).save_pretrained(place)
+
+
+def _save_dit(folder: Path, classes: int = 3) -> None:
+    """A DiT of random weights that learns variances, its null class the last, with its scheduler."""
+    import torch
+    from diffusers import DDIMScheduler, DiTTransformer2DModel
+
+    torch.manual_seed(1)
+    model = DiTTransformer2DModel(
+        num_attention_heads=2,
+        attention_head_dim=8,
+        in_channels=4,
+        out_channels=8,
+        num_layers=1,
+        sample_size=16,
+        num_embeds_ada_norm=classes,
+    )
+    for weight in model.parameters():  # its last layer begins at nought, which would predict nothing
+        torch.nn.init.normal_(weight, std=0.2)
+    model.save_pretrained(folder / "transformer")
+    DDIMScheduler(clip_sample=False).save_pretrained(folder / "scheduler")
+
+
+@pytest.fixture(scope="session")
+def stable_diffusion(once):
+    """The folder of a tiny Stable Diffusion pipeline."""
+    return once("stable-diffusion", _save_stable_diffusion)
+
+
+@pytest.fixture(scope="session")
+def dit(once):
+    """The folder of a tiny DiT of three classes."""
+    return once("dit", _save_dit)

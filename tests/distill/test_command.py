@@ -57,7 +57,7 @@ def test_what_cannot_be_parsed_exits_with_two(capsys, arguments):
         (["run", "{tmp}/bytes.toml"], "bytes.toml"),
         (["run", "digits", "--set", "select.kk=3"], "unknown key select.kk; did you mean select.k?"),
         (["run", "digits", "--set", "select.k"], "received 'select.k'"),
-        (["run", "digits", "--until", "magic"], "no stage 'magic'; the stages are codec"),
+        (["run", "digits", "--until", "magic"], "no stage 'magic'; the stages are survey"),
         (["run", "digits", "--workers", "0"], "workers must be at least 1"),
         (["run", "digits", "--dry-run", "--until", "magic"], "no stage 'magic'"),
         (["run", "digits", "--set", "data.test_fraction=0.001"], "data.test_fraction"),
@@ -113,11 +113,14 @@ def test_the_process_exits_with_two_and_keeps_standard_output_clean(clean_enviro
 
 def test_a_part_that_fails_exits_with_one_and_says_how_to_go_on(copied, tiny_command, monkeypatch, capsys):
     class Broken:
-        def __init__(self, root, errors):
+        def __init__(self, *arguments):
             pass
 
         def make(self, stage, part, progress):
             return {"error": "MemoryError: not enough"}
+
+        def ask_to_end(self):
+            pass
 
         def stop(self):
             pass
@@ -143,7 +146,7 @@ def test_off_a_terminal_a_stage_is_a_plain_line(finished):
     """One line a stage, in the order of their completion, then the table and where the report is."""
     lines = finished.output.splitlines()
     stages = [line for line in lines if re.fullmatch(r"[a-z ]+ +\d+ parts  \d+\.\d s", line)]
-    assert len(stages) == 23
+    assert len(stages) == 29
     assert "\x1b" not in finished.output
     assert "\r" not in finished.output
     assert re.search(r"Report: .*/report/index\.html\. Took \d+\.\d s\.$", finished.output.strip())
@@ -158,7 +161,7 @@ def test_a_run_without_trouble_says_nothing_on_standard_error(finished):
 
 def test_a_cached_stage_says_so(copied, tiny_command, capsys):
     assert main([*tiny_command[3:], "--out", str(copied)]) == 0
-    assert capsys.readouterr().out.count("from cache") == 23
+    assert capsys.readouterr().out.count("from cache") == 29
 
 
 def test_until_says_nothing_of_a_report(copied, tiny_command, capsys):
@@ -177,7 +180,7 @@ def test_status_counts_parts_and_shows_whole_names(copied, capsys):
     rows = [re.findall(r"[\w-]+(?: \w+)*", line) for line in out.splitlines() if "-" in line or "report" in line]
     found = {row[1]: list(map(int, row[2:])) for row in rows if len(row) == 5}
     assert found[folder.name] == [10, 9, 1]
-    assert len(found) == 23
+    assert len(found) == 29
     assert all(missing == 0 for name, (_, _, missing) in found.items() if name != folder.name)
 
 

@@ -69,7 +69,10 @@ def test_everyone_shares_the_encoding_and_the_teacher(graph):
 
 def test_a_method_shares_what_it_needs_and_no_more():
     names = {stage.title for stage in stages_of("methods=['full']")}
-    assert names == {"codec", "encode", "teacher", "select all", "images all", "label all", "train full", "evaluate", "report"}
+    assert names == {
+        *("survey", "codec", "encode", "teacher", "select all", "images all", "label all", "train full"),
+        *("distances full", "evaluate", "report"),
+    }
     assert "prior" not in {stage.name for stage in stages_of("methods=['closest', 'random']")}
 
 
@@ -89,8 +92,8 @@ def test_changing_the_training_changes_it_and_what_follows():
 
 
 def test_changing_the_decoding_leaves_the_selection_and_real_images_alone():
-    expected = {"decode diffusion", "label diffusion", "train ddoq", "train uniform", "evaluate", "report"}
-    assert changed("decode.strength=0.75") == expected
+    of_both = {f"{name} {method}" for name in ("train", "distances") for method in ("ddoq", "uniform")}
+    assert changed("decode.strength=0.75") == {"decode diffusion", "label diffusion", *of_both, "evaluate", "report"}
 
 
 def test_changing_the_teacher_changes_labels_alone_of_what_comes_before_training():
@@ -120,7 +123,58 @@ def test_changing_the_name_changes_the_report_alone():
     assert changed("name=other") <= {"report"}
 
 
-def test_more_codes_than_a_class_has_images_is_refused_before_any_work():
-    with pytest.raises(RecipeError, match=r"select\.k = 500 asks for more .* than the 1\d\d .*lower select\.k"):
-        stages_of("select.k=[1, 500]")
-    assert stages_of("select.k=[1, 500]", "methods=['full']")
+def test_more_codes_than_a_class_has_images_are_as_many_as_it_has():
+    from distill.stages.draw import size_of
+
+    recipe = read("digits", ["select.k=[1, 500]", "select.shares={three=2.0, four=0.001}"])
+    assert [size_of(recipe, "zero", 142, k) for k in (1, 500)] == [1, 142]
+    assert [size_of(recipe, "three", 142, k) for k in (1, 500)] == [2, 142]
+    assert [size_of(recipe, "four", 142, k) for k in (1, 500)] == [1, 1]
+    assert build(recipe)
+
+
+def test_a_share_of_no_class_is_refused():
+    with pytest.raises(RecipeError, match=r"select\.shares names 'eleven'"):
+        stages_of("select.shares={eleven=2.0}")
+
+
+def test_noise_space_puts_the_inversion_before_the_selection():
+    assert not {stage.name for stage in stages_of()} & {"invert"}
+    inverted = stages_of("select.space=noise")
+    at = {stage.title: i for i, stage in enumerate(inverted)}
+    assert at["encode"] < at["prior"] < at["invert"] < at["select quantize"]
+
+
+def test_without_a_prior_there_is_no_prior():
+    assert "prior" not in {stage.name for stage in build(read(no_prior()))}
+
+
+def no_prior():
+    table = read("digits").model_dump()
+    table["prior"] = {"source": "none"}
+    return table
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("select.space=noise", "needs a prior"),
+        ("decode.start=inverted", "needs a prior"),
+    ],
+)
+def test_inverting_without_a_prior_is_refused(change, words):
+    with pytest.raises(RecipeError, match=words):
+        read(no_prior(), [change])
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (["decode.start=inverted", "decode.scheduler=euler"], "inverts DDIM"),
+        (["select.space=noise", "decode.strength=0"], "which is 0"),
+        (["select.streaming=true", "select.solver=lloyd"], "is for select.solver = clvq"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(changes, words):
+    with pytest.raises(RecipeError, match=words):
+        read("digits", changes)

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from distill.images import Images, Split, load
-from distill.recipe import Data
+from distill.images import Held, Images, load
+from distill.recipe.images import DigitsData
 
 
 def options(**changes):
-    return Data(**{"source": "digits", "size": 8, "test_fraction": 0.2, "seed": 0, **changes})
+    return DigitsData(**{"source": "digits", "size": 8, "test_fraction": 0.2, "seed": 0, **changes})
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def test_the_whole_range_of_pixels_is_used(images):
 
 def test_nothing_is_lost_and_nothing_is_in_both(images):
     pixels, labels = load_digits(return_X_y=True)
-    whole = Split(np.round(pixels.reshape(-1, 1, 8, 8) * (255 / 16)).astype(np.uint8), labels)
+    whole = Held(np.round(pixels.reshape(-1, 1, 8, 8) * (255 / 16)).astype(np.uint8), labels)
     assert rows(images.train, images.test) == rows(whole)
     # The source holds no image twice, so a shared image would be a shared row.
     assert len({image for _, image in rows(whole)}) == len(labels)
@@ -91,8 +91,8 @@ def test_one_pixel_or_label_changes_the_fingerprint(images):
     labels = images.test.labels.copy()
     labels[0] = (labels[0] + 1) % 10
     changed = [
-        dataclasses.replace(images, train=Split(pixels, images.train.labels)),
-        dataclasses.replace(images, test=Split(images.test.images, labels)),
+        dataclasses.replace(images, train=Held(pixels, images.train.labels)),
+        dataclasses.replace(images, test=Held(images.test.images, labels)),
     ]
     assert len({images.fingerprint, *(other.fingerprint for other in changed)}) == 3
 
@@ -117,7 +117,7 @@ def test_part_names_are_safe_as_files_whatever_the_class_is_called(images, name,
 
 
 def test_part_names_differ_even_if_classes_look_alike():
-    empty = Split(np.zeros((0, 1, 8, 8), np.uint8), np.zeros(0, np.int64))
-    names = Images(empty, empty, ("A b", "a-b", "a_b", "日本", "中国")).part_names
+    empty = Held(np.zeros((0, 1, 8, 8), np.uint8), np.zeros(0, np.int64))
+    names = Images(empty, empty, ("A b", "a-b", "a_b", "日本", "中国"), 1, 8).part_names
     assert len(set(names)) == 5
     assert [int(name.split("-")[0]) for name in names] == list(range(5))

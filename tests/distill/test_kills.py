@@ -1,5 +1,6 @@
 """Killed at random moments, resumed, under other numbers of workers: the same bytes."""
 
+import json
 import random
 import re
 import secrets
@@ -10,6 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+
+from distill.pipeline.checkpoint import EVERY
 
 
 def contents(folder):
@@ -58,6 +61,7 @@ def killed(command, folder, environment, rng, share):
 def kill_and_resume(tiny_command, environment, folder, stages, *, kills, workers):
     seed = secrets.randbits(32)
     rng = random.Random(seed)
+    environment = {**environment, EVERY: "0"}  # every training saves at every step, so that kills fall between and within saves
     command = [*tiny_command, "--out", str(folder), "--workers", str(workers)]
     total = sum(len(stage.parts()) for stage in stages)
     times = 0
@@ -100,3 +104,33 @@ def test_without_kills_the_number_of_workers_does_not_change_a_byte(finished, ti
 def test_killed_eight_times_the_results_are_the_same_bytes(finished, tiny_command, clean_environment, tmp_path, stages):
     moments = kill_and_resume(tiny_command, clean_environment, tmp_path / "run", stages, kills=8, workers=2)
     assert contents(tmp_path / "run") == contents(finished.folder), moments
+
+
+@pytest.mark.slow
+def test_sigterm_saves_what_is_trained_and_the_same_command_goes_on_from_it(tiny_command, clean_environment, tmp_path, stages):
+    teacher = next(stage for stage in stages if stage.name == "teacher")
+    command = [
+        *tiny_command,
+        "--set",
+        "teacher.steps=2000",
+        "--until",
+        "teacher",
+        "--out",
+        str(tmp_path / "run"),
+        "--workers",
+        "1",
+    ]
+    process = subprocess.Popen(command, env=clean_environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "run").glob("survey-*/manifest.json")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(3)
+    process.send_signal(signal.SIGTERM)
+    told = process.communicate(timeout=60)[1].decode()
+    assert process.returncode == 130
+    assert "the same command goes on from there" in told
+    (note,) = (tmp_path / "run").glob(f"{teacher.name}-*/.checkpoints/teacher.json")
+    assert 0 < json.loads(note.read_text())["values"]["done"] < 2000
+    assert subprocess.run(command, env=clean_environment, capture_output=True, check=False).returncode == 0
+    assert not note.exists()
+    assert list((tmp_path / "run").glob("teacher-*/teacher.safetensors"))

@@ -99,7 +99,7 @@ def test_an_unknown_key_that_is_no_identifier_is_named_too(table):
         ("data.size", 16.0, "float"),
         ("decode.strength", "0.5", "str"),
         ("decode.strength", True, "bool"),
-        ("train.learning_rate", None, "NoneType"),
+        ("teacher.learning_rate", None, "NoneType"),
         ("seeds", 3, "int"),
         ("seeds", "01", "str"),
         ("methods", "ddoq", "str"),
@@ -127,7 +127,7 @@ def test_an_integer_is_a_number():
     assert read("digits", ["decode.strength=1", "decode.guidance=2"]).decode.strength == 1.0
 
 
-@pytest.mark.parametrize("key", ["select", "select.k", "data.size", "name", "train.temperature"])
+@pytest.mark.parametrize("key", ["select", "select.k", "data.size", "name", "train.protocol"])
 def test_a_missing_key_is_named(table, key):
     *sections, last = key.split(".")
     del (table[sections[0]] if sections else table)[last]

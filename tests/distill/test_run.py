@@ -101,12 +101,6 @@ def test_a_folder_in_use_is_left_alone(copied, capsys, no_workers):
     assert (copied / "recipe.json").read_bytes() == recipe
 
 
-def test_more_codes_than_images_is_refused_by_name(tmp_path, capsys, no_workers):
-    assert main(["run", "digits", "--set", "select.k=[1, 500]", "--out", str(tmp_path / "run")]) in (1, 2)
-    assert "select.k = 500" in capsys.readouterr().err
-    assert not (tmp_path / "run").exists()
-
-
 @pytest.mark.parametrize("options", [{"until": "magic"}, {"workers": 0}, {"set": ["select.kk=3"]}])
 def test_misuse_is_refused_before_anything_is_written(tmp_path, options):
     with pytest.raises(RecipeError):

@@ -1,28 +1,26 @@
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
 
 from distill.models.diffusion import new_scheduler
-from distill.models.sampler import denoise
+from distill.models.sampler import denoise, guided
 
 EPS32 = float(np.finfo(np.float32).eps)
 STEPS = 10
 
 
 class Model:
-    """v(latents, labels), with a diary of its calls."""
-
-    config = SimpleNamespace(num_embeds_ada_norm=10)
+    """v(latents, labels), with a diary of its calls; the null class is 10."""
 
     def __init__(self, velocity):
         self._velocity, self.calls = velocity, []
 
-    def __call__(self, latents, timestep, class_labels):
-        assert timestep.shape == class_labels.shape == (len(latents),)
-        self.calls.append((int(timestep[0]), class_labels.clone()))
-        return SimpleNamespace(sample=self._velocity(latents, class_labels))
+    def of(self, labels):
+        def predict(latents, time):
+            self.calls.append((int(time), labels.clone()))
+            return self._velocity(latents, labels)
+
+        return predict
 
 
 def exact():
@@ -32,7 +30,8 @@ def exact():
 
 def sample(model, codes, noise, *, steps=STEPS, strength=1.0, guidance=1.0, labels=None):
     labels = torch.arange(len(codes)) % 10 if labels is None else labels
-    return denoise(model, new_scheduler(), codes, labels, noise, steps=steps, strength=strength, guidance=guidance)
+    predict = guided(model.of(labels), model.of(torch.full_like(labels, 10)), guidance)
+    return denoise(predict, new_scheduler(), codes, noise, steps=steps, strength=strength)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ class InProcess:
 
     made: list[tuple[str, str]]
 
-    def __init__(self, root, errors):
+    def __init__(self, root, errors, environment):
         self._store = Store(root)
 
     def make(self, stage, part, progress):
@@ -28,6 +28,9 @@ class InProcess:
             return {"error": f"{type(error).__name__}: {error}"}
         self._store.write(stage, part, product, {"seed": 0, "began": 0.0, "ended": 1.0, "peak_memory_bytes": 1})
         return {"made": 1.0}
+
+    def ask_to_end(self):
+        pass
 
     def stop(self):
         pass
@@ -265,7 +268,7 @@ def test_a_manifest_of_an_older_recipe_is_written_anew(fake, store, made, record
 
 
 def test_a_dead_worker_is_an_error_that_says_so(fake, tmp_path):
-    worker = scheduler.Worker(tmp_path, tmp_path / "errors.log")  # no recipe.json there: it ends at once
+    worker = scheduler.Worker(tmp_path, tmp_path / "errors.log", {})  # no recipe.json there: it ends at once
     try:
         assert "ended with status 1" in worker.make(fake(), "a", lambda fraction: None)["error"]
     finally:
@@ -278,7 +281,7 @@ def test_a_stopped_worker_leaves_no_process_and_no_open_file(tmp_path):
         return {os.readlink(path) for path in Path("/proc/self/fd").iterdir() if path.is_symlink()}
 
     before = files()
-    worker = scheduler.Worker(tmp_path, tmp_path / "errors.log")
+    worker = scheduler.Worker(tmp_path, tmp_path / "errors.log", {})
     assert files() > before
     worker.stop()
     left = files() - before

@@ -7,8 +7,11 @@ import torch
 from distill.graph import build
 from distill.images import load
 from distill.models.training import weighted_loss
+from distill.pipeline.store import Store
 from distill.recipe import read
-from distill.stages.train import TrainStage, WeightedSet
+from distill.stages.draw import Draw, Run
+from distill.stages.train import TrainStage
+from distill.stages.weighted import WeightedSet
 
 RNG = np.random.default_rng(0)
 
@@ -38,17 +41,21 @@ def test_doubling_the_weights_doubles_the_loss_and_a_weight_of_nought_takes_an_i
     assert torch.equal(weighted_loss(logits, changed, weights, 2.0), loss)
 
 
-def test_a_student_learns_what_has_weight():
+def test_a_student_learns_what_has_weight(tmp_path, record):
     """All the weight on the images of one class: the student takes everything for that class; equal weights: it does not."""
     recipe = read("digits", ["train.steps=80", "train.temperature=1.0", "train.evaluations=1"])
     data = load(recipe.data)
     stage = next(stage for stage in build(recipe) if isinstance(stage, TrainStage))
+    store, survey = Store(tmp_path), stage.parents[0]
+    for part in survey.parts():
+        store.write(survey, part, survey.make(part, store, lambda fraction: None), record)
     chosen = np.concatenate([data.train.of_class(c)[:8] for c in range(10)])
-    images, labels = torch.from_numpy(data.train.images[chosen]), torch.from_numpy(data.train.labels[chosen])
+    images, labels = torch.from_numpy(data.train.read(chosen)), torch.from_numpy(data.train.labels[chosen])
     logits = 20.0 * torch.nn.functional.one_hot(labels, 10).float()
 
     def top1(weights):
-        return stage._student(WeightedSet(images, labels, logits, weights, data.classes), 0, lambda fraction: None)["top1"]
+        chosen = WeightedSet(images, labels, logits, weights, data.classes)
+        return stage._student(store, Run("k8.seed0", Draw(8, 0), 0), chosen, lambda fraction: None)["top1"]
 
     share = float((data.test.labels == 3).mean())
     assert top1(10.0 * (labels == 3).double()) == pytest.approx(share)

@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from distill.models.schedules import cycle
 from distill.models.training import batches_of, train
 from distill.recipe import Training
 
@@ -94,7 +95,7 @@ def test_progress_and_steps_are_told_in_order():
 
 @pytest.fixture
 def rates(monkeypatch):
-    """The learning rates of all steps, in order, and the one left at the end."""
+    """The learning rates of all steps, in order, and the one that the next would have."""
     seen = []
 
     class Watched(torch.optim.AdamW):
@@ -102,20 +103,11 @@ def rates(monkeypatch):
             seen.append(self.param_groups[0]["lr"])
             return super().step(closure)
 
-        def last(self):
-            return self.param_groups[0]["lr"]
-
-    made = []
-
-    def make(*arguments, **keywords):
-        made.append(Watched(*arguments, **keywords))
-        return made[-1]
-
-    monkeypatch.setattr(torch.optim, "AdamW", make)
+    monkeypatch.setattr(torch.optim, "AdamW", Watched)
 
     def run(steps, rate):
         fit(steps=steps, learning_rate=rate)
-        return [*seen, made[-1].last()]
+        return [*seen, cycle(rate, steps, steps)[0]]
 
     return run
 

@@ -1,0 +1,102 @@
+"""The card of an exported set: what it was made of and by, under which terms, and what students of it scored."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from distill.distilled import DistilledSet
+from distill.graph import build
+from distill.method import METHODS
+from distill.pipeline.store import Damaged, Store
+from distill.recipe import Recipe
+from distill.run import metrics
+
+_FILES = ("configs:", "- config_name: default", "  data_files:", "  - split: train", "    path: data/*.parquet")
+
+
+def card(run: str | Path, recipe: Recipe, data: DistilledSet, method: str, format: str) -> str:
+    """README.md, with the header that the ``datasets`` library reads."""
+    stages = build(recipe)
+    store = Store(Path(run))
+    digest = hashlib.sha256(json.dumps(recipe.model_dump(), sort_keys=True).encode()).hexdigest()
+    soft = data.logits is not None
+    made = ", ".join(f"`{stage.folder_name}`" for stage in stages if stage.name != "report")
+    columns = "image, label, weight" + (", soft_label" if soft and format == "parquet" else "")
+    lines = [
+        "---",
+        "license: other",
+        "task_categories: [image-classification]",
+        *(_FILES if format == "parquet" else []),
+        "---",
+        f"# {recipe.name}: {method}, {data.ipc or 'all'} images per class",
+        "",
+        f"{len(data)} images of {len(data.classes)} classes, {tuple(data.images.shape[1:])} (channels, height, width); "
+        f"seed {data.seed}. Method `{method}`: {METHODS[method].summary}. `weight` is the factor of an image's loss, of mean 1 "
+        "over the set and the same total for every class" + ("; soft labels are the teacher's logits, in fp16." if soft else "."),
+        "",
+        "```python",
+        "import datasets",
+        "",
+        f"rows = datasets.load_dataset(FOLDER, split='train')  # {columns}",
+        "```",
+        "",
+        "## Data",
+        f"`{_shown(recipe.data.model_dump())}`",
+        "",
+        _terms(recipe, data),
+        "",
+        "## Models",
+        *(f"* {part}: `{_shown(getattr(recipe, part).model_dump())}`" for part in ("codec", "prior", "teacher")),
+        *_teacher(store, stages),
+        "",
+        "## How it was made",
+        f"Recipe digest: `{digest}`. Stages: {made}.",
+        "",
+        "## Measured",
+        *_scores(store, stages, method, data.ipc),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _terms(recipe: Recipe, data: DistilledSet) -> str:
+    if recipe.data.source == "digits":
+        return "Made of the digits bundled with scikit-learn (UCI Optical Recognition of Handwritten Digits, CC BY 4.0)."
+    if all(key.startswith("n") and key[1:].isdigit() for key in data.keys):
+        return "The classes are WordNet ids: made of ImageNet, whose terms allow research and teaching that is not commercial."
+    return "The terms of the data that it was made of apply; see where these came from."
+
+
+def _teacher(store: Store, stages: list[Any]) -> list[str]:
+    teacher = next((stage for stage in stages if stage.name == "teacher"), None)
+    if teacher is None:
+        return []
+    try:
+        about = store.values(teacher, "teacher")
+    except Damaged:
+        return []
+    licence = f"; licence {about['licence']}" if about.get("licence") else ""
+    return [f"* the teacher's own top-1 on the test split: {about['top1']:.4f}{licence}"]
+
+
+def _scores(store: Store, stages: list[Any], method: str, ipc: int | None) -> list[str]:
+    found = metrics(store, stages)
+    rows = [row for row in (found or {}).get("rows", []) if (row["method"], row["ipc"]) == (method, ipc)]
+    if not rows:
+        return ["Not evaluated."]
+    row = rows[0]
+    return [
+        f"Top-1 {row['top1_mean']:.4f} ± {row['top1_std']:.4f} and top-5 {row['top5_mean']:.4f} after the last step, "
+        f"{row['best_mean']:.4f} at the best look, as fractions over {row['seeds']} seeds: {row['student']} under the protocol "
+        f"`{row['protocol']}`, on the real {(found or {})['split']} split."
+    ]
+
+
+def _shown(options: dict[str, Any]) -> str:
+    """Options as JSON, without what was not set, and of paths the last name alone."""
+    kept = {key: value for key, value in options.items() if value is not None}
+    for key in ("path", "weights"):
+        if isinstance(kept.get(key), str):
+            kept[key] = Path(kept[key]).name
+    return json.dumps(kept)

@@ -1,0 +1,70 @@
+"""What a run will take, before it is spent: parts, disk, memory and time of each stage, with the ground of each figure."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from distill.pipeline.stage import Stage
+from distill.pipeline.store import Store
+from distill.recipe import RecipeError
+
+SPEED = 1e14  # operations a second, about a third of an A100's or a tenth of an H100's peak in half precision
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Of a stage. disk: bytes still to write. hours: of one worker's work. memory: the peak of a worker's, on its device.
+
+    Each is None where nothing tells it yet. ground: what disk and hours are reckoned from.
+    """
+
+    stage: Stage
+    parts: int
+    done: int
+    disk: float | None
+    hours: float | None
+    memory: int | None
+    ground: str
+
+
+def estimate(stage: Stage, store: Store, *, timed: bool = True) -> Estimate:
+    """From a stage's finished parts, where there are some; else counted from the recipe's sizes, operations if ``timed``."""
+    parts = stage.parts()
+    seals = [seal for part in parts if store.holds(stage, part) and (seal := store.seal(stage, part))]
+    left = len(parts) - len(seals)
+    memory = max((seal.get("peak_gpu_bytes", seal["peak_memory_bytes"]) for seal in seals), default=None)
+    if not left:
+        return Estimate(stage, len(parts), len(parts), 0.0, 0.0, memory, "all is made")
+    if seals:
+        seconds = median(seal["ended"] - seal["began"] for seal in seals)
+        each = median(sum(file["size"] for file in seal["files"].values()) for seal in seals)
+        ground = f"measured on {len(seals)} finished parts: {seconds:.3g} s and {size(each)} each"
+        return Estimate(stage, len(parts), len(seals), left * each, left * seconds / 3600, memory, ground)
+    weight, work = stage.weight(), stage.work() if timed else None
+    grounds = [f"disk: {weight[1]}" if weight else "", f"time: {work[1]}, at {SPEED:.0e} operations/s" if work else ""]
+    ground = "; ".join(filter(None, grounds)) or "unknown until a part is made"
+    hours = work[0] / SPEED / 3600 if work else None
+    return Estimate(stage, len(parts), 0, weight[0] if weight else None, hours, None, ground)
+
+
+def check_disk(found: Sequence[Estimate], folder: Path) -> None:
+    """Refuses a run whose known artifacts do not fit on the disk of its folder."""
+    there = next(path for path in (folder.resolve(), *folder.resolve().parents) if path.exists())
+    free, needed = shutil.disk_usage(there).free, sum(each.disk or 0.0 for each in found)
+    if needed > free:
+        largest = max(found, key=lambda each: each.disk or 0.0)
+        raise RecipeError(
+            f"the run needs {size(needed)} more on disk, and {there} has {size(free)}; the most, {size(largest.disk or 0)}, is "
+            f"for {largest.stage.title}. Choose another disk with --out, or ask for less"
+        )
+
+
+def size(count: float) -> str:
+    """Bytes, for people."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"

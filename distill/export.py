@@ -1,0 +1,150 @@
+"""Export: a distilled set as an image folder or as parquet, with a card that says what it is. Written whole or not at all."""
+
+import csv
+import io
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from distill.card import card
+from distill.distilled import DistilledSet, load
+from distill.recipe import RecipeError
+from distill.run import recipe_of
+
+FORMATS = ("imagefolder", "parquet")
+_SHARD = 256 * 2**20  # bytes of images in one parquet file, about
+
+
+@dataclass(frozen=True)
+class Export:
+    """Where a set was written, and how many images it has."""
+
+    folder: Path
+    images: int
+
+
+def export(
+    run: str | Path,
+    *,
+    format: str,
+    method: str | None = None,
+    k: int | None = None,
+    seed: int | None = None,
+    out: str | Path | None = None,
+) -> Export:
+    """Write a set that a run distilled: by default of its first method, its largest budget and its first seed.
+
+    format: ``imagefolder``, ``train/<class>/<number>.png`` with ``train/metadata.csv`` (file_name, label, weight and, where
+    images have soft labels, soft_label_file and soft_label_row); or ``parquet``, with columns image, label, weight and
+    soft_label. Either is read by ``datasets.load_dataset(folder)``. out: the folder, by default in the run's own; it must not be
+    there.
+
+    Raises RecipeError for what the run has not, and where the folder is taken.
+    """
+    if format not in FORMATS:
+        raise RecipeError(f"the formats are {', '.join(FORMATS)}; received {format!r}")
+    recipe = recipe_of(run)
+    data = load(run, method, k, seed)
+    method = recipe.methods[0] if method is None else method
+    name = "-".join([method, *([f"ipc{data.ipc}"] if data.ipc else []), f"seed{data.seed}", format])
+    folder = Path(out) if out is not None else Path(run) / "exports" / name
+    if folder.exists():
+        raise RecipeError(f"{folder} is there already; remove it, or give another folder with --out")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)  # of an export that was cut off
+    try:
+        partial.mkdir()
+        _WRITERS[format](data, partial)
+        (partial / "README.md").write_text(card(run, recipe, data, method, format), encoding="utf-8")
+        partial.rename(folder)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return Export(folder, len(data))
+
+
+def _image_folder(data: DistilledSet, folder: Path) -> None:
+    from safetensors.torch import save_file
+
+    train = folder / "train"
+    folders = [f"{i:04d}-{_slug(key)}" if _unsafe(data.keys) else key for i, key in enumerate(data.keys)]
+    head = ["file_name", "label", "weight", *(["soft_label_file", "soft_label_row"] if data.logits is not None else [])]
+    with _opened(train / "metadata.csv") as file:
+        rows = csv.writer(file)
+        rows.writerow(head)
+        for i, (png, label) in enumerate(_pictures(data)):
+            name = f"{folders[label]}/{i:06d}.png"
+            path = train / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(png)
+            soft = ["soft_labels.safetensors", i] if data.logits is not None else []
+            rows.writerow([name, data.keys[label], repr(float(data.weights[i])), *soft])
+    if data.logits is not None:
+        save_file({"logits": data.logits.half().contiguous()}, train / "soft_labels.safetensors")
+
+
+def _parquet(data: DistilledSet, folder: Path) -> None:
+    datasets: Any = import_module("datasets")
+    datasets.disable_progress_bars()
+    features = {
+        "image": datasets.Image(),
+        "label": datasets.ClassLabel(names=list(data.keys)),
+        "weight": datasets.Value("float32"),
+    }
+    if data.logits is not None:
+        features["soft_label"] = datasets.List(datasets.Value("float32"), length=data.logits.shape[1])
+    (folder / "data").mkdir()
+    columns: dict[str, list[Any]] = {name: [] for name in features}
+    size, shard = 0, 0
+
+    def flush() -> None:
+        nonlocal size, shard
+        rows = datasets.Dataset.from_dict(columns, features=datasets.Features(features))
+        rows.to_parquet(folder / "data" / f"train-{shard:05d}.parquet")
+        for column in columns.values():
+            column.clear()
+        size, shard = 0, shard + 1
+
+    for i, (png, label) in enumerate(_pictures(data)):
+        columns["image"].append({"bytes": png, "path": None})
+        columns["label"].append(label)
+        columns["weight"].append(float(data.weights[i]))
+        if data.logits is not None:
+            columns["soft_label"].append(data.logits[i].half().float().tolist())
+        size += len(png)
+        if size >= _SHARD:
+            flush()
+    if columns["image"]:
+        flush()
+
+
+_WRITERS = {"imagefolder": _image_folder, "parquet": _parquet}
+
+
+def _pictures(data: DistilledSet) -> Iterator[tuple[bytes, int]]:
+    """Each image as PNG, which loses nothing, with its class."""
+    from PIL import Image
+
+    for image, label in zip(data.images, data.labels.tolist(), strict=True):
+        pixels = image.numpy()
+        file = io.BytesIO()
+        Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)).save(file, "PNG")
+        yield file.getvalue(), label
+
+
+def _opened(path: Path) -> Any:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.open("w", newline="", encoding="utf-8")
+
+
+def _unsafe(keys: tuple[str, ...]) -> bool:
+    """Whether a class is called what no folder can be."""
+    return any(not key or key.startswith(".") or set(key) & set('/\\:*?"<>|\0') for key in keys)
+
+
+def _slug(key: str) -> str:
+    return "".join(c if c.isalnum() else "-" for c in key.lower())[:40]

@@ -1,0 +1,81 @@
+"""A folder of images a class, listed with the sizes of its files; no image is opened."""
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from distill.images.rows import Files, Rows
+from distill.recipe import RecipeError
+from distill.recipe.images import FolderData
+
+_IMAGES = (".jpeg", ".jpg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".jp2")
+
+
+def classes_of(data: FolderData) -> tuple[str, ...]:
+    """The classes for which there is a training folder, in order."""
+    return tuple(sorted(entry.name for entry in _entries(Path(data.path) / data.train, "data.train") if entry.is_dir()))
+
+
+def listed(data: FolderData, folder: str, classes: Sequence[str]) -> Rows:
+    """The images of some classes below ``<path>/<folder>``, by class and path."""
+    root = Path(data.path) / folder
+    paths: list[str] = []
+    labels: list[int] = []
+    mark = hashlib.sha256()
+    for index, name in enumerate(classes):
+        found = sorted(_files(root / name, f"{name}/"))
+        for path, size in found:
+            mark.update(f"{path}\0{size}\n".encode("utf-8", "surrogateescape"))
+        paths += [path for path, _ in found]
+        labels += [index] * len(found)
+    rows = np.arange(len(paths))
+    return Rows(Files(root, paths), rows, np.array(labels, dtype=np.int64), data.size, data.resize, mark.digest())
+
+
+def has_classes(data: FolderData, folder: str) -> bool:
+    """Whether a split's folder is there; refuses one that holds images and no classes, as ImageNet's validation images come."""
+    root = Path(data.path) / folder
+    if not folder or not root.is_dir():
+        return False
+    if not any(entry.is_dir() for entry in _entries(root, "data.test")):
+        raise RecipeError(
+            f"{root} holds no folder a class. Where it holds ILSVRC2012_val_*.JPEG, move each into the folder of its class first "
+            "(torchvision.datasets.ImageNet does it)"
+        )
+    return True
+
+
+def _entries(folder: Path, key: str) -> list["os.DirEntry[str]"]:
+    try:
+        with os.scandir(folder) as entries:
+            return [entry for entry in entries if not entry.name.startswith(".")]
+    except OSError as error:
+        raise RecipeError(
+            f"{folder} can't be listed: {error.strerror}. data.path is the folder that holds one a split; {key} names that of a "
+            "split"
+        ) from None
+
+
+def _files(folder: Path, prefix: str) -> Iterator[tuple[str, int]]:
+    """Paths, below the split's folder, and sizes of the images in a class's folder and the folders in it."""
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir():
+                    yield from _files(folder / entry.name, f"{prefix}{entry.name}/")
+                elif entry.name.lower().endswith(_IMAGES):
+                    yield f"{prefix}{entry.name}", _size(entry)
+    except OSError:
+        return  # a class without a folder has no images here
+
+
+def _size(entry: "os.DirEntry[str]") -> int:
+    try:
+        return entry.stat().st_size
+    except OSError:
+        return -1  # a link to nowhere: an image that can't be read

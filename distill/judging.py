@@ -1,0 +1,48 @@
+"""Judge somebody's distilled set: students of it, and of as many random real images, under one protocol."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from distill.pipeline.scheduler import Watcher
+from distill.recipe import Recipe, read
+from distill.run import Run, run
+from distill.stages.given import images_a_class
+
+_NETWORK = ("protocol", "student", "width", "depth", "small_stem", "precision", "weighting")
+
+
+def evaluate(
+    folder: str | Path,
+    recipe: str | Path | Mapping[str, Any] | Recipe,
+    *,
+    protocol: str | None = None,
+    own_labels: bool = False,
+    out: str | Path | None = None,
+    set: Sequence[str] = (),
+    workers: int | None = None,
+    watcher: Watcher | None = None,
+) -> Run:
+    """Train and test students of the images in ``folder``, a folder a class, beside students of as many random real images.
+
+    recipe: whose data, teacher, students and seeds are used. protocol: instead of the recipe's own, and of what the recipe sets
+    of it. own_labels: learn from the soft labels that the set brings. out: the folder, ``runs/judged-<name of the folder>`` by
+    default; the same call resumes. A metadata.csv in the folder may give weights and soft labels
+    (:class:`distill.stages.given.GivenStage`).
+    """
+    students = [change for change in set if change.strip().startswith("train.")]
+    table = read(recipe, [change for change in set if change not in students]).model_dump()
+    ipc = images_a_class(folder)
+    table |= {
+        "name": f"judged-{_slug(Path(folder).resolve().name)}",
+        "methods": ["given", "random"],
+        "given": {"path": str(folder), "ipc": ipc, "labels": "own" if own_labels else "protocol"},
+    }
+    table["select"] |= {"k": ipc, "shares": {}}
+    if protocol is not None:
+        table["train"] = {key: value for key, value in table["train"].items() if key in _NETWORK} | {"protocol": protocol}
+    return run(read(table, students), out=out, workers=workers, watcher=watcher)
+
+
+def _slug(name: str) -> str:
+    return "".join(c if c.isalnum() else "-" for c in name.lower()).strip("-")[:60] or "set"

@@ -1,0 +1,127 @@
+r"""Augmentation in batches, on the device where the images are; what is random is drawn before, for a whole pass.
+
+All that moves pixels here is separable, $x \mapsto A\, x\, B^\top$ with one matrix on the rows of an image and one on its
+columns: translation, shuffled patches, crops resized with an antialiasing triangle filter, and flips are one product each. A
+pass's draws are a function of a seed alone, an image at a time, so that neither batches nor processes change what is drawn.
+"""
+
+import math
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from distill.protocols.pairs import order
+from distill.protocols.protocol import Augmentation
+
+_ASPECT = math.log(4 / 3)
+_TRIES = 10
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What is drawn for the places of a pass, a row a place.
+
+    image: which image. partner: at which place the image to mix in is. shift: (n, 2) pixels down and right. strips: (n, 2,
+    patches) the order of the strips of rows and of columns. crop: (n, 4) top, left, height, width. flip: (n,). box: (n, 4) top,
+    left, bottom, right of what is pasted in, empty where nothing is.
+    """
+
+    image: Tensor
+    partner: Tensor
+    shift: Tensor
+    strips: Tensor
+    crop: Tensor
+    flip: Tensor
+    box: Tensor
+
+    def at(self, places: Tensor, device: torch.device | str = "cpu") -> "Draws":
+        """The rows of some places, on a device."""
+        rows = (getattr(self, field.name)[places] for field in fields(self))
+        return Draws(*(row.to(device, non_blocking=True) for row in rows))
+
+
+def draw(
+    augmentation: Augmentation, weights: NDArray[np.float64], source: tuple[int, int], size: int, pairing: str, seed: int
+) -> Draws:
+    """The draws of a pass over images with sample weights (n,), height and width ``source``, for students of ``size`` pixels."""
+    rng, n = np.random.default_rng(seed), len(weights)
+    image, partner = order(weights, pairing, rng)
+    shift = rng.integers(-augmentation.shift, augmentation.shift + 1, (n, 2)) if augmentation.shift else np.zeros((n, 2), int)
+    strips = rng.random((n, 2, augmentation.patches)).argsort(2)
+    crop = _crops(augmentation.crop, n, source, rng)
+    flip = rng.random(n) < 0.5 if augmentation.flip else np.zeros(n, dtype=bool)
+    box = _boxes(augmentation.cutmix, n, size, rng)
+    return Draws(*(torch.from_numpy(array) for array in (image, partner, shift, strips, crop, flip, box)))
+
+
+def moved(images: Tensor, draws: Draws, size: int) -> Tensor:
+    """Images (b, C, H, W) of uint8, moved as their rows of draws say: (b, C, size, size) in float32 from 0 to 1."""
+    b, channels, height, width = images.shape
+    rows = _matrix(height, size, draws.shift[:, 0], draws.strips[:, 0], draws.crop[:, 0], draws.crop[:, 2])
+    columns = _matrix(width, size, draws.shift[:, 1], draws.strips[:, 1], draws.crop[:, 1], draws.crop[:, 3])
+    columns = torch.where(draws.flip[:, None, None], columns.flip(1), columns)
+    wide = (images.reshape(b, -1, width).float() / 255) @ columns.mT
+    wide = wide.reshape(b, channels, height, size).transpose(1, 2).reshape(b, height, -1)
+    return (rows @ wide).reshape(b, size, channels, size).transpose(1, 2).contiguous()
+
+
+def pasted(images: Tensor, others: Tensor, draws: Draws) -> Tensor:
+    """``images`` (b, C, S, S) with each one's box taken from ``others``."""
+    along = torch.arange(images.shape[-1], device=images.device)
+    top, left, bottom, right = (side[:, None] for side in draws.box.unbind(1))
+    rows, columns = (along >= top) & (along < bottom), (along >= left) & (along < right)
+    return torch.where(rows[:, None, :, None] & columns[:, None, None, :], others, images)
+
+
+def kept(draws: Draws, size: int) -> Tensor:
+    """λ (b,): the share of each image that is left beside what is pasted in, counted in pixels."""
+    top, left, bottom, right = draws.box.unbind(1)
+    return 1 - (bottom - top) * (right - left) / size**2
+
+
+def _matrix(length: int, size: int, shift: Tensor, strips: Tensor, start: Tensor, extent: Tensor) -> Tensor:
+    """The matrices (b, size, length) of one axis: move by ``shift``, or reorder the strips, cut out, resize."""
+    device = shift.device
+    pixels = torch.arange(length, device=device)
+    if strips.shape[1] > 1:
+        strip = (pixels // max(1, length // strips.shape[1])).clamp(max=strips.shape[1] - 1)
+        rank = strips.argsort(1)[:, strip]  # where each pixel's strip comes
+        place = rank.argsort(dim=1, stable=True).argsort(1)  # where each pixel comes, the order within strips kept
+    else:
+        place = pixels + shift[:, None]  # a row an image
+    scale = extent[:, None] / size
+    centre = start[:, None] + (torch.arange(size, device=device) + 0.5) * scale
+    distance = (place[:, None, :] + 0.5 - centre[:, :, None]).abs() / scale.clamp(min=1)[:, :, None]
+    inside = (place >= start[:, None]) & (place < (start + extent)[:, None])
+    weight = (1 - distance).clamp(min=0) * inside[:, None, :]
+    # Every row is an average; translation leaves rows of noughts, which are black.
+    return weight / weight.sum(2, keepdim=True).clamp(min=1e-6)
+
+
+def _crops(area: tuple[float, float] | None, n: int, source: tuple[int, int], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Boxes of a random share of the area and log-uniform aspect ratio: the first of ten tries that fits, or all of the image."""
+    height, width = source
+    boxes = np.tile([0, 0, height, width], (n, 1))
+    if area is None:
+        return boxes
+    share, aspect = rng.uniform(*area, (_TRIES, n)), np.exp(rng.uniform(-_ASPECT, _ASPECT, (_TRIES, n)))
+    widths = np.round(np.sqrt(height * width * share * aspect)).astype(int)
+    heights = np.round(np.sqrt(height * width * share / aspect)).astype(int)
+    fits = (widths > 0) & (widths <= width) & (heights > 0) & (heights <= height)
+    first, some = fits.argmax(0), fits.any(0)
+    h, w = heights[first, np.arange(n)], widths[first, np.arange(n)]
+    top, left = (np.floor(rng.random(n) * (np.maximum(room, 0) + 1)).astype(int) for room in (height - h, width - w))
+    boxes[some] = np.stack([top, left, h, w], 1)[some]
+    return boxes
+
+
+def _boxes(beta: float | None, n: int, size: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """CutMix's boxes (yun2019): sides √(1 − λ) of the image's, centres uniform, cut off at the edges."""
+    if beta is None:
+        return np.zeros((n, 4), dtype=int)
+    side = (size * np.sqrt(1 - rng.beta(beta, beta, n))).astype(int)[:, None]
+    low = rng.integers(size, size=(n, 2)) - side // 2
+    return np.concatenate([low, low + side // 2 * 2], 1).clip(0, size)

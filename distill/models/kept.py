@@ -1,0 +1,18 @@
+"""Models that a worker keeps between parts, so that each is loaded once: a few, the one not asked for longest going first."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Any
+
+_MOST = 4
+_kept: OrderedDict[Hashable, Any] = OrderedDict()
+
+
+def kept(key: Hashable, make: Callable[[], Any]) -> Any:
+    """What ``make()`` gave when ``key`` was first asked for. A key names the content: a stage's digest and folder."""
+    if key not in _kept:
+        while len(_kept) >= _MOST:
+            _kept.popitem(last=False)
+        _kept[key] = make()
+    _kept.move_to_end(key)
+    return _kept[key]

@@ -1,0 +1,93 @@
+"""Models that others trained, in a folder or by name on a hub: found, named by their content, and never unpickled."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from distill.recipe import RecipeError
+
+_FILES = (".json", ".safetensors", ".txt")
+_VARIANTS = ("*.fp16.*", "*.non_ema.*")
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """key: the recipe's section, for messages. path: a folder, or a name on a hub with its ``revision``.
+
+    folders: those below it whose files are the model's; "" is the folder itself.
+    """
+
+    key: str
+    path: str
+    folders: tuple[str, ...] = ("",)
+    revision: str = ""
+
+    def config(self) -> dict[str, Any]:
+        """The configuration in the first of the folders; raises RecipeError where there is none."""
+        name = f"{self.folders[0]}/config.json".lstrip("/")
+        try:
+            return json.loads(self._file(name).read_bytes())
+        except (OSError, json.JSONDecodeError) as error:
+            raise RecipeError(f"{self.key}.path = {self.path!r} has no readable {name}: {error}") from None
+
+    def fingerprint(self) -> str:
+        """What names the content: relative paths and sizes, or the name and commit on a hub."""
+        if not Path(self.path).is_dir():
+            return f"{self.path}@{self._commit()}"
+        digest = hashlib.sha256()
+        for name, path in self._files():
+            digest.update(f"{name}\0{path.stat().st_size}\n".encode())
+        return digest.hexdigest()
+
+    def folder(self) -> Path:
+        """The folder of the whole model on this machine, fetched from the hub if it is not there yet."""
+        if Path(self.path).is_dir():
+            return Path(self.path)
+        wanted = [f"{folder}/*{ending}".lstrip("/") for folder in self.folders for ending in _FILES]
+        hub = import_module("huggingface_hub")
+        return Path(
+            hub.snapshot_download(self.path, revision=self._commit(), allow_patterns=wanted, ignore_patterns=list(_VARIANTS))
+        )
+
+    def record(self) -> dict[str, Any]:
+        """Every file with its size and SHA-256."""
+        return {name: {"size": path.stat().st_size, "sha256": _sha256(path)} for name, path in self._files()}
+
+    def unchanged(self, record: dict[str, Any]) -> None:
+        """Refuses files that are not those of the record, by size."""
+        if {name: path.stat().st_size for name, path in self._files()} != {name: each["size"] for name, each in record.items()}:
+            raise ValueError(f"{self.key}.path = {self.path!r}: files changed since this run recorded them; run the recipe again")
+
+    def _files(self) -> list[tuple[str, Path]]:
+        root = self.folder()
+        found = [path for folder in self.folders for path in (root / folder).glob("*") if path.suffix in _FILES]
+        return sorted((str(path.relative_to(root)), path) for path in found)
+
+    def _file(self, name: str) -> Path:
+        if Path(self.path).is_dir():
+            return Path(self.path) / name
+        if self.path.startswith((".", "/", "~")):
+            raise RecipeError(f"{self.key}.path = {self.path!r} is no folder")
+        commit = self._commit()
+        hub = import_module("huggingface_hub")
+        try:
+            return Path(hub.hf_hub_download(self.path, name, revision=commit))
+        except (OSError, ValueError, hub.errors.HfHubHTTPError) as error:
+            first = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise RecipeError(f"{self.key}.path = {self.path!r} is no folder, and not to be had from the hub: {first}") from None
+
+    def _commit(self) -> str:
+        if not self.revision:
+            raise RecipeError(
+                f"{self.key}.path = {self.path!r} is no folder here; for a name on the hub {self.key}.revision gives its commit, "
+                "so that the recipe names the content"
+            )
+        return self.revision
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,191 @@
+r"""A student's training: passes over a weighted set, mixed images, soft or hard targets; a function of its seed alone.
+
+$\min_\theta \frac1b \sum_i w_i\, H(p_i, q_\theta(x_i))$ over batches of b augmented images, as a protocol says. The images stay
+where they are, on the student's device if they fit there; nothing is loaded while training.
+"""
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from distill.models.augment import Draws, draw, kept, moved, pasted
+from distill.models.networks import optimizer_for
+from distill.models.schedules import cycle, factor
+from distill.models.training import descend, weighted_cross_entropy
+from distill.pipeline.checkpoint import Checkpoint
+from distill.pipeline.stage import seed_of
+from distill.protocols.pairs import pair_weights
+from distill.protocols.protocol import Protocol as Rules
+
+_DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """A batch: pixels (b, C, S, S) from 0 to 1; which images of the set are in each, and the share kept of the first."""
+
+    pixels: Tensor
+    epoch: Tensor
+    place: Tensor
+    first: Tensor
+    second: Tensor
+    kept: Tensor
+
+
+class Targets(Protocol):
+    """What a student shall say of a batch: probabilities (b, classes)."""
+
+    def __call__(self, batch: Mixed) -> Tensor: ...
+
+
+class Passes:
+    """The passes of a student over its images, in order: what a step sees is a function of the seed and the step.
+
+    images: (n, C, H, W) uint8. weights: (n,), of mean 1. size: of what the student sees.
+    """
+
+    def __init__(self, images: Tensor, weights: Tensor, rules: Rules, size: int, seed: int, device: torch.device) -> None:
+        self.images, self.size, self.device = images, size, device
+        self._weights, self._rules, self._seed = weights.double().numpy(), rules, seed
+        self._drawn: dict[int, Draws] = {}
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def draws(self, epoch: int) -> Draws:
+        """What pass ``epoch`` draws."""
+        if epoch not in self._drawn:
+            self._drawn = {number: drawn for number, drawn in self._drawn.items() if number >= epoch - 1}
+            source, seed = (self.images.shape[2], self.images.shape[3]), seed_of(self._seed, "pass", epoch)
+            rules = self._rules
+            self._drawn[epoch] = draw(rules.augmentation, self._weights, source, self.size, rules.weighting, seed)
+        return self._drawn[epoch]
+
+    def mixed(self, epoch: int, places: Tensor) -> Mixed:
+        """The images at some places of a pass, augmented and mixed."""
+        drawn = self.draws(epoch)
+        here = drawn.at(places, self.device)
+        pixels, second, share = self._moved(here), here.image, torch.ones(len(places), device=self.device)
+        if self._rules.augmentation.cutmix is not None:
+            there = drawn.at(drawn.partner[places], self.device)
+            pixels, second, share = pasted(pixels, self._moved(there), here), there.image, kept(here, self.size)
+        return Mixed(pixels, torch.full((len(places),), epoch), places, here.image, second, share)
+
+    def batch(self, step: int, size: int, *, whole: bool) -> Mixed:
+        """The batch of a step: part of one pass, or ``whole`` and across passes laid end to end."""
+        n = len(self)
+        if not whole:
+            epoch, number = divmod(step, -(-n // size))
+            return self.mixed(epoch, torch.arange(number * size, min((number + 1) * size, n)))
+        stops = torch.arange(step * size, (step + 1) * size)
+        parts = [self.mixed(int(epoch), stops[stops // n == epoch] % n) for epoch in (stops // n).unique()]
+        return (
+            parts[0]
+            if len(parts) == 1
+            else Mixed(*(torch.cat(each) for each in zip(*(vars(p).values() for p in parts), strict=True)))
+        )
+
+    def _moved(self, draws: Draws) -> Tensor:
+        chosen = self.images[draws.image.to(self.images.device)]
+        return moved(chosen.to(self.device, non_blocking=True), draws, self.size)
+
+
+def learn(
+    model: nn.Module,
+    passes: Passes,
+    weights: Tensor,
+    rules: Rules,
+    targets: Targets,
+    look: Callable[[nn.Module], dict[str, float]],
+    progress: Callable[[float], None],
+    *,
+    student: str,
+    ipc: int | None,
+    precision: str = "float32",
+    checkpoint: Checkpoint | None = None,
+) -> list[dict[str, Any]]:
+    """Train ``model``, which is on the passes' device, and return its looks at the test images, the last one last.
+
+    weights: (n,), of mean 1. look: the scores of the model as it is. student: its name, which may have a learning rate of its
+    own. ipc: images a class, None for all. precision: of the student's own arithmetic; weights and optimizer stay in float32.
+    """
+    n, device = len(passes), passes.device
+    size, steps, epochs = rules.batch_at(ipc, n), rules.steps_at(ipc, n), rules.epochs_at(ipc)
+    weights = weights.float().to(device)
+    optimizer = optimizer_for(model, rules, student, device)
+    mixes = rules.augmentation.cutmix is not None
+    scaler = torch.amp.GradScaler(device.type) if precision == "float16" else None
+    seen: list[dict[str, Any]] = []
+    looks = {round(steps * (i + 1) / rules.evaluations) for i in range(rules.evaluations)} | {steps}
+    model.train()
+
+    def loss(step: int) -> Tensor:
+        batch = passes.batch(step, size, whole=epochs is None)
+        with autocast(device, precision):
+            logits = model(batch.pixels)
+        if mixes or rules.weighting == "draw":
+            counts = pair_weights(weights[batch.first], weights[batch.second], batch.kept, rules.weighting)
+        else:
+            counts = weights[batch.first]
+        return weighted_cross_entropy(logits.float(), targets(batch), counts, rules.temperature)
+
+    def rate(step: int) -> dict[str, Any]:
+        full = rules.rate_of(student)
+        if rules.schedule == "cycle":
+            learning_rate, momentum = cycle(full, steps, step)
+            return {
+                "lr": learning_rate,
+                **({"betas": (momentum, 0.999)} if rules.optimizer == "adamw" else {"momentum": momentum}),
+            }
+        done = Fraction(step, steps) if epochs is None else Fraction(step // -(-n // size), epochs)
+        return {"lr": full * factor(rules.schedule, done)}
+
+    def after_step(step: int) -> None:
+        if step in looks:
+            model.eval()
+            seen.append({"step": step, **look(model)})
+            model.train()
+
+    descend(
+        model, loss, optimizer, rate, steps, progress, after_step=after_step, notes=seen, scaler=scaler, checkpoint=checkpoint
+    )
+    return seen
+
+
+def autocast(device: torch.device, precision: str) -> Any:
+    """The context in which a network computes in a lower precision, or in none but its own."""
+    return torch.autocast(device.type, _DTYPES[precision]) if precision in _DTYPES else nullcontext()
+
+
+def hard_targets(labels: Tensor, classes: int, device: torch.device) -> Targets:
+    r"""$\lambda\, e_{y_i} + (1 - \lambda)\, e_{y_j}$ of the two images' classes."""
+    ones = torch.nn.functional.one_hot(labels, classes).float().to(device)
+    return lambda batch: _blend(ones, batch)
+
+
+def image_targets(logits: Tensor, temperature: float, device: torch.device) -> Targets:
+    """The teacher's probabilities of the two images before augmentation, blended by the share of each."""
+    soft = (logits.float() / temperature).softmax(1).to(device)
+    return lambda batch: _blend(soft, batch)
+
+
+def online_targets(teacher: nn.Module, temperature: float, device: torch.device, precision: str) -> Targets:
+    """The teacher's probabilities of the very images that the student sees."""
+
+    @torch.no_grad()
+    def targets(batch: Mixed) -> Tensor:
+        with autocast(device, precision):
+            logits = teacher(batch.pixels)
+        return (logits.float() / temperature).softmax(1)
+
+    return targets
+
+
+def _blend(rows: Tensor, batch: Mixed) -> Tensor:
+    share = batch.kept[:, None]
+    return share * rows[batch.first] + (1 - share) * rows[batch.second]

@@ -1,0 +1,98 @@
+"""The sections from latents to codes and back to images: select, prior and decode."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Discriminator, Field
+
+from distill.recipe.section import Section, Steps, Training, by_source, distinct, tag
+
+
+class Select(Section):
+    """How a class is quantized: K codes for every K in ``k``, an int or a list; fewer where a class has fewer images.
+
+    solver: ``lloyd``, or ``clvq`` (streaming: latents are read shard by shard, never held as one). steps: mini-batches (CLVQ) or
+    full passes (Lloyd) at most. space: of the codes, the latents or the noise to which DDIM inverts them. medoids: each code is
+    replaced by the image's latent nearest to it, with the masses of the new cells. shares: of some classes' budgets, such as
+    2.0 for twice as many codes.
+    """
+
+    k: Annotated[
+        Annotated[Steps, tag("one")] | Annotated[list[Steps], Field(min_length=1), AfterValidator(distinct), tag("many")],
+        Discriminator(lambda value: "<many>" if isinstance(value, list) else "<one>"),
+    ]
+    solver: Literal["clvq", "lloyd"]
+    batch: Steps
+    steps: Steps
+    restarts: Steps = 1
+    streaming: bool = False
+    space: Literal["latent", "noise"] = "latent"
+    medoids: bool = False
+    shares: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+
+    @property
+    def budgets(self) -> list[int]:
+        """The Ks, as a list."""
+        return [self.k] if isinstance(self.k, int) else list(self.k)
+
+
+class TrainedPrior(Training):
+    """A class-conditional latent diffusion transformer, trained here to predict v under a cosine schedule."""
+
+    source: Literal["train"]
+    layers: Steps
+    heads: Steps
+    head_width: Annotated[int, Field(ge=8, multiple_of=4)]
+    label_dropout: Annotated[float, Field(ge=0, lt=1)]
+
+
+class PretrainedPrior(Section):
+    """A latent diffusion model that others trained: a folder as a pipeline of diffusers saves it, or its name on a hub.
+
+    kind: a UNet conditioned on text (Stable Diffusion) or a transformer conditioned on a class (DiT). path: holds ``scheduler``
+    and ``unet``, ``tokenizer`` and ``text_encoder``, or ``transformer``. revision: the commit on a hub.
+    prompt: the text of a class, with {name} for what the class is called. negative_prompt: of the unguided direction.
+    classes: what the transformer's labels stand for, ImageNet-1K's classes or the data's own in their order.
+    """
+
+    source: Literal["pretrained"]
+    kind: Literal["UNet2DConditionModel", "DiTTransformer2DModel"]
+    path: Annotated[str, Field(min_length=1)]
+    revision: str = ""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    prompt: Annotated[str, Field(pattern=r"^[^{}]*(\{name\}[^{}]*)*$")] = "{name}"
+    negative_prompt: str = ""
+    classes: Literal["imagenet-1k", "data"] = "imagenet-1k"
+
+
+class NoPrior(Section):
+    """Codes are decoded as they are."""
+
+    source: Literal["none"]
+
+
+Prior = Annotated[
+    Annotated[TrainedPrior, tag("train")] | Annotated[PretrainedPrior, tag("pretrained")] | Annotated[NoPrior, tag("none")],
+    by_source("train", "pretrained", "none"),
+]
+
+
+class Decode(Section):
+    """Codes to images, by sampling from the prior; nothing of it is used where there is none.
+
+    strength: the share of the sampler's time to which codes are noised. steps: of the whole time. guidance: the classifier-free
+    scale. start: codes are noised at random, or inverted by DDIM (under their class, with ``inversion_guidance``).
+    batch: codes at once; halved where memory runs out.
+    """
+
+    strength: Annotated[float, Field(ge=0, le=1)] = 0.7
+    steps: Steps = 50
+    guidance: Annotated[float, Field(ge=0)] = 1.0
+    scheduler: Literal["ddim", "dpm-solver", "euler", "ddpm"] = "ddim"
+    start: Literal["noised", "inverted"] = "noised"
+    inversion_guidance: Annotated[float, Field(ge=0)] = 1.0
+    batch: Steps = 512
+
+
+def taken(steps: int, strength: float) -> int:
+    """How many of ``steps`` a share of the time is: rounded, one at least, none for 0."""
+    return max(1, round(steps * strength)) if strength else 0

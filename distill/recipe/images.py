@@ -1,0 +1,133 @@
+"""The sections from images to latents: data and codec."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from distill.recipe.section import Section, Steps, Training, by_source, tag
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+class DigitsData(Section):
+    """scikit-learn's digits. size: pixels a side. test_fraction: of each class, kept for evaluation alone.
+
+    validation_fraction: to choose options by, hold this share of the training images out and evaluate there; the test images are
+    then not looked at.
+    """
+
+    source: Literal["digits"]
+    size: Annotated[int, Field(ge=8, multiple_of=8)]
+    test_fraction: Annotated[float, Field(gt=0, lt=1)]
+    validation_fraction: Share = 0.0
+    seed: int = Field(0, ge=0, lt=2**32)
+
+
+class Photos(Section):
+    """What all image sets on disk share.
+
+    path: of the data. size: pixels a side. resize: the centre cut out (``crop``) or both sides scaled (``stretch``).
+    subset: classes to keep: ``imagenette``, ``imagewoof``, ``imagenet-100``, a text file with one a line, or a list.
+    names: what people and prompts call a class, where it is not ImageNet's name of a WordNet id.
+    max_unreadable: the share of the images that may be unreadable (they are skipped and listed) before the run is stopped.
+    test_fraction: of each class, where the data has no test split of its own. validation_fraction: as for the digits.
+    """
+
+    path: Annotated[str, Field(min_length=1)]
+    size: Annotated[int, Field(ge=8, multiple_of=8)]
+    resize: Literal["crop", "stretch"] = "crop"
+    subset: str | list[str] | None = None
+    names: dict[str, str] = Field(default_factory=dict)
+    max_unreadable: Annotated[float, Field(ge=0, le=1)] = 0.001
+    test_fraction: Share = 0.0
+    validation_fraction: Share = 0.0
+    seed: int = Field(0, ge=0, lt=2**32)
+
+
+class FolderData(Photos):
+    """A folder of images a class: ``<path>/<train>/<class>/*.JPEG`` and ``<path>/<test>/<class>/*.JPEG``."""
+
+    source: Literal["folder"]
+    train: str = "train"
+    test: str = "val"
+
+
+class Table(Photos):
+    """Rows that the datasets library opens. image, label: columns. labels: what numbers stand for, if the data don't say."""
+
+    image: str = "image"
+    label: str = "label"
+    labels: Literal["imagenet-1k"] | None = None
+
+
+class ParquetData(Table):
+    """Parquet files below ``path``; train, test: patterns of their names."""
+
+    source: Literal["parquet"]
+    train: str = "train*.parquet"
+    test: str = "val*.parquet"
+
+
+class WebdatasetData(Table):
+    """Shards (tar files) below ``path``; train, test: patterns of their names."""
+
+    source: Literal["webdataset"]
+    train: str = "*train*.tar"
+    test: str = "*val*.tar"
+    image: str = "jpg"
+    label: str = "cls"
+
+
+class HubData(Table):
+    """A data set by its name on a hub, or its folder. revision: the commit, which names the content. train, test: splits."""
+
+    source: Literal["hub"]
+    revision: str = ""
+    train: str = "train"
+    test: str = "validation"
+
+
+TableData = ParquetData | WebdatasetData | HubData
+PhotoData = FolderData | TableData
+Data = Annotated[
+    Annotated[DigitsData, tag("digits")]
+    | Annotated[FolderData, tag("folder")]
+    | Annotated[ParquetData, tag("parquet")]
+    | Annotated[WebdatasetData, tag("webdataset")]
+    | Annotated[HubData, tag("hub")],
+    by_source("digits", "folder", "parquet", "webdataset", "hub"),
+]
+
+
+class TrainedCodec(Training):
+    """A KL autoencoder, trained here: latents of ``latent_channels`` × size/2^(levels − 1) a side."""
+
+    source: Literal["train"]
+    latent_channels: Steps
+    channels: Annotated[list[Annotated[int, Field(ge=4, multiple_of=4)]], Field(min_length=1)]
+    kl_weight: Annotated[float, Field(ge=0)]
+
+
+class PretrainedCodec(Section):
+    """An autoencoder that others trained. path: its folder, or its name on a hub (with the commit as ``revision``).
+
+    subfolder: where the autoencoder lies within it. size: pixels a side of what it encodes and decodes, ``data.size`` by default;
+    decoded images are scaled to ``data.size``. latents: the posterior's mean, or a sample with a seed of its own for every
+    image. dtype: of the computation; stored: of the latents on disk. batch: images at once; halved where memory runs out.
+    """
+
+    source: Literal["pretrained"]
+    kind: Literal["AutoencoderKL", "AutoencoderTiny"]
+    path: Annotated[str, Field(min_length=1)]
+    subfolder: str = ""
+    revision: str = ""
+    size: Annotated[int, Field(ge=8, multiple_of=8)] | None = None
+    latents: Literal["mean", "sample"] = "mean"
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    stored: Literal["float32", "float16"] = "float32"
+    batch: Steps = 32
+
+
+Codec = Annotated[
+    Annotated[TrainedCodec, tag("train")] | Annotated[PretrainedCodec, tag("pretrained")], by_source("train", "pretrained")
+]

@@ -1,0 +1,133 @@
+"""Recipes read: from an embedded name, a TOML file or a mapping, with changes, and what is wrong with them in sentences."""
+
+import difflib
+import re
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import ValidationError
+
+from distill.recipe.recipe import Recipe
+from distill.recipe.section import UNKNOWN_SOURCE, RecipeError, Section, is_tag
+
+
+def embedded() -> list[str]:
+    """The names of the recipes that ship with the package."""
+    folder = resources.files("distill") / "recipes"
+    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+
+
+def read(source: str | Path | Mapping[str, Any] | Recipe, changes: Sequence[str] = ()) -> Recipe:
+    """The recipe of an embedded name, a TOML file, a mapping or a recipe, with ``key.path=value`` changes applied, checked."""
+    if isinstance(source, Recipe):
+        source = source.model_dump()
+    if isinstance(source, Mapping):
+        table: dict[str, Any] = _copied(source)
+    else:
+        try:
+            table = tomllib.loads(_text(source))
+        except tomllib.TOMLDecodeError as error:
+            raise RecipeError(f"{source} is not valid TOML: {error}") from None
+    for change in changes:
+        _apply(table, change)
+    return check(table)
+
+
+def check(table: Mapping[str, Any]) -> Recipe:
+    """``table`` as a Recipe; :class:`RecipeError` lists all that is wrong with it."""
+    try:
+        return Recipe.model_validate(table)
+    except ValidationError as error:
+        raise RecipeError("\n".join(_sentences(error))) from None
+
+
+def keys(section: type[Section] = Recipe, prefix: str = "") -> Iterator[str]:
+    """Every valid key, by its full path."""
+    for name, field in section.model_fields.items():
+        below = [each for each in _alternatives(field.annotation) if isinstance(each, type) and issubclass(each, Section)]
+        if below:
+            yield from dict.fromkeys(key for each in below for key in keys(each, f"{prefix}{name}."))
+        else:
+            yield prefix + name
+
+
+def _alternatives(annotation: Any) -> list[Any]:
+    """The types that an option may have, freed of what is annotated on them."""
+    if get_origin(annotation) is Annotated:
+        return _alternatives(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return [each for part in get_args(annotation) for each in _alternatives(part)]
+    return [annotation]
+
+
+def _text(source: str | Path) -> str:
+    path = Path(source)
+    if path.suffix == ".toml":
+        if not path.is_file():
+            raise RecipeError(f"there is no recipe file {path}; the embedded recipes are {', '.join(embedded())}")
+        try:
+            return path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise RecipeError(f"{path} is not UTF-8 text: {error}") from None
+    if str(source) not in embedded():
+        raise RecipeError(
+            f"no recipe is called {str(source)!r}; the embedded ones are {', '.join(embedded())}. A file's name ends in .toml"
+        )
+    return (resources.files("distill") / "recipes" / f"{source}.toml").read_text(encoding="utf-8")
+
+
+def _copied(table: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _copied(value) if isinstance(value, Mapping) else value for key, value in table.items()}
+
+
+def _apply(table: dict[str, Any], change: str) -> None:
+    path, equals, text = change.partition("=")
+    if not equals or not re.fullmatch(r"\w+(\.\w+)*", path.strip()):
+        raise RecipeError(f"a change is written key.path=value, such as select.k=50; received {change!r}")
+    *sections, key = path.strip().split(".")
+    for section in sections:
+        inner = table.setdefault(section, {})
+        if not isinstance(inner, dict):
+            known = path.strip() in keys()
+            raise RecipeError(
+                f"cannot set {path.strip()}: {section} is {inner!r}, no section" if known else _unknown(path.strip())
+            )
+        table = inner
+    try:
+        table[key] = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        table[key] = text.strip()
+
+
+def _sentences(error: ValidationError) -> Iterator[str]:
+    seen: set[str] = set()
+    for problem in error.errors():
+        # Where an option takes several types the path holds the tag of the one that was tried; an unknown key may look like one.
+        *above, last = problem["loc"] or ("",)
+        shown = [part for part in above if not is_tag(part)]
+        path = ".".join(map(str, [*shown, *([last] if problem["type"] == "extra_forbidden" or not is_tag(last) else [])]))
+        if path in seen:
+            continue
+        seen.add(path)
+        if problem["type"] == "extra_forbidden":
+            yield _unknown(path)
+        elif problem["type"] == "missing":
+            yield f"the recipe lacks {path}"
+        elif problem["type"] == UNKNOWN_SOURCE:
+            yield f"{path}.source: {problem['msg']}; received {problem['input']['source']!r}"
+        else:
+            message = problem["msg"].removeprefix("Value error, ")
+            message = message[0].lower() + message[1:] if not message.startswith("must") else message
+            if not path:
+                yield message
+                continue
+            yield f"{path}: {message}; received {problem['input']!r} ({type(problem['input']).__name__})"
+
+
+def _unknown(path: str) -> str:
+    nearest = difflib.get_close_matches(path, list(keys()), n=1, cutoff=0.0)
+    return f"unknown key {path}; did you mean {nearest[0]}?"

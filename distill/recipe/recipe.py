@@ -1,0 +1,70 @@
+"""The whole of a recipe, and what its sections must agree on."""
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, model_validator
+
+from distill.method import METHODS
+from distill.recipe.codes import Decode, NoPrior, Prior, Select, TrainedPrior
+from distill.recipe.compute import Compute
+from distill.recipe.images import Codec, Data, TrainedCodec
+from distill.recipe.section import Section, distinct
+from distill.recipe.students import Given, Label, Teacher, Train
+
+
+def _known_methods(values: list[Any]) -> list[Any]:
+    for value in values:
+        if value not in METHODS:
+            raise ValueError(f"names no method {value!r}; the methods are {', '.join(METHODS)} and ddoq-sqrt, ddoq-power(a)")
+    return distinct(values)
+
+
+class Recipe(Section):
+    """All of a run. seeds: each varies the random draw, the quantization, the decoding noise and the student."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1), AfterValidator(distinct)]
+    methods: Annotated[list[str], Field(min_length=1), AfterValidator(_known_methods)]
+    data: Data
+    codec: Codec
+    prior: Prior
+    teacher: Teacher
+    select: Select
+    decode: Decode
+    given: Given | None = None
+    label: Label = Label()
+    train: Train
+
+    @model_validator(mode="after")
+    def _given_where_asked(self) -> "Recipe":
+        if ("given" in self.methods) != (self.given is not None):
+            raise ValueError("the method 'given' and the section [given] belong together: set both, or none")
+        return self
+
+    compute: Compute = Compute()
+
+    @model_validator(mode="after")
+    def _latents_fall_into_patches(self) -> "Recipe":
+        if not (isinstance(self.codec, TrainedCodec) and isinstance(self.prior, TrainedPrior)):
+            return self
+        side, rest = divmod(self.data.size, 2 ** (len(self.codec.channels) - 1))
+        if rest or side % 2:
+            raise ValueError(
+                f"codec.channels has {len(self.codec.channels)} levels, so latents of data.size/2^(levels - 1) = "
+                f"{self.data.size / 2 ** (len(self.codec.channels) - 1):g} a side; the prior needs an even side: use fewer"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _inversion_has_its_prior_and_scheduler(self) -> "Recipe":
+        if self.select.space == "noise" or self.decode.start == "inverted":
+            key = 'select.space = "noise"' if self.select.space == "noise" else 'decode.start = "inverted"'
+            if isinstance(self.prior, NoPrior):
+                raise ValueError(f"{key} needs a prior to invert; prior.source is none")
+            if self.decode.scheduler != "ddim":
+                raise ValueError(f"{key} inverts DDIM; decode.scheduler is {self.decode.scheduler}")
+            if self.decode.strength == 0:
+                raise ValueError(f"{key} inverts up to decode.strength of the time, which is 0")
+        if self.select.streaming and self.select.solver != "clvq":
+            raise ValueError(f"select.streaming is for select.solver = clvq; received {self.select.solver}")
+        return self

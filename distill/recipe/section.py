@@ -1,0 +1,59 @@
+"""What every section of a recipe is made of: strict types, bounds that recur, and options that depend on a ``source``."""
+
+import re
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+
+
+class RecipeError(ValueError):
+    """A recipe that cannot be run, in sentences that name the key, what was received and what is wanted."""
+
+
+class Section(BaseModel):
+    """Options are typed strictly and no others are taken."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+Steps = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(gt=0, le=1)]
+UNKNOWN_SOURCE = "unknown_source"
+
+
+class Training(Section):
+    """A training run of ``steps`` batches under AdamW and one cycle of the learning rate."""
+
+    steps: Steps
+    batch: Steps
+    learning_rate: Rate
+
+
+def distinct(values: list[Any]) -> list[Any]:
+    """The values themselves, if none comes twice."""
+    if len(set(values)) != len(values):
+        raise ValueError("must not repeat an entry")
+    return values
+
+
+def tag(name: str) -> Tag:
+    """Marks one of several types that an option takes, in a way that no key is written."""
+    return Tag(f"<{name}>")
+
+
+def is_tag(part: int | str) -> bool:
+    """Whether a step of a path is such a mark."""
+    return re.fullmatch(r"<\w+>", str(part)) is not None
+
+
+def by_source(*sources: str) -> Discriminator:
+    """Tells the types of a section apart by its ``source``, the first one being meant where it is missing.
+
+    Written ``Annotated[Annotated[Trained, tag("train")] | Annotated[Pretrained, tag("pretrained")], by_source("train", ...)]``.
+    """
+
+    def chosen(value: Any) -> str:
+        source = value.get("source", sources[0]) if isinstance(value, dict) else getattr(value, "source", sources[0])
+        return f"<{source}>"
+
+    return Discriminator(chosen, custom_error_type=UNKNOWN_SOURCE, custom_error_message=f"must be one of {', '.join(sources)}")

@@ -1,0 +1,178 @@
+"""The sections of those who learn: teacher, labels and students."""
+
+from dataclasses import fields, replace
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from distill.protocols import PRESETS, Augmentation, Protocol
+from distill.recipe.section import Rate, Section, Steps, Training, by_source, distinct, tag
+
+
+def _a_range(values: list[float]) -> list[float]:
+    if len(values) != 2 or not 0 < values[0] <= values[1] <= 1:
+        raise ValueError("must be two shares of the image's area in rising order, such as [0.08, 1.0]")
+    return values
+
+
+def _a_preset(value: str) -> str:
+    if value not in PRESETS:
+        raise ValueError(f"names no protocol {value!r}; the protocols are {', '.join(PRESETS)}")
+    return value
+
+
+Crop = Annotated[list[float], AfterValidator(_a_range)]
+Positive = Annotated[float, Field(gt=0)]
+
+
+class Network(Section):
+    """A network to train. width and depth are a ``convnet``'s; small_stem: a ResNet's, for images of 32 or 64 pixels."""
+
+    width: Annotated[int, Field(ge=4)] = 128
+    depth: Annotated[int, Field(ge=1, le=8)] = 3
+    small_stem: bool = False
+
+
+class TrainedTeacher(Training, Network):
+    """A network trained here on all of the training data, with their classes; its logits label every method's images.
+
+    model: ``convnet`` or a model of timm's. shift, crop, flip, cutmix: augmentation, as in ``train``.
+    """
+
+    source: Literal["train"]
+    model: str = "convnet"
+    shift: Annotated[int, Field(ge=0)] = 0
+    crop: Crop | None = None
+    flip: bool = False
+    cutmix: Positive | None = None
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+
+    @property
+    def protocol(self) -> Protocol:
+        """How it is trained: on the classes, by one cycle of the learning rate."""
+        augmentation = Augmentation(shift=self.shift, crop=_pair(self.crop), flip=self.flip, cutmix=self.cutmix)
+        return Protocol(
+            "teacher",
+            steps=self.steps,
+            batch=self.batch,
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+            schedule="cycle",
+            temperature=1.0,
+            augmentation=augmentation,
+            labels="hard",
+            evaluations=1,
+        )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "TrainedTeacher":
+        _ = self.protocol
+        return self
+
+
+class PretrainedTeacher(Section):
+    """A network of timm's or torchvision's, by name.
+
+    weights: ``pretrained``, or a file of yours (safetensors, or torch's own format, from which tensors alone are read). size:
+    pixels a side it is fed, its own by default. outputs: which of its outputs are the data's classes, in their order; by default
+    all of them where there are as many, and ImageNet's outputs for classes that are WordNet ids.
+    """
+
+    source: Literal["timm", "torchvision"]
+    model: str
+    weights: str = "pretrained"
+    size: Annotated[int, Field(ge=8)] | None = None
+    outputs: Annotated[list[Annotated[int, Field(ge=0)]], AfterValidator(distinct)] | None = None
+
+
+Teacher = Annotated[
+    Annotated[TrainedTeacher, tag("train")]
+    | Annotated[PretrainedTeacher, tag("timm")]
+    | Annotated[PretrainedTeacher, tag("torchvision")],
+    by_source("train", "timm", "torchvision"),
+]
+
+
+class Label(Section):
+    """How stored labels are kept. top: logits an image; the others share one number, so that their probability is right in sum.
+
+    shard_mb: how much of a student's labels lies in one file.
+    """
+
+    top: Steps | None = None
+    shard_mb: Annotated[float, Field(gt=0)] = 256.0
+
+
+class Given(Section):
+    """Somebody's distilled set, in the place of a method's images: the method ``given``.
+
+    path: a folder of images a class. ipc: images a class, the most that one has. labels: the ``protocol``'s, or the ``own`` soft
+    labels that the set brings.
+    """
+
+    path: Annotated[str, Field(min_length=1)]
+    ipc: Steps
+    labels: Literal["protocol", "own"] = "protocol"
+
+
+class Train(Network):
+    """Students: the same protocol for every method. Whatever is set beside ``protocol`` takes the place of what it says.
+
+    protocol: ``fkd``, ``rded``, ``rd3``, ``hard`` or ``small``. student: ``convnet`` or a model of timm's. precision: of the
+    student's arithmetic. weighting: how weights go through CutMix, ``product``, ``draw`` or ``mix``. epochs, or steps: how long.
+    shift: pixels of random translation. patches, crop, flip, cutmix: the rest of the augmentation; crop = [1, 1] and cutmix = 0
+    are none. temperature: of the soft labels. labels: ``online``, ``stored``, ``image`` or ``hard``. evaluations: looks at the
+    test images.
+    """
+
+    protocol: Annotated[str, AfterValidator(_a_preset)]
+    student: str = "convnet"
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    weighting: Literal["product", "draw", "mix"] = "product"
+    epochs: Steps | None = None
+    steps: Steps | None = None
+    batch: Steps | None = None
+    optimizer: Literal["adamw", "sgd"] | None = None
+    learning_rate: Rate | None = None
+    weight_decay: Annotated[float, Field(ge=0)] | None = None
+    momentum: Annotated[float, Field(ge=0, lt=1)] | None = None
+    schedule: Literal["cosine", "half-cosine", "steps", "cycle"] | None = None
+    temperature: Positive | None = None
+    labels: Literal["online", "stored", "image", "hard"] | None = None
+    shift: Annotated[int, Field(ge=0)] | None = None
+    patches: Annotated[int, Field(ge=1, le=16)] | None = None
+    crop: Crop | None = None
+    flip: bool | None = None
+    cutmix: Annotated[float, Field(ge=0)] | None = None
+    evaluations: Steps | None = None
+
+    @property
+    def rules(self) -> Protocol:
+        """The preset with what is set here in place of what it says."""
+        preset = PRESETS[self.protocol]
+        given = {key: value for key, value in self if value is not None}
+        changes: dict[str, Any] = {f.name: given[f.name] for f in fields(Protocol) if f.name in given and f.name != "name"}
+        if "steps" in given:
+            changes["epochs"] = given.get("epochs")
+        elif "epochs" in given:
+            changes["steps"] = None
+        if "learning_rate" in given:
+            changes["rates"] = {}
+        parts = {f.name: given[f.name] for f in fields(Augmentation) if f.name in given}
+        if "crop" in parts:
+            parts["crop"] = None if parts["crop"] == [1.0, 1.0] else _pair(parts["crop"])
+        if "cutmix" in parts:
+            parts["cutmix"] = parts["cutmix"] or None
+        if changes.get("labels") == "hard":
+            changes.setdefault("temperature", 1.0)
+        return replace(preset, augmentation=replace(preset.augmentation, **parts), **changes)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Train":
+        if self.rules.schedule == "cycle" and self.rules.steps is None and self.schedule is None:
+            raise ValueError(f"protocol {self.protocol!r} counts steps; with epochs give a schedule too, such as 'cosine'")
+        return self
+
+
+def _pair(crop: list[float] | None) -> tuple[float, float] | None:
+    return None if crop is None else (crop[0], crop[1])

@@ -1,0 +1,137 @@
+"""Given: somebody's distilled set, a folder of images a class, in the place of a method's images."""
+
+import csv
+import hashlib
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from distill.images import Images
+from distill.images.pixels import Unreadable, decode
+from distill.pipeline.stage import Product, Progress, Reader, Stage
+from distill.recipe import Recipe, RecipeError
+from distill.stages.draw import draws
+
+_IMAGES = (".jpeg", ".jpg", ".png", ".webp", ".bmp", ".ppm")
+
+
+class GivenStage(Stage):
+    """A draw's ``images`` (K, C, H, W) uint8, ``weights`` (K,) of sum 1, and ``logits`` (K, classes) where the set has its own.
+
+    The folder holds one a class, named as the data's classes or by number in their order; or ``train/`` with those in it. A
+    ``metadata.csv`` may say file_name and weight, and soft_label_file (safetensors, its tensor ``logits``) with soft_label_row.
+    """
+
+    name = "given"
+    kind = "given"
+
+    def __init__(self, recipe: Recipe, data: Images) -> None:
+        assert recipe.given is not None
+        self._recipe, self._data, self._given = recipe, data, recipe.given
+        root = Path(self._given.path)
+        self._root = root / "train" if (root / "train").is_dir() else root
+        counts = [len(files) for files in self._files]
+        if max(counts) != self._given.ipc:
+            raise RecipeError(f"given.ipc = {self._given.ipc}, but a class of {root} has up to {max(counts)} images")
+        if self._given.labels == "own" and not all("soft_label_file" in row for row in self._rows.values() or [{}]):
+            raise RecipeError(f"given.labels = 'own', but {self._root}/metadata.csv names no soft labels")
+
+    @property
+    def title(self) -> str:
+        return "images given"
+
+    def options(self) -> Mapping[str, Any]:
+        mark = hashlib.sha256()
+        for files in self._files:
+            for path in files:
+                mark.update(f"{path.relative_to(self._root)}\0{path.stat().st_size}\n".encode("utf-8", "surrogateescape"))
+        notes = self._root / "metadata.csv"
+        mark.update(notes.read_bytes() if notes.is_file() else b"")
+        return {"files": mark.hexdigest(), "labels": self._given.labels, "data": self._data.fingerprint}
+
+    def parts(self) -> list[str]:
+        return self._data.part_names
+
+    def make(self, part: str, read: Reader, progress: Progress) -> Product:
+        import torch
+
+        files = self._files[self._data.index_of(part)]
+        pixels = np.stack([self._pixels(path) for path in files])
+        rows = [self._rows.get(str(path.relative_to(self._root)), {}) for path in files]
+        weights = np.array([self._weight(row) for row in rows])
+        if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.sum() > 0):
+            raise ValueError(f"the weights of {part} in {self._root}/metadata.csv must be at least nought and not all nought")
+        (draw,) = draws(self._recipe, "given")
+        tensors = draw.tensors(images=torch.from_numpy(pixels), weights=torch.from_numpy(weights / weights.sum()))
+        if self._given.labels == "own":
+            tensors |= draw.tensors(logits=torch.stack([self._logits(row) for row in rows]).float())
+        return {f"{part}.safetensors": tensors}
+
+    @cached_property
+    def _files(self) -> list[list[Path]]:
+        """The images of each class of the data, in order."""
+        if not self._root.is_dir():
+            raise RecipeError(f"given.path: there is no folder {self._given.path}")
+        found = sorted(path for path in self._root.iterdir() if path.is_dir() and not path.name.startswith("."))
+        names, classes = [path.name for path in found], self._data.classes
+        if set(names) == set(classes):
+            folders = [self._root / name for name in classes]
+        elif len(found) == len(classes) and all(name.isdigit() for name in names):
+            folders = sorted(found, key=lambda path: int(path.name))
+        else:
+            raise RecipeError(
+                f"{self._root} must hold a folder a class, named as the data's {len(classes)} classes, such as {classes[0]!r}, "
+                f"or by number in their order; it holds {len(names)}, such as {names[0] if names else 'none'!r}"
+            )
+        files = [sorted(p for p in folder.iterdir() if p.suffix.lower() in _IMAGES) for folder in folders]
+        for folder, some in zip(folders, files, strict=True):
+            if not some:
+                raise RecipeError(f"{folder} holds no images")
+        return files
+
+    @cached_property
+    def _rows(self) -> dict[str, dict[str, str]]:
+        """What metadata.csv says of each file."""
+        path = self._root / "metadata.csv"
+        if not path.is_file():
+            return {}
+        with path.open(newline="", encoding="utf-8") as file:
+            return {row["file_name"]: row for row in csv.DictReader(file) if "file_name" in row}
+
+    def _pixels(self, path: Path) -> Any:
+        try:
+            pixels = decode(path.read_bytes(), self._data.size)
+        except Unreadable as error:
+            raise ValueError(f"{path}: {error}") from None
+        return pixels[:1] if self._data.channels == 1 else pixels
+
+    def _weight(self, row: Mapping[str, str]) -> float:
+        return float(row.get("weight") or 1.0)
+
+    def _logits(self, row: Mapping[str, str]) -> Any:
+        path = self._root / row["soft_label_file"]
+        if not path.resolve().is_relative_to(self._root.resolve()):
+            raise ValueError(f"soft_label_file {row['soft_label_file']!r} leads out of {self._root}")
+        return self._labels_in(path)[int(row["soft_label_row"])]
+
+    def _labels_in(self, path: Path) -> Any:
+        from safetensors.torch import load_file
+
+        from distill.models.kept import kept
+
+        return kept((str(path), path.stat().st_mtime_ns), lambda: load_file(path)["logits"])
+
+
+def images_a_class(folder: str | Path) -> int:
+    """The most images that a class of a folder has."""
+    root = Path(folder)
+    root = root / "train" if (root / "train").is_dir() else root
+    if not root.is_dir():
+        raise RecipeError(f"there is no folder {folder}")
+    counts = [sum(p.suffix.lower() in _IMAGES for p in each.iterdir()) for each in root.iterdir() if each.is_dir()]
+    if not counts or not max(counts):
+        raise RecipeError(f"{root} holds no folder a class with images in it")
+    return max(counts)

@@ -1,0 +1,55 @@
+"""Invert: every latent as the noise that DDIM takes to it, for codes that are quantized there."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from distill.images import Images
+from distill.pipeline.stage import Product, Progress, Reader
+from distill.recipe import Recipe
+from distill.recipe.codes import taken
+from distill.stages.encode import EncodeStage, LatentStage
+from distill.stages.prior import PriorStage
+from distill.stages.survey import SurveyStage
+
+
+class InvertStage(LatentStage):
+    r"""$z_t = U_t^{-1}(z, c)$ at the time where decoding starts: the deterministic flow run backwards, under the class."""
+
+    name = "invert"
+
+    def __init__(self, recipe: Recipe, data: Images, survey: SurveyStage, encode: EncodeStage, prior: PriorStage) -> None:
+        self._recipe, self._data, self._survey, self._encode, self._prior = recipe, data, survey, encode, prior
+        self._codec = encode.codec
+        self.parents = (survey, encode, prior)
+        self.device, self.dtype = prior.device, prior.dtype
+
+    def options(self) -> Mapping[str, Any]:
+        decode = self._recipe.decode
+        return {"steps": decode.steps, "strength": decode.strength, "guidance": decode.inversion_guidance}
+
+    def work(self) -> tuple[float, str] | None:
+        decode, images, each = self._recipe.decode, len(self._data.train), self._prior.flops()
+        calls = taken(decode.steps, decode.strength) * (1 if decode.inversion_guidance == 1 else 2)
+        return None if each is None else (images * calls * each, f"{images:,} images × {calls} predictions × {each:.3g}")
+
+    def make(self, part: str, read: Reader, progress: Progress) -> Product:
+        import torch
+
+        from distill.models.batches import in_batches
+        from distill.models.diffusion import inverse_of
+        from distill.models.sampler import invert
+
+        decode, latents = self._recipe.decode, read.tensors(self._encode, part)["latents"]
+        predict = self._prior.predict(read, self._data.index_of(part), decode.inversion_guidance)
+        inverse = inverse_of(self._prior.scheduler(read, "ddim"))
+        noise: list[Any] = []
+        done = 0
+
+        def work(some: slice) -> Any:
+            return invert(predict, inverse, latents[some].float(), steps=decode.steps, strength=decode.strength)
+
+        for some in in_batches(work, len(latents), decode.batch):
+            noise.append(some.to(latents.dtype))
+            done += len(some)
+            progress(done / len(latents))
+        return {f"{part}.safetensors": {"latents": torch.cat(noise) if noise else latents}}

@@ -1,0 +1,126 @@
+"""What is exported is what was distilled, read back by other libraries; what is cleaned is what no recipe refers to."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import distill
+from distill import export as exporting
+from distill.__main__ import main
+from distill.cleaning import leftovers
+from distill.export import export
+from distill.pipeline.lock import locked
+from distill.recipe import RecipeError
+from distill.run import plan
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="module")
+def distilled(finished):
+    return distill.load(finished.folder, "ddoq", 3)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the library leaves metadata.csv open
+@pytest.mark.parametrize("format", ["imagefolder", "parquet"])
+def test_the_datasets_library_reads_what_was_distilled(finished, distilled, tmp_path, format):
+    from datasets import load_dataset
+
+    done = export(finished.folder, format=format, method="ddoq", k=3, out=tmp_path / "set")
+    assert done.images == len(distilled) == 30
+    rows = load_dataset(str(tmp_path / "set"), split="train", cache_dir=str(tmp_path / "cache"))
+    assert len(rows) == 30
+    for i, row in enumerate(rows):
+        np.testing.assert_array_equal(np.asarray(row["image"]), distilled.images[i, 0].numpy())
+        label = row["label"] if isinstance(row["label"], str) else distilled.keys[row["label"]]
+        assert label == distilled.keys[distilled.labels[i]]
+        assert np.float32(row["weight"]) == float(distilled.weights[i])
+        if format == "parquet":
+            assert row["soft_label"] == distilled.logits[i].half().float().tolist()
+
+
+def test_an_image_folder_has_a_row_an_image_with_its_soft_label(finished, distilled, tmp_path):
+    export(finished.folder, format="imagefolder", method="ddoq", k=3, out=tmp_path / "set")
+    train = tmp_path / "set" / "train"
+    with (train / "metadata.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {str(path.relative_to(train)) for path in train.rglob("*.png")} == {row["file_name"] for row in rows}
+    logits = load_file(train / rows[0]["soft_label_file"])["logits"]
+    assert torch.equal(logits[[int(row["soft_label_row"]) for row in rows]], distilled.logits.half())
+    assert all(row["file_name"].split("/")[0] == row["label"] for row in rows)
+
+
+def test_the_card_says_data_models_digest_and_scores(finished, metrics, tmp_path):
+    export(finished.folder, format="parquet", method="uniform", k=1, seed=1, out=tmp_path / "set")
+    card = (tmp_path / "set" / "README.md").read_text(encoding="utf-8")
+    row = next(row for row in metrics["rows"] if (row["method"], row["ipc"]) == ("uniform", 1))
+    for words in (
+        "CC BY 4.0",
+        "Recipe digest: `",
+        f"{row['top1_mean']:.4f} ± {row['top1_std']:.4f}",
+        "`small`",
+        "seed 1",
+        "`codec-",
+    ):
+        assert words in card
+    assert str(finished.folder) not in card
+
+
+def test_a_folder_that_is_taken_and_what_the_run_has_not_are_refused(finished, tmp_path, capsys):
+    (tmp_path / "set").mkdir()
+    command = ["export", str(finished.folder), "--format", "parquet", "--out"]
+    assert main([*command, str(tmp_path / "set")]) == 2
+    assert "is there already" in capsys.readouterr().err
+    assert main([*command, str(tmp_path / "other"), "--k", "7"]) == 2
+    assert "ipc = 7" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
+    with pytest.raises(RecipeError, match="the formats are"):
+        export(finished.folder, format="zip")
+
+
+def test_nothing_half_written_is_left(finished, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setitem(exporting._WRITERS, "parquet", full)
+    with pytest.raises(OSError, match="No space"):
+        export(finished.folder, format="parquet", out=tmp_path / "set")
+    assert list(tmp_path.glob("set*")) == []
+
+
+def test_by_default_an_export_lies_in_the_run_and_is_not_cleaned(copied, capsys):
+    assert main(["export", str(copied), "--format", "imagefolder"]) == 0
+    assert "30 images" in capsys.readouterr().out
+    assert (copied / "exports" / "ddoq-ipc3-seed0-imagefolder" / "README.md").is_file()
+    assert leftovers(copied) == []
+
+
+def test_cleaning_removes_what_the_recipe_does_not_refer_to_and_nothing_else(copied, tiny, capsys, monkeypatch):
+    assert main(["clean", str(copied)]) == 0
+    assert "Nothing to remove" in capsys.readouterr().out
+    changed = tiny.model_copy(update={"train": tiny.train.model_copy(update={"steps": 5})})
+    (copied / "recipe.json").write_text(json.dumps(changed.model_dump()))
+    (copied / "notes.txt").write_text("mine")
+    trains = {path for path in copied.iterdir() if path.name.startswith(("train-", "evaluate-"))}
+    assert {each.path for each in leftovers(copied)} == trains
+    assert leftovers(copied, [tiny]) == []
+    before = {path for path in copied.rglob("*") if path.is_file()}
+    monkeypatch.setattr("builtins.input", lambda *_: "n")
+    assert main(["clean", str(copied)]) == 0
+    assert {path for path in copied.rglob("*") if path.is_file()} == before
+    assert "MiB" in capsys.readouterr().out
+    with locked(copied):
+        assert main(["clean", str(copied), "--yes"]) == 2
+    assert all(path.exists() for path in trains)
+    assert main(["clean", str(copied), "--yes"]) == 0
+    gone = before - {path for path in copied.rglob("*") if path.is_file()}
+    assert gone == {path for path in before if any(train in path.parents for train in trains)}
+    assert all(each.done == each.parts for each in plan(copied) if each.stage.name in ("codec", "encode", "decode", "label"))

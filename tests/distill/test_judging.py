@@ -1,0 +1,130 @@
+"""Somebody's folder beside random real images under one protocol, through workers; stored labels, and the bytes they take."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from distill.__main__ import main
+from distill.export import export
+from distill.graph import build
+from distill.judging import evaluate
+from distill.models.soft_labels import bytes_an_image
+from distill.pipeline.store import Store
+from distill.recipe import RecipeError, read
+from distill.run import recipe_of
+from distill.stages.given import GivenStage
+from distill.stages.label import StoredLabelStage
+from distill.stages.train import TrainStage
+
+SMALL = ("train.epochs=2", "train.width=4", "train.evaluations=1", "train.batch=16")
+
+
+@pytest.fixture(scope="module")
+def folder(finished, tmp_path_factory):
+    """An export of three weighted images a class."""
+    return export(finished.folder, format="imagefolder", method="ddoq", k=3, out=tmp_path_factory.mktemp("set") / "mine").folder
+
+
+def test_the_command_judges_a_folder_beside_random_images_and_encodes_nothing(folder, tiny_changes, tmp_path, capsys):
+    changes = [word for change in (*tiny_changes, *SMALL) if change != "train.steps=4" for word in ("--set", change)]
+    command = [
+        "evaluate",
+        str(folder),
+        "--recipe",
+        "digits",
+        "--protocol",
+        "rded",
+        "--out",
+        str(tmp_path / "run"),
+        "--workers",
+        "1",
+    ]
+    assert main([*command, *changes]) == 0
+    assert "given" in capsys.readouterr().out
+    report = json.loads((tmp_path / "run" / "report" / "report.json").read_bytes())
+    assert [(row["method"], row["ipc"], row["seeds"], row["protocol"]) for row in report["rows"]] == [
+        ("given", 3, 2, "rded"),
+        ("random", 3, 2, "rded"),
+    ]
+    assert all(row["label_bytes"] == 0 and row["w2_latent"] is None for row in report["rows"])
+    assert not list((tmp_path / "run").glob("codec-*"))
+    (given,) = (tmp_path / "run").glob("given-*")
+    tensors = load_file(given / "0003-three.safetensors")
+    with (folder / "train" / "metadata.csv").open(newline="") as file:
+        weights = np.array([float(row["weight"]) for row in csv.DictReader(file) if row["label"] == "three"])
+    np.testing.assert_allclose(tensors["k3.seed0.weights"], weights / weights.sum(), rtol=4 * np.finfo(float).eps)
+
+
+def test_stored_labels_are_split_by_epochs_shared_and_counted(folder, tiny_changes, tmp_path):
+    changes = [change for change in (*tiny_changes, *SMALL) if change != "train.steps=4"]
+    changes += ["label.top=4", f"label.shard_mb={30 * bytes_an_image(10, 4) * 1.5 / 2**20}", "seeds=[0]"]
+    done = evaluate(folder, "digits", protocol="fkd", set=changes, out=tmp_path / "run", workers=1)
+    stages = build(recipe_of(done.folder))
+    store = Store(done.folder)
+    for train in (stage for stage in stages if isinstance(stage, TrainStage)):
+        labels = train.labels
+        assert isinstance(labels, StoredLabelStage)
+        (run,) = train.runs()
+        parts = labels.parts_of(run)
+        assert len(parts) == 2  # an epoch a file
+        tensors = [store.tensors(labels, part) for part in parts]
+        assert all(each["values"].shape == (1, 30, 4) for each in tensors)
+        size = sum((store.folder(labels) / f"{part}.safetensors").stat().st_size for part in parts)
+        assert store.values(train, run.name)["label_bytes"] == size
+        assert 0 < size - 2 * 30 * bytes_an_image(10, 4) < 1000  # but for the files' headers
+    assert all(row["label_bytes"] > 0 for row in done.metrics["rows"])
+
+
+@pytest.mark.slow
+def test_a_set_may_bring_its_own_labels(folder, tiny_changes, tmp_path):
+    changes = [change for change in (*tiny_changes, *SMALL) if change != "train.steps=4"]
+    done = evaluate(folder, "digits", protocol="rded", own_labels=True, set=changes, out=tmp_path / "run", workers=1)
+    assert [row["label_bytes"] > 0 for row in done.metrics["rows"]] == [True, False]
+
+
+def judged(path, *changes, ipc=3):
+    return read("digits", [f"given.path='{path}'", f"given.ipc={ipc}", "methods=['given', 'ddoq']", "data.size=16", *changes])
+
+
+def test_labels_do_not_depend_on_the_batch_nor_on_the_network(folder):
+    def digests(*changes):
+        stages = build(judged(folder, "train.protocol=fkd", *changes))
+        return {stage.title: stage.digest for stage in stages if isinstance(stage, StoredLabelStage)}
+
+    assert len(digests()) == 2
+    for change in ("train.batch=7", "train.learning_rate=0.1", "train.student=resnet18", "train.precision=bfloat16"):
+        assert digests(change) == digests(), change
+    assert digests("train.crop=[0.2, 1.0]") != digests()
+
+
+def test_a_folder_stands_beside_a_method_in_one_run(folder):
+    stages = build(judged(folder))
+    assert sum(isinstance(stage, GivenStage) for stage in stages) == 1
+    assert {"train given", "train ddoq", "codec", "report"} <= {stage.title for stage in stages}
+
+
+def test_numbered_folders_are_the_classes_in_order(folder, tmp_path):
+    for index, name in enumerate(("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")):
+        (tmp_path / f"{index:05d}").mkdir()
+        for path in (folder / "train" / name).glob("*.png"):
+            (tmp_path / f"{index:05d}" / path.name).write_bytes(path.read_bytes())
+    stage = next(stage for stage in build(judged(tmp_path)) if isinstance(stage, GivenStage))
+    made = stage.make("0003-three", None, None)["0003-three.safetensors"]
+    assert made["k3.seed0.images"].shape == (3, 1, 16, 16)
+    assert made["k3.seed0.weights"].tolist() == [1 / 3] * 3
+
+
+def test_what_is_no_set_of_the_classes_is_refused(folder, tmp_path, capsys):
+    with pytest.raises(RecipeError, match=r"given\.ipc = 4, but a class of .* has up to 3"):
+        build(judged(folder, ipc=4))
+    (tmp_path / "cat").mkdir()
+    (tmp_path / "cat" / "1.png").write_bytes(b"")
+    with pytest.raises(RecipeError, match="must hold a folder a class"):
+        build(judged(tmp_path, ipc=1))
+    with pytest.raises(RecipeError, match="the method 'given' and the section"):
+        read("digits", ["methods=['given']"])
+    assert main(["evaluate", str(tmp_path / "none"), "--recipe", "digits"]) == 2
+    assert "there is no folder" in capsys.readouterr().err

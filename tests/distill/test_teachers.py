@@ -1,0 +1,150 @@
+"""Teachers that others trained: weights from a file or the library, their preprocessing, the outputs that are the classes."""
+
+import numpy as np
+import pytest
+import timm
+import torch
+import torchvision
+from safetensors.torch import save_file
+
+from distill.graph import build
+from distill.images.names import imagenet_classes
+from distill.models.teachers import pretrained, rebuilt, state_in
+from distill.pipeline.store import Store
+from distill.recipe import RecipeError, read
+from distill.stages.teacher import TeacherStage, imagenet_outputs
+
+TINY = "test_resnet.r160_in1k"  # timm's own network for tests
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "teacher.safetensors"
+    save_file(timm.create_model("test_resnet", num_classes=10).state_dict(), path)
+    return path
+
+
+def test_a_file_makes_the_network_that_it_was_saved_from(weights):
+    network, made = pretrained("timm", "test_resnet", str(weights), None)
+    teacher = rebuilt(made, network.state_dict(), None)
+    config = timm.data.resolve_model_data_config(network)
+    assert (made["classes"], made["size"]) == (10, config["input_size"][-1])
+    pixels = torch.rand(3, 3, made["size"], made["size"])
+    mean, std = (torch.tensor(config[name]).view(-1, 1, 1) for name in ("mean", "std"))
+    with torch.no_grad():
+        assert torch.equal(teacher(pixels), network((pixels - mean) / std))
+
+
+def test_images_of_another_size_are_resized_and_grey_ones_made_three(weights):
+    network, made = pretrained("timm", "test_resnet", str(weights), 64)
+    teacher = rebuilt(made, network.state_dict(), [3, 1])
+    grey = torch.rand(2, 1, 32, 32)
+    resized = torch.nn.functional.interpolate(grey, size=(64, 64), mode="bilinear", antialias=True).expand(-1, 3, -1, -1)
+    with torch.no_grad():
+        torch.testing.assert_close(teacher(grey), teacher(resized))
+        assert teacher(grey).shape == (2, 2)
+
+
+def test_weights_that_timm_holds_are_asked_of_timm(monkeypatch, weights):
+    asked = []
+    create = timm.create_model
+
+    def offline(name, pretrained=False, **options):
+        asked.append((name, pretrained))
+        return create(name, **options)
+
+    monkeypatch.setattr(timm, "create_model", offline)
+    _, made = pretrained("timm", TINY, "pretrained", None)
+    assert asked == [(TINY, True)]
+    assert made["classes"] == 1000
+    assert made["licence"] == timm.get_pretrained_cfg(TINY).license
+
+
+def test_torchvisions_weights_are_read_without_unpickling(monkeypatch):
+    entries = torchvision.models.get_model_weights("shufflenet_v2_x0_5")
+    state = torchvision.models.get_model("shufflenet_v2_x0_5", weights=None).state_dict()
+    asked = []
+
+    def offline(self, **options):
+        asked.append(options)
+        return state
+
+    monkeypatch.setattr(entries, "get_state_dict", offline)
+    network, made = pretrained("torchvision", "shufflenet_v2_x0_5", "pretrained", None)
+    assert asked == [{"progress": False, "check_hash": True, "weights_only": True}]
+    assert (made["size"], made["mean"]) == (224, [0.485, 0.456, 0.406])
+    teacher = rebuilt(made, network.state_dict(), [5])
+    with torch.no_grad():
+        assert teacher(torch.rand(1, 3, 224, 224)).shape == (1, 1)
+
+
+class Evil:
+    def __reduce__(self):
+        return (print, ("unpickled",))
+
+
+def test_torchs_files_give_tensors_alone(tmp_path, weights, capsys):
+    state = state_in(weights)
+    torch.save({"state_dict": {f"module.{name}": tensor for name, tensor in state.items()}, "epoch": 3}, tmp_path / "a.pth")
+    again = state_in(tmp_path / "a.pth")
+    assert again.keys() == state.keys()
+    assert all(torch.equal(again[name], state[name]) for name in state)
+    torch.save({"state_dict": Evil()}, tmp_path / "evil.pth")
+    with pytest.raises(Exception, match=r"[Ww]eights"):
+        state_in(tmp_path / "evil.pth")
+    assert "unpickled" not in capsys.readouterr().out
+
+
+def test_classes_that_are_wordnet_ids_are_imagenets_outputs():
+    every = imagenet_classes()
+    assert imagenet_outputs(("n01440764", "n03888257"), 1000) == [every.index("n01440764"), every.index("n03888257")]
+    with pytest.raises(ValueError, match="'cat' is no WordNet id"):
+        imagenet_outputs(("n01440764", "cat"), 1000)
+    with pytest.raises(ValueError, match=r"teacher\.outputs"):
+        imagenet_outputs(("n01440764",), 21)
+
+
+def teacher_of(weights, *changes):
+    table = read("digits").model_dump()
+    table["teacher"] = {"source": "timm", "model": "test_resnet", "weights": str(weights), "size": 32}
+    return next(stage for stage in build(read(table, changes)) if isinstance(stage, TeacherStage))
+
+
+def test_a_teacher_of_others_becomes_part_of_the_run(weights, tmp_path, record):
+    stage = teacher_of(weights)
+    store = Store(tmp_path)
+    (survey,) = stage.parents
+    for part in survey.parts():
+        store.write(survey, part, survey.make(part, store, lambda fraction: None), record)
+    store.write(stage, "teacher", stage.make("teacher", store, lambda fraction: None), record)
+    about = store.values(stage, "teacher")
+    assert about["trained"] is False
+    assert 0 <= about["top1"] <= 1
+    network, made = pretrained("timm", "test_resnet", str(weights), 32)
+    pixels = torch.rand(2, 1, 16, 16)
+    with torch.no_grad():
+        assert torch.equal(stage.load(store)(pixels), rebuilt(made, network.state_dict(), None)(pixels))
+
+
+def test_the_digest_follows_the_weights_content(weights, tmp_path):
+    same, other = tmp_path / "same.safetensors", tmp_path / "other.safetensors"
+    same.write_bytes(weights.read_bytes())
+    state = state_in(weights)
+    save_file({name: tensor + 1 if tensor.is_floating_point() else tensor for name, tensor in state.items()}, other)
+    digests = [teacher_of(path).digest for path in (weights, same, other)]
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_a_file_that_is_not_there_and_names_that_are_none_are_refused_before_work(tmp_path):
+    with pytest.raises(RecipeError, match=r"teacher\.weights: there is no file"):
+        teacher_of(tmp_path / "none.safetensors")
+    with pytest.raises(RecipeError, match=r"train\.student: timm has no model 'resnet81'; did you mean"):
+        build(read("digits", ["train.student=resnet81"]))
+    with pytest.raises(RecipeError, match=r"teacher\.model: timm has no model"):
+        build(read("digits", ["teacher.model=resnet81"]))
+
+
+def test_a_trained_teacher_may_be_one_of_timms(tmp_path):
+    stage = next(s for s in build(read("digits", ["teacher.model=resnet18", "teacher.small_stem=true"])) if s.name == "teacher")
+    assert np.prod(stage._network().network.conv1.weight.shape) == 64 * 9
