@@ -25,8 +25,8 @@ class Draws:
     """What is drawn for the places of a pass, a row a place.
 
     image: which image. partner: at which place the image to mix in is. shift: (n, 2) pixels down and right. strips: (n, 2,
-    patches) the order of the strips of rows and of columns. crop: (n, 4) top, left, height, width. flip: (n,). box: (n, 4) top,
-    left, bottom, right of what is pasted in, empty where nothing is.
+    patches) the order of the strips of rows and of columns. crop: (n, 4) top, left, height, width, or (n, 0). flip: (n, 1), or
+    (n, 0). box: (n, 4) top, left, bottom, right of what is pasted in, empty where nothing is.
     """
 
     image: Tensor
@@ -52,7 +52,7 @@ def draw(
     shift = rng.integers(-augmentation.shift, augmentation.shift + 1, (n, 2)) if augmentation.shift else np.zeros((n, 2), int)
     strips = rng.random((n, 2, augmentation.patches)).argsort(2)
     crop = _crops(augmentation.crop, n, source, rng)
-    flip = rng.random(n) < 0.5 if augmentation.flip else np.zeros(n, dtype=bool)
+    flip = rng.random((n, 1)) < 0.5 if augmentation.flip else np.zeros((n, 0), dtype=bool)
     box = _boxes(augmentation.cutmix, n, size, rng)
     return Draws(*(torch.from_numpy(array) for array in (image, partner, shift, strips, crop, flip, box)))
 
@@ -60,9 +60,10 @@ def draw(
 def moved(images: Tensor, draws: Draws, size: int) -> Tensor:
     """Images (b, C, H, W) of uint8, moved as their rows of draws say: (b, C, size, size) in float32 from 0 to 1."""
     b, channels, height, width = images.shape
-    rows = _matrix(height, size, draws.shift[:, 0], draws.strips[:, 0], draws.crop[:, 0], draws.crop[:, 2])
-    columns = _matrix(width, size, draws.shift[:, 1], draws.strips[:, 1], draws.crop[:, 1], draws.crop[:, 3])
-    columns = torch.where(draws.flip[:, None, None], columns.flip(1), columns)
+    rows = _matrix(height, size, draws.shift[:, 0], draws.strips[:, 0], draws.crop[:, 0::2])
+    columns = _matrix(width, size, draws.shift[:, 1], draws.strips[:, 1], draws.crop[:, 1::2])
+    if draws.flip.shape[1]:
+        columns = torch.where(draws.flip[:, :, None], columns.flip(1), columns)
     wide = (images.reshape(b, -1, width).float() / 255) @ columns.mT
     wide = wide.reshape(b, channels, height, size).transpose(1, 2).reshape(b, height, -1)
     return (rows @ wide).reshape(b, size, channels, size).transpose(1, 2).contiguous()
@@ -82,7 +83,7 @@ def kept(draws: Draws, size: int) -> Tensor:
     return 1 - (bottom - top) * (right - left) / size**2
 
 
-def _matrix(length: int, size: int, shift: Tensor, strips: Tensor, start: Tensor, extent: Tensor) -> Tensor:
+def _matrix(length: int, size: int, shift: Tensor, strips: Tensor, crop: Tensor) -> Tensor:
     """The matrices (b, size, length) of one axis: move by ``shift``, or reorder the strips, cut out, resize."""
     device = shift.device
     pixels = torch.arange(length, device=device)
@@ -92,6 +93,9 @@ def _matrix(length: int, size: int, shift: Tensor, strips: Tensor, start: Tensor
         place = rank.argsort(dim=1, stable=True).argsort(1)  # where each pixel comes, the order within strips kept
     else:
         place = pixels + shift[:, None]  # a row an image
+    if not crop.shape[1] and length == size:  # pixels move whole
+        return (place[:, None, :] == pixels[:, None]).float()
+    start, extent = crop.unbind(1) if crop.shape[1] else (0 * shift, 0 * shift + length)
     scale = extent[:, None] / size
     centre = start[:, None] + (torch.arange(size, device=device) + 0.5) * scale
     distance = (place[:, None, :] + 0.5 - centre[:, :, None]).abs() / scale.clamp(min=1)[:, :, None]
@@ -104,9 +108,9 @@ def _matrix(length: int, size: int, shift: Tensor, strips: Tensor, start: Tensor
 def _crops(area: tuple[float, float] | None, n: int, source: tuple[int, int], rng: np.random.Generator) -> NDArray[np.int64]:
     """Boxes of a random share of the area and log-uniform aspect ratio: the first of ten tries that fits, or all of the image."""
     height, width = source
-    boxes = np.tile([0, 0, height, width], (n, 1))
     if area is None:
-        return boxes
+        return np.zeros((n, 0), dtype=int)
+    boxes = np.tile([0, 0, height, width], (n, 1))
     share, aspect = rng.uniform(*area, (_TRIES, n)), np.exp(rng.uniform(-_ASPECT, _ASPECT, (_TRIES, n)))
     widths = np.round(np.sqrt(height * width * share * aspect)).astype(int)
     heights = np.round(np.sqrt(height * width * share / aspect)).astype(int)

@@ -64,7 +64,7 @@ def test_flips_shuffles_and_shifts_are_those_of_a_loop():
                 dark = torch.zeros(2, 15, 15)
                 dark[:, 3 + down : 12 + down, 3 + right : 12 + right] = expected
                 expected = dark[:, 3:12, 3:12]
-            if draws.flip[i]:
+            if augmentation.flip and draws.flip[i]:
                 expected = expected.flip(2)
             assert torch.equal(found[i], expected), (augmentation, i)
 
