@@ -37,10 +37,17 @@ class Draws:
     flip: Tensor
     box: Tensor
 
-    def at(self, places: Tensor, device: torch.device | str = "cpu") -> "Draws":
+    def at(self, places: Tensor | slice, device: torch.device | str = "cpu") -> "Draws":
         """The rows of some places, on a device."""
         rows = (getattr(self, field.name)[places] for field in fields(self))
         return Draws(*(row.to(device, non_blocking=True) for row in rows))
+
+
+def joined(parts: list[Draws]) -> Draws:
+    """Rows of several passes, one below the other."""
+    if len(parts) == 1:
+        return parts[0]
+    return Draws(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(Draws)))
 
 
 def draw(
@@ -50,7 +57,8 @@ def draw(
     rng, n = np.random.default_rng(seed), len(weights)
     image, partner = order(weights, pairing, rng)
     shift = rng.integers(-augmentation.shift, augmentation.shift + 1, (n, 2)) if augmentation.shift else np.zeros((n, 2), int)
-    strips = rng.random((n, 2, augmentation.patches)).argsort(2)
+    patches = augmentation.patches
+    strips = rng.random((n, 2, patches)).argsort(2) if patches > 1 else np.zeros((n, 2, 1), int)
     crop = _crops(augmentation.crop, n, source, rng)
     flip = rng.random((n, 1)) < 0.5 if augmentation.flip else np.zeros((n, 0), dtype=bool)
     box = _boxes(augmentation.cutmix, n, size, rng)

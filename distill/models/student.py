@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from distill.models.augment import Draws, draw, kept, moved, pasted
+from distill.models.augment import Draws, draw, joined, kept, moved, pasted
 from distill.models.networks import optimizer_for
 from distill.models.schedules import cycle, factor
 from distill.models.training import descend, weighted_cross_entropy
@@ -52,7 +52,7 @@ class Passes:
     def __init__(self, images: Tensor, weights: Tensor, rules: Rules, size: int, seed: int, device: torch.device) -> None:
         self.images, self.size, self.device = images, size, device
         self._weights, self._rules, self._seed = weights.double().numpy(), rules, seed
-        self._drawn: dict[int, Draws] = {}
+        self._places, self._drawn = torch.arange(len(images)), dict[int, Draws]()
 
     def __len__(self) -> int:
         return len(self.images)
@@ -68,27 +68,29 @@ class Passes:
 
     def mixed(self, epoch: int, places: Tensor) -> Mixed:
         """The images at some places of a pass, augmented and mixed."""
-        drawn = self.draws(epoch)
-        here = drawn.at(places, self.device)
-        pixels, second, share = self._moved(here), here.image, torch.ones(len(places), device=self.device)
-        if self._rules.augmentation.cutmix is not None:
-            there = drawn.at(drawn.partner[places], self.device)
-            pixels, second, share = pasted(pixels, self._moved(there), here), there.image, kept(here, self.size)
-        return Mixed(pixels, torch.full((len(places),), epoch), places, here.image, second, share)
+        return self._mixed([(epoch, places)])
 
     def batch(self, step: int, size: int, *, whole: bool) -> Mixed:
         """The batch of a step: part of one pass, or ``whole`` and across passes laid end to end."""
         n = len(self)
         if not whole:
             epoch, number = divmod(step, -(-n // size))
-            return self.mixed(epoch, torch.arange(number * size, min((number + 1) * size, n)))
-        stops = torch.arange(step * size, (step + 1) * size)
-        parts = [self.mixed(int(epoch), stops[stops // n == epoch] % n) for epoch in (stops // n).unique()]
-        return (
-            parts[0]
-            if len(parts) == 1
-            else Mixed(*(torch.cat(each) for each in zip(*(vars(p).values() for p in parts), strict=True)))
-        )
+            return self._mixed([(epoch, slice(number * size, min((number + 1) * size, n)))])
+        start, stop = step * size, (step + 1) * size
+        passes = range(start // n, (stop - 1) // n + 1)
+        return self._mixed([(e, slice(max(start - e * n, 0), min(stop - e * n, n))) for e in passes])
+
+    def _mixed(self, parts: list[tuple[int, Tensor | slice]]) -> Mixed:
+        drawn = [(self.draws(epoch), places) for epoch, places in parts]
+        here = joined([draws.at(places, self.device) for draws, places in drawn])
+        each = [self._places[places] for _, places in parts]
+        place = torch.cat(each)
+        epoch = torch.cat([torch.full((len(some),), number) for some, (number, _) in zip(each, parts, strict=True)])
+        pixels, second, share = self._moved(here), here.image, torch.ones(len(place), device=self.device)
+        if self._rules.augmentation.cutmix is not None:
+            there = joined([draws.at(draws.partner[places], self.device) for draws, places in drawn])
+            pixels, second, share = pasted(pixels, self._moved(there), here), there.image, kept(here, self.size)
+        return Mixed(pixels, epoch, place, here.image, second, share)
 
     def _moved(self, draws: Draws) -> Tensor:
         chosen = self.images[draws.image.to(self.images.device)]
