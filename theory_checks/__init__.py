@@ -1,7 +1,9 @@
 """Statements of theorems, each checked in numbers: ``python -m theory_checks run``.
 
-Order of reading: ``evidence`` (an inequality and its slack), ``laws`` (random inputs), ``claim`` (statement, check, control),
-``claims`` (the theorems, by topic), ``trial`` (the one loop over them), ``report`` and ``figure`` (what the command writes).
+Order of reading: ``evidence`` (an inequality and its slack), ``rounding``, ``chance`` and ``limits`` (what slacks are derived
+from), ``laws`` (random inputs), ``claim`` (statement, check, control), ``claims`` (the theorems, by topic; ``cells``, ``line``,
+``polygons``, ``quantiles``, ``diffusion`` and ``network`` are what they measure with), ``trial`` (the one loop over them),
+``report`` and ``figures`` (what the command writes).
 """
 
 from theory_checks import claims

@@ -6,14 +6,16 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from time import perf_counter
 
 from rich.console import Console
 
 from theory_checks import CLAIMS
+from theory_checks.claim import PROFILES
 from theory_checks.console import progress, show, tell
-from theory_checks.figure import margins
-from theory_checks.report import Report, write
-from theory_checks.trial import ROUNDS, Finding, Verdict, examine
+from theory_checks.figures import drawn
+from theory_checks.report import Report, write, write_page
+from theory_checks.trial import Finding, Verdict, examine
 
 _ABOUT = """\
 Theorems of optimal quantization, each checked in numbers on random laws, and each with a
@@ -24,42 +26,42 @@ exit status: 0 all claims hold, 1 a claim fails or a false variant passes, 2 mis
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status. Misuse leaves by ``SystemExit(2)``."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
+    options = _parser().parse_args(arguments)
     if options.command == "list":
         for claim in CLAIMS.values():
             print(f"{claim.name}\n    {claim.statement}\n    {claim.reference}; {claim.laws.words}")
         return 0
-    return _run(list(options.claim or CLAIMS), options.profile, options.seed, options.out)
+    return _run(options)
 
 
-def _run(names: list[str], profile: str, seed: int, out: Path) -> int:
-    console = Console()
+def _run(options: argparse.Namespace) -> int:
+    console, started = Console(), perf_counter()
+    names = list(dict.fromkeys(options.claim or CLAIMS))
     findings: list[Finding] = []
-    with progress(console, len(names)) as following:
-        for name in names:
-            following(name)
-            findings.append(examine(CLAIMS[name], profile=profile, seed=seed))
-            tell(console, findings[-1])
+    with progress(console, sum(CLAIMS[name].effort.cases(options.profile) for name in names)) as done:
+        for finding in examine(names, profile=options.profile, seed=options.seed, processes=options.processes, done=done):
+            findings.append(finding)
+            tell(console, finding)
     show(console, findings)
-    report = Report(profile, seed, tuple(findings))
-    write(report, out, margins(findings))
+    report = Report(options.profile, options.seed, tuple(findings), perf_counter() - started, options.processes)
+    figures = drawn(findings)
+    write(report, options.out, figures)
+    if options.write is not None:
+        write_page(report, options.write, figures)
     for finding in findings:
         if finding.verdict is not Verdict.HOLDS:
-            print(_complaint(finding), file=sys.stderr)
+            print(_complaint(finding, options.profile, options.seed), file=sys.stderr)
     held = sum(f.verdict is Verdict.HOLDS for f in findings)
-    print(f"{held} of {len(findings)} claims hold, their false variants rejected. Report: {out / 'report.md'}")
+    print(f"{held} of {len(findings)} claims hold, their false variants rejected. Report: {options.out / 'report.md'}")
     return 0 if report.holds else 1
 
 
-def _complaint(finding: Finding) -> str:
-    near = finding.weakest_control if finding.verdict is Verdict.CONTROL_HELD else finding.worst
-    what = (
-        ""
-        if near is None
-        else f": {near.error or (near.control if near is finding.weakest_control else near.evidence)}, {near.case}"
-    )
-    return f"{finding.claim.name} {finding.verdict.value}{what}"
+def _complaint(finding: Finding, profile: str, seed: int) -> str:
+    control = finding.verdict is Verdict.CONTROL_HELD
+    near = finding.weakest_control if control else finding.worst
+    what = "" if near is None else f": {near.error or (near.control if control else near.evidence)} on {near.case}"
+    again = f"python -m theory_checks run --profile {profile} --claim {finding.claim.name} --seed {seed}"
+    return f"{finding.claim.name} {finding.verdict.value}{what}\n    again: {again}"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -76,11 +78,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument(
         "--profile",
-        choices=tuple(ROUNDS),
+        choices=tuple(PROFILES),
         default="quick",
-        help="how many random laws: "
-        + ", ".join(f"{name} {rounds} of every kind" for name, rounds in ROUNDS.items())
-        + " (default: %(default)s)",
+        help="; ".join(f"{name}: {words}" for name, words in PROFILES.items()) + " (default: %(default)s)",
     )
     run.add_argument(
         "--claim", action="append", type=_claim_name, metavar="NAME", help="only this claim; may be given again (default: all)"
@@ -91,7 +91,17 @@ def _parser() -> argparse.ArgumentParser:
         type=_folder,
         default=Path("runs/theory_checks"),
         metavar="DIR",
-        help="folder for report.md, report.json and margins.png (default: %(default)s)",
+        help="folder for report.md, report.json and the figures (default: %(default)s)",
+    )
+    run.add_argument(
+        "--processes",
+        type=_processes,
+        default=min(2, os.cpu_count() or 1),
+        metavar="N",
+        help="cases are spread over so many; no result depends on it (default: %(default)s)",
+    )
+    run.add_argument(
+        "--write", type=_page, metavar="FILE", help="the report as a page of the documentation too, such as docs/theorems.md"
     )
     return parser
 
@@ -100,13 +110,19 @@ def _claim_name(text: str) -> str:
     if text in CLAIMS:
         return text
     near = difflib.get_close_matches(text, CLAIMS, n=1, cutoff=0.4)
-    hint = f"did you mean {near[0]}?" if near else "`list` names them all"
-    raise argparse.ArgumentTypeError(f"no claim is named {text!r}; {hint}")
+    hint = f"did you mean {near[0]}? " if near else ""
+    raise argparse.ArgumentTypeError(f"no claim is named {text!r}; {hint}There are: {', '.join(CLAIMS)}")
 
 
 def _seed(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"the seed must be an integer ≥ 0; received {text!r}")
+    return int(text)
+
+
+def _processes(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 64:
+        raise argparse.ArgumentTypeError(f"the number of processes must be an integer from 1 to 64; received {text!r}")
     return int(text)
 
 
@@ -118,6 +134,13 @@ def _folder(text: str) -> Path:
     return path
 
 
+def _page(text: str) -> Path:
+    path = Path(text)
+    if path.suffix != ".md" or path.is_dir():
+        raise argparse.ArgumentTypeError(f"the page must be a file named *.md; received {text!r}")
+    _folder(str(path.parent))
+    return path
+
+
 if __name__ == "__main__":
-    os.environ.setdefault("POT_BACKEND_DISABLE_PYTORCH", "1")  # POT would load torch, which nothing here needs
     sys.exit(main())

@@ -1,4 +1,5 @@
-r"""What claims measure of a codebook on a finite measure: the gradient of its distortion, its centroids, its distance from a tie.
+r"""What claims measure of a codebook on a finite measure: the gradient of its distortion, its centroids, its distance from a
+tie.
 
 Nearest codes come from ``DiscreteMeasure.assign``, which is under test; the sums are plain ones, shared with no solver.
 """
@@ -57,3 +58,17 @@ def host(mu: DiscreteMeasure) -> tuple[FloatArray, FloatArray]:
 def largest_cost(mu: DiscreteMeasure, nu: DiscreteMeasure) -> float:
     r"""$\max_{ij} |x_i - y_j|^2$."""
     return float(np.square(host(mu)[0][:, None] - host(nu)[0]).sum(2).max())
+
+
+def codebook(mu: DiscreteMeasure, k: int, rng: np.random.Generator) -> FloatArray:
+    """k codes in general position near the points of ``mu``, (k, d): almost surely no point is as near to one as to another."""
+    points: FloatArray = np.asarray(mu.points)
+    chosen = points[rng.choice(len(points), size=k, replace=False)]
+    return chosen + 0.3 * spread(mu) * rng.standard_normal(chosen.shape)
+
+
+def spread(mu: DiscreteMeasure) -> float:
+    r"""$(E|X - EX|^2 / d)^{1/2}$: the standard deviation of a coordinate."""
+    weights: FloatArray = np.asarray(mu.weights)
+    centred: FloatArray = mu.points - weights @ mu.points
+    return float(np.sqrt(weights @ np.square(centred).sum(1) / mu.dim))

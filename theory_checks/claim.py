@@ -1,8 +1,11 @@
 """A claim: a theorem's statement, its source and its laws, a check that returns evidence, and a control that must fail."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
+from zlib import crc32
+
+import numpy as np
 
 from theory_checks.evidence import Evidence
 from theory_checks.laws import Case, Family
@@ -13,17 +16,44 @@ Check = Callable[[L, int, int], Evidence]  # (law, k, seed)
 CLAIMS: dict[str, "Claim[Any]"] = {}
 
 
+@dataclass(frozen=True)
+class Effort:
+    """How many cases a claim is checked on: by the everyday tests and for every mutation (``brief``), and by profile."""
+
+    tests: int
+    quick: int
+    full: int
+
+    def cases(self, profile: str) -> int:
+        """The cases of a profile, or of ``brief``."""
+        return {"brief": self.tests, "quick": self.quick, "full": self.full}[profile]
+
+
+PROFILES = {
+    "quick": "under a minute: fewer laws",
+    "full": "minutes: every kind of law many times",
+}
+CHEAP = Effort(tests=12, quick=36, full=360)  # milliseconds a case
+FAIR = Effort(tests=4, quick=12, full=96)  # a tenth of a second
+SLOW = Effort(tests=2, quick=7, full=56)  # half a second
+DEAR = Effort(tests=1, quick=3, full=24)  # a second and more
+
+
 @dataclass(eq=False)
 class Claim(Generic[L]):
     """A checked statement. Called with (law, k, seed), it returns :class:`~theory_checks.evidence.Evidence`.
 
     name: the check's name. statement: LaTeX. reference: a key of ``docs/references.bib``. laws: the family it is stated for.
+    topic: the file it stands in. random: whether a case is a comparison that chance can refuse (see ``chance``).
     """
 
     name: str
     statement: str
     reference: str
     laws: Family[L]
+    effort: Effort
+    random: bool
+    topic: str
     check: Check[L]
     _control: Check[L] | None = field(default=None, init=False)
 
@@ -43,6 +73,16 @@ class Claim(Generic[L]):
         """Whether a negative control is attached."""
         return self._control is not None
 
+    def cases(self, profile: str, seed: int) -> Iterator[Case]:
+        """The cases of a run. They depend on ``seed`` and the claim's name alone, so that it can be run again by itself."""
+        return self.laws.cases(np.random.default_rng([seed, crc32(self.name.encode())]), self.effort.cases(profile))
+
+    def observe_both(self, case: Case) -> tuple[Evidence, Evidence | None]:
+        """The evidence on a generated case, and for the false variant on the same law; None without one."""
+        law = self.laws.law(case)
+        control = None if self._control is None else self._control(law, case.k, case.seed)
+        return self.check(law, case.k, case.seed), control
+
     def observe(self, case: Case) -> Evidence:
         """The evidence on a generated case."""
         return self.check(self.laws.law(case), case.k, case.seed)
@@ -54,7 +94,9 @@ class Claim(Generic[L]):
         return self._control(self.laws.law(case), case.k, case.seed)
 
 
-def claim(*, statement: str, reference: str, laws: Family[L]) -> Callable[[Check[L]], Claim[L]]:
+def claim(
+    *, statement: str, reference: str, laws: Family[L], effort: Effort = CHEAP, random: bool = False
+) -> Callable[[Check[L]], Claim[L]]:
     """Decorator: enter a function (law, k, seed) → Evidence, under its own name, among the claims that tests and command check.
 
     Attach the variant that must be rejected with ``@name.control``: a check that can't fail is no check.
@@ -64,7 +106,8 @@ def claim(*, statement: str, reference: str, laws: Family[L]) -> Callable[[Check
         name = check.__name__
         if name in CLAIMS:
             raise ValueError(f"there is a claim named {name} already")
-        CLAIMS[name] = made = Claim(name, statement, reference, laws, check)
+        topic = check.__module__.rpartition(".")[2]
+        CLAIMS[name] = made = Claim(name, statement, reference, laws, effort, random, topic, check)
         made.__doc__ = check.__doc__
         return made
 

@@ -13,21 +13,15 @@ from theory_checks.trial import Finding, Verdict
 
 
 @contextmanager
-def progress(console: Console, total: int) -> Generator[Callable[[str], None], None, None]:
-    """Yields a function to call with the name of each claim as it begins, the one before it being done."""
+def progress(console: Console, cases: int) -> Generator[Callable[[str], None], None, None]:
+    """Yields a function to call with the name of a claim whenever one of its cases is done."""
     if not console.is_terminal:
         yield lambda name: None
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("claims", total=total)
-        begun: list[str] = []
-
-        def following(name: str) -> None:
-            bar.update(task, description=name.replace("_", " "), completed=len(begun))
-            begun.append(name)
-
-        yield following
+        task = bar.add_task("cases", total=cases)
+        yield lambda name: bar.update(task, description=name.replace("_", " "), advance=1)
 
 
 def tell(console: Console, finding: Finding) -> None:

@@ -1,20 +1,25 @@
-"""The one loop over claims: generate cases, observe the claim and its control on each, and reach a verdict."""
+"""What a case of a claim gave, what all of them come to, and the one loop that runs them, in one process or several."""
 
-import zlib
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from enum import Enum
+from importlib import import_module
+from multiprocessing import get_context
 from time import perf_counter
 from typing import Any
 
-import numpy as np
-
-from theory_checks.claim import Claim
+from theory_checks.claim import CLAIMS, Claim
 from theory_checks.evidence import Evidence, worst
 from theory_checks.laws import Case
 
-ROUNDS = {"quick": 4, "full": 40}  # cases of every kind of law
-_LEAST_CASES = 12
+# One thread each: sums depend on how many share them, and processes that spin for threads slow one another down.
+_ONE_THREAD = {
+    **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "POT_BACKEND_DISABLE_PYTORCH": "1",  # POT would load torch, which nothing here needs
+}
 
 
 class Verdict(Enum):
@@ -35,15 +40,20 @@ class Trial:
     evidence: Evidence | None
     control: Evidence | None
     error: str | None = None
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
 class Finding:
-    """All trials of a claim, and the seconds they took."""
+    """All trials of a claim."""
 
     claim: Claim[Any]
     trials: tuple[Trial, ...]
-    seconds: float
+
+    @property
+    def seconds(self) -> float:
+        """What the trials took, added up."""
+        return sum(t.seconds for t in self.trials)
 
     @property
     def verdict(self) -> Verdict:
@@ -71,20 +81,47 @@ class Finding:
         return next((t for t in self.trials if t.error), None)
 
 
-def examine(claim: Claim[Any], *, profile: str = "quick", seed: int = 0) -> Finding:
-    """The finding on one claim. Its cases depend on ``seed`` and its name alone, so that it can be run again by itself."""
-    started = perf_counter()
-    rounds = max(ROUNDS[profile], -(-_LEAST_CASES // len(claim.laws.kinds)))
-    rng = np.random.default_rng([seed, zlib.crc32(claim.name.encode())])
-    trials = tuple(_try(claim, case) for case in claim.laws.cases(rng, rounds))
-    return Finding(claim, trials, perf_counter() - started)
+def examine(
+    names: Sequence[str], *, profile: str = "quick", seed: int = 0, processes: int = 1, done: Callable[[str], None] | None = None
+) -> Iterator[Finding]:
+    """The findings on some claims, in their order; what they find does not depend on the number of processes.
+
+    done: called with a claim's name whenever one of its cases is finished.
+    """
+    os.environ.update({name: os.environ.get(name, value) for name, value in _ONE_THREAD.items()})
+    asked = {name: list(CLAIMS[name].cases(profile, seed)) for name in names}
+    if processes == 1:
+        threadpoolctl: Any = import_module("threadpoolctl")
+        with threadpoolctl.threadpool_limits(1):
+            for name, cases in asked.items():
+                yield Finding(CLAIMS[name], tuple(_told(attempt(name, case), name, done) for case in cases))
+        return
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        # The dearest first, so that no process is left with a long case at the end.
+        order = sorted(names, key=lambda name: CLAIMS[name].effort.full)
+        futures = {name: [pool.submit(attempt, name, case) for case in asked[name]] for name in order}
+        if done is not None:
+            for name in order:
+                for future in futures[name]:
+                    future.add_done_callback(lambda _, name=name: done(name))
+        for name in names:
+            yield Finding(CLAIMS[name], tuple(future.result() for future in futures[name]))
 
 
-def _try(claim: Claim[Any], case: Case) -> Trial:
+def attempt(name: str, case: Case) -> Trial:
+    """One case of a claim and of its false variant; a solver that fails is a finding, to be reported with the others."""
+    claim, started = CLAIMS[name], perf_counter()
     try:
-        return Trial(case, claim.observe(case), claim.observe_control(case) if claim.controlled else None)
-    except Exception as error:  # a solver that fails is a finding, to be reported with the others
-        return Trial(case, None, None, f"{type(error).__name__}: {error}")
+        evidence, control = claim.observe_both(case)
+    except Exception as error:
+        return Trial(case, None, None, f"{type(error).__name__}: {error}", perf_counter() - started)
+    return Trial(case, evidence, control, None, perf_counter() - started)
+
+
+def _told(trial: Trial, name: str, done: Callable[[str], None] | None) -> Trial:
+    if done is not None:
+        done(name)
+    return trial
 
 
 def _least(evidence: list[Evidence]) -> Evidence:

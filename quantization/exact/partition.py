@@ -17,6 +17,7 @@ from quantization.arrays import FloatArray, IntArray
 
 _compiled: Any = numba.njit(nogil=True, cache=True)
 _ATTEMPTS = 100  # prices tried at most; some ten are the rule
+_FURTHEST = 600.0  # that the logarithm of a price moves at a time
 _ROUND_OFF = 1e-13  # of costs: sums of some thousand terms
 
 
@@ -97,7 +98,9 @@ class _Runs:
                 share = np.log(above.runs / k) / np.log(above.runs / below.runs) if abs(repeated) < 2 else 0.5
                 price = above.price * (below.price / above.price) ** share
             else:  # g ∝ k^-2 for bins that are many, so λ ∝ k^-3; further each time, until a price on the other side is found
-                price *= (found.runs / k) ** (3 * 2 ** (abs(repeated) - 1))
+                further = 3 * 2 ** (abs(repeated) - 1) * np.log(found.runs / k)
+                # At what a single run costs nobody buys two, so no price above it need be tried.
+                price = min(price * float(np.exp(np.clip(further, -_FURTHEST, _FURTHEST))), self._cost(few))
         return _spliced(below.edges, above.edges, k)
 
     def _cheapest(self, price: float) -> _Bought:

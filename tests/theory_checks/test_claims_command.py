@@ -14,7 +14,7 @@ from theory_checks.laws import FINITE
 
 
 def run(out: Path, *names: str) -> int:
-    return main(["run", "--out", str(out), *(word for name in names for word in ("--claim", name))])
+    return main(["run", "--processes", "1", "--out", str(out), *(word for name in names for word in ("--claim", name))])
 
 
 def test_a_run_writes_a_report_and_succeeds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -33,7 +33,7 @@ def test_a_run_writes_a_report_and_succeeds(tmp_path: Path, capsys: pytest.Captu
     assert row.count("|") == 6
     assert (out / "margins.png").read_bytes().startswith(b"\x89PNG")
     shown = capsys.readouterr().out
-    assert "holds  lloyd_descends (lloyd1982): 32 cases" in shown
+    assert "holds  lloyd_descends (lloyd1982): 36 cases" in shown
     assert "2 of 2 claims hold" in shown
 
 
@@ -43,6 +43,39 @@ def test_a_claim_has_the_same_cases_alone_and_among_others(tmp_path: Path) -> No
     run(tmp_path / "one", names[1])
     both, one = (json.loads((tmp_path / folder / "report.json").read_text())["claims"] for folder in ("both", "one"))
     assert one[0]["worst"] == both[1]["worst"]
+
+
+@pytest.mark.slow
+def test_the_number_of_processes_changes_nothing(tmp_path: Path) -> None:
+    names = ("lloyd_descends", "cells_on_the_line_are_exact", "competitive_step_is_unbiased")
+    chosen = [word for name in names for word in ("--claim", name)]
+    found = []
+    for processes in (1, 2):
+        out = tmp_path / str(processes)
+        assert main(["run", "--seed", "5", "--processes", str(processes), "--out", str(out), *chosen]) == 0
+        found.append(json.loads((out / "report.json").read_text())["claims"])
+    for one, two in zip(*found, strict=True):
+        assert {**one, "seconds": 0} == {**two, "seconds": 0}
+
+
+def test_a_page_is_written_with_its_figures_beside_it(tmp_path: Path) -> None:
+    page = tmp_path / "theorems.md"
+    arguments = ["run", "--claim", "uniform_weights_do_not_converge", "--claim", "zador_constant_on_the_line", "--processes", "1"]
+    assert main([*arguments, "--out", str(tmp_path / "out"), "--write", str(page)]) == 0
+    assert "python -m theory_checks run --profile quick --seed 0" in page.read_text()
+    for name in ("margins", "zador_constant_on_the_line"):
+        assert f"(pictures/theorems/{name}.png)" in page.read_text()
+        assert (tmp_path / "pictures" / "theorems" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_error_in_one_claim_leaves_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: Any, **options: Any) -> Any:
+        raise RuntimeError("no transport today")
+
+    monkeypatch.setattr(qz, "transport", fail)
+    assert run(tmp_path, "distortion_is_a_transport_cost", "lloyd_descends") == 1
+    verdicts = [found["verdict"] for found in json.loads((tmp_path / "report.json").read_text())["claims"]]
+    assert verdicts == ["error", "holds"]
 
 
 def test_list_names_every_claim(capsys: pytest.CaptureFixture[str]) -> None:
@@ -79,7 +112,9 @@ def test_an_error_inside_a_claim_is_a_finding(
 
     monkeypatch.setattr(qz, "transport", fail)
     assert run(tmp_path, "distortion_is_a_transport_cost") == 1
-    assert "raised an error: RuntimeError: the transport was not solved" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "raised an error: RuntimeError: the transport was not solved on " in told
+    assert "again: python -m theory_checks run --profile quick --claim distortion_is_a_transport_cost --seed 0" in told
     found = json.loads((tmp_path / "report.json").read_text())["claims"][0]
     assert found["verdict"] == "error"
     assert found["worst"]["observed"] is None
@@ -102,8 +137,10 @@ def test_a_check_that_can_not_fail_is_no_check(control: bool, verdict: str, tmp_
     ("arguments", "message"),
     [
         (["run", "--claim", "lloyd_decends"], "did you mean lloyd_descends?"),
-        (["run", "--claim", "zzz"], "`list` names them all"),
+        (["run", "--claim", "zzz"], "There are: "),
         (["run", "--profile", "slow"], "invalid choice: 'slow'"),
+        (["run", "--processes", "0"], "an integer from 1 to 64; received '0'"),
+        (["run", "--write", "page.txt"], "must be a file named *.md; received 'page.txt'"),
         (["run", "--seed", "-1"], "the seed must be an integer ≥ 0; received '-1'"),
         (["run", "--out", __file__], "is no writable folder"),
         ([], "required"),

@@ -8,7 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from theory_checks.evidence import Evidence, bernoulli_error, monte_carlo, root_error, round_off, worst
+from theory_checks.chance import LEVEL, bernoulli_error, false_alarms, monte_carlo
+from theory_checks.evidence import Evidence, equal, worst
+from theory_checks.limits import remainder, richardson, slopes, two_terms
+from theory_checks.rounding import root_error, round_off
 
 
 @pytest.mark.parametrize(
@@ -64,9 +67,36 @@ def test_root_error_bounds_the_change_of_a_root(value: float, error: float) -> N
 
 def test_the_reach_of_chance() -> None:
     rng = np.random.default_rng(0)
-    assert monte_carlo(2.0) == 9.0
+    assert monte_carlo(2.0) == pytest.approx(9.0, rel=1e-12)
+    assert monte_carlo(1.0, degrees=5) > monte_carlo(1.0, degrees=50) > monte_carlo(1.0)
+    assert monte_carlo(1.0, among=10) > monte_carlo(1.0)
+    assert false_alarms([10, 20]) == pytest.approx(30 * LEVEL)
     for p, n in ((0.5, 2000), (1e-3, 2000)):
         means = rng.binomial(n, p, 100_000) / n
         assert np.abs(means - p).max() <= bernoulli_error(p * (1 - p), n)
     # For rare events the reach of a normal law would have been too short.
     assert np.abs(means - 1e-3).max() > monte_carlo((1e-3 / 2000) ** 0.5)
+
+
+@pytest.mark.parametrize("order", [0.5, 1.0, 2.0])
+def test_the_remainder_of_a_power_is_exact_and_richardson_removes_it(order: float) -> None:
+    a = [3 + 2 * n**-order for n in (8.0, 16.0)]
+    assert remainder(*a, order=order) == pytest.approx(abs(a[1] - 3), rel=1e-12)
+    assert richardson(*a, order=order) == pytest.approx(3, rel=1e-14)
+    wider = [3 + 2 * n**-order for n in (8.0, 32.0)]
+    assert remainder(*wider, order=order, ratio=4) == pytest.approx(abs(wider[1] - 3), rel=1e-12)
+
+
+@pytest.mark.parametrize(("c", "d"), [(1.0, -3.0), (2.0, 1.0), (-1.0, 0.0), (0.0, 1.0), (1.0, -1.0)])
+def test_two_terms_bound_what_is_left_where_they_cancel(c: float, d: float) -> None:
+    a = [3 + c / n + d / n**2 for n in (4.0, 2.0, 1.0)]
+    assert abs(a[0] - 3) <= two_terms(*a) * (1 + 1e-12)
+
+
+def test_slopes_of_a_power_law() -> None:
+    assert slopes([2.0, 4.0, 32.0], [5 * n**-1.5 for n in (2.0, 4.0, 32.0)]) == pytest.approx([-1.5, -1.5])
+
+
+def test_equality_is_two_sided() -> None:
+    assert equal(1.0, 1.5, 0.5).holds
+    assert not equal(2.1, 1.5, 0.5).holds

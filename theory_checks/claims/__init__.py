@@ -1,5 +1,35 @@
 """The claims, by topic; importing this package enters them all in :data:`theory_checks.claim.CLAIMS`."""
 
-from theory_checks.claims import clvq, consistency, lloyd, pushforward, voronoi, zador
+from theory_checks.claims import (
+    barycenters,
+    clvq,
+    consistency,
+    corollary,
+    distillation,
+    invariance,
+    lloyd,
+    pushforward,
+    reverse_diffusion,
+    sample_weights,
+    space,
+    transport,
+    voronoi,
+    zador,
+)
 
-__all__ = ["clvq", "consistency", "lloyd", "pushforward", "voronoi", "zador"]
+__all__ = [
+    "barycenters",
+    "clvq",
+    "consistency",
+    "corollary",
+    "distillation",
+    "invariance",
+    "lloyd",
+    "pushforward",
+    "reverse_diffusion",
+    "sample_weights",
+    "space",
+    "transport",
+    "voronoi",
+    "zador",
+]

@@ -1,16 +1,19 @@
-"""Lloyd's algorithm: it descends, and what it converges to is stationary."""
+"""Lloyd's algorithm: it descends, what it converges to is stationary, and for log-concave laws on the line it is the optimum."""
 
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 import quantization as qz
-from theory_checks.cells import partition
-from theory_checks.claim import claim
-from theory_checks.evidence import Evidence, round_off, worst
-from theory_checks.laws import FINITE, codebook
+from theory_checks import line
+from theory_checks.cells import codebook, partition
+from theory_checks.claim import FAIR, SLOW, claim
+from theory_checks.evidence import Evidence, equal, worst
+from theory_checks.laws import FINITE, LAPLACE, STRICTLY_LOG_CONCAVE
+from theory_checks.rounding import round_off
 
 FloatArray = NDArray[np.float64]
 _STEPS = 20
@@ -24,10 +27,10 @@ _STEPS = 20
 def lloyd_descends(law: qz.DiscreteMeasure, k: int, seed: int) -> Evidence:
     r"""$D(x_{n+1}) + \sum_k w_k |x_{n,k} - E[X|V_k]|^2 \le D(x_n)$ at each of the first 20 steps; the worst of them.
 
-    D and the centroids are measured afresh from the snapshots, not read from the solver's trace. Slack: three sums over n points,
-    at most $D(x_n) + D(x_{n+1})$ together where the claim holds, $\gamma_{2n+d+8}$ relative. A centroid is rounded to within
-    $\rho = \gamma_2 \sqrt{d} \max |x|$; with P the middle sum that moves P by $2 \rho \sqrt{P}$, by Cauchy and Schwarz, and
-    $D(x_{n+1})$, near its minimum over codes with these cells, by $\rho^2$.
+    D and the centroids are measured afresh from the snapshots, not read from the solver's trace. Slack: three sums over n
+    points, at most $D(x_n) + D(x_{n+1})$ together where the claim holds, $\gamma_{2n+d+8}$ relative. A centroid is rounded to
+    within $\rho = \gamma_2 \sqrt{d} \max |x|$; with P the middle sum that moves P by $2 \rho \sqrt{P}$, by Cauchy and Schwarz,
+    and $D(x_{n+1})$, near its minimum over codes with these cells, by $\rho^2$.
     """
     start = codebook(law, k, np.random.default_rng(seed))
     snapshots = qz.iterate(law, k, start=start, solver=qz.Lloyd(rtol=0.0), max_steps=_STEPS, seed=seed)
@@ -86,3 +89,72 @@ def _gradient_norm(law: qz.DiscreteMeasure, codes: FloatArray, tolerance: float)
     root = qz.distortion(law, codes).value ** 0.5
     slack = 2 * round_off(law.size + 8, 2 * root)
     return Evidence(float(np.linalg.norm(partition(law, codes).gradient)), 2 * tolerance * root, slack)
+
+
+@claim(
+    statement=r"one stationary codebook, reached from any start, for strictly log-concave densities on the line",
+    reference="trushkin1982",
+    laws=STRICTLY_LOG_CONCAVE,
+    effort=SLOW,
+)
+def one_optimum_from_any_start(law: Any, k: int, seed: int) -> Evidence:
+    r"""$|x^A - x^B| = 0$ for the codebooks that Lloyd's algorithm reaches from two random starts, one of them far to one side.
+
+    Slack: at residual s, $\|\tfrac12 \nabla D\| \le s \sqrt{D}$, so a codebook lies within $s \sqrt{D} / \lambda$ of the
+    stationary one, to first order, λ the least eigenvalue of $\tfrac12 \nabla^2 D$ there (by the density at the midpoints);
+    twice that, for what the second derivative may change over so short a way, for either codebook.
+    """
+    rng = np.random.default_rng(seed)
+    near, far = law.ppf(rng.random(k)), law.ppf(rng.uniform(0.99, 1.0, k))
+    return _same(law, law, [near, far], k)
+
+
+@one_optimum_from_any_start.control
+def _(law: Any, k: int, seed: int) -> Evidence:
+    """Three modes far apart, and starts that leave one code to the two on the left, or to the two on the right."""
+    modes = qz.GaussianMixture(np.full(3, 1 / 3), np.array([[-20.0], [0.0], [20.0]]), np.ones((3, 1, 1)))
+    left = np.concatenate([[-10.0], 20 + np.linspace(-1, 1, k - 1)])
+    return _same(law, modes, [left, -left], k)
+
+
+def _same(law: Any, quantized: Any, starts: list[FloatArray], k: int) -> Evidence:
+    found = [
+        qz.quantize(quantized, k, solver=qz.Lloyd(rtol=1e-7), start=np.sort(s)[:, None], max_steps=20_000).require()
+        for s in starts
+    ]
+    first, second = (line.ordered(sol.measure.points) for sol in found)
+    if quantized is not law:  # the density is that of another law; the curvature of three normal modes, one code each, is 1/3
+        return Evidence(float(np.linalg.norm(first - second)), 0.0, sum(6 * s.stationarity * s.distortion**0.5 for s in found))
+    curvature = float(np.linalg.eigvalsh(line.half_hessian(law, first))[0])
+    slack = sum(2 * sol.stationarity * sol.distortion**0.5 / curvature for sol in found)
+    return Evidence(float(np.linalg.norm(first - second)), 0.0, slack)
+
+
+@claim(
+    statement=r"$\min D_2(\text{Laplace}, K) = \min D_2(\text{exponential}, K/2)$ for even $K$: the optimum is the mirrored one",
+    reference="graf2000",
+    laws=LAPLACE,
+    effort=FAIR,
+)
+def laplace_optimum_is_the_mirrored_exponential(law: Any, k: int, seed: int) -> Evidence:
+    r"""$|D_K - s^2 D^{\exp}_{K/2}| = 0$, s the scale; Newton's method must say CONVERGED although its Hessian is singular.
+
+    By symmetry a code boundary at the mode splits the law into two exponential ones. Slack: either distortion is a sum over 2K
+    half-cells by 20 nodes, of terms that are products of five roundings and a density of 20: $\gamma_{40 K + 100}$ each. Codes
+    err by the residual's root at most where the Hessian is singular, and D by the product of the two, below 1e-15 of it.
+    """
+    return _mirrored(law, k, k // 2)
+
+
+@laplace_optimum_is_the_mirrored_exponential.control
+def _(law: Any, k: int, seed: int) -> Evidence:
+    """One code more on each side."""
+    return _mirrored(law, k, k // 2 + 1)
+
+
+def _mirrored(law: Any, k: int, half: int) -> Evidence:
+    from scipy import stats  # not at the top: it loads for half a second
+
+    whole = qz.quantize(law, k).require().distortion
+    side = float(law.kwds["scale"]) ** 2 * qz.quantize(stats.expon(), half).require().distortion
+    return equal(whole, side, round_off(40 * k + 100, 2 * whole))

@@ -6,10 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 import quantization as qz
-from theory_checks.cells import host, largest_cost
+from theory_checks.cells import codebook, host, largest_cost
 from theory_checks.claim import claim
-from theory_checks.evidence import Evidence, root_error, round_off, transport_round_off
-from theory_checks.laws import FINITE, codebook
+from theory_checks.evidence import Evidence
+from theory_checks.laws import FINITE
+from theory_checks.rounding import root_error, round_off, transport_round_off
 
 FloatArray = NDArray[np.float64]
 

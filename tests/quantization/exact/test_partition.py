@@ -124,3 +124,13 @@ def test_uniform_density_at_many_bins():
     means = (np.arange(bins) + 0.5) / bins
     edges = optimal_runs(np.full(bins, 1 / bins), means, k)
     np.testing.assert_array_equal(edges, np.arange(0, bins + 1, bins // k))
+
+
+def test_bins_over_many_orders_of_magnitude():
+    """The search for a price multiplies guesses by ever larger factors; it used to overflow here."""
+    u = np.linspace(0, 150 ** (1 / 3), 300) ** 3
+    masses, means = np.exp(-2 * u) / (1 + u) ** 2 * np.gradient(u), np.exp(u)
+    for k in (2, 3, 40):
+        edges = optimal_runs(masses, means, k)
+        assert len(edges) == k + 1
+        assert (np.diff(edges) > 0).all()

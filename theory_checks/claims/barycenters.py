@@ -1,0 +1,219 @@
+r"""Barycenters, $\min_\nu F(\nu) = \sum_j \lambda_j W_2^2(\mu_j, \nu)$ over ν on K points: what is known of them exactly."""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+import quantization as qz
+from theory_checks.cells import codebook, host, largest_cost
+from theory_checks.claim import Effort, claim
+from theory_checks.evidence import Evidence, equal, worst
+from theory_checks.laws import FINITE
+from theory_checks.rounding import round_off, transport_round_off
+
+FloatArray = NDArray[np.float64]
+_MEASURES = 3
+_SOME = Effort(tests=3, quick=9, full=72)
+
+
+def _relatives(
+    law: qz.DiscreteMeasure, rng: np.random.Generator
+) -> tuple[list[qz.DiscreteMeasure], FloatArray, qz.DiscreteMeasure]:
+    r"""Images $A_j{}_\# \mu$ under commuting positive definite maps, their shares λ, and their barycenter $(\sum_j \lambda_j
+    A_j)_\# \mu$.
+
+    Each $A_j (\sum_i \lambda_i A_i)^{-1}$ is the gradient of a convex function and they average to the identity, as for
+    Gaussians with commuting covariances; source: agueh2011.
+    """
+    points, weights = host(law)
+    basis = np.linalg.qr(rng.standard_normal((law.dim, law.dim)))[0]
+    maps = [basis @ np.diag(rng.uniform(0.5, 2, law.dim)) @ basis.T for _ in range(_MEASURES)]
+    shifts, shares = rng.standard_normal((_MEASURES, law.dim)), rng.dirichlet(np.ones(_MEASURES))
+    images = [points @ a + b for a, b in zip(maps, shifts, strict=True)]
+    mean = np.einsum("j,jnd->nd", shares, np.stack(images))
+    return [qz.DiscreteMeasure(image, weights) for image in images], shares, qz.DiscreteMeasure(mean, weights)
+
+
+def _objective(measures: list[qz.DiscreteMeasure], shares: FloatArray, nu: qz.DiscreteMeasure) -> float:
+    return sum(float(share) * qz.transport(mu, nu).cost for mu, share in zip(measures, shares, strict=True))
+
+
+def _rounding(measures: list[qz.DiscreteMeasure], nu: qz.DiscreteMeasure) -> float:
+    return max(2 * transport_round_off(mu.size, nu.size, largest_cost(mu, nu)) for mu in measures)
+
+
+@claim(
+    statement=r"with one measure and free weights the barycenter is the quantizer: $F(\nu) = D_2(x)$, $w_k = \mu(V_k)$",
+    reference="cuturi2014",
+    laws=FINITE,
+    effort=_SOME,
+)
+def one_measure_is_quantized(law: qz.DiscreteMeasure, k: int, seed: int) -> Evidence:
+    r"""F of the answer, by exact transport, against D of its points; its weights against their cell masses; and its codes'
+    residual.
+
+    Slack: the network simplex's, $\gamma_{2n+d+8} D$, and $\gamma_{n+8}$ for masses. At the fixed point that Lloyd calls
+    converged the residual is at most its rtol, 1e-6.
+    """
+    sol = qz.barycenter([law], k, weights="free", seed=seed, max_steps=2000)
+    return _quantizer(law, sol.measure, sol.distortion)
+
+
+@one_measure_is_quantized.control
+def _(law: qz.DiscreteMeasure, k: int, seed: int) -> Evidence:
+    """Uniform weights, which are those of a clustering into equal parts."""
+    sol = qz.barycenter([law], k, weights="uniform", seed=seed)
+    return _quantizer(law, sol.measure, sol.distortion)
+
+
+def _quantizer(law: qz.DiscreteMeasure, nu: qz.DiscreteMeasure, value: float) -> Evidence:
+    distortion = qz.distortion(law, nu.points).value
+    slack = _rounding([law], nu) + round_off(2 * law.size + law.dim + 8, distortion)
+    masses = np.abs(host(law.project(nu.points))[1] - host(nu)[1]).max()
+    return worst(
+        [
+            equal(value, distortion, slack),
+            equal(qz.transport(law, nu).cost, distortion, slack),
+            Evidence(float(masses), 0.0, round_off(law.size + 8, 1.0)),
+        ]
+    )
+
+
+@claim(
+    statement=r"free weights do no worse than uniform ones, $F^{\text{free}}_K \le F^{\text{unif}}_K$, and `distortion` is "
+    r"$F$ itself",
+    reference="cuturi2014",
+    laws=replace(FINITE, dims=(1, 2, 3, 6)),
+    effort=_SOME,
+)
+def free_weights_do_no_worse(law: qz.DiscreteMeasure, k: int, seed: int) -> Evidence:
+    r"""The answer with free weights, from the uniform answer, against that; both objectives anew by exact transport.
+
+    A run ends no higher than it starts. Slack: the network simplex's, for every measure and either answer.
+    """
+    return _free_and_uniform(law, k, seed, turned=False)
+
+
+@free_weights_do_no_worse.control
+def _(law: qz.DiscreteMeasure, k: int, seed: int) -> Evidence:
+    """Codes at random with weights at random, taken to do no worse than either."""
+    return _free_and_uniform(law, k, seed, turned=True)
+
+
+def _free_and_uniform(law: qz.DiscreteMeasure, k: int, seed: int, *, turned: bool) -> Evidence:
+    rng = np.random.default_rng(seed)
+    measures, shares, middle = _relatives(law, rng)
+    uniform = qz.barycenter(measures, k, mixing=shares, weights="uniform", seed=seed)
+    free = qz.barycenter(measures, k, mixing=shares, weights="free", start=uniform, seed=seed)
+    slack = _rounding(measures, uniform.measure)
+    if turned:
+        rival = qz.DiscreteMeasure(codebook(middle, k, rng), rng.dirichlet(np.ones(k)))
+        return Evidence(_objective(measures, shares, rival), free.distortion, slack)
+    values = [_objective(measures, shares, sol.measure) for sol in (free, uniform)]
+    return worst(
+        [
+            Evidence(values[0], values[1], slack),
+            *(equal(sol.distortion, value, slack) for sol, value in zip((free, uniform), values, strict=True)),
+        ]
+    )
+
+
+@claim(
+    statement=r"$F_\infty \le F_K \le F_\infty + D_K(\nu^*)$ for images of one law under commuting positive definite maps; "
+    r"on the line "
+    r"$F_K = F_\infty + D_K(\nu^*)$",
+    reference="agueh2011",
+    laws=replace(FINITE, dims=(1, 2, 3, 6)),
+    effort=_SOME,
+)
+def barycenters_lie_between_their_bounds(law: qz.DiscreteMeasure, k: int, seed: int) -> Evidence:
+    r"""F of an answer of its own, and with the best weights on the codes of the quantizer of ν*; $F_\infty$ and ν* in closed
+    form.
+
+    $F_\infty = \sum_j \lambda_j E|A_j X - \bar A X|^2 \le F$ for either. The quantizer x of ν* has $F \le F_\infty + D(x;
+    \nu^*)$ with its cell masses (send what ν* sends to $x_k$), and the best weights do no worse. On the line, where quantiles
+    are averaged, no codes at all have less than $F_\infty + D_K(\nu^*)$. Slack: the network simplex's and $\gamma_{2n+d+20}$ of
+    $F_\infty$; the gap in the weights that the solution certifies; on the line, where the optimum of ν* is known to Lloyd's
+    residual s, $K^2 s^2 D$, K² bounding the inverse curvature.
+    """
+    return _between(law, k, seed, true=True)
+
+
+@barycenters_lie_between_their_bounds.control
+def _(law: qz.DiscreteMeasure, k: int, seed: int) -> Evidence:
+    r"""$F_K \le \tfrac12 F_\infty$, as if codes could bring the measures nearer to each other."""
+    return _between(law, k, seed, true=False)
+
+
+def _between(law: qz.DiscreteMeasure, k: int, seed: int, *, true: bool) -> Evidence:
+    measures, shares, middle = _relatives(law, np.random.default_rng(seed))
+    limit = sum(
+        float(s) * float(host(law)[1] @ np.square(host(mu)[0] - host(middle)[0]).sum(1))
+        for mu, s in zip(measures, shares, strict=True)
+    )
+    quantizer = qz.quantize(middle, k, seed=seed)
+    answer = qz.barycenter(measures, k, mixing=shares, seed=seed)
+    weighted = qz.barycenter(measures, mixing=shares, points=quantizer.measure.points, seed=seed)
+    own, value = (_objective(measures, shares, sol.measure) for sol in (answer, weighted))
+    slack = _rounding(measures, weighted.measure) + round_off(2 * law.size + law.dim + 20, 2 * limit + 2 * value)
+    bound = limit + quantizer.distortion if true else limit / 2
+    found = [Evidence(limit, min(own, value), slack), Evidence(value, bound, slack + weighted.weights_gap)]
+    if law.dim == 1 and true:
+        found.append(Evidence(bound, min(own, value), slack + (k * quantizer.stationarity) ** 2 * quantizer.distortion))
+    return worst(found)
+
+
+@claim(
+    statement=r"on the line uniform weights give $x_k = K \int_{(k-1)/K}^{k/K} \bar Q$, $\bar Q = \sum_j \lambda_j Q_j$ the "
+    r"average of "
+    r"the quantile functions",
+    reference="agueh2011",
+    laws=replace(FINITE, dims=(1,)),
+    effort=_SOME,
+)
+def quantiles_are_averaged_on_the_line(law: qz.DiscreteMeasure, k: int, seed: int) -> Evidence:
+    r"""$\max_k |x_k - K \int \bar Q|$ for three unrelated measures on the line.
+
+    $F(x) = \text{const} + \frac1K \sum_k |x_k - K \int \bar Q|^2$ for ordered codes, whose minimum is one, and where a
+    fixed-point step lands. Slack: at the residual s that the solution reports, relative to the root of F, $|x_k - K \int \bar
+    Q| \le s \sqrt{K F}$; a plan whose cost is off by the simplex's ε moves codes by at most $\sqrt{K \varepsilon}$; quantile
+    integrals are sums of at most n + K terms, $\gamma_{2n+2K}$ of K times the largest point.
+    """
+    return _quantiles(law, k, seed, averaged=True)
+
+
+@quantiles_are_averaged_on_the_line.control
+def _(law: qz.DiscreteMeasure, k: int, seed: int) -> Evidence:
+    """Distribution functions averaged in place of quantiles: the codes of the mixture."""
+    return _quantiles(law, k, seed, averaged=False)
+
+
+def _quantiles(law: qz.DiscreteMeasure, k: int, seed: int, *, averaged: bool) -> Evidence:
+    rng = np.random.default_rng(seed)
+    points, weights = host(law)
+    turned, drawn = 2 * points[::-1] + 1, rng.dirichlet(np.ones(law.size))
+    measures = [law, qz.DiscreteMeasure(turned, weights), qz.DiscreteMeasure(points, drawn)]
+    shares = 0.1 + 0.7 * rng.dirichlet(np.ones(3))
+    sol = qz.barycenter(measures, k, mixing=shares, weights="uniform", solver=qz.FixedPoint(rtol=1e-9), seed=seed)
+    codes = np.sort(host(sol.measure)[0][:, 0])
+    if averaged:
+        expected = np.einsum("j,jk->k", shares, np.stack([_block_means(mu, k) for mu in measures]))
+    else:
+        parts = [(host(mu)[0], share * host(mu)[1]) for mu, share in zip(measures, shares, strict=True)]
+        union = qz.DiscreteMeasure(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+        expected = _block_means(union, k)
+    largest = max(float(np.abs(host(mu)[0]).max()) for mu in measures)
+    slack = round_off(2 * 3 * law.size + 2 * k, 4 * k * largest) + sol.stationarity * (k * sol.distortion) ** 0.5
+    slack += (k * _rounding(measures, sol.measure)) ** 0.5
+    return Evidence(float(np.abs(codes - expected).max()), 0.0, slack)
+
+
+def _block_means(mu: qz.DiscreteMeasure, k: int) -> FloatArray:
+    r"""$K \int_{(k-1)/K}^{k/K} Q$ for k = 1..K, Q the quantile function of a finite measure on the line."""
+    points, weights = host(mu)
+    order = np.argsort(points[:, 0], kind="stable")
+    ends = np.concatenate([[0.0], np.cumsum(weights[order])])
+    ends[-1] = 1.0
+    integral = np.concatenate([[0.0], np.cumsum(np.diff(ends) * points[order, 0])])
+    return k * np.diff(np.interp(np.arange(k + 1) / k, ends, integral))
