@@ -1,0 +1,90 @@
+"""Starts on the line: empty cells are filled, and the search finds the global optimum."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+import quantization as qz
+from quantization.exact.companion import companion_quantiles
+from quantization.problem import Problem
+from tests.quantization.exact.lines import ORDERS, THREE, codes_of, line, mixture
+
+
+@pytest.mark.parametrize("law", [stats.uniform(2, 3), stats.gamma(0.5), THREE])
+@pytest.mark.parametrize("codes", [[-500.0, -600.0, -700.0], [3.0, 3.0, 3.0], [1e200, 2.5, -1e200], [2.2, 1e9, 2.2]])
+def test_empty_cells_are_filled(law, codes):
+    exact, codes = line(law), np.array(codes)[:, None]
+    before = exact.cells(codes)
+    moved, after = exact.occupied(codes)
+    assert (before.masses == 0).any()
+    assert (after.masses > 0).all()
+    assert after.distortion < before.distortion
+    if codes.max() > 0:  # a code that has a cell within the law keeps its place
+        np.testing.assert_array_equal(moved[before.masses > 0], codes[before.masses > 0])
+    again, _ = exact.occupied(moved)
+    np.testing.assert_array_equal(again, moved)
+    assert qz.quantize(law, 3, start=codes).require().distortion <= after.distortion
+
+
+def best_of_many(law, k, r, runs):
+    """The least distortion of Newton's method from many samples of the law."""
+    rng, exact = np.random.default_rng(0), line(law, r)
+    problem = Problem(k, r, np.zeros((k, 1)), 1)
+    problem.__dict__["exact"] = exact
+    best = np.inf
+    for _ in range(runs):
+        start = law.rvs(size=(k, 1), random_state=rng) if hasattr(law, "rvs") else law.sample(k, rng)
+        *_, last = qz.Newton().solve(problem, start, rng)
+        best = min(best, last.distortion)
+    return best
+
+
+TWO = mixture([0.5, 0.5], [-5.0, 5.0], [1.0, 1.0])
+UNEQUAL = mixture([0.05, 0.95], [0.0, 100.0], [1.0, 1.0])
+FOUR = mixture([0.25] * 4, [0.0, 10.0, 20.0, 30.0], [1.0] * 4)
+SCALES = mixture([0.1, 0.2, 0.3, 0.4], [0.0, 1.0, 5.0, 20.0], [0.1, 0.3, 1.0, 0.5])
+
+
+@pytest.mark.parametrize(
+    ("law", "k", "r"),
+    [
+        *[(law, k, 2.0) for law in (TWO, UNEQUAL, FOUR, SCALES, stats.beta(0.5, 0.5)) for k in (2, 5, 9)],
+        *[(law, 5, r) for law in (FOUR, SCALES) for r in (1.0, 1.5, 4.0)],
+    ],
+)
+def test_the_search_finds_the_global_optimum(law, k, r):
+    assert qz.quantize(law, k, r=r).distortion <= best_of_many(law, k, r, 10) * (1 + 1e-12)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("r", ORDERS)
+@pytest.mark.parametrize("seed", range(6))
+def test_the_search_finds_the_global_optimum_of_any_mixture(seed, r):
+    rng = np.random.default_rng(seed)
+    m = int(rng.integers(2, 6))
+    law = mixture(rng.dirichlet(np.ones(m)), rng.normal(size=m) * 10, rng.uniform(0.2, 2, m))
+    for k in (2, 3, 6, 13, 40):
+        # For r ≠ 2 edges of runs lie on bins, 32 a code: starts cost 1e-4 more, and near ties are taken for each other.
+        assert qz.quantize(law, k, r=r).distortion <= best_of_many(law, k, r, 20) * (1 + (1e-12 if r == 2 else 1e-4))
+
+
+@pytest.mark.parametrize(("law", "k", "worse"), [(TWO, 3, 1.4), (FOUR, 5, 1.1), (THREE, 4, 2.9), (SCALES, 6, 1.1)])
+def test_lloyd_from_the_companion_start_is_stuck(law, k, worse):
+    exact = line(law)
+    quantiles = exact._density.outward(companion_quantiles(exact._panels, k, 2.0))
+    stuck = qz.quantize(law, k, start=quantiles, solver=qz.Lloyd(rtol=1e-7), max_steps=2000).require()
+    assert stuck.distortion > worse * qz.quantize(law, k).distortion
+
+
+@pytest.mark.parametrize("k", [40, pytest.param(200, marks=pytest.mark.slow)])
+def test_many_codes_are_shared_out_among_modes(k):
+    """No code moved from one mode to another does better: that would be a different local optimum."""
+    found = qz.quantize(THREE, k)
+    borders = [4.0, 16.0]
+    counts = np.bincount(np.searchsorted(borders, codes_of(found)), minlength=3)
+    modes = [qz.Gaussian(m, c) for m, c in zip(THREE.means, THREE.covs, strict=True)]
+    for giver, taker in [(0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)]:
+        other = counts.copy()
+        other[giver], other[taker] = other[giver] - 1, other[taker] + 1
+        start = np.concatenate([codes_of(qz.quantize(mode, int(n))) for mode, n in zip(modes, other, strict=True)])
+        assert found.distortion <= qz.quantize(THREE, k, start=start[:, None]).distortion * (1 + 1e-12)
