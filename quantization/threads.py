@@ -60,10 +60,10 @@ def _shared(function: Callable[[int], Answer], order: Sequence[int], workers: in
     errors: dict[int, BaseException] = {}
 
     def work() -> None:
-        while left:
+        while True:
             try:
                 i = left.popleft()
-            except IndexError:  # another took the last
+            except IndexError:
                 return
             try:
                 answers[i] = context.copy().run(function, i)
@@ -72,9 +72,12 @@ def _shared(function: Callable[[int], Answer], order: Sequence[int], workers: in
                 errors[i] = error
 
     helpers = [_pool(workers - 1).submit(work) for _ in range(workers - 1)]
-    with _as_worker():
-        work()
-    wait([helper for helper in helpers if not helper.cancel()])
+    try:
+        with _as_worker():
+            work()
+    finally:
+        left.clear()
+        wait([helper for helper in helpers if not helper.cancel()])
     if errors:
         raise errors[min(errors)]
     return [answers[i] for i in range(len(order))]

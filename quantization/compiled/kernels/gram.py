@@ -47,9 +47,9 @@ def gram_columns(points: Any, centre: Any, shifted: bool, first: int, last: int,
                     panel, terms = panels.ctypes.data + size * (g * PIECE + u) * width, min(DEPTH, length - u)
                     fresh = t == 0 and u == 0
                     if count == 1:
-                        _row(matrix, x + size * u, stride, panel, terms, target, across, fresh, panel, panel, 0)
+                        _row(matrix, x + size * u, stride, panel, terms, target, across, fresh, False, panel, panel, 0)
                     else:
-                        _tile(matrix, x + size * u, stride, panel, terms, target, across, fresh, panel, panel, 0)
+                        _tile(matrix, x + size * u, stride, panel, terms, target, across, fresh, False, panel, panel, 0)
             i += count
     for a in range(0, first, 64):
         for j in range(first, last):

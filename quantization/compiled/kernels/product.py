@@ -10,8 +10,7 @@ from quantization.compiled.kernels.near import squared_distance
 
 UNITS = 1e-6  # relative, pays for bounds kept in float32
 _ROWS = tile.ROWS
-_wide, _wide_last, _wide_row, _wide_row_last = tile.wide_tile, tile.wide_tile_last, tile.wide_row, tile.wide_row_last
-_slim, _slim_last, _slim_row, _slim_row_last = tile.slim_tile, tile.slim_tile_last, tile.slim_row, tile.slim_row_last
+_wide_tile, _wide_row, _slim_tile, _slim_row = tile.wide_tile, tile.wide_row, tile.slim_tile, tile.slim_row
 _least: Any = tile.least
 
 
@@ -58,26 +57,18 @@ def _multiply(
         while i < size:
             row, score = x + bytes_ * stride * i, scores.ctypes.data + bytes_ * (across * i + g * width)
             kept, code = state.ctypes.data + bytes_ * span * i, g * width
-            if size - i >= _ROWS:
+            if slim and size - i >= _ROWS:
                 i += _ROWS
-                if slim and last:
-                    _slim_last(scores, row, stride, panel, length, score, across, fresh, own, kept, code)
-                elif slim:
-                    _slim(scores, row, stride, panel, length, score, across, fresh, own, kept, code)
-                elif last:
-                    _wide_last(scores, row, stride, panel, length, score, across, fresh, own, kept, code)
-                else:
-                    _wide(scores, row, stride, panel, length, score, across, fresh, own, kept, code)
+                _slim_tile(scores, row, stride, panel, length, score, across, fresh, last, own, kept, code)
+            elif slim:
+                i += 1
+                _slim_row(scores, row, stride, panel, length, score, across, fresh, last, own, kept, code)
+            elif size - i >= _ROWS:
+                i += _ROWS
+                _wide_tile(scores, row, stride, panel, length, score, across, fresh, last, own, kept, code)
             else:
                 i += 1
-                if slim and last:
-                    _slim_row_last(scores, row, stride, panel, length, score, across, fresh, own, kept, code)
-                elif slim:
-                    _slim_row(scores, row, stride, panel, length, score, across, fresh, own, kept, code)
-                elif last:
-                    _wide_row_last(scores, row, stride, panel, length, score, across, fresh, own, kept, code)
-                else:
-                    _wide_row(scores, row, stride, panel, length, score, across, fresh, own, kept, code)
+                _wide_row(scores, row, stride, panel, length, score, across, fresh, last, own, kept, code)
 
 
 @compiled

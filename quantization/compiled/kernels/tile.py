@@ -80,19 +80,19 @@ class _Vectors:
         return self.builder.call(cgutils.get_or_insert_function(self.builder.module, kind, name), (a,))
 
 
-def _tile(rows: int, vectors: int, last: bool) -> Any:
-    """What multiplies ``rows`` rows with ``vectors`` vectors of codes; the ``last`` piece of a row also seeks its least score.
+def _tile(rows: int, vectors: int) -> Any:
+    """What multiplies ``rows`` rows with ``vectors`` vectors of codes.
 
     Called with an array of the numbers' kind and with addresses: x (rows ``stride`` numbers apart), the panel (length, vectors ×
-    lanes), scores (rows ``width`` apart), half and state (see ``Least``), and the index of the panel's first code.
-    Products of one piece are summed on their own, then added to the scores, unless these are ``fresh``. At the end scores are
-    half − product.
+    lanes), scores (rows ``width`` apart). Products of one piece are summed on their own, then added to the scores, unless these
+    are ``fresh``. With the ``last`` piece scores become half − product, and a row's state (see ``least``) is brought up to date;
+    ``code`` is the index of the panel's first code.
     """
 
     @intrinsic
-    def tile(_: Any, like: Any, x: Any, stride: Any, panel: Any, length: Any, scores: Any, width: Any, fresh: Any, half: Any, state: Any, code: Any) -> Any:  # noqa: E501  # fmt: skip
+    def tile(_: Any, like: Any, x: Any, stride: Any, panel: Any, length: Any, scores: Any, width: Any, fresh: Any, last: Any, half: Any, state: Any, code: Any) -> Any:  # noqa: E501  # fmt: skip
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            _, x, stride, panel, length, scores, width, fresh, half, state, code = arguments
+            _, x, stride, panel, length, scores, width, fresh, last, half, state, code = arguments
             v = _Vectors(context, builder, signature.args[0].dtype)
             zero = ir.Constant(v.type, [0.0] * v.lanes)
             sums = [[cgutils.alloca_once_value(builder, zero) for _ in range(vectors)] for _ in range(rows)]
@@ -111,17 +111,23 @@ def _tile(rows: int, vectors: int, last: bool) -> Any:
                     for p in range(vectors):
                         before = v.load(v.address(v.address(scores, width, r), p * v.lanes))
                         builder.store(builder.fadd(before, builder.load(sums[r][p])), sums[r][p])
-            for r in range(rows):
-                found = [builder.load(place) for place in sums[r]]
-                if last:
-                    found = [builder.fsub(v.load(v.address(half, p * v.lanes)), found[p]) for p in range(vectors)]
+            with builder.if_then(last):
+                for r in range(rows):
+                    found = [
+                        builder.fsub(v.load(v.address(half, p * v.lanes)), builder.load(sums[r][p])) for p in range(vectors)
+                    ]  # fmt: skip
+                    for p in range(vectors):
+                        builder.store(found[p], sums[r][p])
                     _remember(v, found, v.address(state, 3 * r * v.lanes), code)
+            for r in range(rows):
                 for p in range(vectors):
-                    v.store(found[p], v.address(v.address(scores, width, r), p * v.lanes))
+                    v.store(builder.load(sums[r][p]), v.address(v.address(scores, width, r), p * v.lanes))
             return context.get_dummy_value()
 
-        numbers = (types.intp, _ADDRESS, types.intp, _ADDRESS, types.intp, types.boolean, _ADDRESS, _ADDRESS, types.intp)
-        return types.void(like, _ADDRESS, *numbers), generate
+        flags = (types.boolean, types.boolean)
+        return types.void(
+            like, _ADDRESS, types.intp, _ADDRESS, types.intp, _ADDRESS, types.intp, *flags, _ADDRESS, _ADDRESS, types.intp
+        ), generate  # fmt: skip
 
     return tile
 
@@ -166,11 +172,7 @@ def least(_: Any, like: Any, state: Any) -> Any:
 
 
 Tile = Callable[..., None]
-wide_tile: Tile = _tile(ROWS, 2, last=False)
-wide_tile_last: Tile = _tile(ROWS, 2, last=True)
-wide_row: Tile = _tile(1, 2, last=False)
-wide_row_last: Tile = _tile(1, 2, last=True)
-slim_tile: Tile = _tile(ROWS, 1, last=False)
-slim_tile_last: Tile = _tile(ROWS, 1, last=True)
-slim_row: Tile = _tile(1, 1, last=False)
-slim_row_last: Tile = _tile(1, 1, last=True)
+wide_tile: Tile = _tile(ROWS, 2)
+wide_row: Tile = _tile(1, 2)
+slim_tile: Tile = _tile(ROWS, 1)
+slim_row: Tile = _tile(1, 1)

@@ -6,7 +6,7 @@ from numba import njit
 
 from quantization.compiled.kernels import tile
 
-_tile_last, _row, _row_last, _least = tile.wide_tile_last, tile.wide_row, tile.wide_row_last, tile.least
+_tile, _row, _least = tile.wide_tile, tile.wide_row, tile.least
 ROWS = tile.ROWS
 
 
@@ -14,13 +14,10 @@ ROWS = tile.ROWS
 def multiply(points, panel, half, scores, state, rows, fresh, last, code):
     x, kept, length = points.ctypes.data, state.ctypes.data, panel.shape[0]
     if rows > 1:
-        _tile_last(scores, x, points.shape[1], panel.ctypes.data, length, scores.ctypes.data, scores.shape[1], fresh,
-                   half.ctypes.data, kept, code)  # fmt: skip
-    elif last:
-        _row_last(scores, x, points.shape[1], panel.ctypes.data, length, scores.ctypes.data, scores.shape[1], fresh,
-                  half.ctypes.data, kept, code)  # fmt: skip
+        _tile(scores, x, points.shape[1], panel.ctypes.data, length, scores.ctypes.data, scores.shape[1], fresh, last,
+              half.ctypes.data, kept, code)  # fmt: skip
     else:
-        _row(scores, x, points.shape[1], panel.ctypes.data, length, scores.ctypes.data, scores.shape[1], fresh,
+        _row(scores, x, points.shape[1], panel.ctypes.data, length, scores.ctypes.data, scores.shape[1], fresh, last,
              half.ctypes.data, kept, code)  # fmt: skip
 
 
