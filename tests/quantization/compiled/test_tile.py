@@ -66,3 +66,14 @@ def test_the_lowest_of_equal_codes_and_its_equals_as_rivals(dtype):
     panel = np.ones((3, width), dtype)
     multiply(np.ones((1, 3), dtype), panel, np.zeros(width, dtype), scores, state, 1, True, True, 0)
     assert least(scores, state, 0) == (-3, 0, -3)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_rival_in_the_same_lane(dtype):
+    width, scores, state = space(dtype, 1)
+    for near, far in ((3, 3 + width // 2), (3 + width // 2, 3)):
+        state[:, :width], state[:, width:] = np.inf, 0
+        half = np.full(width, 9, dtype)
+        half[near], half[far] = 1, 2
+        multiply(np.zeros((1, 3), dtype), np.zeros((3, width), dtype), half, scores, state, 1, True, True, 0)
+        assert least(scores, state, 0) == (1, near, 2)
