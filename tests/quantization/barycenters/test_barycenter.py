@@ -65,6 +65,7 @@ def test_one_measure_and_free_weights_is_quantization(rng):
     law = qz.Gaussian([0.0], [[1.0]])
     assert qz.barycenter([law], 2).distortion == pytest.approx(1 - 2 / np.pi, abs=1e-12)
     other = rng.normal(size=(50, 2)) + 9
+    assert qz.barycenter(iter([x]), 9, seed=4).distortion == same.distortion  # an iterator is read once
     assert qz.barycenter([other, x], 9, mixing=[0, 1], seed=4).distortion == same.distortion
 
 
