@@ -7,6 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from quantization.arrays import FloatArray, rounded
+from quantization.barycenters.evaluation import mixed_means
 from quantization.barycenters.fixed_point import FixedPoint
 from quantization.barycenters.interior_point import InteriorPoint
 from quantization.barycenters.problem import BarycenterProblem
@@ -175,9 +176,7 @@ def _sums(problem: BarycenterProblem, points: FloatArray, v: list[FloatArray], e
 
 
 def _targets(problem: BarycenterProblem, points: FloatArray, sums: list[Sums]) -> FloatArray:
-    """The λ-mean of what each atom is sent; an atom that is sent nothing stays."""
-    means = [np.where(s.mass[:, None] > 0, s.pull / np.maximum(s.mass, 1e-300)[:, None], points) for s in sums]
-    return np.asarray(sum(t * m for t, m in zip(problem.mixing, means, strict=True)), dtype=np.float64)
+    return mixed_means(problem.mixing, [s.mass for s in sums], [s.pull for s in sums], points)
 
 
 def _feasible_cost(points: FloatArray, weights: FloatArray, s: Sums) -> float:

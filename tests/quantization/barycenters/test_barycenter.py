@@ -82,6 +82,14 @@ def test_the_solver_itself_ends_at_fixed_points_of_lloyd(seed, copies):
     assert lloyd.distortion == pytest.approx(sol.distortion, rel=1e-7)  # Lloyd, started there, finds nothing to do
 
 
+def test_an_atom_that_no_plan_sends_anything_stays():
+    """Uniform weights put two atoms on one spot; free ones leave one of them empty, which has no mean to move to."""
+    x = np.array([100.0, 100, 100, 100, 0, 1, 1.2, 9])[:, None] + 1000
+    sol = qz.barycenter([x], 4, solver=qz.InteriorPoint(), start=[[1100.0], [1100], [1000.5], [1005]]).require()
+    assert 0 in sol.measure.weights
+    assert x.min() <= sol.measure.points.min() <= sol.measure.points.max() <= x.max()
+
+
 def gaussians(rng, count, d):
     """Gaussians with commuting covariances Q diag(s²) Qᵀ; F_∞ and the barycenter in closed form."""
     q = np.linalg.qr(rng.normal(size=(d, d)))[0]
