@@ -94,8 +94,7 @@ class Entropic:
         solver = InteriorPoint(self.rtol) if problem.weights is None else FixedPoint(self.rtol)
         state = None
         for step, state in enumerate(solver.solve(small, codes, rng)):
-            enough = state.stationarity <= self.rtol and state.weights_gap <= self.rtol**2 * state.distortion
-            if enough or step >= 100:
+            if state.within(self.rtol) or step >= 100:
                 break
         assert state is not None
         costs = [cost_matrix(x, state.codes()) for x in clouds]
