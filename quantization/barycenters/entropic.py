@@ -123,7 +123,7 @@ class Entropic:
                 log_weights = np.log(np.maximum(weights, 1e-300))
             missed = max(float(np.abs(s.mass - weights).sum()) / 2 for s in sums)
             if missed <= self.rtol:
-                break
+                return v, weights, sums
             v = [u + eps * (log_weights - x) for u, x in zip(v, logs, strict=True)]
         return v, weights, _sums(problem, points, v, eps)
 
