@@ -34,11 +34,6 @@ class BarycenterProblem(Problem):
         """What it is, in words."""
         return f"{len(self.clouds)} measures"
 
-    @property
-    def total(self) -> int:
-        """Points of all measures together."""
-        return sum(len(x) for x in self.clouds)
-
 
 def pose_barycenter(
     measures: list[Any], k: int | None, mixing: Any, weights: Any, points: Any, draws: int, rng: np.random.Generator

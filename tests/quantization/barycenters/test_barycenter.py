@@ -206,9 +206,7 @@ def test_degenerate_inputs():
 def test_far_from_the_origin_nothing_cancels(truth):
     clouds = truth.clouds(1, d=60)
     near = qz.barycenter(clouds, 5, seed=0, max_steps=5)
-    far = qz.barycenter(
-        [x + 2**20 for x in clouds], 5, start=near.trace and near.measure.points + 2**20, max_steps=0, weights="uniform"
-    )
+    far = qz.barycenter([x + 2**20 for x in clouds], 5, start=near.measure.points + 2**20, max_steps=0, weights="uniform")
     here = qz.barycenter(clouds, 5, start=near.measure.points, max_steps=0, weights="uniform")
     assert far.distortion == pytest.approx(here.distortion, rel=1e-8)  # 2^20 leaves 33 bits of the points
 
