@@ -113,7 +113,7 @@ class _Run:
             if not np.isfinite(state.distortion):
                 self._ended = Status.NONFINITE
                 return
-            if not state.estimated and _within(state, self._solver.rtol):
+            if not state.estimated and state.within(self._solver.rtol):
                 return
             if self._distortions.length > self._max_steps:
                 self._ended = Status.BUDGET_SPENT
@@ -155,7 +155,7 @@ class _Run:
         if ended is not Status.NONFINITE:
             with _steady(self._problem):
                 state = _certified(self._problem, state, self._certify_rng)
-            if _within(state, self._solver.rtol):
+            if state.within(self._solver.rtol):
                 ended = Status.CONVERGED
         return self.solution(state, ended)
 
@@ -199,14 +199,6 @@ def _certified(problem: Problem, state: State, rng: np.random.Generator) -> Stat
     return replace(
         state, points=codes, weights=c.masses, distortion=c.distortion, stationarity=c.stationarity, distortion_se=error
     )
-
-
-def _within(state: State, rtol: float) -> bool:
-    """Whether the residual is within the tolerance; a tolerance of zero is met by an exact fixed point alone.
-
-    The square of the residual is what moving the points could take off the distortion, as a share: so is a gap in the weights.
-    """
-    return state.ended is None and state.stationarity <= rtol and state.weights_gap <= rtol * rtol * state.distortion
 
 
 def _rank(solution: Solution) -> tuple[bool, float]:

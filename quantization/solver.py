@@ -55,6 +55,14 @@ class State:
         """The codes, (K, d)."""
         return self.points() if callable(self.points) else self.points
 
+    def within(self, rtol: float) -> bool:
+        """Whether the residual is within the tolerance; a tolerance of zero is met by an exact fixed point alone.
+
+        The square of the residual is what moving the points could take off the distortion, as a share: so is a gap in the
+        weights.
+        """
+        return self.ended is None and self.stationarity <= rtol and self.weights_gap <= rtol * rtol * self.distortion
+
 
 class Solver(Protocol):
     """One generator: the state of the start, then a state a step. Options are the fields of a frozen dataclass.

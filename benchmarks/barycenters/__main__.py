@@ -15,7 +15,6 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import argparse
 import sys
 import time
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -27,8 +26,7 @@ from rich.progress import Progress
 
 import quantization as qz
 from benchmarks.barycenters.work import WORKS, Work
-from benchmarks.solvers.page import BEGIN, updated
-from benchmarks.solvers.page import machine as where
+from benchmarks.solvers.page import BEGIN, installed, machine, updated
 
 PACKAGES = ("numpy", "scipy", "numba", "POT", "ott-jax", "jax")
 
@@ -62,7 +60,7 @@ def table(work: Work, tick: Any) -> str:
     lines = [
         f"### {work.title}",
         "",
-        f"Goal: {work.goal}. {where(PACKAGES)} {work.rounds} round{'s' if work.rounds > 1 else ''}.",
+        f"Goal: {work.goal}. {machine(PACKAGES)} {work.rounds} round{'s' if work.rounds > 1 else ''}.",
         "",
         "| seed | POT: exact F, seconds |" + (" OTT-JAX |" if "OTT-JAX" in everyone else "")
         + ' **`weights="uniform"`** | **`weights="free"`** | stationarity | gap in the weights / F | steps |',
@@ -133,13 +131,6 @@ def uniform(clouds: list[Any], start: Any) -> tuple[Any, Any, Any]:
 def free(clouds: list[Any], start: Any) -> tuple[Any, Any, Any]:
     solution = qz.barycenter(clouds, len(start), start=start)
     return solution.measure.points, solution.measure.weights, solution
-
-
-def installed(name: str) -> bool:
-    try:
-        return bool(version(name))
-    except PackageNotFoundError:
-        return False
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import time
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
@@ -14,11 +15,8 @@ def updated(page: str, parts: list[str]) -> str:
     """The page with these tables in the place of those of the same titles, the others kept."""
     head, rest = page.split(BEGIN)
     kept, tail = rest.split(END)
-    tables = {part.split("\n")[0]: part for part in kept.strip().split("\n\n### ") if part}
-    tables = {title if title.startswith("### ") else f"### {title}": part for title, part in tables.items()}
-    tables = {title: part if part.startswith("### ") else f"### {part}" for title, part in tables.items()}
-    tables |= {part.split("\n")[0]: part for part in parts}
-    body = "\n\n".join(tables.values())
+    before = [part for part in re.split(r"\n\n(?=### )", kept.strip()) if part]
+    body = "\n\n".join({part.split("\n")[0]: part for part in [*before, *parts]}.values())
     return f"{head}{BEGIN}\n{body}\n{END}{tail}"
 
 
@@ -27,13 +25,14 @@ def machine(packages: Iterable[str]) -> str:
     model = next(
         (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), ""
     )
-    versions = ", ".join(f"{name} {number}" for name in packages if (number := _version(name)))
+    versions = ", ".join(f"{name} {number}" for name in packages if (number := installed(name)))
     cores = len(os.sched_getaffinity(0))
     where = f"{time.strftime('%Y-%m-%d', time.gmtime())}, {model or platform.machine()}, {cores} shared cores, two threads"
     return f"{where}, Python {platform.python_version()}, {versions}."
 
 
-def _version(name: str) -> str | None:
+def installed(name: str) -> str | None:
+    """The version of a package, None where it is not installed."""
     try:
         return version(name)
     except PackageNotFoundError:

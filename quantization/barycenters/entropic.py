@@ -7,6 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from quantization.arrays import FloatArray, rounded
+from quantization.barycenters.evaluation import mixed_means
 from quantization.barycenters.fixed_point import FixedPoint
 from quantization.barycenters.interior_point import InteriorPoint
 from quantization.barycenters.problem import BarycenterProblem
@@ -93,8 +94,7 @@ class Entropic:
         solver = InteriorPoint(self.rtol) if problem.weights is None else FixedPoint(self.rtol)
         state = None
         for step, state in enumerate(solver.solve(small, codes, rng)):
-            enough = state.stationarity <= self.rtol and state.weights_gap <= self.rtol**2 * state.distortion
-            if enough or step >= 100:
+            if state.within(self.rtol) or step >= 100:
                 break
         assert state is not None
         costs = [cost_matrix(x, state.codes()) for x in clouds]
@@ -123,7 +123,7 @@ class Entropic:
                 log_weights = np.log(np.maximum(weights, 1e-300))
             missed = max(float(np.abs(s.mass - weights).sum()) / 2 for s in sums)
             if missed <= self.rtol:
-                break
+                return v, weights, sums
             v = [u + eps * (log_weights - x) for u, x in zip(v, logs, strict=True)]
         return v, weights, _sums(problem, points, v, eps)
 
@@ -175,9 +175,7 @@ def _sums(problem: BarycenterProblem, points: FloatArray, v: list[FloatArray], e
 
 
 def _targets(problem: BarycenterProblem, points: FloatArray, sums: list[Sums]) -> FloatArray:
-    """The λ-mean of what each atom is sent; an atom that is sent nothing stays."""
-    means = [np.where(s.mass[:, None] > 0, s.pull / np.maximum(s.mass, 1e-300)[:, None], points) for s in sums]
-    return np.asarray(sum(t * m for t, m in zip(problem.mixing, means, strict=True)), dtype=np.float64)
+    return mixed_means(problem.mixing, [s.mass for s in sums], [s.pull for s in sums], points)
 
 
 def _feasible_cost(points: FloatArray, weights: FloatArray, s: Sums) -> float:

@@ -52,6 +52,16 @@ def cost_matrices(problem: BarycenterProblem, points: FloatArray) -> list[FloatA
     return spread(lambda j: cost_matrix(problem.clouds[j], points), len(problem.clouds))
 
 
+def mixed_means(mixing: FloatArray, masses: list[FloatArray], pulls: list[FloatArray], points: FloatArray) -> FloatArray:
+    r"""$\sum_j \lambda_j s_{jk} / m_{jk}$, each measure's own mean over what it sends, as plans may miss their marginal a little.
+
+    masses: $m_{jk} = \sum_i P^j_{ik}$, (K,) each. pulls: $s_{jk} = \sum_i P^j_{ik} x^j_i$, (K, d) each. An atom that is sent
+    nothing has no mean and stays in its place among ``points``.
+    """
+    means = [np.where(m[:, None] > 0, s / np.maximum(m, 1e-300)[:, None], points) for m, s in zip(masses, pulls, strict=True)]
+    return np.asarray(sum(t * mean for t, mean in zip(mixing, means, strict=True)), dtype=np.float64)
+
+
 def evaluate(
     problem: BarycenterProblem, points: FloatArray, weights: FloatArray, method: Exact, costs: list[FloatArray] | None = None
 ) -> Candidate:

@@ -7,10 +7,10 @@ from typing import ClassVar
 import numpy as np
 
 from quantization.arrays import FloatArray
-from quantization.barycenters.evaluation import Candidate, cost_matrices, evaluate
+from quantization.barycenters.evaluation import Candidate, cost_matrices, evaluate, mixed_means
 from quantization.barycenters.fixed_point import fixed_points
 from quantization.barycenters.problem import BarycenterProblem
-from quantization.barycenters.weights import Weighing, best_weights, lower_bound
+from quantization.barycenters.weights import best_weights, lower_bound
 from quantization.problem import Problem, checked_count, checked_tolerance
 from quantization.solver import State, Status
 from quantization.transport.exact import Exact
@@ -79,7 +79,9 @@ class InteriorPoint:
         gap = self.coarse
         while True:
             found = best_weights(now.costs, problem.masses, problem.mixing, gap)
-            points = now.points + self.relaxation * (_means(problem, found) - now.points)
+            sent = [p.T @ x for p, x in zip(found.plans, problem.clouds, strict=True)]
+            means = mixed_means(problem.mixing, [p.sum(0) for p in found.plans], sent, now.points)
+            points = now.points + self.relaxation * (means - now.points)
             following = evaluate(problem, points, found.weights, method)
             fall = 1 - following.value / now.value if now.value > 0 else 0.0
             if fall > 0 or gap <= _FINEST:
@@ -103,10 +105,3 @@ class InteriorPoint:
         found = best_weights(costs, problem.masses, problem.mixing, _FINEST)
         best = evaluate(problem, points, found.weights, method, costs)
         yield (best if best.value <= start.value else start).state(method, max(min(best.value, start.value) - found.bound, 0.0))
-
-
-def _means(problem: BarycenterProblem, found: Weighing) -> FloatArray:
-    """The best points for plans that may miss their marginals by a little: each measure's own mean over what it sends."""
-    # A cell without mass has no mean: its point may lie anywhere.
-    parts = [(p.T @ x) / np.maximum(p.sum(0), 1e-300)[:, None] for p, x in zip(found.plans, problem.clouds, strict=True)]
-    return np.asarray(sum(s * part for s, part in zip(problem.mixing, parts, strict=True)), dtype=np.float64)

@@ -120,17 +120,6 @@ def move(plan: Any, slack: Any, du: Any, dv: Any, centre: float, new_du: Any, ne
 
 
 @_compiled
-def marginal(plan: Any, a: Any, residual: Any) -> None:
-    """residual: (n,), a_i − Σ_k P_ik."""
-    n, k = plan.shape
-    for i in range(n):
-        total = 0.0
-        for j in range(k):
-            total += plan[i, j]
-        residual[i] = a[i] - total
-
-
-@_compiled
 def least_reduced_cost(costs: Any, a: Any, v: Any) -> float:
     """Σ_i a_i min_k (C_ik − v_k)."""
     n, k = costs.shape

@@ -34,17 +34,12 @@ class BarycenterProblem(Problem):
         """What it is, in words."""
         return f"{len(self.clouds)} measures"
 
-    @property
-    def total(self) -> int:
-        """Points of all measures together."""
-        return sum(len(x) for x in self.clouds)
-
 
 def pose_barycenter(
-    measures: Any, k: int | None, mixing: Any, weights: Any, points: Any, draws: int, rng: np.random.Generator
+    measures: list[Any], k: int | None, mixing: Any, weights: Any, points: Any, draws: int, rng: np.random.Generator
 ) -> BarycenterProblem:
     """The arguments of ``barycenter`` as a problem; ``ValueError`` for what is not one."""
-    laws = [_measure(j, law, draws, rng) for j, law in enumerate(_listed(measures))]
+    laws = [_measure(j, law, draws, rng) for j, law in enumerate(measures)]
     sampled, given = [m for m, law in laws if law], [m for m, law in laws if not law]
     kind = (given or sampled)[0].points
     for j, (measure, _) in enumerate(laws):
@@ -77,7 +72,8 @@ def pose_barycenter(
     )  # fmt: skip
 
 
-def _listed(measures: Any) -> list[Any]:
+def listed(measures: Any) -> list[Any]:
+    """``measures`` as a list that is not empty; an iterator is read once, here."""
     listable = type(measures).__name__ not in ("str", "dict", "DiscreteMeasure") and hasattr(measures, "__iter__")
     if not listable or getattr(measures, "ndim", 3) != 3:
         received = f"an array of shape {tuple(measures.shape)}" if hasattr(measures, "shape") else type(measures).__name__
@@ -85,10 +81,10 @@ def _listed(measures: Any) -> list[Any]:
             "measures must be a list of measures or laws, or an array (m, n, d), and [measure] for a single one; "
             f"received {received}"
         )
-    listed = list(measures)
-    if not listed:
+    each = list(measures)
+    if not each:
         raise ValueError("measures must not be empty; received none. Give at least one measure")
-    return listed
+    return each
 
 
 def _measure(j: int, law: Any, draws: int, rng: np.random.Generator) -> tuple[DiscreteMeasure, bool]:

@@ -8,7 +8,7 @@ import numpy as np
 from quantization.barycenters.entropic import Entropic
 from quantization.barycenters.fixed_point import FixedPoint
 from quantization.barycenters.interior_point import InteriorPoint
-from quantization.barycenters.problem import BarycenterProblem, pose_barycenter
+from quantization.barycenters.problem import BarycenterProblem, listed, pose_barycenter
 from quantization.iterate import answer, snapshots
 from quantization.problem import checked_count, generator
 from quantization.solution import Solution
@@ -79,7 +79,7 @@ def _task(
 ) -> Task:  # fmt: skip
     rng = generator(seed)
     restarts, max_steps = checked_count("restarts", restarts), checked_count("max_steps", max_steps, least=0)
-    draws = checked_count("draws", draws)
+    draws, measures = checked_count("draws", draws), listed(measures)
     problem = pose_barycenter(measures, k, mixing, weights, points, draws, rng)
     alone = len(problem.clouds) == 1 and problem.weights is None and problem.fixed is None
     if alone and not isinstance(solver, _SOLVERS):
@@ -110,7 +110,6 @@ def _start(problem: BarycenterProblem, start: Any) -> Start:
     return KMeansPlusPlus() if start is None else as_start(start)
 
 
-def _the_one(measures: Any, mixing: Any) -> Any:
+def _the_one(measures: list[Any], mixing: Any) -> Any:
     """The only measure with a share of the mixture."""
-    listed = list(measures)
-    return listed[0] if mixing is None else listed[int(np.argmax(np.asarray(mixing)))]
+    return measures[0] if mixing is None else measures[int(np.argmax(np.asarray(mixing)))]

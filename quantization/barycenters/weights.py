@@ -27,7 +27,7 @@ _REFINEMENTS, _ILL_CONDITIONED = 2, 1e-2  # of solutions of the normal equations
 class Weighing:
     r"""Plans with one second marginal between them, nearly the cheapest.
 
-    weights: (K,), their common marginal. plans: (n_j, K) each, inside of the polytope: positive everywhere.
+    weights: (K,), their common marginal. plans: (n_j, K) each, of several measures inside of the polytope: positive everywhere.
     potentials: (K,) each, with $\sum_j \lambda_j v_j = 0$; with them the dual is at least ``bound`` for these costs.
     """
 
@@ -84,7 +84,7 @@ class _Part:
         self.plan = np.outer(a, np.full(k, 1 / k))
         self.slack = costs - self.u[:, None]
         self.slack -= self.v
-        self.scaled, self.rows, self.left = np.empty((n, k)), np.empty(n), np.empty(n)
+        self.scaled, self.rows = np.empty((n, k)), np.empty(n)
         self.columns, self.mass, self.pull = np.empty((3, k))
         self.du, self.new_du, self.first, self.second = np.empty((4, n))
         self.sums, self.most, self.over = np.empty(5), np.empty(2), np.empty((4, k))
@@ -99,7 +99,6 @@ class _Part:
         self.gap = kernels.weigh(
             self.plan, self.slack, self.a, self.scaled, self.rows, self.columns, self.mass, self.pull
         )  # fmt: skip
-        kernels.marginal(self.plan, self.a, self.left)
         k = len(self.v)
         laplacian = blas.dsyrk(-1.0, self.scaled.T, lower=1)  # its lower half
         # Rows sum to zero. The diagonal as minus the sum of the rest keeps the digits that D^T 1 − ... would cancel.
@@ -133,7 +132,7 @@ class _Part:
         from quantization.barycenters import kernels
 
         self.new_dv = dv
-        g = self.left + self.row_sums - centre * self.first + self.second
+        g = self.a - centre * self.first + self.second
         kernels.correct(self.plan, self.slack, g, self.rows, self.du, self.dv, centre, dv, self.new_du, self.most)
 
     def move(self, centre: float, primal: float, dual: float) -> None:
@@ -143,11 +142,6 @@ class _Part:
         self.u += dual * self.new_du
         self.v += dual * self.new_dv
         self.factor()
-
-    @property
-    def row_sums(self) -> FloatArray:
-        """Σ_k P."""
-        return self.a - self.left
 
 
 class _Interior:
@@ -225,7 +219,7 @@ class _Interior:
         centre = mu * float(np.clip(reached / gap, 0.0, 1.0)) ** 3
         right: list[FloatArray] = []
         for p in parts:
-            h = w - centre * p.over[0] + p.over[1] + (centre - dw * dz) / z - w
+            h = (centre - dw * dz) / z - centre * p.over[0] + p.over[1]
             g_pull = p.pull - centre * p.over[2] + p.over[3]
             right.append(h - g_pull)
         new_dv, q = solve(right)

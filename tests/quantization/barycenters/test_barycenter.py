@@ -65,6 +65,7 @@ def test_one_measure_and_free_weights_is_quantization(rng):
     law = qz.Gaussian([0.0], [[1.0]])
     assert qz.barycenter([law], 2).distortion == pytest.approx(1 - 2 / np.pi, abs=1e-12)
     other = rng.normal(size=(50, 2)) + 9
+    assert qz.barycenter(iter([x]), 9, seed=4).distortion == same.distortion  # an iterator is read once
     assert qz.barycenter([other, x], 9, mixing=[0, 1], seed=4).distortion == same.distortion
 
 
@@ -79,6 +80,14 @@ def test_the_solver_itself_ends_at_fixed_points_of_lloyd(seed, copies):
     np.testing.assert_allclose(sol.measure.weights, exact.weights, atol=1e-7)
     assert sol.distortion == pytest.approx(qz.distortion(x, sol.measure.points).value, rel=1e-7)
     assert lloyd.distortion == pytest.approx(sol.distortion, rel=1e-7)  # Lloyd, started there, finds nothing to do
+
+
+def test_an_atom_that_no_plan_sends_anything_stays():
+    """Uniform weights put two atoms on one spot; free ones leave one of them empty, which has no mean to move to."""
+    x = np.array([100.0, 100, 100, 100, 0, 1, 1.2, 9])[:, None] + 1000
+    sol = qz.barycenter([x], 4, solver=qz.InteriorPoint(), start=[[1100.0], [1100], [1000.5], [1005]]).require()
+    assert 0 in sol.measure.weights
+    assert x.min() <= sol.measure.points.min() <= sol.measure.points.max() <= x.max()
 
 
 def gaussians(rng, count, d):
@@ -197,9 +206,7 @@ def test_degenerate_inputs():
 def test_far_from_the_origin_nothing_cancels(truth):
     clouds = truth.clouds(1, d=60)
     near = qz.barycenter(clouds, 5, seed=0, max_steps=5)
-    far = qz.barycenter(
-        [x + 2**20 for x in clouds], 5, start=near.trace and near.measure.points + 2**20, max_steps=0, weights="uniform"
-    )
+    far = qz.barycenter([x + 2**20 for x in clouds], 5, start=near.measure.points + 2**20, max_steps=0, weights="uniform")
     here = qz.barycenter(clouds, 5, start=near.measure.points, max_steps=0, weights="uniform")
     assert far.distortion == pytest.approx(here.distortion, rel=1e-8)  # 2^20 leaves 33 bits of the points
 

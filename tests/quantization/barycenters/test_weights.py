@@ -6,10 +6,10 @@ import pytest
 from quantization.barycenters.weights import best_weights, lower_bound
 
 
-def problem(seed, m=4, n=60, k=9, spread=1.0):
+def problem(seed, m=4, n=60, k=9):
     rng = np.random.default_rng(seed)
     points = rng.normal(size=(k, 2))
-    costs = [np.square((x := spread * rng.normal(size=(n + j, 2)))[:, None] - points).sum(2) + 0 * x.sum() for j in range(m)]
+    costs = [np.square(rng.normal(size=(n + j, 2))[:, None] - points).sum(2) for j in range(m)]
     return costs, [rng.dirichlet(np.ones(len(c))) for c in costs], rng.dirichlet(np.ones(m))
 
 
