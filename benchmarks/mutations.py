@@ -1,9 +1,10 @@
 """Solvers broken on purpose, one defect at a time: which claims of ``theory_checks`` notice.
 
-    python -m benchmarks.mutations [NAME ...] [--processes 2] [--write docs/mutations.md]
+    python -m benchmarks.mutations [NAME ...] [--processes 2] [--write docs/theory_checks.md]
 
 Each defect is patched into a process of its own, never into a file; then every claim is checked there on as many cases as in the
-everyday tests. Exit status 1 if a defect goes unnoticed, or if the unbroken solvers fail.
+everyday tests. Exit status 1 if a defect goes unnoticed, or if the unbroken solvers fail. A patch that no longer fits the solvers
+ends the run: errors of its own would pass for a claim that notices.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from time import perf_counter
 import numpy as np
 
 import quantization as qz
+from benchmarks.solvers.page import BEGIN, updated
 from quantization import cells, measure, portable
 from quantization.exact.line import Line
 from quantization.progress import Progress
@@ -241,6 +243,9 @@ def no_steps() -> None:
     qz.Lloyd.solve = broken
 
 
+_MISFITS = ("AttributeError", "ImportError", "KeyError", "NameError", "TypeError")  # which no defect of these raises
+
+
 def check(name: str) -> tuple[str, dict[str, str], float]:
     """The claims that do not hold once this is broken, with their verdicts, and the seconds it took."""
     from theory_checks import CLAIMS
@@ -248,8 +253,11 @@ def check(name: str) -> tuple[str, dict[str, str], float]:
 
     started = perf_counter()
     MUTATIONS[name][1]()
-    findings = examine(list(CLAIMS), profile="brief", seed=0)
-    caught = {f.claim.name: f.verdict.value for f in findings if f.verdict is not Verdict.HOLDS}
+    findings = [f for f in examine(list(CLAIMS), profile="brief", seed=0) if f.verdict is not Verdict.HOLDS]
+    for trial in (trial for finding in findings for trial in finding.trials):
+        if trial.error and trial.error.startswith(_MISFITS):
+            raise RuntimeError(f"the patch {name!r} does not fit the solvers any more: {trial.error} on {trial.case}")
+    caught = {f.claim.name: f.verdict.value for f in findings}
     return name, caught, perf_counter() - started
 
 
@@ -263,7 +271,7 @@ def as_markdown(results: list[tuple[str, dict[str, str], float]]) -> str:
             f" and {len(caught) - 4} more" if len(caught) > 4 else ""
         )
         rows.append(f"| {MUTATIONS[name][0]} | {len(caught)} | {shown or '**none**'} |")
-    return "\n".join(["| defect | claims that notice | which |", "|---|---|---|", *rows]) + "\n"
+    return "\n".join(["### The defects", "", "| defect | claims that notice | which |", "|---|---|---|", *rows])
 
 
 def main() -> int:
@@ -272,6 +280,8 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--write", type=Path, metavar="FILE", help="put the table into this page, between its markers")
     options = parser.parse_args()
+    if options.write is not None and (not options.write.is_file() or BEGIN not in options.write.read_text(encoding="utf-8")):
+        parser.error(f"{options.write} has no line {BEGIN!r} to put the table after")
     names = options.names or list(MUTATIONS)
     results = []
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -281,17 +291,11 @@ def main() -> int:
             told = ", ".join(f"{claim} {why}" for claim, why in caught.items()) or "no claim notices"
             print(f"{name} ({seconds:.0f} s): {told}", flush=True)
     if options.write is not None:
-        write(options.write, as_markdown(results))
+        page = options.write.read_text(encoding="utf-8")
+        options.write.write_text(updated(page, [as_markdown(results)]), encoding="utf-8")
     missed = [name for name, caught, _ in results if bool(caught) == (name == "none")]
     print(f"{len(results) - len(missed)} of {len(results)} as they should be" + (f"; not: {', '.join(missed)}" if missed else ""))
     return 1 if missed else 0
-
-
-def write(page: Path, table: str) -> None:
-    """Put a table between the page's markers."""
-    begin, end = "<!-- mutations: begin -->\n", "<!-- mutations: end -->"
-    before, _, rest = page.read_text(encoding="utf-8").partition(begin)
-    page.write_text(before + begin + table + end + rest.partition(end)[2], encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -89,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--out",
         type=_folder,
-        default=Path("runs/theory_checks"),
+        default="runs/theory_checks",  # a string, so that it is checked like any other folder
         metavar="DIR",
         help="folder for report.md, report.json and the figures (default: %(default)s)",
     )

@@ -7,9 +7,9 @@ c = 0, g = 1 and ½ (VE).
 """
 
 import itertools
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
-from math import exp, log, sqrt
+from math import exp, sqrt
 
 import numpy as np
 
@@ -106,16 +106,17 @@ class Diffusion:
         return y
 
     def euler_constants(self, times: FloatArray) -> tuple[float, float]:
-        r"""The same C for the scheme itself, $\prod \max(|1 + h(c + g\Lambda)|, |1 + h(c - g/v)|)$, and C by these time steps
-        alone.
+        r"""By how much the scheme stretches a distance at most, its own C, and at least: the products of the larger and of the
+        smaller of $|1 + h(c + g\Lambda)|$ and $|1 + h(c - g/v)|$.
 
-        Every step is $y \mapsto y + h\,b(y) + \text{noise}$, whose derivative has its eigenvalues between the two.
+        Every step is $y \mapsto y + h\,b(y) + \text{noise}$, whose symmetric derivative has its eigenvalues between the two.
         """
-        total = 0.0
+        most = least = 1.0
         for now, then in itertools.pairwise(times):
             h = now - then
-            total += log(max(abs(1 + h * self.steepest(now)), abs(1 + h * self.gentlest(now))))
-        return exp(total), self.constant()
+            steps = abs(1 + h * self.steepest(now)), abs(1 + h * self.gentlest(now))
+            most, least = most * max(steps), least * min(steps)
+        return most, least
 
     def posterior(self, y: FloatArray, weights: FloatArray) -> GaussianMixture:
         r"""The law of the reverse SDE at ``begin``, started from $\sum_k w_k \delta_{y_k}$ at ``end``: that of X_δ given X_T,
@@ -134,7 +135,3 @@ class Diffusion:
         count, d = shares.size, y.shape[1]
         covs = np.broadcast_to(variance * np.eye(d), (count, d, d))
         return GaussianMixture((weights[:, None] * shares).ravel(), centres.reshape(count, d), covs)
-
-    def deterministic(self) -> "Diffusion":
-        """The probability-flow ODE of the same diffusion."""
-        return replace(self, stochastic=False)

@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -64,14 +66,26 @@ def test_equal_cases_give_equal_evidence() -> None:
     assert lloyd.observe(case) == lloyd.observe(case) == lloyd(lloyd.laws.law(case), case.k, case.seed)
 
 
+@EVERY_CLAIM
+def test_a_claim_has_other_cases_for_another_seed_and_more_in_a_longer_profile(stated: Claim[Any]) -> None:
+    quick, again, other, full = (
+        list(stated.cases(profile, seed)) for profile, seed in (("quick", 0), ("quick", 0), ("quick", 1), ("full", 0))
+    )
+    assert quick == again
+    assert {c.seed for c in quick}.isdisjoint(c.seed for c in other)
+    assert stated.effort.tests <= len(quick) == stated.effort.quick < len(full) == stated.effort.full
+
+
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.words)
 def test_cases_are_equal_for_equal_seeds_and_try_every_kind(family: Family[Any]) -> None:
     import numpy as np
 
     count = 2 * len(family.kinds)
-    first, second = (list(family.cases(np.random.default_rng(3), count)) for _ in range(2))
-    assert first == second
-    assert {c.kind for c in first} == set(family.kinds)
+    first, second, other = (list(family.cases(np.random.default_rng(seed), count)) for seed in (3, 3, 4))
+    assert first == second != other
+    assert set(Counter(c.kind for c in first).values()) == {2}
+    times = Counter(c.dim for c in first)
+    assert max(times.values()) - min(times[dim] for dim in family.dims) <= 1
     assert all(c.dim in family.dims and c.size in family.sizes and c.k in family.codes for c in first)
 
 
@@ -82,6 +96,8 @@ def test_finite_laws_are_equal_for_equal_cases_and_of_the_size_asked_for(case: C
     assert (first.dim, first.size) == (case.dim, case.size)
     assert (first.points == second.points).all()
     assert (first.weights == second.weights).all()
+    if case.kind != "lattice":  # which has the same points again now and then
+        assert (first.points != FINITE.law(replace(case, seed=case.seed + 1)).points).any()
 
 
 @pytest.mark.usefixtures("registry")

@@ -1,16 +1,23 @@
 """``python -m theory_checks``: what it shows and writes, and its exit status."""
 
+import io
 import json
+import runpy
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 import quantization as qz
 from theory_checks import CLAIMS, Evidence, claim
 from theory_checks.__main__ import main
+from theory_checks.claim import Effort
+from theory_checks.console import progress, show
 from theory_checks.laws import FINITE
+from theory_checks.trial import examine
 
 
 def run(out: Path, *names: str) -> int:
@@ -45,8 +52,41 @@ def test_a_claim_has_the_same_cases_alone_and_among_others(tmp_path: Path) -> No
     assert one[0]["worst"] == both[1]["worst"]
 
 
+@pytest.mark.usefixtures("registry")
+def test_profile_and_seed_reach_the_claims(tmp_path: Path) -> None:
+    seeds: list[int] = []
+
+    @claim(statement="$0 \\le 0$", reference="graf2000", laws=FINITE, effort=Effort(tests=1, quick=2, full=3))
+    def trivial(law: Any, k: int, seed: int) -> Evidence:
+        seeds.append(seed)
+        return Evidence(0.0, 0.0, 0.0)
+
+    drawn = []
+    for profile, seed in (("quick", "0"), ("quick", "1"), ("full", "0")):
+        seeds.clear()
+        main(["run", "--processes", "1", "--profile", profile, "--seed", seed, "--claim", "trivial", "--out", str(tmp_path)])
+        drawn.append(seeds.copy())
+    assert [len(one) for one in drawn] == [2, 2, 3]
+    assert set(drawn[0]).isdisjoint(drawn[1])
+    assert drawn[0] == [case.seed for case in trivial.cases("quick", 0)]
+
+
+def test_a_terminal_shows_progress_and_a_table() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=200)
+    name = "codes_do_no_worse_together"
+    count = CLAIMS[name].effort.quick
+    with progress(console, count) as done:
+        findings = list(examine([name], done=done))
+    show(console, findings)
+    shown = console.file.getvalue()
+    assert f"{count}/{count}" in shown
+    for word in ("statement", "source", "laws tried", "worst margin", "verdict", name, "pages2015", f"{count} cases", "holds"):
+        assert word in shown
+
+
 @pytest.mark.slow
-def test_the_number_of_processes_changes_nothing(tmp_path: Path) -> None:
+def test_the_number_of_processes_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "2")
     names = ("lloyd_descends", "cells_on_the_line_are_exact", "competitive_step_is_unbiased")
     chosen = [word for name in names for word in ("--claim", name)]
     found = []
@@ -76,6 +116,24 @@ def test_an_error_in_one_claim_leaves_the_others(tmp_path: Path, monkeypatch: py
     assert run(tmp_path, "distortion_is_a_transport_cost", "lloyd_descends") == 1
     verdicts = [found["verdict"] for found in json.loads((tmp_path / "report.json").read_text())["claims"]]
     assert verdicts == ["error", "holds"]
+
+
+def test_the_status_of_the_command_is_that_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(qz.DiscreteMeasure, "project", lambda self, points: qz.DiscreteMeasure(points))
+    words = ["run", "--processes", "1", "--claim", "distortion_is_a_transport_cost", "--out", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["theory_checks", *words])
+    monkeypatch.delitem(sys.modules, "theory_checks.__main__")
+    with pytest.raises(SystemExit) as left:
+        runpy.run_module("theory_checks", run_name="__main__")
+    assert left.value.code == 1
+
+
+def test_the_usual_folder_is_checked_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "runs").write_text("not a folder")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as left:
+        main(["run", "--claim", "lloyd_descends"])
+    assert left.value.code == 2
 
 
 def test_list_names_every_claim(capsys: pytest.CaptureFixture[str]) -> None:

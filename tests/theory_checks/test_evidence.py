@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from theory_checks.chance import LEVEL, bernoulli_error, false_alarms, monte_carlo
 from theory_checks.evidence import Evidence, equal, worst
 from theory_checks.limits import remainder, richardson, slopes, two_terms
-from theory_checks.rounding import root_error, round_off
+from theory_checks.rounding import UNIT_ROUND_OFF, root_error, round_off, transport_round_off
 
 
 @pytest.mark.parametrize(
@@ -57,6 +57,21 @@ def test_round_off_bounds_the_error_of_a_sum_of_squares(values: list[float]) -> 
     for v in values:
         total += v * v
     assert abs(Fraction(total) - exact) <= Fraction(round_off(len(values) + 1, float(exact))) + Fraction(len(values), 2**1074)
+
+
+def test_slacks_are_no_larger_than_their_formulas() -> None:
+    """Bounds that are too wide would still bound: these are attained, or written out."""
+    assert np.finfo(np.float64).eps / 2 == UNIT_ROUND_OFF
+    assert round_off(7, 3.0) == pytest.approx(21 * 2.0**-53, rel=1e-14)
+    assert transport_round_off(6, 4, 2.0) == pytest.approx((10**2 + 20 * 10) * 3 * 2.0**-53, rel=1e-12)
+    assert root_error(4.0, 1e-6) == pytest.approx(2 * abs(math.sqrt(4 + 1e-6) - 2), rel=1e-6)
+    assert root_error(0.0, 1e-6) == 1e-3
+    assert root_error(1e-20, 1e-6) == 1e-3
+    # Freedman's inequality at two-sided 6.8e-6: 5.02 standard errors where events are many.
+    assert bernoulli_error(0.25, 10**12) == pytest.approx(5.01847 * 0.5 / 10**6, rel=1e-5)
+    assert bernoulli_error(0.0, 100, among=3) == pytest.approx(2 * math.log(6 / LEVEL) / 300, rel=1e-12)
+    # Where both terms have one sign and are as large as they can be, nothing is given away.
+    assert two_terms(*(3 + 1 / n**2 for n in (4.0, 2.0, 1.0))) == pytest.approx(5 / 3 * 3 / 16 + 12 / 16 / 3, rel=1e-12)
 
 
 @given(st.floats(0, 1e3), st.floats(0, 1e3))

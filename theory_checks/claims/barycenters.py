@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import quantization as qz
-from theory_checks.cells import codebook, host, largest_cost
+from theory_checks.cells import codebook, host, largest_cost, partition
 from theory_checks.claim import Effort, claim
 from theory_checks.evidence import Evidence, equal, worst
 from theory_checks.laws import FINITE
@@ -50,13 +50,13 @@ def _rounding(measures: list[qz.DiscreteMeasure], nu: qz.DiscreteMeasure) -> flo
     effort=_SOME,
 )
 def one_measure_is_quantized(law: qz.DiscreteMeasure, k: int, seed: int) -> Evidence:
-    r"""F of the answer, by exact transport, against D of its points; its weights against their cell masses; and its codes'
-    residual.
+    r"""F of the answer, by exact transport, against D of its points; its weights against their cell masses; and $\|\nabla D\|$.
 
-    Slack: the network simplex's, $\gamma_{2n+d+8} D$, and $\gamma_{n+8}$ for masses. At the fixed point that Lloyd calls
-    converged the residual is at most its rtol, 1e-6.
+    Slack: the network simplex's, $\gamma_{2n+d+8} D$, and $\gamma_{n+8}$ for masses. Where the residual s that the solution
+    reports is at most 1e-6, $\|\nabla D\| \le 2 s \sqrt D$; twice $\gamma_{n+8}$ of $2 \sqrt D$ for its sums (see
+    :func:`~theory_checks.claims.lloyd.converged_codebooks_are_stationary`).
     """
-    sol = qz.barycenter([law], k, weights="free", seed=seed, max_steps=2000)
+    sol = qz.barycenter([law], k, weights="free", seed=seed, max_steps=2000).require()
     return _quantizer(law, sol.measure, sol.distortion)
 
 
@@ -71,11 +71,13 @@ def _quantizer(law: qz.DiscreteMeasure, nu: qz.DiscreteMeasure, value: float) ->
     distortion = qz.distortion(law, nu.points).value
     slack = _rounding([law], nu) + round_off(2 * law.size + law.dim + 8, distortion)
     masses = np.abs(host(law.project(nu.points))[1] - host(nu)[1]).max()
+    gradient = float(np.linalg.norm(partition(law, host(nu)[0]).gradient))
     return worst(
         [
             equal(value, distortion, slack),
             equal(qz.transport(law, nu).cost, distortion, slack),
             Evidence(float(masses), 0.0, round_off(law.size + 8, 1.0)),
+            Evidence(gradient, 2e-6 * distortion**0.5, 2 * round_off(law.size + 8, 2 * distortion**0.5)),
         ]
     )
 

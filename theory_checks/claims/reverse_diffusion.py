@@ -102,7 +102,7 @@ def _theorem(law: Diffusion, k: int, seed: int, *, alike: bool) -> Evidence:
         np.concatenate([atoms, partners, near]), times, None if noise is None else np.concatenate([noise] * 3, axis=1)
     )
     end, end_partners, end_near = np.split(ends, 3)
-    scheme, constant = law.euler_constants(times)
+    (scheme, _), constant = law.euler_constants(times), law.constant()
     beyond = max(scheme - constant, 0.0)
     path = (
         float(np.sqrt(np.square(np.concatenate([atoms, ends])).sum(1).max())) + 10 * (law.spread(law.end) * law.data.dim) ** 0.5
