@@ -226,6 +226,22 @@ def test_every_scheduler_recovers_a_point_that_the_model_knows(stable_diffusion,
     assert (got - point).abs().max() < 4 * float((1 - alphas[0]) ** 0.5) + 0.05
 
 
+@pytest.mark.parametrize("scheduler", ["ddim", "dpm-solver", "euler", "ddpm"])
+def test_one_scheduler_serves_batch_after_batch(stable_diffusion, scheduler):
+    """Multistep solvers remember predictions: of another batch they must not."""
+    codes = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(3))
+    noise = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(4))
+
+    def run(solver, i):
+        generators = [torch.Generator().manual_seed(i)]
+        some = slice(i, i + 1)
+        return denoise(lambda x, t: 0.5 * x, solver, codes[some], noise[some], steps=5, strength=0.6, generators=generators)
+
+    one = load_scheduler(stable_diffusion, scheduler, subfolder="scheduler")
+    for i in (0, 1):
+        assert torch.equal(run(one, i), run(load_scheduler(stable_diffusion, scheduler, subfolder="scheduler"), i))
+
+
 def test_drawing_schedulers_draw_for_each_image_apart(stable_diffusion):
     codes = torch.zeros(3, 4, 8, 8)
     noise = torch.randn(3, 4, 8, 8, generator=torch.Generator().manual_seed(4))
@@ -274,7 +290,7 @@ def test_one_code_an_image_inverted_without_guidance_comes_back(dit_table, tmp_p
     from distill.stages.select import flat
 
     changes = ("select.k=[5]", "decode.start=inverted", "decode.guidance=1.0", "decode.steps=200", "decode.strength=0.1")
-    store, stages = made(dit_table, tmp_path / "x", "select", *changes)
+    store, stages = made(dit_table, tmp_path / "x", "prior", *changes)
     prior, codes = stages["prior"], stages["encode"].latents(store, 0)
     share = {"steps": 200, "strength": 0.1}
     predict, scheduler = prior.predict(store, 0, 1.0), prior.scheduler(store, "ddim")
