@@ -364,6 +364,24 @@ def test_what_does_not_fit_is_refused_before_anything_is_made(table, section, ch
         build(read(table))
 
 
+@pytest.mark.parametrize(
+    ("lost", "words"),
+    [
+        ("unet/diffusion_pytorch_model.safetensors", r"no \.safetensors in unet"),
+        ("text_encoder/model.safetensors", r"no \.safetensors in text_encoder"),
+        ("tokenizer", "lacks the folder tokenizer"),
+    ],
+)
+def test_a_model_that_is_not_whole_is_refused_before_anything_is_made(table, stable_diffusion, tmp_path, lost, words):
+    """As weights that come pickled alone: hours later they would be."""
+    place = tmp_path / "sd"
+    shutil.copytree(stable_diffusion, place)
+    (place / lost).rename(tmp_path / "pytorch_model.bin")
+    table["prior"]["path"] = str(place)
+    with pytest.raises(RecipeError, match=words):
+        build(read(table))
+
+
 def test_channels_and_sides_that_differ_are_refused(dit_table, dit, tmp_path):
     dit_table["data"]["size"] = 64
     with pytest.raises(RecipeError, match="latents of 16 a side, the codec makes 32"):
