@@ -1,6 +1,7 @@
 """Models that others trained: the code that loads the real ones, on tiny ones of random weights saved by the tests."""
 
 import shutil
+from collections import OrderedDict
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from distill.graph import build
 from distill.models.autoencoder import Autoencoder
 from distill.models.batches import in_batches
 from distill.models.diffusion import inverse_of, load_autoencoder, load_scheduler, new_scheduler
+from distill.models.kept import kept
 from distill.models.sampler import denoise, invert, of_class, of_text
 from distill.pipeline.store import Store
 from distill.recipe import RecipeError, read
@@ -134,6 +136,28 @@ def test_a_tiny_autoencoder_needs_no_posterior(tmp_path):
     assert latents.shape == (3, 4, 16, 16)
     decoded = codec.decode(latents)
     assert (decoded.shape, decoded.dtype) == (images.shape, torch.uint8)
+
+
+def test_latents_are_shifted_then_scaled_and_decoding_undoes_both(stable_diffusion):
+    """z = (E(x) − shift) · scale with a shift as our own codecs have; every factor a power of two, so that nothing rounds."""
+    model = load_autoencoder("AutoencoderKL", stable_diffusion, subfolder="vae")
+    images = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    model.register_to_config(scaling_factor=1.0, shift_factor=0.0)
+    plain = Autoencoder(model).encode(images)
+    model.register_to_config(scaling_factor=0.5, shift_factor=2.0)
+    codec = Autoencoder(model)
+    assert torch.equal(codec.encode(images), (plain - 2.0) * 0.5)
+    with torch.no_grad():
+        pixels = model.decode((plain - 2.0) * 0.5 / 0.5 + 2.0).sample
+    assert torch.equal(codec.decode((plain - 2.0) * 0.5), ((pixels.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8))
+
+
+def test_models_are_made_once_and_the_one_not_asked_for_longest_goes(monkeypatch):
+    monkeypatch.setattr("distill.models.kept._kept", OrderedDict())
+    made = []
+    for key in (1, 2, 3, 4, 1, 5, 1, 3, 2):
+        assert kept(key, lambda key=key: made.append(key) or key) == key
+    assert made == [1, 2, 3, 4, 5, 2]
 
 
 @pytest.mark.parametrize("fits", [1, 3, 8, 100])
