@@ -138,6 +138,25 @@ def test_a_tiny_autoencoder_needs_no_posterior(tmp_path):
     assert (decoded.shape, decoded.dtype) == (images.shape, torch.uint8)
 
 
+def test_a_sample_is_the_mean_and_the_deviation_times_the_noise_of_its_seed(stable_diffusion):
+    model = load_autoencoder("AutoencoderKL", stable_diffusion, subfolder="vae")
+    images = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        posterior = model.encode(images.float() / 127.5 - 1).latent_dist
+    noise = torch.stack([torch.randn(4, 16, 16, generator=torch.Generator().manual_seed(seed)) for seed in (5, 6)])
+    expected = (posterior.mean + posterior.std * noise) * 0.18215
+    found = Autoencoder(model, sample=True).encode(images, [5, 6])
+    assert torch.allclose(found, expected, rtol=0, atol=1000 * EPS32 * float(expected.abs().max()))
+
+
+def test_what_can_not_be_read_is_not_encoded(table, photos, tmp_path):
+    place = photos(tmp_path / "data", WNIDS, 5)
+    (place / "train" / WNIDS[0] / f"{WNIDS[0]}_1.JPEG").write_bytes(b"")
+    table["data"] |= {"path": str(place), "max_unreadable": 0.5}
+    store, stages = made(table, tmp_path / "run", "encode")
+    assert [len(stages["encode"].latents(store, index)) for index in range(3)] == [4, 5, 5]
+
+
 def test_latents_are_shifted_then_scaled_and_decoding_undoes_both(stable_diffusion):
     """z = (E(x) − shift) · scale with a shift as our own codecs have; every factor a power of two, so that nothing rounds."""
     model = load_autoencoder("AutoencoderKL", stable_diffusion, subfolder="vae")
