@@ -101,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
         "--verify", action="store_true", help="check the contents of finished parts, not only their sizes and times"
     )
     running.add_argument(
-        "--workers", type=int, metavar="N", help="worker processes of one thread each (default: one a processor)"
+        "--workers", type=int, metavar="N", help="worker processes of one thread each (default: one a processor, or a GPU)"
     )
     running.set_defaults(action=_run)
 

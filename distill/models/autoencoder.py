@@ -19,7 +19,7 @@ class Autoencoder:
 
     def __init__(self, model: Any, *, device: str = "cpu", batch: int = 512, sample: bool = False) -> None:
         self._model, self._dtype, self._device = model.to(device).eval(), model.dtype, device
-        self.batch, self._sample = batch, sample
+        self.batch, self.samples = batch, sample
         self._scale = getattr(model.config, "scaling_factor", None) or 1.0
         self._shift = getattr(model.config, "shift_factor", None) or 0.0
 
@@ -49,7 +49,7 @@ class Autoencoder:
         if not hasattr(encoded, "latent_dist"):
             return encoded.latents
         posterior = encoded.latent_dist
-        if not self._sample:
+        if not self.samples:
             return posterior.mode()
         shape = (1, *posterior.mean.shape[1:])
         noise = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]

@@ -26,12 +26,14 @@ class Pretrained:
     revision: str = ""
 
     def config(self) -> dict[str, Any]:
-        """The configuration in the first of the folders; raises RecipeError where there is none."""
+        """The configuration in the first of the folders; raises RecipeError where there is none, or a folder is not whole."""
         name = f"{self.folders[0]}/config.json".lstrip("/")
         try:
-            return json.loads(self._file(name).read_bytes())
+            config = json.loads(self._file(name).read_bytes())
         except (OSError, json.JSONDecodeError) as error:
             raise RecipeError(f"{self.key}.path = {self.path!r} has no readable {name}: {error}") from None
+        self._check_whole()
+        return config
 
     def fingerprint(self) -> str:
         """What names the content: relative paths and sizes, or the name and commit on a hub."""
@@ -60,6 +62,18 @@ class Pretrained:
         """Refuses files that are not those of the record, by size."""
         if {name: path.stat().st_size for name, path in self._files()} != {name: each["size"] for name, each in record.items()}:
             raise ValueError(f"{self.key}.path = {self.path!r}: files changed since this run recorded them; run the recipe again")
+
+    def _check_whole(self) -> None:
+        """Refuses a folder here without a part of the model, or with weights of another format alone, before any work."""
+        root = Path(self.path)
+        for folder in self.folders if root.is_dir() else ():
+            if not (root / folder).is_dir():
+                raise RecipeError(f"{self.key}.path = {self.path!r} lacks the folder {folder}")
+            if (root / folder / "config.json").exists() and not any((root / folder).glob("*.safetensors")):
+                raise RecipeError(
+                    f"{self.key}.path = {self.path!r} holds no .safetensors in {folder or 'it'}, the one format read; "
+                    "convert them, or fetch a revision that has them"
+                )
 
     def _files(self) -> list[tuple[str, Path]]:
         root = self.folder()

@@ -36,6 +36,7 @@ class RemoteWorker:
     """Another rank's worker, seen from rank 0."""
 
     def __init__(self, store: Any, number: int) -> None:
+        self.log = _log(number)
         self._store, self._number, self._orders = store, number, count()
         self._left = threading.Event()
 
@@ -69,7 +70,7 @@ def others() -> list[RemoteWorker]:
 def lend(root: Path, device: str) -> None:
     """Make what rank 0 orders, until it sends this rank home."""
     store, number = _store(), rank()
-    errors = root / f"worker-errors.{number}.log"
+    errors = root / _log(number)
     worker: Worker | None = None
     try:
         for order in count():
@@ -91,6 +92,10 @@ def lend(root: Path, device: str) -> None:
             worker.stop()
             if not errors.stat().st_size:
                 errors.unlink()
+
+
+def _log(number: int) -> str:
+    return f"worker-errors.{number}.log"
 
 
 def _store() -> Any:

@@ -29,6 +29,7 @@ class Worker:
     """One worker process and the line of orders and answers to it."""
 
     def __init__(self, root: Path, errors: Path, environment: Mapping[str, str]) -> None:
+        self.log = errors.name
         self._errors, self._asked = errors.open("ab"), False
         self._process = subprocess.Popen(
             [sys.executable, "-m", "distill.worker", str(root)],
@@ -82,7 +83,9 @@ class Worker:
 
 
 class AnyWorker(Protocol):
-    """Whoever makes parts, wherever."""
+    """Whoever makes parts, wherever. log: the file, in the run's folder, of what its process says of errors."""
+
+    log: str
 
     def make(self, stage: Stage, part: str, progress: Callable[[float], None]) -> dict[str, Any]: ...
     def ask_to_end(self) -> None: ...
@@ -188,7 +191,7 @@ def _work(
                 board.running[stage].discard(part)
                 answer = future.result()
                 if "error" in answer:
-                    raise PartFailed(f"{stage.title}, part {part}: {answer['error']}. Details: {store.root / _ERRORS}")
+                    raise PartFailed(f"{stage.title}, part {part}: {answer['error']}. Details: {store.root / worker.log}")
                 if "damaged" in answer:
                     folder, name = answer["damaged"]
                     _remake(board, store, board.find(folder), name, remakes, watcher)

@@ -34,14 +34,13 @@ class Recipe(Section):
     given: Given | None = None
     label: Label = Label()
     train: Train
+    compute: Compute = Compute()
 
     @model_validator(mode="after")
     def _given_where_asked(self) -> "Recipe":
         if ("given" in self.methods) != (self.given is not None):
             raise ValueError("the method 'given' and the section [given] belong together: set both, or none")
         return self
-
-    compute: Compute = Compute()
 
     @model_validator(mode="after")
     def _latents_fall_into_patches(self) -> "Recipe":
@@ -65,6 +64,12 @@ class Recipe(Section):
                 raise ValueError(f"{key} inverts DDIM; decode.scheduler is {self.decode.scheduler}")
             if self.decode.strength == 0:
                 raise ValueError(f"{key} inverts up to decode.strength of the time, which is 0")
+        return self
+
+    @model_validator(mode="after")
+    def _streaming_is_clvqs_own(self) -> "Recipe":
         if self.select.streaming and self.select.solver != "clvq":
             raise ValueError(f"select.streaming is for select.solver = clvq; received {self.select.solver}")
+        if self.select.streaming and self.select.medoids:
+            raise ValueError("select.medoids looks among all latents of a class at once; leave select.streaming or it out")
         return self

@@ -38,6 +38,11 @@ class DiffusionStage(Stage):
     def title(self) -> str:
         return f"decode {self.kind}"
 
+    @property
+    def _inverts(self) -> bool:
+        """Whether codes are inverted here; those of noise space were before they were quantized."""
+        return self._recipe.decode.start == "inverted" and self._recipe.select.space == "latent"
+
     def options(self) -> Mapping[str, Any]:
         if self._prior is None:
             return {"prior": "none", "size": self._data.size}
@@ -57,7 +62,7 @@ class DiffusionStage(Stage):
         each = self._prior.flops() if self._prior else 0.0
         if each is None or None in halves:
             return None
-        guided = [decode.guidance, *([decode.inversion_guidance] if decode.start == "inverted" else [])]
+        guided = [decode.guidance, *([decode.inversion_guidance] if self._inverts else [])]
         calls = taken(decode.steps, decode.strength) * sum(1 if scale == 1 else 2 for scale in guided) if self._prior else 0
         codec = sum(half or 0.0 for half in halves)
         return codes * (calls * each + codec), f"{codes:,} codes × ({calls} predictions × {each:.3g} + {codec:.3g} by the codec)"
@@ -103,12 +108,12 @@ class DiffusionStage(Stage):
         options, prior = self._recipe.decode, self._prior
         share = {"steps": options.steps, "strength": options.strength}
         predict = prior.predict(read, index, options.guidance)
-        backwards = prior.predict(read, index, options.inversion_guidance) if options.start == "inverted" else None
+        scheduler = prior.scheduler(read, options.scheduler)
+        backwards = prior.predict(read, index, options.inversion_guidance) if self._inverts else None
 
         def sample(codes: Any, names: list[tuple[Draw, int]]) -> Any:
-            scheduler = prior.scheduler(read, options.scheduler)
             noise = None
-            if self._recipe.select.space == "latent" and backwards is not None:
+            if backwards is not None:
                 codes = invert(backwards, inverse_of(scheduler), codes, **share)
             elif self._recipe.select.space == "latent":
                 noise = torch.cat([_noise("noise", part, draw, k, codes.shape[1:]) for draw, k in names])

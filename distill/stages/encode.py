@@ -83,7 +83,8 @@ class EncodeStage(LatentStage):
         latents = torch.empty((len(positions), self._codec.channels, self._codec.side, self._codec.side), dtype=stored)
         for start in range(0, len(positions), codec.batch):
             some = positions[start : start + codec.batch]
-            seeds = [seed_of("posterior", split.name(int(position))) for position in some]
+            # The name of a table's row costs as much as the row: it is looked up for those that draw.
+            seeds = [seed_of("posterior", split.name(int(position))) for position in some] if codec.samples else []
             encoded = codec.encode(torch.from_numpy(split.read(some, self._codec.size)), seeds)
             latents[start : start + len(some)] = encoded
             progress((start + len(some)) / len(positions))

@@ -12,6 +12,7 @@ from distill.images import Images, Split
 from distill.images.pixels import Unreadable
 from distill.images.rows import readers
 from distill.pipeline.stage import Product, Progress, Reader, Stage
+from distill.pipeline.store import Damaged
 from distill.recipe import Recipe
 
 _SPLITS = ("train", "test")
@@ -72,10 +73,16 @@ class SurveyStage(Stage):
         return {"images": counts, "unreadable": unreadable, "converted": converted}
 
     def changed(self, read: Reader) -> list[str]:
-        """The classes whose images hold other bytes than when they were surveyed. Reads all of the data."""
+        """The classes whose images hold other bytes than when they were surveyed. Reads all of the data.
+
+        Of a class whose own survey is damaged nothing is known: it is made anew.
+        """
         found: list[str] = []
         for index, part in enumerate(self.parts()):
-            known = read.values(self, part)
+            try:
+                known = read.values(self, part)
+            except Damaged:
+                continue
             if any(known[name]["sha256"] != _contents(self._data.split(name), index) for name in _SPLITS):
                 found.append(self._data.classes[index])
         return found

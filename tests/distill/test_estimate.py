@@ -18,7 +18,7 @@ WNIDS = ("n01440764", "n02102040", "n03126707")
 
 
 @pytest.fixture
-def stages(once, photos, stable_diffusion):
+def recipe(once, photos, stable_diffusion):
     tree = once("photos", lambda folder: photos(folder, WNIDS, 5))
     table = read("digits").model_dump() | {"seeds": [0], "methods": ["ddoq", "random"]}
     table["data"] = {"source": "folder", "path": str(tree), "size": 32}
@@ -26,7 +26,12 @@ def stages(once, photos, stable_diffusion):
     table["prior"] = {"source": "pretrained", "kind": "UNet2DConditionModel", "path": str(stable_diffusion)}
     table["select"] |= {"k": [2], "steps": 5, "solver": "lloyd"}
     table["decode"] = {"strength": 0.5, "steps": 4, "guidance": 2.0}
-    return {stage.title: stage for stage in build(read(table))}
+    return table
+
+
+@pytest.fixture
+def stages(recipe):
+    return {stage.title: stage for stage in build(read(recipe))}
 
 
 def test_bytes_are_those_of_the_tensors_to_be_written(stages, tmp_path):
@@ -90,6 +95,17 @@ def test_guidance_doubles_the_predictions(stages):
     each, halves = decode._prior.flops(), [decode._codec.flops(half) for half in ("encoder", "decoder")]
     # Half of 4 steps, with and without the text, for 3 × 2 codes.
     assert decode.work()[0] == 6 * (2 * 2 * each + sum(halves))
+
+
+def test_codes_of_noise_space_are_not_inverted_again(recipe):
+    inverted = ("decode.start=inverted", "decode.inversion_guidance=2.0")
+    latent, noise = (
+        {stage.title: stage for stage in build(read(recipe, [*inverted, f"select.space={space}"]))}
+        for space in ("latent", "noise")
+    )
+    each = latent["decode diffusion"]._prior.flops()
+    assert latent["decode diffusion"].work()[0] - noise["decode diffusion"].work()[0] == 6 * 2 * 2 * each
+    assert noise["invert"].work()[0] == 15 * 2 * 2 * each
 
 
 def test_a_disk_too_small_is_refused_before_anything_is_written(stages, tmp_path, monkeypatch):

@@ -278,6 +278,15 @@ def test_other_bytes_of_the_same_size_are_noticed_when_contents_are_asked_for(tr
     assert survey.changed(store) == [WNIDS[1]]
 
 
+def test_a_damaged_survey_says_nothing_of_its_class_and_ends_no_check(tree, table, tmp_path):
+    survey, store = surveyed(table, tmp_path / "run")
+    harm = store.folder(survey) / f"{survey.parts()[0]}.json"
+    harm.write_bytes(harm.read_bytes().replace(b"0", b"1"))
+    path = tree / "train" / WNIDS[1] / f"{WNIDS[1]}_2.JPEG"
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    assert survey.changed(store) == [WNIDS[1]]
+
+
 def test_the_list_is_in_the_manifest(tree, table, tmp_path):
     harmed(tree)
     survey, store = surveyed(table, tmp_path / "run")

@@ -1,6 +1,7 @@
 """Models that others trained: the code that loads the real ones, on tiny ones of random weights saved by the tests."""
 
 import shutil
+from collections import OrderedDict
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from distill.graph import build
 from distill.models.autoencoder import Autoencoder
 from distill.models.batches import in_batches
 from distill.models.diffusion import inverse_of, load_autoencoder, load_scheduler, new_scheduler
+from distill.models.kept import kept
 from distill.models.sampler import denoise, invert, of_class, of_text
 from distill.pipeline.store import Store
 from distill.recipe import RecipeError, read
@@ -136,6 +138,47 @@ def test_a_tiny_autoencoder_needs_no_posterior(tmp_path):
     assert (decoded.shape, decoded.dtype) == (images.shape, torch.uint8)
 
 
+def test_a_sample_is_the_mean_and_the_deviation_times_the_noise_of_its_seed(stable_diffusion):
+    model = load_autoencoder("AutoencoderKL", stable_diffusion, subfolder="vae")
+    images = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        posterior = model.encode(images.float() / 127.5 - 1).latent_dist
+    noise = torch.stack([torch.randn(4, 16, 16, generator=torch.Generator().manual_seed(seed)) for seed in (5, 6)])
+    expected = (posterior.mean + posterior.std * noise) * 0.18215
+    found = Autoencoder(model, sample=True).encode(images, [5, 6])
+    assert torch.allclose(found, expected, rtol=0, atol=1000 * EPS32 * float(expected.abs().max()))
+
+
+def test_what_can_not_be_read_is_not_encoded(table, photos, tmp_path):
+    place = photos(tmp_path / "data", WNIDS, 5)
+    (place / "train" / WNIDS[0] / f"{WNIDS[0]}_1.JPEG").write_bytes(b"")
+    table["data"] |= {"path": str(place), "max_unreadable": 0.5}
+    store, stages = made(table, tmp_path / "run", "encode")
+    assert [len(stages["encode"].latents(store, index)) for index in range(3)] == [4, 5, 5]
+
+
+def test_latents_are_shifted_then_scaled_and_decoding_undoes_both(stable_diffusion):
+    """z = (E(x) − shift) · scale with a shift as our own codecs have; every factor a power of two, so that nothing rounds."""
+    model = load_autoencoder("AutoencoderKL", stable_diffusion, subfolder="vae")
+    images = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    model.register_to_config(scaling_factor=1.0, shift_factor=0.0)
+    plain = Autoencoder(model).encode(images)
+    model.register_to_config(scaling_factor=0.5, shift_factor=2.0)
+    codec = Autoencoder(model)
+    assert torch.equal(codec.encode(images), (plain - 2.0) * 0.5)
+    with torch.no_grad():
+        pixels = model.decode((plain - 2.0) * 0.5 / 0.5 + 2.0).sample
+    assert torch.equal(codec.decode((plain - 2.0) * 0.5), ((pixels.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8))
+
+
+def test_models_are_made_once_and_the_one_not_asked_for_longest_goes(monkeypatch):
+    monkeypatch.setattr("distill.models.kept._kept", OrderedDict())
+    made = []
+    for key in (1, 2, 3, 4, 1, 5, 1, 3, 2):
+        assert kept(key, lambda key=key: made.append(key) or key) == key
+    assert made == [1, 2, 3, 4, 5, 2]
+
+
 @pytest.mark.parametrize("fits", [1, 3, 8, 100])
 def test_batches_halve_until_they_fit_and_nothing_is_lost(fits):
     sizes = []
@@ -226,6 +269,22 @@ def test_every_scheduler_recovers_a_point_that_the_model_knows(stable_diffusion,
     assert (got - point).abs().max() < 4 * float((1 - alphas[0]) ** 0.5) + 0.05
 
 
+@pytest.mark.parametrize("scheduler", ["ddim", "dpm-solver", "euler", "ddpm"])
+def test_one_scheduler_serves_batch_after_batch(stable_diffusion, scheduler):
+    """Multistep solvers remember predictions: of another batch they must not."""
+    codes = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(3))
+    noise = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(4))
+
+    def run(solver, i):
+        generators = [torch.Generator().manual_seed(i)]
+        some = slice(i, i + 1)
+        return denoise(lambda x, t: 0.5 * x, solver, codes[some], noise[some], steps=5, strength=0.6, generators=generators)
+
+    one = load_scheduler(stable_diffusion, scheduler, subfolder="scheduler")
+    for i in (0, 1):
+        assert torch.equal(run(one, i), run(load_scheduler(stable_diffusion, scheduler, subfolder="scheduler"), i))
+
+
 def test_drawing_schedulers_draw_for_each_image_apart(stable_diffusion):
     codes = torch.zeros(3, 4, 8, 8)
     noise = torch.randn(3, 4, 8, 8, generator=torch.Generator().manual_seed(4))
@@ -274,7 +333,7 @@ def test_one_code_an_image_inverted_without_guidance_comes_back(dit_table, tmp_p
     from distill.stages.select import flat
 
     changes = ("select.k=[5]", "decode.start=inverted", "decode.guidance=1.0", "decode.steps=200", "decode.strength=0.1")
-    store, stages = made(dit_table, tmp_path / "x", "select", *changes)
+    store, stages = made(dit_table, tmp_path / "x", "prior", *changes)
     prior, codes = stages["prior"], stages["encode"].latents(store, 0)
     share = {"steps": 200, "strength": 0.1}
     predict, scheduler = prior.predict(store, 0, 1.0), prior.scheduler(store, "ddim")
@@ -344,6 +403,24 @@ def test_streaming_sees_shards_and_weighs_cells_exactly(table, tmp_path, monkeyp
 )
 def test_what_does_not_fit_is_refused_before_anything_is_made(table, section, changes, words):
     table[section] |= changes
+    with pytest.raises(RecipeError, match=words):
+        build(read(table))
+
+
+@pytest.mark.parametrize(
+    ("lost", "words"),
+    [
+        ("unet/diffusion_pytorch_model.safetensors", r"no \.safetensors in unet"),
+        ("text_encoder/model.safetensors", r"no \.safetensors in text_encoder"),
+        ("tokenizer", "lacks the folder tokenizer"),
+    ],
+)
+def test_a_model_that_is_not_whole_is_refused_before_anything_is_made(table, stable_diffusion, tmp_path, lost, words):
+    """As weights that come pickled alone: hours later they would be."""
+    place = tmp_path / "sd"
+    shutil.copytree(stable_diffusion, place)
+    (place / lost).rename(tmp_path / "pytorch_model.bin")
+    table["prior"]["path"] = str(place)
     with pytest.raises(RecipeError, match=words):
         build(read(table))
 

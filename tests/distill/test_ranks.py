@@ -24,16 +24,20 @@ def contents():
     return of
 
 
-def test_two_processes_give_the_same_bytes_as_one(finished, tiny_command, clean_environment, tmp_path, contents):
-    launched = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *tiny_command[1:]]
-    done = subprocess.run(
-        [*launched, "--out", str(tmp_path / "run")],
-        env=clean_environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=240,
-    )
+@pytest.fixture
+def launched(tiny_command, clean_environment):
+    """The tiny run by two processes under torchrun, in a folder."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *tiny_command[1:]]
+
+    def run(folder):
+        command = [*torchrun, "--out", str(folder)]
+        return subprocess.run(command, env=clean_environment, capture_output=True, text=True, check=False, timeout=240)
+
+    return run
+
+
+def test_two_processes_give_the_same_bytes_as_one(finished, launched, tmp_path, contents):
+    done = launched(tmp_path / "run")
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("Report: ") == 1, "one of them speaks"
     theirs, ours = contents(finished.folder), contents(tmp_path / "run")
@@ -42,18 +46,10 @@ def test_two_processes_give_the_same_bytes_as_one(finished, tiny_command, clean_
     assert not list((tmp_path / "run").glob("*.log"))
 
 
-def test_a_recipe_that_can_not_be_run_ends_all_of_them(tiny_command, clean_environment, tmp_path):
-    launched = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *tiny_command[1:]]
+def test_a_recipe_that_can_not_be_run_ends_all_of_them(launched, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "mine.txt").write_text("x")
-    done = subprocess.run(
-        [*launched, "--out", str(tmp_path / "run")],
-        env=clean_environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    done = launched(tmp_path / "run")
     assert done.returncode != 0
     assert "holds other files" in done.stderr
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["mine.txt"]

@@ -15,6 +15,7 @@ class InProcess:
     made: list[tuple[str, str]]
 
     def __init__(self, root, errors, environment):
+        self.log = errors.name
         self._store = Store(root)
 
     def make(self, stage, part, progress):
@@ -231,6 +232,19 @@ def test_a_part_damaged_again_and_again_is_given_up(fake, store, made):
     with pytest.raises(PartFailed, match=r"parent-.*/a is damaged again and again"):
         go([parent, child], store)
     assert len(made) < 20
+
+
+def test_a_failure_elsewhere_names_the_log_of_elsewhere(fake, store, made):
+    class Elsewhere(InProcess):
+        def __init__(self):
+            super().__init__(store.root, store.root / "worker-errors.3.log", {})
+
+        def make(self, stage, part, progress):
+            return {"error": "the reason"}
+
+    stage = fake(name="only", parts=("a", "b"))
+    with pytest.raises(PartFailed, match=r"the reason.*/worker-errors\.3\.log"):
+        execute([stage], store, 1, {}, Watcher(), verify=False, others=[Elsewhere()])
 
 
 def test_a_failing_part_is_named_and_the_finished_ones_are_kept(fake, store, made):
