@@ -82,7 +82,7 @@ def train(
     whatever the loss draws.
     """
     optimizer = torch.optim.AdamW(model.parameters(), options.learning_rate, weight_decay=weight_decay, fused=True)
-    batches = batches_of(n, options.batch, generator)
+    batches = Batches(n, options.batch, generator)
 
     def rate(step: int) -> dict[str, Any]:
         learning_rate, beta = cycle(options.learning_rate, options.steps, step)
@@ -123,11 +123,6 @@ class Batches(Iterator[Tensor]):
         self._generator.set_state(state["generator"])
 
 
-def batches_of(n: int, size: int, generator: torch.Generator) -> Batches:
-    """Endless batches of ``size`` indices below ``n``."""
-    return Batches(n, size, generator)
-
-
 def weighted_cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor, temperature: float) -> Tensor:
     r"""$\frac1n \sum_i w_i\, \ell_i$, $\ell_i = -\sum_c p_{ic} \log q_{ic}$, p the targets, q the softmax of the logits over T.
 
@@ -135,11 +130,6 @@ def weighted_cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor, tem
     of light images takes a light step. No factor T².
     """
     return (weights * -(targets * (logits / temperature).log_softmax(1)).sum(1)).mean()
-
-
-def weighted_loss(logits: Tensor, teacher: Tensor, weights: Tensor, temperature: float) -> Tensor:
-    """The weighted cross-entropy to the softmax of the teacher's logits over T."""
-    return weighted_cross_entropy(logits, (teacher / temperature).softmax(1), weights, temperature)
 
 
 @dataclass(frozen=True)
