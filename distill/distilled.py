@@ -11,7 +11,7 @@ from distill.method import METHODS
 from distill.pipeline.store import Damaged, Store
 from distill.recipe import RecipeError
 from distill.run import recipe_of
-from distill.stages.draw import Draw, draws
+from distill.stages.draw import draws
 from distill.stages.train import TrainStage
 
 
@@ -51,16 +51,17 @@ def load(folder: str | Path, method: str | None = None, ipc: int | None = None, 
     trains = {stage.method: stage for stage in build(recipe) if isinstance(stage, TrainStage)}
     if method not in trains:
         raise RecipeError(f"this run has no method {method!r}; it has {', '.join(trains)}")
-    whole = METHODS[method].select == "all"
-    if whole and ipc is not None:
+    select = METHODS[method].select
+    held, one = draws(recipe, select), select in ("all", "given")  # whatever the seed
+    if held[0].k is None and ipc is not None:
         raise RecipeError(f"{method} has all images, not ipc = {ipc}; leave ipc out")
-    budget = max(recipe.select.budgets) if ipc is None else ipc
-    draw = Draw(None, 0) if whole else Draw(budget, recipe.seeds[0] if seed is None else seed)
-    if draw not in draws(recipe, METHODS[method].select):
+    chosen = [draw for draw in held if ipc in (None, draw.k) and (one or seed in (None, draw.seed))]
+    if not chosen:
+        has = [list(dict.fromkeys(getattr(draw, key) for draw in held)) for key in ("k", "seed")]
         raise RecipeError(
-            f"this run has no images of {method} for ipc = {ipc} and seed = {seed}; "
-            f"it has ipc {recipe.select.budgets} and seeds {recipe.seeds}"
+            f"this run has no images of {method} for ipc = {ipc} and seed = {seed}; it has ipc {has[0]} and seeds {has[1]}"
         )
+    draw = max(chosen, key=lambda draw: draw.k or 0)  # of the first seed: the first of equals
     try:
         data = trains[method].weighted_set(Store(Path(folder)), draw)
     except Damaged as damage:

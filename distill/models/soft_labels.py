@@ -4,8 +4,6 @@ The number is the logit r that the others would share, $(C - k)\, e^{r/T} = \sum
 T the probabilities of the top classes, and of the rest together, come back as they were, up to the rounding of fp16.
 """
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -37,11 +35,6 @@ def bytes_an_image(classes: int, top: int | None) -> int:
     if top is None or top >= classes:
         return 2 * classes
     return top * (2 + torch.empty(0, dtype=_index_type(classes)).element_size()) + 2
-
-
-def bytes_of(tensors: dict[str, Any]) -> int:
-    """What tensors take, without the file's header."""
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
 
 
 def _index_type(classes: int) -> torch.dtype:

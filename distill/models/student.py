@@ -94,7 +94,7 @@ class Passes:
 
     def _moved(self, draws: Draws) -> Tensor:
         chosen = self.images[draws.image.to(self.images.device)]
-        return moved(chosen.to(self.device, non_blocking=True), draws, self.size)
+        return moved(chosen.to(self.device), draws, self.size)
 
 
 def learn(

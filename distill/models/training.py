@@ -1,6 +1,8 @@
 """The one training loop, for all that is trained here; killed or stopped at any step, it goes on as if it had not been."""
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -38,8 +40,9 @@ def descend(
     is taken. draws, notes: state beside the model's and the optimizer's; ``notes`` is a list of JSON values, filled again
     on going on. Raises :class:`Interrupted` once a signal asked for an end and the state is saved.
     """
-    done = _restore(checkpoint, model, optimizer, draws, notes, scaler) if checkpoint is not None else 0
-    with checkpoint if checkpoint is not None else torch.enable_grad():
+    state = _State(model, optimizer, draws, notes, scaler)
+    done = state.restore(checkpoint) if checkpoint is not None else 0
+    with checkpoint or nullcontext():
         for step in range(done, steps):
             for group in optimizer.param_groups:
                 group.update(rate(step))
@@ -56,7 +59,7 @@ def descend(
                 after_step(step + 1)
             progress((step + 1) / steps)
             if checkpoint is not None and checkpoint.due() and (step + 1 < steps or checkpoint.stopping):
-                _save(checkpoint, step + 1, model, optimizer, draws, notes, scaler)
+                state.save(checkpoint, step + 1)
                 if checkpoint.stopping:
                     raise Interrupted
 
@@ -79,7 +82,7 @@ def train(
     whatever the loss draws.
     """
     optimizer = torch.optim.AdamW(model.parameters(), options.learning_rate, weight_decay=weight_decay, fused=True)
-    batches = batches_of(n, options.batch, generator)
+    batches = Batches(n, options.batch, generator)
 
     def rate(step: int) -> dict[str, Any]:
         learning_rate, beta = cycle(options.learning_rate, options.steps, step)
@@ -120,11 +123,6 @@ class Batches(Iterator[Tensor]):
         self._generator.set_state(state["generator"])
 
 
-def batches_of(n: int, size: int, generator: torch.Generator) -> Batches:
-    """Endless batches of ``size`` indices below ``n``."""
-    return Batches(n, size, generator)
-
-
 def weighted_cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor, temperature: float) -> Tensor:
     r"""$\frac1n \sum_i w_i\, \ell_i$, $\ell_i = -\sum_c p_{ic} \log q_{ic}$, p the targets, q the softmax of the logits over T.
 
@@ -134,60 +132,50 @@ def weighted_cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor, tem
     return (weights * -(targets * (logits / temperature).log_softmax(1)).sum(1)).mean()
 
 
-def weighted_loss(logits: Tensor, teacher: Tensor, weights: Tensor, temperature: float) -> Tensor:
-    """The weighted cross-entropy to the softmax of the teacher's logits over T."""
-    return weighted_cross_entropy(logits, (teacher / temperature).softmax(1), weights, temperature)
+@dataclass(frozen=True)
+class _State:
+    """All that a training changes, to be saved and put back."""
 
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    draws: Draws | None
+    notes: list[Any] | None
+    scaler: torch.amp.GradScaler | None
 
-def _save(
-    checkpoint: Checkpoint,
-    done: int,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    draws: Draws | None,
-    notes: list[Any] | None,
-    scaler: torch.amp.GradScaler | None,
-) -> None:
-    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
-    for index, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in state.items() if value is not None}
-    tensors |= {f"draws.{name}": tensor for name, tensor in (draws.state() if draws is not None else {}).items()}
-    tensors["random.cpu"] = torch.get_rng_state()
-    if torch.cuda.is_initialized():
-        tensors["random.cuda"] = torch.cuda.get_rng_state()
-    values = {"done": done, "notes": notes or [], "scaler": scaler.state_dict() if scaler is not None else None}
-    checkpoint.save(tensors, values)
+    def save(self, checkpoint: Checkpoint, done: int) -> None:
+        tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        for index, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in state.items() if value is not None}
+        if self.draws is not None:
+            tensors |= {f"draws.{name}": tensor for name, tensor in self.draws.state().items()}
+        tensors["random.cpu"] = torch.get_rng_state()
+        if torch.cuda.is_initialized():
+            tensors["random.cuda"] = torch.cuda.get_rng_state()
+        scaler = self.scaler.state_dict() if self.scaler is not None else None
+        checkpoint.save(tensors, {"done": done, "notes": self.notes or [], "scaler": scaler})
 
-
-def _restore(
-    checkpoint: Checkpoint,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    draws: Draws | None,
-    notes: list[Any] | None,
-    scaler: torch.amp.GradScaler | None,
-) -> int:
-    """Put everything back as it was saved; returns the steps done, 0 where nothing was."""
-    found = checkpoint.load()
-    if found is None:
-        return 0
-    tensors, values = found
-    model.load_state_dict(_below("model.", tensors))
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in _below("optimizer.", tensors).items():
-        index, _, key = name.partition(".")
-        state.setdefault(int(index), {})[key] = tensor
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    if draws is not None:
-        draws.restore(_below("draws.", tensors))
-    if notes is not None:
-        notes[:] = values["notes"]
-    if scaler is not None:
-        scaler.load_state_dict(values["scaler"])
-    torch.set_rng_state(tensors["random.cpu"])
-    if "random.cuda" in tensors and torch.cuda.is_available():
-        torch.cuda.set_rng_state(tensors["random.cuda"])
-    return values["done"]
+    def restore(self, checkpoint: Checkpoint) -> int:
+        """Put everything back as it was saved; returns the steps done, 0 where nothing was."""
+        found = checkpoint.load()
+        if found is None:
+            return 0
+        tensors, values = found
+        self.model.load_state_dict(_below("model.", tensors))
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in _below("optimizer.", tensors).items():
+            index, _, key = name.partition(".")
+            state.setdefault(int(index), {})[key] = tensor
+        self.optimizer.load_state_dict({"state": state, "param_groups": self.optimizer.state_dict()["param_groups"]})
+        if self.draws is not None:
+            self.draws.restore(_below("draws.", tensors))
+        if self.notes is not None:
+            self.notes[:] = values["notes"]
+        if self.scaler is not None:
+            self.scaler.load_state_dict(values["scaler"])
+        torch.set_rng_state(tensors["random.cpu"])
+        if "random.cuda" in tensors and torch.cuda.is_available():
+            torch.cuda.set_rng_state(tensors["random.cuda"])
+        return values["done"]
 
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -102,10 +102,6 @@ class Protocol:
         """The learning rate of a student."""
         return next((rate for name, rate in self.rates.items() if student.startswith(name)), self.learning_rate)
 
-    @property
-    def needs_teacher(self) -> bool:
-        return self.labels != "hard"
-
     def described(self) -> dict[str, Any]:
         """All that decides the training, as JSON values: what it is called is not part of it."""
         return {key: value for key, value in asdict(self).items() if key != "name"}

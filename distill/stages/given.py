@@ -31,13 +31,11 @@ class GivenStage(Stage):
     def __init__(self, recipe: Recipe, data: Images) -> None:
         assert recipe.given is not None
         self._recipe, self._data, self._given = recipe, data, recipe.given
-        root = Path(self._given.path)
-        self._root = root / "train" if (root / "train").is_dir() else root
+        self._root = _root(self._given.path)
         counts = [len(files) for files in self._files]
         if max(counts) != self._given.ipc:
-            raise RecipeError(f"given.ipc = {self._given.ipc}, but a class of {root} has up to {max(counts)} images")
-        if self._given.labels == "own" and not all("soft_label_file" in row for row in self._rows.values() or [{}]):
-            raise RecipeError(f"given.labels = 'own', but {self._root}/metadata.csv names no soft labels")
+            raise RecipeError(f"given.ipc = {self._given.ipc}, but a class of {self._root} has up to {max(counts)} images")
+        self._check_notes()
 
     @property
     def title(self) -> str:
@@ -48,8 +46,11 @@ class GivenStage(Stage):
         for files in self._files:
             for path in files:
                 mark.update(f"{path.relative_to(self._root)}\0{path.stat().st_size}\n".encode("utf-8", "surrogateescape"))
-        notes = self._root / "metadata.csv"
-        mark.update(notes.read_bytes() if notes.is_file() else b"")
+        if self._notes.is_file():
+            mark.update(self._notes.read_bytes())
+        if self._given.labels == "own":  # logits of other values have the same size
+            for name in sorted({row["soft_label_file"] for row in self._rows.values()}):
+                mark.update(hashlib.sha256(self._label_file(name).read_bytes()).digest())
         return {"files": mark.hexdigest(), "labels": self._given.labels, "data": self._data.fingerprint}
 
     def parts(self) -> list[str]:
@@ -60,7 +61,7 @@ class GivenStage(Stage):
 
         files = self._files[self._data.index_of(part)]
         pixels = np.stack([self._pixels(path) for path in files])
-        rows = [self._rows.get(str(path.relative_to(self._root)), {}) for path in files]
+        rows = [self._rows.get(self._name(path), {}) for path in files]
         weights = np.array([self._weight(row) for row in rows])
         if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.sum() > 0):
             raise ValueError(f"the weights of {part} in {self._root}/metadata.csv must be at least nought and not all nought")
@@ -95,11 +96,38 @@ class GivenStage(Stage):
     @cached_property
     def _rows(self) -> dict[str, dict[str, str]]:
         """What metadata.csv says of each file."""
-        path = self._root / "metadata.csv"
-        if not path.is_file():
+        if not self._notes.is_file():
             return {}
-        with path.open(newline="", encoding="utf-8") as file:
-            return {row["file_name"]: row for row in csv.DictReader(file) if "file_name" in row}
+        with self._notes.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets begin a file with a mark
+            rows = csv.DictReader(file)
+            if "file_name" not in (rows.fieldnames or []):
+                raise RecipeError(f"{self._notes} has no column file_name; it has {', '.join(rows.fieldnames or ['nothing'])}")
+            return {row["file_name"]: row for row in rows}
+
+    @property
+    def _notes(self) -> Path:
+        return self._root / "metadata.csv"
+
+    def _name(self, path: Path) -> str:
+        """What metadata.csv calls an image."""
+        return path.relative_to(self._root).as_posix()
+
+    def _check_notes(self) -> None:
+        """A metadata.csv speaks of every image: one left out would count 1 beside weights of whatever scale."""
+        if self._notes.is_file():
+            left = [name for files in self._files for path in files if (name := self._name(path)) not in self._rows]
+            if left:
+                raise RecipeError(
+                    f"{self._notes} has no row for {len(left)} of the images, such as {left[0]}; file_name is a path below "
+                    f"{self._root}"
+                )
+        if self._given.labels == "own":
+            rows = self._rows.values()
+            if not rows or not all(row.get("soft_label_file") and row.get("soft_label_row") for row in rows):
+                raise RecipeError(f"given.labels = 'own', but {self._notes} does not name soft labels of every image")
+            for name in {row["soft_label_file"] for row in rows}:
+                if not self._label_file(name).is_file():
+                    raise RecipeError(f"given.labels = 'own', but there is no {name}, which {self._notes} names")
 
     def _pixels(self, path: Path) -> Any:
         try:
@@ -112,10 +140,16 @@ class GivenStage(Stage):
         return float(row.get("weight") or 1.0)
 
     def _logits(self, row: Mapping[str, str]) -> Any:
-        path = self._root / row["soft_label_file"]
+        labels, classes = self._labels_in(self._label_file(row["soft_label_file"])), len(self._data.classes)
+        if labels.shape[1:] != (classes,):
+            raise ValueError(f"{row['soft_label_file']} must hold logits (n, {classes}); received {tuple(labels.shape)}")
+        return labels[int(row["soft_label_row"])]
+
+    def _label_file(self, name: str) -> Path:
+        path = self._root / name
         if not path.resolve().is_relative_to(self._root.resolve()):
-            raise ValueError(f"soft_label_file {row['soft_label_file']!r} leads out of {self._root}")
-        return self._labels_in(path)[int(row["soft_label_row"])]
+            raise RecipeError(f"soft_label_file {name!r} leads out of {self._root}")
+        return path
 
     def _labels_in(self, path: Path) -> Any:
         from safetensors.torch import load_file
@@ -127,11 +161,16 @@ class GivenStage(Stage):
 
 def images_a_class(folder: str | Path) -> int:
     """The most images that a class of a folder has."""
-    root = Path(folder)
-    root = root / "train" if (root / "train").is_dir() else root
+    root = _root(folder)
     if not root.is_dir():
         raise RecipeError(f"there is no folder {folder}")
     counts = [sum(p.suffix.lower() in _IMAGES for p in each.iterdir()) for each in root.iterdir() if each.is_dir()]
     if not counts or not max(counts):
         raise RecipeError(f"{root} holds no folder a class with images in it")
     return max(counts)
+
+
+def _root(folder: str | Path) -> Path:
+    """Where the folders of the classes lie: in ``train/`` if there is one."""
+    root = Path(folder)
+    return root / "train" if (root / "train").is_dir() else root

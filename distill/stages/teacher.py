@@ -167,7 +167,7 @@ def held(images: Any, device: Any) -> Any:
     if device.type != "cuda":
         return images
     free, _ = torch.cuda.mem_get_info(device)
-    return images.to(device) if images.numel() < free / 2 else images.pin_memory()
+    return images.to(device) if images.numel() < free / 2 else images
 
 
 def scores_on_test(data: Images, survey: SurveyStage, read: Reader, device: Any, batch: int = 512) -> Any:

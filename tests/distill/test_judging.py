@@ -2,12 +2,15 @@
 
 import csv
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 from distill.__main__ import main
+from distill.distilled import load
 from distill.export import export
 from distill.graph import build
 from distill.judging import evaluate
@@ -115,6 +118,76 @@ def test_numbered_folders_are_the_classes_in_order(folder, tmp_path):
     made = stage.make("0003-three", None, None)["0003-three.safetensors"]
     assert made["k3.seed0.images"].shape == (3, 1, 16, 16)
     assert made["k3.seed0.weights"].tolist() == [1 / 3] * 3
+
+
+def own(path):
+    return next(stage for stage in build(judged(path, "given.labels=own")) if isinstance(stage, GivenStage))
+
+
+@pytest.fixture
+def noted(folder, tmp_path):
+    """A copy of the set to write to, and the words of its metadata.csv."""
+    train = Path(shutil.copytree(folder, tmp_path / "noted")) / "train"
+    return train, (train / "metadata.csv").read_text()
+
+
+def test_other_labels_of_the_same_size_are_another_set(noted):
+    train, _ = noted
+    before = own(train).digest
+    labels = load_file(train / "soft_labels.safetensors")
+    save_file({"logits": labels["logits"] + 1}, train / "soft_labels.safetensors")
+    assert own(train).digest != before
+    save_file(labels, train / "soft_labels.safetensors")
+    assert own(train).digest == before
+
+
+def test_own_labels_are_those_of_each_image(noted):
+    train, words = noted
+    logits = load_file(train / "soft_labels.safetensors")["logits"]
+    rows = [int(row["soft_label_row"]) for row in csv.DictReader(words.splitlines()) if row["label"] == "three"]
+    made = own(train).make("0003-three", None, None)["0003-three.safetensors"]
+    np.testing.assert_array_equal(made["k3.seed0.logits"].numpy(), logits[rows].astype(np.float32))
+    save_file({"logits": logits[:, :7].copy()}, train / "soft_labels.safetensors")
+    with pytest.raises(ValueError, match=r"must hold logits \(n, 10\)"):
+        own(train).make("0003-three", None, None)
+
+
+def test_weights_are_found_behind_a_spreadsheets_mark(noted):
+    train, words = noted
+    (train / "metadata.csv").write_text(words, encoding="utf-8-sig")
+    stage = next(stage for stage in build(judged(train)) if isinstance(stage, GivenStage))
+    weights = stage.make("0003-three", None, None)["0003-three.safetensors"]["k3.seed0.weights"]
+    expected = np.array([float(row["weight"]) for row in csv.DictReader(words.splitlines()) if row["label"] == "three"])
+    assert len(set(expected)) > 1
+    np.testing.assert_allclose(weights, expected / expected.sum(), rtol=4 * np.finfo(float).eps)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda words: words.replace("three/", "train/three/"), r"has no row for 3 of the images, such as three/"),
+        (lambda words: words.replace("file_name", "image"), r"no column file_name; it has image, label"),
+        (lambda words: words.replace("soft_labels.safetensors", "other.safetensors"), r"there is no other\.safetensors"),
+        (lambda words: words.replace("soft_labels.safetensors", "../../x"), r"leads out of"),
+        (lambda words: words.replace("soft_label_row", "row"), r"does not name soft labels of every image"),
+    ],
+)
+def test_notes_that_leave_images_out_are_refused_before_work(noted, change, said):
+    train, words = noted
+    (train / "metadata.csv").write_text(change(words))
+    with pytest.raises(RecipeError, match=said):
+        own(train)
+
+
+def test_a_given_set_is_loaded_as_every_other_whatever_the_budgets(folder, tmp_path):
+    """Its budget is its own, and it has one draw for all seeds."""
+    recipe = judged(folder, "select.k=[1, 2]", "seeds=[4, 5]")
+    (tmp_path / "recipe.json").write_text(json.dumps(recipe.model_dump()))
+    for arguments in ({}, {"ipc": 3}, {"seed": 5}):
+        with pytest.raises(RecipeError, match="not finished"):
+            load(tmp_path, "given", **arguments)
+    with pytest.raises(RecipeError, match=r"no images of given for ipc = 2.*it has ipc \[3\]"):
+        load(tmp_path, "given", 2)
 
 
 def test_what_is_no_set_of_the_classes_is_refused(folder, tmp_path, capsys):

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from distill.models.networks import Normalized, new_student, why_not
-from distill.models.soft_labels import bytes_an_image, bytes_of, compressed, restored
+from distill.models.soft_labels import bytes_an_image, compressed, restored
 from distill.models.student import Passes, hard_targets, image_targets, learn, online_targets
 from distill.pipeline.checkpoint import EVERY, Checkpoint
 from distill.pipeline.store import write_whole
@@ -160,6 +160,10 @@ def test_lower_precision_leaves_the_weights_in_float32():
 
 
 LOGITS = 3 * torch.randn(50, 30, generator=torch.Generator().manual_seed(5)) + 4
+
+
+def bytes_of(tensors):
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
 
 
 def test_labels_stored_whole_come_back_as_fp16():

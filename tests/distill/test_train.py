@@ -6,7 +6,7 @@ import torch
 
 from distill.graph import build
 from distill.images import load
-from distill.models.training import weighted_loss
+from distill.models.training import weighted_cross_entropy
 from distill.pipeline.store import Store
 from distill.recipe import read
 from distill.stages.draw import Draw, Run
@@ -26,19 +26,19 @@ def test_the_loss_is_the_weighted_cross_entropy_over_the_batch_size(temperature)
     logits, teacher, weights = RNG.normal(size=(7, 5)), RNG.normal(size=(7, 5)), RNG.uniform(0, 3, 7)
     p, q = softmax(teacher / temperature), softmax(logits / temperature)
     expected = (weights * -(p * np.log(q)).sum(1)).sum() / 7
-    got = weighted_loss(*(torch.from_numpy(a) for a in (logits, teacher, weights)), temperature)
+    got = weighted_cross_entropy(*(torch.from_numpy(a) for a in (logits, p, weights)), temperature)
     # About forty float64 roundings of terms of size one.
     assert float(got) == pytest.approx(expected, rel=40 * np.finfo(float).eps)
 
 
 def test_doubling_the_weights_doubles_the_loss_and_a_weight_of_nought_takes_an_image_out():
-    logits, teacher = torch.randn(6, 4, dtype=torch.float64), torch.randn(6, 4, dtype=torch.float64)
+    logits, targets = torch.randn(6, 4, dtype=torch.float64), torch.randn(6, 4, dtype=torch.float64).softmax(1)
     weights = torch.tensor([1.0, 2.0, 0.5, 0.0, 1.5, 1.0], dtype=torch.float64)
-    loss = weighted_loss(logits, teacher, weights, 2.0)
-    assert torch.equal(weighted_loss(logits, teacher, 2 * weights, 2.0), 2 * loss)
-    changed = teacher.clone()
-    changed[3] = -9.0 * torch.arange(4)
-    assert torch.equal(weighted_loss(logits, changed, weights, 2.0), loss)
+    loss = weighted_cross_entropy(logits, targets, weights, 2.0)
+    assert torch.equal(weighted_cross_entropy(logits, targets, 2 * weights, 2.0), 2 * loss)
+    changed = targets.clone()
+    changed[3] = torch.tensor([0.0, 0.0, 0.0, 1.0])
+    assert torch.equal(weighted_cross_entropy(logits, changed, weights, 2.0), loss)
 
 
 def test_a_student_learns_what_has_weight(tmp_path, record):

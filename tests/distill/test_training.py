@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from distill.models.schedules import cycle
-from distill.models.training import batches_of, train
+from distill.models.training import Batches, train
 from distill.recipe import Training
 
 
@@ -17,7 +17,7 @@ def options(**changes):
 
 @pytest.mark.parametrize(("n", "size"), [(10, 5), (10, 4), (7, 3), (3, 8), (1, 4), (5, 5)])
 def test_batches_have_their_size_and_use_every_index_equally_often(n, size):
-    batches = batches_of(n, size, seeded())
+    batches = Batches(n, size, seeded())
     drawn = [next(batches) for _ in range(3 * n)]
     assert all(batch.shape == (size,) for batch in drawn)
     # 3 n batches of `size` are 3 · size whole passes.
@@ -26,7 +26,7 @@ def test_batches_have_their_size_and_use_every_index_equally_often(n, size):
 
 @pytest.mark.parametrize(("n", "size"), [(10, 4), (3, 8)])
 def test_every_pass_is_a_permutation_and_passes_differ(n, size):
-    batches = batches_of(n, size, seeded())
+    batches = Batches(n, size, seeded())
     line = torch.cat([next(batches) for _ in range(6 * n)])
     passes = line[: len(line) // n * n].reshape(-1, n)
     assert torch.equal(passes.sort(1).values, torch.arange(n).expand_as(passes))
@@ -34,7 +34,7 @@ def test_every_pass_is_a_permutation_and_passes_differ(n, size):
 
 
 def test_at_any_time_counts_differ_by_one_pass_at_most():
-    batches, counts = batches_of(7, 3, seeded()), torch.zeros(7, dtype=torch.long)
+    batches, counts = Batches(7, 3, seeded()), torch.zeros(7, dtype=torch.long)
     for _ in range(50):
         counts += torch.bincount(next(batches), minlength=7)
         assert counts.max() - counts.min() <= 1
@@ -42,10 +42,10 @@ def test_at_any_time_counts_differ_by_one_pass_at_most():
 
 def test_batches_follow_the_generator_alone():
     torch.manual_seed(1)
-    first = [next(batches) for batches in [batches_of(9, 4, seeded(3))] for _ in range(5)]
+    first = [next(batches) for batches in [Batches(9, 4, seeded(3))] for _ in range(5)]
     torch.manual_seed(2)
-    again = [next(batches) for batches in [batches_of(9, 4, seeded(3))] for _ in range(5)]
-    other = [next(batches) for batches in [batches_of(9, 4, seeded(4))] for _ in range(5)]
+    again = [next(batches) for batches in [Batches(9, 4, seeded(3))] for _ in range(5)]
+    other = [next(batches) for batches in [Batches(9, 4, seeded(4))] for _ in range(5)]
     assert torch.equal(torch.stack(first), torch.stack(again))
     assert not torch.equal(torch.stack(first), torch.stack(other))
 
