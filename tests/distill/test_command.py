@@ -113,6 +113,8 @@ def test_the_process_exits_with_two_and_keeps_standard_output_clean(clean_enviro
 
 def test_a_part_that_fails_exits_with_one_and_says_how_to_go_on(copied, tiny_command, monkeypatch, capsys):
     class Broken:
+        log = "worker-errors.log"
+
         def __init__(self, *arguments):
             pass
 
