@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from distill.models.schedules import cycle
 from distill.pipeline.checkpoint import Checkpoint, Interrupted
@@ -32,15 +33,17 @@ def descend(
     draws: Draws | None = None,
     notes: list[Any] | None = None,
     scaler: torch.amp.GradScaler | None = None,
+    average: AveragedModel | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> None:
     """``steps`` steps of ``optimizer`` on ``loss(step)``.
 
     rate: the optimizer's options at a step, counted from 0. after_step: called with the number of steps done, before a checkpoint
     is taken. draws, notes: state beside the model's and the optimizer's; ``notes`` is a list of JSON values, filled again
-    on going on. Raises :class:`Interrupted` once a signal asked for an end and the state is saved.
+    on going on. average: of the model, told of every step. Raises :class:`Interrupted` once a signal asked for an end and the
+    state is saved.
     """
-    state = _State(model, optimizer, draws, notes, scaler)
+    state = _State(model, optimizer, draws, notes, scaler, average)
     done = state.restore(checkpoint) if checkpoint is not None else 0
     with checkpoint or nullcontext():
         for step in range(done, steps):
@@ -55,6 +58,8 @@ def descend(
                 scaler.scale(value).backward()
                 scaler.step(optimizer)
                 scaler.update()
+            if average is not None:
+                average.update_parameters(model)
             if after_step is not None:
                 after_step(step + 1)
             progress((step + 1) / steps)
@@ -73,16 +78,18 @@ def train(
     progress: Callable[[float], None],
     *,
     weight_decay: float = 1e-4,
+    ema: float = 0.0,
     after_step: Callable[[int], None] | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> None:
     """``options.steps`` steps of AdamW on ``loss(indices)``, the mean loss of a batch of indices below ``n``.
 
     The learning rate rises over the first tenth of the steps and falls to nought by a cosine. ``generator`` draws the batches and
-    whatever the loss draws.
+    whatever the loss draws. With ``ema`` the model ends as the :func:`moving_average` of its weights, of that decay.
     """
     optimizer = torch.optim.AdamW(model.parameters(), options.learning_rate, weight_decay=weight_decay, fused=True)
     batches = Batches(n, options.batch, generator)
+    average = moving_average(model, ema) if ema else None
 
     def rate(step: int) -> dict[str, Any]:
         learning_rate, beta = cycle(options.learning_rate, options.steps, step)
@@ -97,8 +104,26 @@ def train(
         progress,
         after_step=after_step,
         draws=batches,
+        average=average,
         checkpoint=checkpoint,
     )
+    if average is not None:
+        model.load_state_dict(average.module.state_dict())
+
+
+def moving_average(model: nn.Module, decay: float) -> AveragedModel:
+    r"""$\bar\theta_t = \beta_t \bar\theta_{t-1} + (1 - \beta_t)\, \theta_t$, $\beta_t = \min(\beta, \frac{1 + t}{10 + t})$.
+
+    β is ``decay``. While t is small the average forgets faster, and so is soon free of the random weights it began with.
+    """
+
+    @torch.no_grad()
+    def step(averages: Any, weights: Any, count: Any) -> None:
+        t = int(count)
+        for average, weight in zip(averages, weights, strict=True):
+            average.lerp_(weight, 1 - min(decay, (1 + t) / (10 + t)))
+
+    return AveragedModel(model, multi_avg_fn=step)
 
 
 class Batches(Iterator[Tensor]):
@@ -141,11 +166,14 @@ class _State:
     draws: Draws | None
     notes: list[Any] | None
     scaler: torch.amp.GradScaler | None
+    average: AveragedModel | None
 
     def save(self, checkpoint: Checkpoint, done: int) -> None:
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         for index, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in state.items() if value is not None}
+        if self.average is not None:
+            tensors |= {f"average.{name}": tensor for name, tensor in self.average.state_dict().items()}
         if self.draws is not None:
             tensors |= {f"draws.{name}": tensor for name, tensor in self.draws.state().items()}
         tensors["random.cpu"] = torch.get_rng_state()
@@ -161,11 +189,14 @@ class _State:
             return 0
         tensors, values = found
         self.model.load_state_dict(_below("model.", tensors))
+        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         state: dict[int, dict[str, Tensor]] = {}
         for name, tensor in _below("optimizer.", tensors).items():
             index, _, key = name.partition(".")
-            state.setdefault(int(index), {})[key] = tensor
+            state.setdefault(int(index), {})[key] = _laid_out_as(parameters[int(index)], tensor)
         self.optimizer.load_state_dict({"state": state, "param_groups": self.optimizer.state_dict()["param_groups"]})
+        if self.average is not None:
+            self.average.load_state_dict(_below("average.", tensors))
         if self.draws is not None:
             self.draws.restore(_below("draws.", tensors))
         if self.notes is not None:
@@ -176,6 +207,11 @@ class _State:
         if "random.cuda" in tensors and torch.cuda.is_available():
             torch.cuda.set_rng_state(tensors["random.cuda"])
         return values["done"]
+
+
+def _laid_out_as(parameter: Tensor, tensor: Tensor) -> Tensor:
+    """The same values in the memory order of a parameter: fused optimizers walk through both side by side."""
+    return torch.empty_like(parameter, dtype=tensor.dtype).copy_(tensor) if tensor.shape == parameter.shape else tensor
 
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

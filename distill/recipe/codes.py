@@ -36,13 +36,17 @@ class Select(Section):
 
 
 class TrainedPrior(Training):
-    """A class-conditional latent diffusion transformer, trained here to predict v under a cosine schedule."""
+    """A class-conditional latent diffusion transformer, trained here to predict v under a cosine schedule.
+
+    ema: decay of the moving average of its weights, which then are the prior's; 0 takes the last ones.
+    """
 
     source: Literal["train"]
     layers: Steps
     heads: Steps
     head_width: Annotated[int, Field(ge=8, multiple_of=4)]
     label_dropout: Annotated[float, Field(ge=0, lt=1)]
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
 class PretrainedPrior(Section):

@@ -26,11 +26,15 @@ Positive = Annotated[float, Field(gt=0)]
 
 
 class Network(Section):
-    """A network to train. width and depth are a ``convnet``'s; small_stem: a ResNet's, for images of 32 or 64 pixels."""
+    """A network to train. width and depth are a ``convnet``'s; small_stem: a ResNet's, for images of 32 or 64 pixels.
+
+    precision: of its arithmetic; weights and optimizer stay in float32.
+    """
 
     width: Annotated[int, Field(ge=4)] = 128
     depth: Annotated[int, Field(ge=1, le=8)] = 3
     small_stem: bool = False
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
 
 
 class TrainedTeacher(Training, Network):
@@ -118,8 +122,8 @@ class Given(Section):
 class Train(Network):
     """Students: the same protocol for every method. Whatever is set beside ``protocol`` takes the place of what it says.
 
-    protocol: ``fkd``, ``rded``, ``rd3``, ``hard`` or ``small``. student: ``convnet`` or a model of timm's. precision: of the
-    student's arithmetic. weighting: how weights go through CutMix, ``product``, ``draw`` or ``mix``. epochs, or steps: how long.
+    protocol: ``fkd``, ``rded``, ``rd3``, ``hard`` or ``small``. student: ``convnet`` or a model of timm's. weighting: how
+    weights go through CutMix, ``product``, ``draw`` or ``mix``. epochs, or steps: how long.
     shift: pixels of random translation. patches, crop, flip, cutmix: the rest of the augmentation; crop = [1, 1] and cutmix = 0
     are none. temperature: of the soft labels. labels: ``online``, ``stored``, ``image`` or ``hard``. evaluations: looks at the
     test images.
@@ -127,7 +131,6 @@ class Train(Network):
 
     protocol: Annotated[str, AfterValidator(_a_preset)]
     student: str = "convnet"
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
     weighting: Literal["product", "draw", "mix"] = "product"
     epochs: Steps | None = None
     steps: Steps | None = None

@@ -87,7 +87,7 @@ class TrainedPriorStage(PriorStage):
             prediction = model(scheduler.add_noise(clean, noise, times), timestep=times, class_labels=conditions).sample
             return (prediction - scheduler.get_velocity(clean, noise, times)).square().mean()
 
-        train(model, loss, len(latents), options, generator, progress, checkpoint=read.checkpoint(self, part))
+        train(model, loss, len(latents), options, generator, progress, ema=options.ema, checkpoint=read.checkpoint(self, part))
         return {**diffusion.files(model.cpu()), **diffusion.scheduler_files(scheduler)}
 
     def predict(self, read: Reader, index: int, guidance: float) -> "Predict":

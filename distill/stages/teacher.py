@@ -33,7 +33,7 @@ class TrainedTeacherStage(TeacherStage):
 
     def __init__(self, recipe: Recipe, options: TrainedTeacher, data: Images, survey: SurveyStage) -> None:
         self._recipe, self._options, self._data, self._survey = recipe, options, data, survey
-        self.parents, self.device = (survey,), recipe.compute.device
+        self.parents, self.device, self.dtype = (survey,), recipe.compute.device, options.precision
 
     def options(self) -> Mapping[str, Any]:
         return {**self._options.model_dump(), "data": self._data.fingerprint}
@@ -62,6 +62,7 @@ class TrainedTeacherStage(TeacherStage):
             progress,
             student=options.model,
             ipc=None,
+            precision=options.precision,
             checkpoint=read.checkpoint(self, part),
         )
         about = {"model": options.model, "trained": True, "top1": looks[-1]["top1"]}

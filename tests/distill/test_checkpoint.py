@@ -127,7 +127,8 @@ def loss(chosen):
 
 checkpoint = Checkpoint(folder / "checkpoints", "part", write_whole)
 try:
-    train(model, loss, 50, Training(steps=60, batch=8, learning_rate=0.01), generator, lambda f: None, checkpoint=checkpoint)
+    options = Training(steps=60, batch=8, learning_rate=0.01)
+    train(model, loss, 50, options, generator, lambda f: None, ema=0.9, checkpoint=checkpoint)
 except Interrupted:
     sys.exit(143)
 save_file(model.state_dict(), folder / "result.safetensors")

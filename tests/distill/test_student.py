@@ -52,9 +52,9 @@ def passes(rules, seed=0, weights=WEIGHTS, size=16):
     return Passes(IMAGES, weights, rules, size, seed, CPU)
 
 
-def trained(rules, *, checkpoint=None, stop=None, precision="float32", targets=None, seed=0):
+def trained(rules, *, checkpoint=None, stop=None, precision="float32", targets=None, seed=0, layout=torch.contiguous_format):
     torch.manual_seed(seed)
-    model = Net()
+    model = Net().to(memory_format=layout)
     targets = targets or hard_targets(LABELS, CLASSES, CPU)
 
     def progress(fraction):
@@ -79,17 +79,18 @@ def test_a_student_is_a_function_of_its_seed(name):
     assert looks[-1]["step"] == RULES[name].steps_at(5, N)
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("name", RULES)
-def test_cut_off_and_taken_up_again_twice_it_ends_in_the_same_bits(name, tmp_path, monkeypatch):
+def test_cut_off_and_taken_up_again_twice_it_ends_in_the_same_bits(name, layout, tmp_path, monkeypatch):
     monkeypatch.setenv(EVERY, "0")
-    expected, looks = trained(RULES[name])
+    expected, looks = trained(RULES[name], layout=layout)
     for stop in (0.3, 0.6):
         with pytest.raises(KeyboardInterrupt):
-            trained(RULES[name], checkpoint=Checkpoint(tmp_path, "part", write_whole), stop=stop)
+            trained(RULES[name], checkpoint=Checkpoint(tmp_path, "part", write_whole), stop=stop, layout=layout)
     found = Checkpoint(tmp_path, "part", write_whole).load()
     assert found is not None
     assert 0 < found[1]["done"] < looks[-1]["step"]
-    model, seen = trained(RULES[name], checkpoint=Checkpoint(tmp_path, "part", write_whole))
+    model, seen = trained(RULES[name], checkpoint=Checkpoint(tmp_path, "part", write_whole), layout=layout)
     assert same(model, expected)
     assert seen == looks
 

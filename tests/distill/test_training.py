@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from distill.models.schedules import cycle
-from distill.models.training import Batches, train
+from distill.models.training import Batches, moving_average, train
 from distill.recipe import Training
 
 
@@ -81,6 +81,25 @@ def test_training_fits():
 @pytest.mark.parametrize("steps", [*range(1, 22), 99])
 def test_any_number_of_steps_can_be_asked_for(steps):
     assert len(fit(steps=steps)[1]) == steps
+
+
+def test_the_moving_average_is_that_of_the_formula():
+    generator = torch.Generator().manual_seed(0)
+    model = nn.Linear(3, 2)
+    average, expected = moving_average(model, 0.7), None
+    for t in range(40):
+        weights = torch.randn(2, 3, generator=generator)
+        model.weight.data = weights
+        average.update_parameters(model)
+        beta = min(0.7, (1 + t) / (10 + t))
+        expected = weights if expected is None else beta * expected + (1 - beta) * weights
+    torch.testing.assert_close(average.module.weight.detach(), expected)
+
+
+def test_with_ema_the_model_ends_as_its_average():
+    (last, losses), (averaged, same_losses) = fit(steps=50), fit(steps=50, record={"ema": 0.9})
+    assert losses == same_losses, "averaging does not change the training"
+    assert not torch.equal(last.weight, averaged.weight)
 
 
 def test_progress_and_steps_are_told_in_order():
