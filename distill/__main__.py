@@ -233,13 +233,18 @@ def _show_estimates(found: Sequence[Estimate], console: Console) -> None:
         memory = "?" if each.memory is None else size(each.memory)
         counts = map(str, (each.parts, each.done, each.parts - each.done))
         table.add_row(each.stage.title, each.stage.folder_name, disk, hours, memory, *counts)
+    disk, hours = sum(each.disk or 0.0 for each in found), sum(each.hours or 0.0 for each in found)
+    left = str(sum(each.parts - each.done for each in found))
+    table.add_section()
+    table.add_row("all that is known", "", size(disk), f"{hours:.3g}", "", "", "", left)
     console.print(table)
     console.print(
-        "Hours of one worker's work, a GPU's if the recipe asks for one; memory: the measured peak of a part; ?: not known"
+        "Hours of one worker's work, a GPU's if the recipe asks for one; memory: the measured peak of a part, or on a GPU of its"
+        " rehearsal; ?: not known until a part is made.",
+        soft_wrap=True,
     )
-    console.print("until a part is made.")
     for each in found:
-        if each.disk is not None and each.parts > each.done:
+        if (each.disk is not None or each.hours is not None) and each.parts > each.done:
             console.print(f"  {each.stage.title}: {each.ground}", highlight=False, soft_wrap=True)
 
 

@@ -30,7 +30,7 @@ class Estimate:
 
 
 def estimate(stage: Stage, store: Store, *, timed: bool = True) -> Estimate:
-    """From a stage's finished parts, where there are some; else counted from the recipe's sizes, operations if ``timed``."""
+    """From a stage's finished parts, where there are some; else from the recipe's sizes and, if ``timed``, a rehearsal."""
     parts = stage.parts()
     seals = [seal for part in parts if store.holds(stage, part) and (seal := store.seal(stage, part))]
     left = len(parts) - len(seals)
@@ -42,11 +42,34 @@ def estimate(stage: Stage, store: Store, *, timed: bool = True) -> Estimate:
         each = median(sum(file["size"] for file in seal["files"].values()) for seal in seals)
         ground = f"measured on {len(seals)} finished parts: {seconds:.3g} s and {size(each)} each"
         return Estimate(stage, len(parts), len(seals), left * each, left * seconds / 3600, memory, ground)
-    weight, work = stage.weight(), stage.work() if timed else None
-    grounds = [f"disk: {weight[1]}" if weight else "", f"time: {work[1]}, at {SPEED:.0e} operations/s" if work else ""]
+    weight = stage.weight()
+    hours, gpu_memory, ground = _rehearsed(stage) if timed else (None, None, "")
+    grounds = [f"disk: {weight[1]}" if weight else "", f"time: {ground}" if ground else ""]
     ground = "; ".join(filter(None, grounds)) or "unknown until a part is made"
-    hours = work[0] / SPEED / 3600 if work else None
-    return Estimate(stage, len(parts), 0, weight[0] if weight else None, hours, None, ground)
+    return Estimate(stage, len(parts), 0, weight[0] if weight else None, hours, gpu_memory, ground)
+
+
+def _rehearsed(stage: Stage) -> tuple[float | None, int | None, str]:
+    """Hours, peak memory on a GPU, and their ground: what the stage does over and over, timed if its device is at hand."""
+    from torch import cuda
+
+    from distill.models.rehearsal import counted, timed
+
+    hours, memory, grounds = 0.0, None, list[str]()
+    for work in stage.work():
+        rehearsal = work.rehearsal
+        if stage.device == "cpu" or cuda.is_available():
+            found = timed(rehearsal, stage.device)
+            if found.seconds is None:
+                how = f"memory ran out at {rehearsal.batch} at once"
+            else:
+                how = f"{rehearsal.batch} at once timed here, {found.operations / found.seconds:.2g} operations/s"
+            memory = max(memory or 0, found.memory) if found.memory is not None else memory
+        else:
+            found, how = counted(rehearsal), f"at {SPEED:.0e}/s, for want of a GPU here"
+        hours += work.times * (found.seconds or found.operations / SPEED) / 3600
+        grounds.append(f"{work.what} × {found.operations:.3g} operations ({how})")
+    return (hours if grounds else None), memory, ", ".join(grounds)
 
 
 def check_disk(found: Sequence[Estimate], folder: Path) -> None:

@@ -76,7 +76,7 @@ def _labels(recipe: Recipe, data: Images, teacher: TeacherStage, images: ImagesS
     if isinstance(images, GivenStage) and recipe.given is not None and recipe.given.labels == "own":
         return images
     if kind == "image":
-        return ImageLabelStage(recipe, data, teacher, images)
+        return ImageLabelStage(recipe, data, teacher, images, select)
     if kind == "stored":
         return StoredLabelStage(recipe, data, teacher, images, select)
     return teacher if kind == "online" else None

@@ -18,7 +18,7 @@ def in_batches(work: Callable[[slice], Answer], n: int, size: int) -> Iterator[A
         try:
             answer = work(slice(start, min(start + size, n)))
         except (RuntimeError, MemoryError) as error:
-            if size == 1 or not _ran_out(error):
+            if size == 1 or not ran_out(error):
                 raise
             answer = None
         if answer is None:  # outside of the except clause, which keeps the failed batch alive
@@ -30,5 +30,6 @@ def in_batches(work: Callable[[slice], Answer], n: int, size: int) -> Iterator[A
         start += size
 
 
-def _ran_out(error: Exception) -> bool:
+def ran_out(error: Exception) -> bool:
+    """Whether an error says that memory ran out."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)

@@ -1,5 +1,6 @@
 """Teachers that others trained: timm's and torchvision's models, with pretrained or local weights and their own preprocessing."""
 
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,18 @@ def rebuilt(made: dict[str, Any], state: dict[str, Tensor], outputs: list[int] |
         network = import_module("torchvision.models").get_model(made["model"], weights=None, num_classes=made["classes"])
     network.load_state_dict(state)
     return Teacher(Normalized(network, tuple(made["mean"]), tuple(made["std"])), made["size"], outputs, made["channels"]).eval()
+
+
+def blank(library: str, name: str) -> tuple[Callable[[], nn.Module], tuple[int, int]]:
+    """What makes a network of this name with random weights, and the channels and pixels a side it is fed."""
+    if library == "timm":
+        timm: Any = import_module("timm")
+        kind = name.partition(".")[0]
+        channels, size, _ = (timm.get_pretrained_cfg(name) or timm.models.PretrainedCfg()).input_size
+        return lambda: timm.create_model(kind), (channels, size)
+    models: Any = import_module("torchvision.models")
+    feed = models.get_model_weights(name).DEFAULT.transforms()
+    return lambda: models.get_model(name, weights=None), (len(feed.mean), feed.crop_size[0])
 
 
 def state_in(path: Path) -> dict[str, Tensor]:

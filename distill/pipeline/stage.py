@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from distill.pipeline.checkpoint import Checkpoint
+from distill.pipeline.work import Work
 
 Content = Mapping[str, Any] | bytes  # tensors for .safetensors, values for .json, bytes for anything else
 Product = Mapping[str, Content]  # file name → content
@@ -55,9 +56,9 @@ class Stage(ABC):
         """What its parts will weigh on disk in bytes, and how that is reckoned; None where only making one tells."""
         return None
 
-    def work(self) -> tuple[float, str] | None:
-        """The floating-point operations its parts will take, and how they are counted; None where only making one tells."""
-        return None
+    def work(self) -> list[Work]:
+        """What its parts do over and over; nothing where only making one tells how long they take."""
+        return []
 
     @property
     def title(self) -> str:

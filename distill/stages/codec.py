@@ -8,6 +8,7 @@ from distill.images import Held, Images
 from distill.models.kept import kept
 from distill.models.pretrained import Pretrained
 from distill.pipeline.stage import Product, Progress, Reader, Stage, seed_of
+from distill.pipeline.work import Rehearsal, Work
 from distill.recipe import Recipe, RecipeError
 from distill.recipe.images import PretrainedCodec, TrainedCodec
 from distill.stages.survey import SurveyStage
@@ -23,17 +24,22 @@ class CodecStage(Stage):
     size: int
     channels: int
     side: int
+    _colours: int
 
     def parts(self) -> list[str]:
         return ["model"]
 
-    def flops(self, half: str) -> float | None:
-        """Operations of ``encoder`` or ``decoder`` on one image, where they can be counted without the weights."""
-        return None
+    @abstractmethod
+    def rehearsal(self, half: str) -> Rehearsal:
+        """A batch of the ``encoder`` or the ``decoder``."""
 
     @abstractmethod
     def load(self, read: Reader) -> "Autoencoder":
         """The model, kept by this process."""
+
+    def _shape(self, half: str) -> tuple[int, int, int]:
+        """Of what a half is given."""
+        return (self._colours, self.size, self.size) if half == "encoder" else (self.channels, self.side, self.side)
 
 
 class TrainedCodecStage(CodecStage):
@@ -47,7 +53,7 @@ class TrainedCodecStage(CodecStage):
         self._recipe, self._options, self._data, self._survey = recipe, options, data, survey
         self.parents = (survey,)
         self.device = recipe.compute.device
-        self.size = data.size
+        self._colours, self.size = data.channels, data.size
         self.channels, self.side = options.latent_channels, data.size // 2 ** (len(options.channels) - 1)
 
     def options(self) -> Mapping[str, Any]:
@@ -62,12 +68,7 @@ class TrainedCodecStage(CodecStage):
 
         options, device = self._options, self.device
         images = torch.from_numpy(self._data.train.read(self._survey.all_readable(read, "train"))).to(device)
-        model = diffusion.new_autoencoder(
-            channels=self._data.channels,
-            size=self._data.size,
-            latent_channels=options.latent_channels,
-            widths=tuple(options.channels),
-        ).to(device)
+        model = self._new().to(device)
         generator = torch.Generator().manual_seed(seed_of(self.digest, "batches"))
 
         def loss(chosen: torch.Tensor) -> torch.Tensor:
@@ -83,6 +84,25 @@ class TrainedCodecStage(CodecStage):
             latents = torch.cat([model.encode(scaled(batch)).latent_dist.mode() for batch in images.split(512)])
         model.register_to_config(scaling_factor=1 / float(latents.std()), shift_factor=float(latents.mean()))
         return diffusion.files(model.cpu())
+
+    def rehearsal(self, half: str) -> Rehearsal:
+        from distill.models.rehearsal import coding
+
+        return coding(self.digest, self._new, half, self._shape(half), self._options.batch)
+
+    def work(self) -> list[Work]:
+        from distill.models.rehearsal import reconstructing
+
+        options = self._options
+        rehearsal = reconstructing(self.digest, self._new, self._shape("encoder"), options.batch)
+        return [Work(options.steps * options.batch, f"{options.steps:,} steps of {options.batch}", rehearsal)]
+
+    def _new(self) -> Any:
+        from distill.models.diffusion import new_autoencoder
+
+        options, data = self._options, self._data
+        widths = tuple(options.channels)
+        return new_autoencoder(channels=data.channels, size=data.size, latent_channels=options.latent_channels, widths=widths)
 
     def load(self, read: Reader) -> "Autoencoder":
         from distill.models.autoencoder import Autoencoder
@@ -106,7 +126,7 @@ class PretrainedCodecStage(CodecStage):
         factor = 2 ** (len(widths) - 1)
         if config["in_channels"] != data.channels:
             raise RecipeError(f"the codec takes {config['in_channels']} channels, the images have {data.channels}")
-        self.size = options.size or data.size
+        self._colours, self.size = data.channels, options.size or data.size
         if self.size % factor:
             raise RecipeError(
                 f"the codec shrinks images by {factor}, of which {self.size} pixels a side are no multiple; see codec.size"
@@ -119,10 +139,11 @@ class PretrainedCodecStage(CodecStage):
         options = self._options.model_dump(exclude={"path", "subfolder", "revision", "batch", "stored", "latents"})
         return {**options, "model": self._source.fingerprint(), "config": self._config}
 
-    def flops(self, half: str) -> float | None:
-        from distill.models.flops import autoencoder_flops
+    def rehearsal(self, half: str) -> Rehearsal:
+        from distill.models.rehearsal import coding, from_config
 
-        return autoencoder_flops(self._options.kind, self._config, half, self.size, self.channels, self.side)
+        options, make = self._options, from_config(self._options.kind, self._config)
+        return coding(self.digest, make, half, self._shape(half), options.batch, options.dtype)
 
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         return {"model.json": {"kind": self._options.kind, "config": self._config, "files": self._source.record()}}

@@ -8,6 +8,7 @@ import numpy as np
 
 from distill.images import Images
 from distill.pipeline.stage import Product, Progress, Reader, Stage, seed_of
+from distill.pipeline.work import Work
 from distill.recipe import Recipe
 from distill.recipe.codes import taken
 from distill.stages.codec import CodecStage
@@ -56,16 +57,16 @@ class DiffusionStage(Stage):
         each = 8 * entries + 2 * self._data.channels * self._data.size**2
         return float(codes * each), f"{codes:,} codes × {each:,} bytes: latents, pixels, and as many again in the sheets at most"
 
-    def work(self) -> tuple[float, str] | None:
+    def work(self) -> list[Work]:
         decode, codes = self._recipe.decode, self._select.count()
-        halves = [self._codec.flops("encoder"), self._codec.flops("decoder")]
-        each = self._prior.flops() if self._prior else 0.0
-        if each is None or None in halves:
-            return None
+        halves = [Work(codes, f"{codes:,} codes by the {half}", self._codec.rehearsal(half)) for half in ("decoder", "encoder")]
+        if self._prior is None:
+            return halves
         guided = [decode.guidance, *([decode.inversion_guidance] if self._inverts else [])]
-        calls = taken(decode.steps, decode.strength) * sum(1 if scale == 1 else 2 for scale in guided) if self._prior else 0
-        codec = sum(half or 0.0 for half in halves)
-        return codes * (calls * each + codec), f"{codes:,} codes × ({calls} predictions × {each:.3g} + {codec:.3g} by the codec)"
+        calls = taken(decode.steps, decode.strength) * sum(1 if scale == 1 else 2 for scale in guided)
+        largest = max(-(-codes // len(self.parts())), 1)  # a class's codes, of all draws
+        rehearsal = self._prior.rehearsal(min(decode.batch, largest))
+        return [Work(codes * calls, f"{codes:,} codes × {calls} predictions", rehearsal), *halves]
 
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         import torch

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from distill.images import Images
 from distill.recipe import Recipe
 
 
@@ -35,6 +36,11 @@ def draws(recipe: Recipe, select: str) -> list[Draw]:
         assert recipe.given is not None
         return [Draw(recipe.given.ipc, 0)]
     return [Draw(k, seed) for k in recipe.select.budgets for seed in recipe.seeds]
+
+
+def images_of(draw: Draw, data: Images) -> int:
+    """The images of a draw, or a few more where a class has fewer than its budget."""
+    return len(data.train) if draw.k is None else draw.k * len(data.classes)
 
 
 def size_of(recipe: Recipe, class_name: str, images: int, k: int) -> int:

@@ -5,6 +5,7 @@ from typing import Any
 
 from distill.images import Images
 from distill.pipeline.stage import Product, Progress, Reader, Stage, seed_of
+from distill.pipeline.work import Work
 from distill.recipe import Recipe
 from distill.recipe.images import PretrainedCodec
 from distill.stages.codec import CodecStage
@@ -68,9 +69,9 @@ class EncodeStage(LatentStage):
             kept = {"latents": codec.latents, "stored": codec.stored, "size": self._codec.size}
         return {"shard": SHARD, "data": self._data.fingerprint, **kept}
 
-    def work(self) -> tuple[float, str] | None:
-        each, images = self._codec.flops("encoder"), len(self._data.train)
-        return None if each is None else (images * each, f"{images:,} images × {each:.3g} by the encoder")
+    def work(self) -> list[Work]:
+        images = len(self._data.train)
+        return [Work(images, f"{images:,} images by the encoder", self._codec.rehearsal("encoder"))]
 
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         import torch

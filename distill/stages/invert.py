@@ -5,6 +5,7 @@ from typing import Any
 
 from distill.images import Images
 from distill.pipeline.stage import Product, Progress, Reader
+from distill.pipeline.work import Work
 from distill.recipe import Recipe
 from distill.recipe.codes import taken
 from distill.stages.encode import EncodeStage, LatentStage
@@ -27,10 +28,10 @@ class InvertStage(LatentStage):
         decode = self._recipe.decode
         return {"steps": decode.steps, "strength": decode.strength, "guidance": decode.inversion_guidance}
 
-    def work(self) -> tuple[float, str] | None:
-        decode, images, each = self._recipe.decode, len(self._data.train), self._prior.flops()
+    def work(self) -> list[Work]:
+        decode, images = self._recipe.decode, len(self._data.train)
         calls = taken(decode.steps, decode.strength) * (1 if decode.inversion_guidance == 1 else 2)
-        return None if each is None else (images * calls * each, f"{images:,} images × {calls} predictions × {each:.3g}")
+        return [Work(images * calls, f"{images:,} images × {calls} predictions", self._prior.rehearsal(decode.batch))]
 
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         import torch

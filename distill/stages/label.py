@@ -6,9 +6,10 @@ from typing import Any
 
 from distill.images import Images
 from distill.pipeline.stage import Product, Progress, Reader, Stage, seed_of
+from distill.pipeline.work import Work
 from distill.recipe import Recipe
 from distill.stages.decode import DiffusionStage, RealImagesStage
-from distill.stages.draw import Run, runs
+from distill.stages.draw import Run, draws, images_of, runs
 from distill.stages.given import GivenStage
 from distill.stages.teacher import TeacherStage
 from distill.stages.weighted import weighted_set
@@ -24,8 +25,9 @@ class ImageLabelStage(Stage):
     name = "label"
     version = 2
 
-    def __init__(self, recipe: Recipe, data: Images, teacher: TeacherStage, images: ImagesStage) -> None:
+    def __init__(self, recipe: Recipe, data: Images, teacher: TeacherStage, images: ImagesStage, select: str) -> None:
         self._recipe, self._data, self._teacher, self._images = recipe, data, teacher, images
+        self._draws = draws(recipe, select)
         self.parents, self.device = (teacher, images), recipe.compute.device
 
     @property
@@ -37,6 +39,10 @@ class ImageLabelStage(Stage):
 
     def parts(self) -> list[str]:
         return self._data.part_names
+
+    def work(self) -> list[Work]:
+        images = sum(images_of(draw, self._data) for draw in self._draws)
+        return [Work(images, f"{images:,} images by the teacher", self._teacher.rehearsal(_BATCH))]
 
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         import torch
@@ -88,9 +94,12 @@ class StoredLabelStage(Stage):
     def weight(self) -> tuple[float, str]:
         from distill.models.soft_labels import bytes_an_image
 
-        each, epochs = bytes_an_image(len(self._data.classes), self._recipe.label.top), self._recipe.train.rules.epochs_at
-        seen = sum((epochs(run.draw.k) or 0) * self._count(run) for run in self._runs.values())
+        each, seen = bytes_an_image(len(self._data.classes), self._recipe.label.top), self._seen()
         return float(seen * each), f"{seen:,} images seen × {each:,} bytes"
+
+    def work(self) -> list[Work]:
+        seen = self._seen()
+        return [Work(seen, f"{seen:,} images seen by the teacher", self._teacher.rehearsal(_BATCH))]
 
     def parts_of(self, run: Run) -> list[str]:
         """The parts of one student, in the order of its epochs."""
@@ -102,7 +111,7 @@ class StoredLabelStage(Stage):
         """Epochs in a file of one student's labels."""
         from distill.models.soft_labels import bytes_an_image
 
-        an_epoch = self._count(run) * bytes_an_image(len(self._data.classes), self._recipe.label.top)
+        an_epoch = images_of(run.draw, self._data) * bytes_an_image(len(self._data.classes), self._recipe.label.top)
         return max(1, math.floor(self._recipe.label.shard_mb * 2**20 / an_epoch))
 
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
@@ -129,9 +138,10 @@ class StoredLabelStage(Stage):
                 progress((i + 1) / len(todo))
         return {f"{part}.safetensors": {key: torch.stack([each[key] for each in stored]) for key in stored[0]}}
 
-    def _count(self, run: Run) -> int:
-        """Images of a student's set, or a few more where a class has fewer than its budget."""
-        return len(self._data.train.labels) if run.draw.k is None else run.draw.k * len(self._data.classes)
+    def _seen(self) -> int:
+        """Images in all passes of all students."""
+        epochs = self._recipe.train.rules.epochs_at
+        return sum((epochs(run.draw.k) or 0) * images_of(run.draw, self._data) for run in self._runs.values())
 
 
 def pass_seed(seed: int) -> int:

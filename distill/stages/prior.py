@@ -9,6 +9,7 @@ from distill.images.names import imagenet_classes
 from distill.models.kept import kept
 from distill.models.pretrained import Pretrained
 from distill.pipeline.stage import Product, Progress, Reader, Stage, seed_of
+from distill.pipeline.work import Rehearsal, Work
 from distill.recipe import Recipe, RecipeError
 from distill.recipe.codes import PretrainedPrior, TrainedPrior
 from distill.stages.codec import CodecStage
@@ -26,9 +27,9 @@ class PriorStage(Stage):
     def parts(self) -> list[str]:
         return ["model"]
 
-    def flops(self) -> float | None:
-        """Operations of one prediction for one image, where they can be counted without the weights."""
-        return None
+    @abstractmethod
+    def rehearsal(self, batch: int) -> Rehearsal:
+        """The prediction for a batch of latents under one condition."""
 
     @abstractmethod
     def predict(self, read: Reader, index: int, guidance: float) -> "Predict":
@@ -47,11 +48,37 @@ class TrainedPriorStage(PriorStage):
 
     def __init__(self, recipe: Recipe, options: TrainedPrior, data: Images, encode: EncodeStage) -> None:
         self._options, self._data, self._encode = options, data, encode
+        self._shape = (encode.codec.channels, encode.codec.side, encode.codec.side)
         self.parents = (encode,)
         self.device = recipe.compute.device
 
     def options(self) -> Mapping[str, Any]:
         return self._options.model_dump()
+
+    def rehearsal(self, batch: int) -> Rehearsal:
+        from distill.models.rehearsal import prediction
+
+        return prediction(self.digest, self._new, self._shape, batch)
+
+    def work(self) -> list[Work]:
+        from distill.models.rehearsal import prediction
+
+        options = self._options
+        rehearsal = prediction(self.digest, self._new, self._shape, options.batch, learns=True)
+        return [Work(options.steps * options.batch, f"{options.steps:,} steps of {options.batch}", rehearsal)]
+
+    def _new(self) -> Any:
+        from distill.models.diffusion import new_transformer
+
+        options, (channels, size, _) = self._options, self._shape
+        return new_transformer(
+            channels=channels,
+            size=size,
+            classes=len(self._data.classes),
+            layers=options.layers,
+            heads=options.heads,
+            head_width=options.head_width,
+        )
 
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         import torch
@@ -63,14 +90,7 @@ class TrainedPriorStage(PriorStage):
         by_class = [self._encode.latents(read, index) for index in range(classes)]
         latents = torch.cat(by_class).float().to(device)
         labels = torch.arange(classes).repeat_interleave(torch.tensor([len(part) for part in by_class]))
-        model = diffusion.new_transformer(
-            channels=latents.shape[1],
-            size=latents.shape[2],
-            classes=classes,
-            layers=options.layers,
-            heads=options.heads,
-            head_width=options.head_width,
-        ).to(device)
+        model = self._new().to(device)
         # In training mode the transformer would drop labels from the global generator, anew in every block; here they are dropped
         # once, below. It has no other use for the mode.
         model.eval()
@@ -135,10 +155,12 @@ class PretrainedPriorStage(PriorStage):
         prompts = [self._text(index) for index in range(len(self._data.classes))] if self._inner == "unet" else self._labels()
         return {**asked, "conditions": prompts, "model": self._source.fingerprint(), "config": self._config}
 
-    def flops(self) -> float | None:
-        from distill.models.flops import prior_flops
+    def rehearsal(self, batch: int) -> Rehearsal:
+        from distill.models.rehearsal import from_config, prediction
 
-        return prior_flops(self._options.kind, self._config, self._shape)
+        make, text = from_config(self._options.kind, self._config), self._config.get("cross_attention_dim")
+        width = text if self._inner == "unet" and isinstance(text, int) else 0
+        return prediction(self.digest, make, self._shape, batch, self.dtype, text=width)
 
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         return {"model.json": {"kind": self._options.kind, "config": self._config, "files": self._source.record()}}

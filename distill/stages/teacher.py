@@ -9,6 +9,7 @@ from distill.images import Images
 from distill.images.names import imagenet_classes
 from distill.models.kept import kept
 from distill.pipeline.stage import Product, Progress, Reader, Stage, seed_of
+from distill.pipeline.work import Rehearsal, Work
 from distill.recipe import PretrainedTeacher, Recipe, RecipeError, TrainedTeacher
 from distill.stages.survey import SurveyStage
 
@@ -24,6 +25,10 @@ class TeacherStage(Stage):
     @abstractmethod
     def load(self, read: Reader) -> Any:
         """The network: pixels (n, C, H, W) from 0 to 1 → logits (n, classes)."""
+
+    @abstractmethod
+    def rehearsal(self, batch: int, precision: str = "float32") -> Rehearsal:
+        """Its logits for a batch of images."""
 
 
 class TrainedTeacherStage(TeacherStage):
@@ -67,6 +72,22 @@ class TrainedTeacherStage(TeacherStage):
         )
         about = {"model": options.model, "trained": True, "top1": looks[-1]["top1"]}
         return {"teacher.safetensors": model.state_dict(), "teacher.json": about}
+
+    def rehearsal(self, batch: int, precision: str = "float32") -> Rehearsal:
+        from distill.models.rehearsal import answering
+
+        return answering(self.digest, self._network, self._shape, batch, precision)
+
+    def work(self) -> list[Work]:
+        from distill.models.rehearsal import answering
+
+        options = self._options
+        rehearsal = answering(self.digest, self._network, self._shape, options.batch, options.precision, learns=True)
+        return [Work(options.steps * options.batch, f"{options.steps:,} steps of {options.batch}", rehearsal)]
+
+    @property
+    def _shape(self) -> tuple[int, int, int]:
+        return (self._data.channels, self._recipe.data.size, self._recipe.data.size)
 
     def load(self, read: Reader) -> Any:
         def make() -> Any:
@@ -119,6 +140,14 @@ class PretrainedTeacherStage(TeacherStage):
         top1 = scores_on_test(self._data, self._survey, read, device)(teacher)["top1"]
         about = {**made, "trained": False, "outputs": outputs, "top1": top1}
         return {"teacher.safetensors": network.state_dict(), "teacher.json": about}
+
+    def rehearsal(self, batch: int, precision: str = "float32") -> Rehearsal:
+        from distill.models.rehearsal import answering
+        from distill.models.teachers import blank
+
+        make, (channels, size) = blank(self._options.source, self._options.model)
+        size = self._options.size or size
+        return answering(self.digest, make, (channels, size, size), batch, precision)
 
     def load(self, read: Reader) -> Any:
         from distill.models.teachers import rebuilt

@@ -1,13 +1,15 @@
 """Train: a student a draw of a method, on its weighted images, under the recipe's protocol; measured on the real test split."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 from distill.images import Images
 from distill.method import METHODS
 from distill.pipeline.stage import Product, Progress, Reader, Stage, seed_of
+from distill.pipeline.work import Work
 from distill.recipe import Recipe
-from distill.stages.draw import Draw, Run, runs
+from distill.stages.draw import Draw, Run, images_of, runs
 from distill.stages.given import GivenStage
 from distill.stages.label import ImageLabelStage, StoredLabelStage, pass_seed
 from distill.stages.survey import SurveyStage
@@ -61,6 +63,23 @@ class TrainStage(Stage):
     def parts(self) -> list[str]:
         return [run.name for run in self.runs()]
 
+    def work(self) -> list[Work]:
+        from distill.models.rehearsal import answering
+
+        options, rules, side, found = self._recipe.train, self._recipe.train.rules, self._recipe.data.size, list[Work]()
+        for k in dict.fromkeys(run.draw.k for run in self.runs()):
+            those = [run for run in self.runs() if run.draw.k == k]
+            n = images_of(those[0].draw, self._data)
+            batch = rules.batch_at(k, n)
+            epochs = rules.epochs_at(k)
+            seen = len(those) * (rules.steps_at(k, n) * batch if epochs is None else epochs * n)
+            shape, key = (self._data.channels, side, side), json.dumps(options.model_dump())
+            learning = answering(key, self._new, shape, batch, options.precision, learns=True)
+            found.append(Work(seen, f"{seen:,} images seen by students", learning))
+            if isinstance(self.labels, TeacherStage):
+                found.append(Work(seen, f"{seen:,} by the teacher", self.labels.rehearsal(batch, options.precision)))
+        return found
+
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         run = next(run for run in self.runs() if run.name == part)
         return {f"{part}.json": self._student(read, run, self.weighted_set(read, run.draw), progress)}
@@ -77,21 +96,12 @@ class TrainStage(Stage):
     def _student(self, read: Reader, run: Run, data: WeightedSet, progress: Progress) -> dict[str, Any]:
         import torch
 
-        from distill.models.networks import new_student
         from distill.models.student import Passes, learn
 
         options, rules = self._recipe.train, self._recipe.train.rules
-        device, size, classes = torch.device(self.device), self._recipe.data.size, len(self._data.classes)
+        device, size = torch.device(self.device), self._recipe.data.size
         torch.manual_seed(seed_of("student", run.seed))  # the same start for every method
-        model = new_student(
-            options.student,
-            channels=self._data.channels,
-            size=size,
-            classes=classes,
-            width=options.width,
-            depth=options.depth,
-            small_stem=options.small_stem,
-        ).to(device)
+        model = self._new().to(device)
         passes = Passes(held(data.images, device), data.weights, rules, size, pass_seed(run.seed), device)
         targets, label_bytes = self._targets(read, run, data, device)
         seen = learn(
@@ -116,6 +126,21 @@ class TrainStage(Stage):
             "looks": seen,
             "label_bytes": label_bytes,
         }
+
+    def _new(self) -> Any:
+        """A student with random weights."""
+        from distill.models.networks import new_student
+
+        options, data = self._recipe.train, self._data
+        return new_student(
+            options.student,
+            channels=data.channels,
+            size=self._recipe.data.size,
+            classes=len(data.classes),
+            width=options.width,
+            depth=options.depth,
+            small_stem=options.small_stem,
+        )
 
     def _targets(self, read: Reader, run: Run, data: WeightedSet, device: Any) -> tuple[Any, int]:
         """What the student learns to say, and how many bytes of labels that takes on disk."""

@@ -1,16 +1,21 @@
 """What a run will take, said before it is spent."""
 
 import shutil
+import time
 from collections import namedtuple
 
 import pytest
 import torch
+from diffusers import AutoencoderKL, DiTTransformer2DModel, UNet2DConditionModel
+from torch.utils.flop_counter import FlopCounterMode
 
 from distill import estimate as estimating
 from distill.estimate import check_disk, estimate, size
 from distill.graph import build
-from distill.models.flops import autoencoder_flops, prior_flops
+from distill.models import rehearsal as rehearsing
+from distill.models.rehearsal import coding, counted, from_config, prediction, timed
 from distill.pipeline.store import Store
+from distill.pipeline.work import Rehearsal, Work
 from distill.recipe import RecipeError, read
 from distill.worker import make_part
 
@@ -65,36 +70,101 @@ def test_finished_parts_tell_what_the_others_take(stages, tmp_path):
     assert "1 finished parts" in found.ground
 
 
-def test_operations_are_those_of_the_real_model(stable_diffusion, dit):
-    from diffusers import AutoencoderKL, DiTTransformer2DModel, UNet2DConditionModel
-    from torch.utils.flop_counter import FlopCounterMode
+def operations(run, *, learns=False):
+    with torch.set_grad_enabled(learns), FlopCounterMode(display=False) as counter:
+        run()
+    return counter.get_total_flops()
 
-    def counted(run):
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            run()
-        return counter.get_total_flops()
 
+def test_operations_are_those_of_the_real_models(stable_diffusion, dit):
     vae = AutoencoderKL.from_pretrained(stable_diffusion / "vae", low_cpu_mem_usage=False)
     unet = UNet2DConditionModel.from_pretrained(stable_diffusion / "unet", low_cpu_mem_usage=False)
     model = DiTTransformer2DModel.from_pretrained(dit / "transformer", low_cpu_mem_usage=False)
-    latents, time = torch.zeros(1, 4, 16, 16), torch.zeros(1, dtype=torch.long)
-    assert autoencoder_flops("AutoencoderKL", dict(vae.config), "encoder", 32, 4, 16) == counted(
-        lambda: vae.encode(torch.zeros(1, 3, 32, 32))
+    latents, time, batch = torch.zeros(3, 4, 16, 16), torch.zeros(3, dtype=torch.long), 3
+    make = from_config("AutoencoderKL", dict(vae.config))
+    encoder, decoder = coding("vae", make, "encoder", (3, 32, 32), batch), coding("vae", make, "decoder", (4, 16, 16), batch)
+    of_text = prediction("unet", from_config("UNet2DConditionModel", dict(unet.config)), (4, 16, 16), batch, text=16)
+    of_class = prediction("dit", from_config("DiTTransformer2DModel", dict(model.config)), (4, 16, 16), batch)
+    assert batch * counted(encoder).operations == operations(lambda: vae.encode(torch.zeros(3, 3, 32, 32)))
+    assert batch * counted(decoder).operations == operations(lambda: vae.decode(latents))
+    assert batch * counted(of_text).operations == operations(
+        lambda: unet(latents, time, encoder_hidden_states=torch.zeros(3, 77, 16))
     )
-    assert autoencoder_flops("AutoencoderKL", dict(vae.config), "decoder", 32, 4, 16) == counted(lambda: vae.decode(latents))
-    assert prior_flops("UNet2DConditionModel", dict(unet.config), (4, 16, 16)) == counted(
-        lambda: unet(latents, time, encoder_hidden_states=torch.zeros(1, 77, 16))
-    )
-    assert prior_flops("DiTTransformer2DModel", dict(model.config), (4, 16, 16)) == counted(
-        lambda: model(latents, timestep=time, class_labels=time)
-    )
+    assert batch * counted(of_class).operations == operations(lambda: model(latents, timestep=time, class_labels=time))
+
+
+def test_what_is_counted_is_what_is_timed(stages):
+    """A rehearsal on a device does the operations that were counted without one, its gradient's among them."""
+    for title in ("encode", "decode diffusion", "teacher", "train ddoq"):
+        for work in stages[title].work():
+            run = work.rehearsal.on("cpu")
+            assert counted(work.rehearsal).operations * work.rehearsal.batch == operations(run, learns=work.rehearsal.learns)
+            found = timed(work.rehearsal, "cpu")
+            assert found.operations == counted(work.rehearsal).operations
+            assert found.seconds > 0
+            assert found.memory is None
+
+
+def test_a_gradient_costs_twice_its_network(stages):
+    """Of a network of products, without the gradient of the images themselves."""
+    (work,) = stages["teacher"].work()
+    forward = stages["teacher"].rehearsal(work.rehearsal.batch)
+    assert 2 < counted(work.rehearsal).operations / counted(forward).operations <= 3
+
+
+def test_the_slow_are_rehearsed_once_and_the_fast_often_enough():
+    calls = []
+
+    def waiting(seconds):
+        def on(device):
+            def run():
+                calls.append(device)
+                time.sleep(seconds if device != "meta" else 0)
+
+            return run
+
+        return Rehearsal(f"waits {seconds}", 2, on)
+
+    slow = timed(waiting(rehearsing._SECONDS * 10), "cpu")
+    assert calls == ["meta", "cpu"]
+    assert 2 * slow.seconds >= rehearsing._SECONDS * 10
+    timed(waiting(0.001), "cpu")
+    assert len(calls) == 2 + 2 + rehearsing._RUNS
+    timed(waiting(0.001), "cpu")
+    assert len(calls) == 2 + 2 + rehearsing._RUNS, "alike ones are held once"
+
+
+def test_a_batch_that_does_not_fit_is_said_and_counted(stages, tmp_path, monkeypatch):
+    def on(device):
+        def run():
+            if device != "meta":
+                raise torch.OutOfMemoryError
+
+        return run
+
+    encode = stages["encode"]
+    monkeypatch.setattr(type(encode), "work", lambda self: [Work(7, "7 images", Rehearsal("too large", 64, on))])
+    assert "memory ran out at 64 at once" in estimate(encode, Store(tmp_path)).ground
+
+
+def test_without_its_device_the_operations_are_counted(recipe, tmp_path):
+    (encode,) = (stage for stage in build(read(recipe, ["compute.device=cuda"])) if stage.title == "encode")
+    if torch.cuda.is_available():
+        pytest.skip("its device is here")
+    (work,), found = encode.work(), estimate(encode, Store(tmp_path))
+    assert found.hours == pytest.approx(15 * counted(work.rehearsal).operations / estimating.SPEED / 3600)
+    assert "for want of a GPU here" in found.ground
+
+
+def test_hours_are_those_of_the_rehearsal(stages, tmp_path):
+    decode = stages["decode diffusion"]
+    seconds = [work.times * timed(work.rehearsal, "cpu").seconds for work in decode.work()]
+    assert estimate(decode, Store(tmp_path)).hours == pytest.approx(sum(seconds) / 3600)
 
 
 def test_guidance_doubles_the_predictions(stages):
-    decode = stages["decode diffusion"]
-    each, halves = decode._prior.flops(), [decode._codec.flops(half) for half in ("encoder", "decoder")]
     # Half of 4 steps, with and without the text, for 3 × 2 codes.
-    assert decode.work()[0] == 6 * (2 * 2 * each + sum(halves))
+    assert [work.times for work in stages["decode diffusion"].work()] == [6 * 2 * 2, 6, 6]
 
 
 def test_codes_of_noise_space_are_not_inverted_again(recipe):
@@ -103,9 +173,22 @@ def test_codes_of_noise_space_are_not_inverted_again(recipe):
         {stage.title: stage for stage in build(read(recipe, [*inverted, f"select.space={space}"]))}
         for space in ("latent", "noise")
     )
-    each = latent["decode diffusion"]._prior.flops()
-    assert latent["decode diffusion"].work()[0] - noise["decode diffusion"].work()[0] == 6 * 2 * 2 * each
-    assert noise["invert"].work()[0] == 15 * 2 * 2 * each
+    assert latent["decode diffusion"].work()[0].times - noise["decode diffusion"].work()[0].times == 6 * 2 * 2
+    assert noise["invert"].work()[0].times == 15 * 2 * 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "seen"),
+    [
+        (("train.protocol=small", "train.steps=7", "train.batch=5"), 2 * 7 * 5),
+        (("train.protocol=rd3", "train.epochs=3"), 2 * 3 * 6),
+        (("train.protocol=rd3", "train.epochs=3", "select.k=[1, 2]"), 2 * 3 * (3 + 6)),
+    ],
+)
+def test_students_see_what_their_protocol_says(recipe, settings, seen):
+    table = {**recipe, "train": {}}
+    found = {stage.title: stage for stage in build(read(table, [*settings, "seeds=[0, 1]"]))}
+    assert sum(work.times for work in found["train ddoq"].work() if work.rehearsal.learns) == seen
 
 
 def test_a_disk_too_small_is_refused_before_anything_is_written(stages, tmp_path, monkeypatch):

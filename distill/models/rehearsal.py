@@ -1,0 +1,155 @@
+"""Rehearsals: made for the networks of this project, their operations counted, and timed on a device."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from distill.models.batches import ran_out
+from distill.models.student import autocast
+from distill.pipeline.work import Rehearsal
+
+_RUNS, _SECONDS = 20, 0.5  # runs of a rehearsal at most, and the seconds after which no more begin
+
+Make = Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Of one image. operations: floating-point ones. seconds: on the device, None where memory ran out. memory: peak of a batch
+    on a GPU, in bytes; None on a CPU.
+    """
+
+    operations: float
+    seconds: float | None = None
+    memory: int | None = None
+
+
+@cache
+def counted(rehearsal: Rehearsal) -> Measured:
+    """The operations, counted on tensors without content: no weights are loaded, nothing is computed."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.set_grad_enabled(rehearsal.learns):
+        run = rehearsal.on("meta")
+        with FlopCounterMode(display=False) as counter:
+            run()
+    return Measured(counter.get_total_flops() / rehearsal.batch)
+
+
+@cache
+def timed(rehearsal: Rehearsal, device: str) -> Measured:
+    """The same with the median time on a device that is at hand, in one thread as workers compute, after a run to warm it up."""
+    operations, on_gpu = counted(rehearsal).operations, device == "cuda"
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.set_grad_enabled(rehearsal.learns):
+            if on_gpu:
+                torch.cuda.empty_cache()
+                torch.cuda.reset_peak_memory_stats()
+            run = rehearsal.on(device)
+            seconds = [_time(run, on_gpu)]
+            began = time.perf_counter()
+            while len(seconds) <= _RUNS and time.perf_counter() - began < _SECONDS and seconds[0] < 10 * _SECONDS:
+                seconds.append(_time(run, on_gpu))
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out(error):
+            raise
+        return Measured(operations)
+    finally:
+        torch.set_num_threads(threads)
+    memory = torch.cuda.max_memory_allocated() if on_gpu else None
+    return Measured(operations, median(seconds[1:] or seconds) / rehearsal.batch, memory)
+
+
+def coding(key: str, make: Make, half: str, shape: tuple[int, ...], batch: int, dtype: str = "float32") -> Rehearsal:
+    """The ``encoder`` of an autoencoder on images of a shape, or its ``decoder`` on latents."""
+
+    def on(device: str) -> Callable[[], Any]:
+        model, given = _model(make, device, dtype), _noise(batch, shape, device, dtype)
+        return lambda: (model.encode if half == "encoder" else model.decode)(given)
+
+    return Rehearsal(f"{key}/{half}/{batch}", batch, on)
+
+
+def prediction(
+    key: str, make: Make, shape: tuple[int, ...], batch: int, dtype: str = "float32", *, text: int = 0, learns: bool = False
+) -> Rehearsal:
+    """A prior's prediction for latents of a shape, under 77 tokens of width ``text`` or a class; ``learns``: and its gradient."""
+
+    def on(device: str) -> Callable[[], Any]:
+        model, given = _model(make, device, dtype), _noise(batch, shape, device, dtype)
+        times = torch.zeros(batch, dtype=torch.long, device=device)
+        tokens = {"encoder_hidden_states": _noise(batch, (77, text), device, dtype)} if text else {}
+        condition = tokens or {"class_labels": times}
+
+        def run() -> None:
+            predicted = model(given, timestep=times, **condition).sample
+            if learns:
+                predicted.square().mean().backward()
+
+        return run
+
+    return Rehearsal(f"{key}/prediction/{batch}/{learns}", batch, on, learns)
+
+
+def answering(
+    key: str, make: Make, shape: tuple[int, ...], batch: int, precision: str = "float32", *, learns: bool = False
+) -> Rehearsal:
+    """A classifier's logits for images of a shape; ``learns``: and their gradient."""
+
+    def on(device: str) -> Callable[[], Any]:
+        model, given = _model(make, device), _noise(batch, shape, device)
+        model.train(learns)
+
+        def run() -> None:
+            with autocast(torch.device(device), "float32" if device == "meta" else precision):
+                logits = model(given)
+            if learns:
+                logits.float().square().mean().backward()
+
+        return run
+
+    return Rehearsal(f"{key}/{shape}/{precision}/{batch}/{learns}", batch, on, learns)
+
+
+def reconstructing(key: str, make: Make, shape: tuple[int, ...], batch: int) -> Rehearsal:
+    """An autoencoder's images from images of a shape, and the gradient."""
+
+    def on(device: str) -> Callable[[], Any]:
+        model, given = _model(make, device), _noise(batch, shape, device)
+        return lambda: model.decode(model.encode(given).latent_dist.mean).sample.square().mean().backward()
+
+    return Rehearsal(f"{key}/reconstructing/{batch}", batch, on, True)
+
+
+def from_config(kind: str, config: dict[str, Any]) -> Make:
+    """A model of diffusers with random weights, of a configuration."""
+    return lambda: getattr(import_module("diffusers"), kind).from_config(config)
+
+
+def _model(make: Make, device: str, dtype: str = "float32") -> Any:
+    with torch.device(device):
+        # As a module: a model of diffusers would warn of what its own conversion leaves out.
+        return nn.Module.to(make(), getattr(torch, dtype)).eval()
+
+
+def _noise(batch: int, shape: tuple[int, ...], device: str, dtype: str = "float32") -> Tensor:
+    return torch.randn(batch, *shape, device=device, dtype=getattr(torch, dtype))
+
+
+def _time(run: Callable[[], Any], on_gpu: bool) -> float:
+    if on_gpu:
+        torch.cuda.synchronize()
+    began = time.perf_counter()
+    run()
+    if on_gpu:
+        torch.cuda.synchronize()
+    return time.perf_counter() - began
