@@ -14,13 +14,14 @@ import sys
 import threading
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
 from distill.pipeline.checkpoint import Interrupted, save_on_signals
 from distill.pipeline.environment import peak_memory, reset_peak_memory
 from distill.pipeline.stage import Stage, seed_of
-from distill.pipeline.store import Damaged, Store
+from distill.pipeline.store import Damaged, Store, Unwritable
 
 
 def make_part(store: Store, stage: Stage, part: str, progress: Any) -> float:
@@ -75,8 +76,9 @@ def main() -> None:
         except Interrupted:
             os._exit(128 + signal.SIGTERM)
         except Exception as error:
-            traceback.print_exc()
-            _answer(answers, {"error": f"{type(error).__name__}: {error}"})
+            with suppress(OSError):  # the log may lie on the very disk that is full
+                traceback.print_exc()
+            _answer(answers, {"error": str(error) if isinstance(error, Unwritable) else f"{type(error).__name__}: {error}"})
 
 
 class _Reporter:

@@ -6,11 +6,13 @@
 ``<stage>-<digest>/.checkpoints/``  the state of parts under way that take long (:mod:`distill.pipeline.checkpoint`)
 """
 
+import errno
 import hashlib
 import json
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,10 @@ _ARTIFACT = re.compile(r"[a-z]+-[0-9a-f]{12}|report")
 
 class LeadsOut(ValueError):
     """A link, or a name that leads elsewhere, where the run's own files should be."""
+
+
+class Unwritable(OSError):
+    """A file that could not be written, in a sentence: a full disk, or a permission lost. What was there before still is."""
 
 
 class Damaged(Exception):
@@ -178,14 +184,29 @@ def is_artifact(path: Path) -> bool:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write ``data`` so that ``path`` holds all of it or what it held before, also across a crash."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write ``data`` so that ``path`` holds all of it or what it held before, also across a crash.
+
+    Raises :class:`Unwritable`, and leaves nothing half-written to fill a disk that is full.
+    """
     partial = path.with_name(f"{path.name}.{os.getpid()}{_PARTIAL}")
-    with partial.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise Unwritable(_why_not(path, len(data), error)) from error
+
+
+def _why_not(path: Path, needed: int, error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        full = f"the disk of {path.parent} is full: {path.name} takes {needed:,} bytes"
+        return f"{full}. Make room, or move the run's folder elsewhere"
+    return f"{path} cannot be written: {error.strerror or error}"
 
 
 def _encoded(name: str, content: Content) -> bytes:

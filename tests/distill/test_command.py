@@ -192,6 +192,39 @@ def test_where_letters_are_ascii_alone_the_command_still_works(copied, tiny_comm
     assert main([*tiny_command[3:], "--out", str(copied)]) == 0
 
 
+@pytest.fixture
+def small_disk(tmp_path):
+    """A real disk, and the way to give it another size."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(folder)], capture_output=True).returncode:
+        pytest.skip("needs the right to mount a disk of its own")
+    yield folder, lambda size: subprocess.run(["mount", "-o", f"remount,size={size}", str(folder)], check=True)
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_disk_that_fills_up_under_way_is_said_and_with_room_the_run_goes_on(
+    small_disk, tiny_command, finished, capsys, monkeypatch
+):
+    monkeypatch.setattr(sys.modules["distill.run"], "check_disk", lambda *_: None)  # as if other programs had filled it since
+    disk, resize = small_disk
+    out = disk / "run"
+    assert main([*tiny_command[3:], "--out", str(out)]) == 1
+    err = capsys.readouterr().err
+    assert re.search(r"the disk of \S+ is full: \S+ takes [\d,]+ bytes", err)
+    assert "the same command goes on from there" in err
+    assert "Traceback" not in err
+    assert not list(out.rglob("*.partial"))
+    kept = [path for path in out.rglob("*.safetensors") if ".checkpoints" not in path.parts]
+    times = {path: path.stat().st_mtime_ns for path in kept}
+    assert times, "something was finished before the disk was full"
+    resize("100m")
+    assert main([*tiny_command[3:], "--out", str(out)]) == 0
+    assert {path: path.stat().st_mtime_ns for path in kept} == times
+    (measured,), (expected,) = (list(folder.glob("evaluate-*/metrics.json")) for folder in (out, finished.folder))
+    assert measured.read_bytes() == expected.read_bytes()
+
+
 def test_a_full_disk_is_a_sentence_and_nothing_finished_is_lost(capsys, monkeypatch, tmp_path):
     def full(*_, **__):
         raise OSError(28, "No space left on device")

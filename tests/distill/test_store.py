@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import shutil
@@ -111,6 +112,27 @@ def test_a_kill_before_the_rename_leaves_the_old_file(monkeypatch, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         stores.write_whole(path, b"new")
     assert path.read_bytes() == b"old"
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.ENOSPC, r"the disk of \S+ is full: file takes 3 bytes"),
+        (errno.EACCES, r"file cannot be written: Permission denied"),
+    ],
+)
+def test_what_cannot_be_written_is_a_sentence_and_leaves_nothing_half_written(monkeypatch, tmp_path, number, words):
+    path = tmp_path / "file"
+    stores.write_whole(path, b"old")
+
+    def fails(descriptor):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("os.fsync", fails)
+    with pytest.raises(stores.Unwritable, match=words):
+        stores.write_whole(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]
 
 
 def test_files_without_a_seal_are_missing(store, stage, written):
