@@ -67,6 +67,11 @@ def run(
     helpers = others()
     try:
         count = 1 if helpers else workers or _workers(checked)
+        if count + len(helpers) < checked.train.processes:
+            raise RecipeError(
+                f"train.processes = {checked.train.processes} is a student's number of workers, and there are "
+                f"{count + len(helpers)}; ask for fewer, or for more workers"
+            )
         _make(checked, stages, folder, count, helpers, watcher or Watcher(), verify=verify)
     finally:
         for helper in helpers:

@@ -1,8 +1,9 @@
 """A worker: a process of one compute thread that makes the parts it is told to, one after another.
 
-``python -m distill.worker RUN`` reads one JSON line a part from its input, ``{"stage": folder name, "part": name}``, and answers
-in JSON lines: ``{"progress": fraction}`` while it works, then one of ``{"made": seconds}``, ``{"damaged": [folder name, part]}``
-and ``{"error": sentence}``. It ends with its input, so that it does not outlive whoever started it; on SIGTERM and SIGINT it ends
+``python -m distill.worker RUN`` reads one JSON line a part from its input, ``{"stage": folder name, "part": name}``, with a
+``"team": [rank, size, name of their meeting]`` where several make it together, and answers in JSON lines:
+``{"progress": fraction}`` while it works, then one of ``{"made": seconds}``, ``{"damaged": [folder name, part]}`` and
+``{"error": sentence}``. It ends with its input, so that it does not outlive whoever started it; on SIGTERM and SIGINT it ends
 too, after saving what is being trained.
 """
 
@@ -22,10 +23,11 @@ from distill.pipeline.checkpoint import Interrupted, save_on_signals
 from distill.pipeline.environment import peak_memory, reset_peak_memory
 from distill.pipeline.stage import Stage, seed_of
 from distill.pipeline.store import Damaged, Store, Unwritable
+from distill.pipeline.team import Team
 
 
 def make_part(store: Store, stage: Stage, part: str, progress: Any) -> float:
-    """Make one part under its own seed, write it and seal it; returns the seconds it took."""
+    """Make one part under its own seed, write it and seal it, the first of a team that is; returns the seconds it took."""
     import torch
 
     torch.set_num_threads(1)
@@ -44,7 +46,8 @@ def make_part(store: Store, stage: Stage, part: str, progress: Any) -> float:
     record = {"seed": seed, "began": began, "ended": ended, "peak_memory_bytes": peak_memory()}
     if on_gpu:
         record["peak_gpu_bytes"] = torch.cuda.max_memory_allocated()
-    store.write(stage, part, product, record)
+    if store.team.rank == 0:
+        store.write(stage, part, product, record)
     return ended - began
 
 
@@ -62,13 +65,16 @@ def main() -> None:
 
     root = Path(sys.argv[1])
     stages = {stage.folder_name: stage for stage in build(check(json.loads((root / "recipe.json").read_bytes())))}
-    store = Store(root)
     while True:
         order = json.loads(orders.get())
         stage = stages.get(order["stage"])
         if stage is None:
             _answer(answers, {"error": "the images or the models changed while the recipe ran; run it again"})
             continue
+        store = Store(root)
+        if "team" in order:
+            rank, size, name = order["team"]
+            store = Store(root, Team(rank, size, store.meeting(stage, order["part"], name)))
         try:
             _answer(answers, {"made": make_part(store, stage, order["part"], _Reporter(answers))})
         except Damaged as damage:

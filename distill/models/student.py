@@ -16,9 +16,11 @@ from torch import Tensor, nn
 from distill.models.augment import Draws, draw, joined, kept, moved, pasted
 from distill.models.networks import optimizer_for
 from distill.models.schedules import cycle, factor
+from distill.models.together import any_of, of_the_whole, spread, together
 from distill.models.training import descend, weighted_cross_entropy
 from distill.pipeline.checkpoint import Checkpoint
 from distill.pipeline.stage import seed_of
+from distill.pipeline.team import ALONE, Team
 from distill.protocols.pairs import pair_weights
 from distill.protocols.protocol import Protocol as Rules
 
@@ -70,15 +72,28 @@ class Passes:
         """The images at some places of a pass, augmented and mixed."""
         return self._mixed([(epoch, places)])
 
-    def batch(self, step: int, size: int, *, whole: bool) -> Mixed:
-        """The batch of a step: part of one pass, or ``whole`` and across passes laid end to end."""
+    def batch(self, step: int, size: int, *, whole: bool, team: Team = ALONE) -> Mixed:
+        """The batch of a step, or a team's share of it: part of one pass, or ``whole`` and across passes laid end to end."""
+        start, stop = self._span(step, size, whole)
+        mine = team.share(stop - start)
+        # A process whose share is empty goes through the motions with an image that counts for nothing.
+        first, last = start + mine.start, start + max(mine.stop, mine.start + 1)
         n = len(self)
-        if not whole:
-            epoch, number = divmod(step, -(-n // size))
-            return self._mixed([(epoch, slice(number * size, min((number + 1) * size, n)))])
-        start, stop = step * size, (step + 1) * size
-        passes = range(start // n, (stop - 1) // n + 1)
-        return self._mixed([(e, slice(max(start - e * n, 0), min(stop - e * n, n))) for e in passes])
+        passes = range(first // n, (last - 1) // n + 1)
+        return self._mixed([(e, slice(max(first - e * n, 0), min(last - e * n, n))) for e in passes])
+
+    def count(self, step: int, size: int, *, whole: bool) -> int:
+        """The images of a step's batch."""
+        start, stop = self._span(step, size, whole)
+        return stop - start
+
+    def _span(self, step: int, size: int, whole: bool) -> tuple[int, int]:
+        """Where a batch begins and ends, all passes laid end to end."""
+        if whole:
+            return step * size, (step + 1) * size
+        n = len(self)
+        epoch, number = divmod(step, -(-n // size))
+        return epoch * n + number * size, epoch * n + min((number + 1) * size, n)
 
     def _mixed(self, parts: list[tuple[int, Tensor | slice]]) -> Mixed:
         drawn = [(self.draws(epoch), places) for epoch, places in parts]
@@ -110,11 +125,13 @@ def learn(
     ipc: int | None,
     precision: str = "float32",
     checkpoint: Checkpoint | None = None,
+    team: Team = ALONE,
 ) -> list[dict[str, Any]]:
     """Train ``model``, which is on the passes' device, and return its looks at the test images, the last one last.
 
     weights: (n,), of mean 1. look: the scores of the model as it is. student: its name, which may have a learning rate of its
     own. ipc: images a class, None for all. precision: of the student's own arithmetic; weights and optimizer stay in float32.
+    team: the processes that train it together, each on its share of every batch.
     """
     n, device = len(passes), passes.device
     size, steps, epochs = rules.batch_at(ipc, n), rules.steps_at(ipc, n), rules.epochs_at(ipc)
@@ -127,14 +144,16 @@ def learn(
     model.train()
 
     def loss(step: int) -> Tensor:
-        batch = passes.batch(step, size, whole=epochs is None)
+        batch = passes.batch(step, size, whole=epochs is None, team=team)
         with autocast(device, precision):
-            logits = model(batch.pixels)
+            logits = network(batch.pixels)
         if mixes or rules.weighting == "draw":
             counts = pair_weights(weights[batch.first], weights[batch.second], batch.kept, rules.weighting)
         else:
             counts = weights[batch.first]
-        return weighted_cross_entropy(logits.float(), targets(batch), counts, rules.temperature)
+        value = weighted_cross_entropy(logits.float(), targets(batch), counts, rules.temperature)
+        whole = passes.count(step, size, whole=epochs is None)
+        return of_the_whole(value, team, len(range(whole)[team.share(whole)]), whole)
 
     def rate(step: int) -> dict[str, Any]:
         full = rules.rate_of(student)
@@ -153,9 +172,21 @@ def learn(
             seen.append({"step": step, **look(model)})
             model.train()
 
-    descend(
-        model, loss, optimizer, rate, steps, progress, after_step=after_step, notes=seen, scaler=scaler, checkpoint=checkpoint
-    )
+    with together(team, device):
+        network = spread(model, team)
+        descend(
+            model,
+            loss,
+            optimizer,
+            rate,
+            steps,
+            progress,
+            after_step=after_step,
+            notes=seen,
+            scaler=scaler,
+            checkpoint=checkpoint,
+            agreed=lambda said: any_of(team, said, device),
+        )
     return seen
 
 

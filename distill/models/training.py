@@ -35,13 +35,14 @@ def descend(
     scaler: torch.amp.GradScaler | None = None,
     average: AveragedModel | None = None,
     checkpoint: Checkpoint | None = None,
+    agreed: Callable[[bool], bool] = bool,
 ) -> None:
     """``steps`` steps of ``optimizer`` on ``loss(step)``.
 
     rate: the optimizer's options at a step, counted from 0. after_step: called with the number of steps done, before a checkpoint
     is taken. draws, notes: state beside the model's and the optimizer's; ``notes`` is a list of JSON values, filled again
-    on going on. average: of the model, told of every step. Raises :class:`Interrupted` once a signal asked for an end and the
-    state is saved.
+    on going on. average: of the model, told of every step. agreed: makes of this process's wish to end the one of all that
+    train together. Raises :class:`Interrupted` once a signal asked for an end and the state is saved.
     """
     state = _State(model, optimizer, draws, notes, scaler, average)
     done = state.restore(checkpoint) if checkpoint is not None else 0
@@ -63,10 +64,13 @@ def descend(
             if after_step is not None:
                 after_step(step + 1)
             progress((step + 1) / steps)
-            if checkpoint is not None and checkpoint.due() and (step + 1 < steps or checkpoint.stopping):
+            if checkpoint is None:
+                continue
+            stopping = agreed(checkpoint.stopping)
+            if stopping or (checkpoint.due() and step + 1 < steps):
                 state.save(checkpoint, step + 1)
-                if checkpoint.stopping:
-                    raise Interrupted
+            if stopping:
+                raise Interrupted
 
 
 def train(

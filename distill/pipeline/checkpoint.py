@@ -14,6 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from distill.pipeline.team import ALONE, Team
+
 EVERY = "DISTILL_CHECKPOINT_SECONDS"  # of the environment: seconds between checkpoints, 60 where it is not set
 
 
@@ -22,10 +24,13 @@ class Interrupted(BaseException):
 
 
 class Checkpoint:
-    """The state of one part: tensors and JSON values. ``write`` writes a file whole."""
+    """The state of one part: tensors and JSON values. ``write`` writes a file whole.
 
-    def __init__(self, folder: Path, part: str, write: Callable[[Path, bytes], None]) -> None:
-        self._folder, self._part, self._write = folder, part, write
+    team: whose part it is; the first of it saves, the others only load.
+    """
+
+    def __init__(self, folder: Path, part: str, write: Callable[[Path, bytes], None], team: Team = ALONE) -> None:
+        self._folder, self._part, self._write, self._saves = folder, part, write, team.rank == 0
         self._every = float(os.environ.get(EVERY, "60"))
         self._last = time.monotonic()
 
@@ -44,6 +49,8 @@ class Checkpoint:
 
     def save(self, tensors: Mapping[str, Any], values: Mapping[str, Any]) -> None:
         """Keep a state instead of the one before."""
+        if not self._saves:
+            return
         from safetensors.torch import save
 
         data = save({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()})
@@ -57,8 +64,8 @@ class Checkpoint:
         self._last = time.monotonic()
 
     def due(self) -> bool:
-        """Whether to save now: the time has come, or a signal asks for an end."""
-        return _STOP.asked or time.monotonic() - self._last >= self._every
+        """Whether the time has come to save."""
+        return time.monotonic() - self._last >= self._every
 
     @property
     def stopping(self) -> bool:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from distill.pipeline.places import environments
-from distill.pipeline.scheduler import Worker
+from distill.pipeline.scheduler import Place, Worker
 from distill.pipeline.stage import Stage
 
 _PAUSE = 0.05  # seconds between looks for an order or an answer
@@ -40,10 +40,10 @@ class RemoteWorker:
         self._store, self._number, self._orders = store, number, count()
         self._left = threading.Event()
 
-    def make(self, stage: Stage, part: str, progress: Callable[[float], None]) -> dict[str, Any]:
-        """Have one part made; returns the worker's last answer."""
-        order = next(self._orders)
-        self._store.set(f"order/{self._number}/{order}", json.dumps({"stage": stage.folder_name, "part": part}))
+    def make(self, stage: Stage, part: str, progress: Callable[[float], None], team: Place = None) -> dict[str, Any]:
+        """Have one part made, alone or in a team; returns the worker's last answer."""
+        order, wanted = next(self._orders), {"stage": stage.folder_name, "part": part, "team": team}
+        self._store.set(f"order/{self._number}/{order}", json.dumps(wanted))
         for line in count():
             answer = json.loads(_awaited(self._store, f"answer/{self._number}/{order}/{line}", self._left))
             if answer is None:
@@ -84,7 +84,7 @@ def lend(root: Path, device: str) -> None:
             def report(fraction: float, order: int = order, lines: "count[int]" = lines) -> None:
                 store.set(f"answer/{number}/{order}/{next(lines)}", json.dumps({"progress": fraction}))
 
-            answer = worker.order(wanted["stage"], wanted["part"], report)
+            answer = worker.order(wanted["stage"], wanted["part"], report, wanted["team"])
             store.set(f"answer/{number}/{order}/{next(lines)}", json.dumps(answer))
     finally:
         if worker is not None:

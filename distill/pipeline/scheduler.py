@@ -4,10 +4,12 @@ import json
 import os
 import subprocess
 import sys
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,6 +21,9 @@ from distill.pipeline.store import Damaged, Store
 _ERRORS = "worker-errors.log"
 _GRACE = 30.0  # seconds for a worker to save what it trains
 _REMAKES = 3  # times a part may be found damaged in one run before something else is wrong
+
+
+Place = Sequence[int | str] | None  # in a team: rank, size, name of the meeting; None alone
 
 
 class PartFailed(RuntimeError):
@@ -39,16 +44,17 @@ class Worker:
             env={**os.environ, **environment, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )
 
-    def make(self, stage: Stage, part: str, progress: Callable[[float], None]) -> dict[str, Any]:
-        """Have one part made; returns the worker's last answer."""
-        return self.order(stage.folder_name, part, progress)
+    def make(self, stage: Stage, part: str, progress: Callable[[float], None], team: Place = None) -> dict[str, Any]:
+        """Have one part made, alone or in a team; returns the worker's last answer."""
+        return self.order(stage.folder_name, part, progress, team)
 
-    def order(self, folder: str, part: str, progress: Callable[[float], None]) -> dict[str, Any]:
+    def order(self, folder: str, part: str, progress: Callable[[float], None], team: Place = None) -> dict[str, Any]:
         """Have one part made of the stage that a folder belongs to; returns the worker's last answer."""
+        wanted = {"stage": folder, "part": part, **({"team": team} if team else {})}
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
-            self._process.stdin.write(json.dumps({"stage": folder, "part": part}).encode() + b"\n")
+            self._process.stdin.write(json.dumps(wanted).encode() + b"\n")
             self._process.stdin.flush()
             for line in self._process.stdout:
                 answer = json.loads(line)
@@ -87,7 +93,7 @@ class AnyWorker(Protocol):
 
     log: str
 
-    def make(self, stage: Stage, part: str, progress: Callable[[float], None]) -> dict[str, Any]: ...
+    def make(self, stage: Stage, part: str, progress: Callable[[float], None], team: Place = None) -> dict[str, Any]: ...
     def ask_to_end(self) -> None: ...
 
 
@@ -155,6 +161,22 @@ class _Board:
         return next(stage for stage in self.stages if stage.folder_name == folder)
 
 
+@dataclass
+class _Order:
+    """A part given to a worker, or to several as a team."""
+
+    stage: Stage
+    part: str
+    waited_for: int = 0
+    spoiled: bool = False
+
+    def places(self) -> list[Place]:
+        """What each of its workers is told of its place; nothing to one alone."""
+        self.waited_for = size = self.stage.processes
+        name = uuid.uuid4().hex
+        return [[rank, size, name] for rank in range(size)] if size > 1 else [None]
+
+
 def _work(
     board: _Board,
     store: Store,
@@ -163,10 +185,10 @@ def _work(
     watcher: Watcher,
     others: Sequence[AnyWorker],
 ) -> None:
-    workers = min(workers, sum(map(len, board.missing.values())))
+    workers = min(workers, sum(len(parts) * stage.processes for stage, parts in board.missing.items()))
     device = "cuda" if any(stage.device == "cuda" for stage in board.stages) else "cpu"
     remakes: Counter[tuple[str, str]] = Counter()
-    underway: dict[Future[dict[str, Any]], tuple[AnyWorker, Stage, str]] = {}
+    underway: dict[Future[dict[str, Any]], tuple[AnyWorker, _Order]] = {}
     # The staff is dismissed before the pool waits for the threads that listen to it.
     with (
         ThreadPoolExecutor(workers + len(others)) as pool,
@@ -177,24 +199,31 @@ def _work(
             leaving.callback(other.ask_to_end)
         free: list[AnyWorker] = [*others, *staff]
         while any(board.missing.values()):
-            while free and (task := board.next()):
-                worker, (stage, part) = free.pop(), task
-                board.running[stage].add(part)
-                underway[pool.submit(worker.make, stage, part, partial(watcher.progress, stage, part))] = (
-                    worker,
-                    stage,
-                    part,
-                )
+            # A part that takes a team waits until all of it is free, and nothing overtakes it.
+            while (task := board.next()) and len(free) >= task[0].processes:
+                order = _Order(*task)
+                board.running[order.stage].add(order.part)
+                for place in order.places():
+                    worker = free.pop()
+                    told = partial(watcher.progress, *task)
+                    made = pool.submit(worker.make, *task, told, *([place] if place else []))
+                    underway[made] = worker, order
             for future in wait(underway, return_when=FIRST_COMPLETED).done:
-                worker, stage, part = underway.pop(future)
+                worker, order = underway.pop(future)
+                stage, part = order.stage, order.part
                 free.append(worker)
-                board.running[stage].discard(part)
+                order.waited_for -= 1
                 answer = future.result()
-                if "error" in answer:
+                if "error" in answer and not order.spoiled:
                     raise PartFailed(f"{stage.title}, part {part}: {answer['error']}. Details: {store.root / worker.log}")
                 if "damaged" in answer:
                     folder, name = answer["damaged"]
+                    order.spoiled = True  # the others of a team wait for this one in vain, which is no error of theirs
                     _remake(board, store, board.find(folder), name, remakes, watcher)
+                if order.waited_for:
+                    continue
+                board.running[stage].discard(part)
+                if order.spoiled:
                     continue
                 board.missing[stage].remove(part)
                 watcher.made(stage, part)

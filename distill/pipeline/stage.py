@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from distill.pipeline.checkpoint import Checkpoint
+from distill.pipeline.team import Team
 from distill.pipeline.work import Work
 
 Content = Mapping[str, Any] | bytes  # tensors for .safetensors, values for .json, bytes for anything else
@@ -17,13 +18,17 @@ Progress = Callable[[float], None]  # called with the fraction done
 
 
 class Reader(Protocol):
-    """What a stage may read while it makes a part: its parents' finished parts, checked; and where it may keep its own state."""
+    """What a stage may read while it makes a part: its parents' finished parts, checked; where it may keep its own state, and who
+    makes the part with it.
+    """
 
     def tensors(self, stage: "Stage", part: str) -> dict[str, Any]: ...
     def values(self, stage: "Stage", part: str) -> dict[str, Any]: ...
     def check(self, stage: "Stage", part: str) -> Path: ...
     def manifest(self, stage: "Stage") -> dict[str, Any] | None: ...
     def checkpoint(self, stage: "Stage", part: str) -> Checkpoint: ...
+    @property
+    def team(self) -> Team: ...
 
 
 class Stage(ABC):
@@ -35,6 +40,7 @@ class Stage(ABC):
     # What a stage computes on: results on another kind of device, or of another precision, are other results.
     device: str = "cpu"
     dtype: str = "float32"
+    processes: int = 1  # that make a part together
 
     @abstractmethod
     def options(self) -> Mapping[str, Any]:

@@ -18,8 +18,9 @@ from typing import Any
 
 from distill.pipeline.checkpoint import Checkpoint
 from distill.pipeline.stage import Content, Product, Stage
+from distill.pipeline.team import ALONE, Team
 
-_PARTIAL = ".partial"
+_PARTIAL, _MEETING = ".partial", ".meeting"
 _ARTIFACT = re.compile(r"[a-z]+-[0-9a-f]{12}|report")
 
 
@@ -40,10 +41,10 @@ class Damaged(Exception):
 
 
 class Store:
-    """The artifacts below one run folder."""
+    """The artifacts below one run folder. team: who makes the part that is under way."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root.resolve()
+    def __init__(self, root: Path, team: Team = ALONE) -> None:
+        self.root, self.team = root.resolve(), team
 
     def folder(self, stage: Stage) -> Path:
         return self._inside(stage.folder_name)
@@ -65,7 +66,11 @@ class Store:
 
     def checkpoint(self, stage: Stage, part: str) -> Checkpoint:
         """Where a part under way keeps its state; gone once the part is sealed."""
-        return Checkpoint(self._inside(stage.folder_name, ".checkpoints"), part, write_whole)
+        return Checkpoint(self._inside(stage.folder_name, ".checkpoints"), part, write_whole, self.team)
+
+    def meeting(self, stage: Stage, part: str, name: str) -> Path:
+        """A file by which the processes that make a part together find each other."""
+        return self._inside(stage.folder_name, ".checkpoints", f"{part}.{name}{_MEETING}")
 
     def seal(self, stage: Stage, part: str) -> dict[str, Any] | None:
         """The seal of a part, or None where there is none, none for this digest, or it cannot be read."""
@@ -147,7 +152,7 @@ class Store:
         if not self.root.is_dir():
             return
         ours = [folder for folder in self.root.iterdir() if is_artifact(folder)]
-        places = (f"*{_PARTIAL}", f".seals/*{_PARTIAL}", f".checkpoints/*{_PARTIAL}")
+        places = (f"*{_PARTIAL}", f".seals/*{_PARTIAL}", f".checkpoints/*{_PARTIAL}", f".checkpoints/*{_MEETING}")
         left = [path for folder in ours for place in places for path in folder.glob(place)]
         for path in (*left, *self.root.glob(f"recipe.json.*{_PARTIAL}")):
             path.unlink(missing_ok=True)

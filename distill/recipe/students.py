@@ -125,12 +125,14 @@ class Train(Network):
     protocol: ``fkd``, ``rded``, ``rd3``, ``hard`` or ``small``. student: ``convnet`` or a model of timm's. weighting: how
     weights go through CutMix, ``product``, ``draw`` or ``mix``. epochs, or steps: how long.
     shift: pixels of random translation. patches, crop, flip, cutmix: the rest of the augmentation; crop = [1, 1] and cutmix = 0
-    are none. temperature: of the soft labels. labels: ``online``, ``stored``, ``image`` or ``hard``. evaluations: looks at the
+    are none. processes: workers, so on GPUs as many GPUs, that train one student together; its bits then depend on how many.
+    temperature: of the soft labels. labels: ``online``, ``stored``, ``image`` or ``hard``. evaluations: looks at the
     test images.
     """
 
     protocol: Annotated[str, AfterValidator(_a_preset)]
     student: str = "convnet"
+    processes: Steps = 1
     weighting: Literal["product", "draw", "mix"] = "product"
     epochs: Steps | None = None
     steps: Steps | None = None

@@ -44,6 +44,7 @@ class TrainStage(Stage):
         self.select, self.images, self.labels = select, images, labels
         self.parents = (survey, images) if labels is None else (survey, images, labels)
         self.device, self.dtype = recipe.compute.device, recipe.train.precision
+        self.processes = recipe.train.processes
 
     @property
     def title(self) -> str:
@@ -56,7 +57,7 @@ class TrainStage(Stage):
 
     def options(self) -> Mapping[str, Any]:
         train = self._recipe.train
-        network = {name: getattr(train, name) for name in ("student", "width", "depth", "small_stem")}
+        network = {name: getattr(train, name) for name in ("student", "width", "depth", "small_stem", "processes")}
         weights = METHODS[self.method].weights
         return {**train.rules.described(), **network, "weights": weights, "data": self._data.fingerprint}
 
@@ -116,6 +117,7 @@ class TrainStage(Stage):
             ipc=run.draw.k,
             precision=options.precision,
             checkpoint=read.checkpoint(self, run.name),
+            team=read.team,
         )
         best = max(seen, key=lambda look: (look["top1"], look["step"]))
         return {

@@ -1,5 +1,6 @@
 import os
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,10 @@ class InProcess:
         self.log = errors.name
         self._store = Store(root)
 
-    def make(self, stage, part, progress):
-        self.made.append((stage.name, part))
+    def make(self, stage, part, progress, team=None):
+        self.made.append((stage.name, part) if team is None else (stage.name, part, *team[:2]))
+        if team and team[0] > 0:
+            return self.beside(team)
         try:
             progress(0.5)
             product = stage.make(part, self._store, progress)
@@ -28,6 +31,10 @@ class InProcess:
         except Exception as error:
             return {"error": f"{type(error).__name__}: {error}"}
         self._store.write(stage, part, product, {"seed": 0, "began": 0.0, "ended": 1.0, "peak_memory_bytes": 1})
+        return {"made": 1.0}
+
+    def beside(self, team):
+        """What a member of a team answers that is not its first."""
         return {"made": 1.0}
 
     def ask_to_end(self):
@@ -153,6 +160,54 @@ def test_everything_is_made_once_after_its_parents_and_sealed(diamond, store, ma
         assert all(store.holds(stage, part, verify=True) for part in stage.parts())
         assert store.manifest(stage)["environment"] == {"here": 1}
         assert ("finished", stage.name, len(stage.parts())) in events
+
+
+@pytest.fixture
+def pairs(fake):
+    """alone → together, whose parts take two workers."""
+    alone = fake(name="alone", parts=("a", "b", "c"))
+    together = fake(alone, name="together", parts=("x", "y"))
+    together.processes = 2
+    return [alone, together]
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_a_team_makes_a_part_together_and_it_is_made_once(pairs, store, made, workers):
+    events = go(pairs, store, workers)
+    assert sorted(made[3:]) == [("together", part, rank, 2) for part in ("x", "y") for rank in (0, 1)]
+    assert [event for event in events if event[:2] == ("made", "together")] == [("made", "together", part) for part in ("x", "y")]
+    assert all(store.holds(stage, part) for stage in pairs for part in stage.parts())
+
+
+def test_a_team_that_found_damage_is_not_blamed_for_those_left_waiting(pairs, store, made, monkeypatch):
+    go(pairs[:1], store)
+    alter(store, pairs[0], "b")
+    answered = threading.Event()
+    make = InProcess.make
+
+    def first(self, stage, part, progress, team=None):
+        answer = make(self, stage, part, progress, team)
+        if team and team[0] == 0:
+            answered.set()
+        return answer
+
+    def waits(self, team):
+        found = made.count(("together", "x", 0, 2)) + made.count(("together", "y", 0, 2)) <= 1
+        assert answered.wait(10)
+        time.sleep(0.2)
+        return {"error": "RuntimeError: nobody came"} if found else {"made": 1.0}
+
+    monkeypatch.setattr(InProcess, "make", first)
+    monkeypatch.setattr(InProcess, "beside", waits)
+    events = go(pairs, store, 2)
+    assert ("remake", "alone", "b") in events
+    assert all(store.holds(stage, part) for stage in pairs for part in stage.parts())
+
+
+def test_an_error_of_any_member_is_the_parts(pairs, store, made, monkeypatch):
+    monkeypatch.setattr(InProcess, "beside", lambda self, team: {"error": "MemoryError: too much"})
+    with pytest.raises(PartFailed, match=r"together, part x: MemoryError: too much"):
+        go(pairs, store, 2)
 
 
 def test_what_is_there_is_not_made_again(diamond, store, made):
