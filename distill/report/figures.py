@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import Any
 
 import matplotlib
@@ -73,7 +74,8 @@ def weights(by_budget: Mapping[int, Any]) -> bytes:
 def sheet(classes: Sequence[tuple[Any, Any]], names: Sequence[str], columns: int = 20) -> bytes:
     """A row a class: its images (K, C, H, W), at most ``columns``, heaviest first, each under its weight in per cent."""
     width = min(columns, max(len(images) for images, _ in classes))
-    figure, panels = plt.subplots(len(classes), width, figsize=(0.8 * width + 1, 0.98 * len(classes)), squeeze=False)
+    figure, panels = plt.subplots(len(classes), width, squeeze=False)
+    texts = []
     for row, name, (images, masses) in zip(panels, names, classes, strict=True):
         order = (-masses).argsort(kind="stable")
         for axes in row:
@@ -82,8 +84,12 @@ def sheet(classes: Sequence[tuple[Any, Any]], names: Sequence[str], columns: int
             image = images[k]
             axes.imshow(image[0] if len(image) == 1 else image.transpose(1, 2, 0), cmap="gray", vmin=0, vmax=255)
             axes.set_title(f"{100 * masses[k]:.0f} %", fontsize=7, pad=2)
-        row[0].text(-0.25, 0.5, name, transform=row[0].transAxes, ha="right", va="center", fontsize=9)
-    figure.subplots_adjust(left=0.9 / (0.8 * width + 1), right=0.99, top=0.97, bottom=0.01, wspace=0.12, hspace=0.28)
+        texts.append(row[0].text(-0.25, 0.5, fill(name, 14), transform=row[0].transAxes, ha="right", va="center", fontsize=9))
+    canvas: Any = figure.canvas
+    margin = 0.3 + max(text.get_window_extent(canvas.get_renderer()).width for text in texts) / figure.dpi
+    inches = margin + 0.8 * width + 0.1
+    figure.set_size_inches(inches, 0.98 * len(classes))
+    figure.subplots_adjust(left=margin / inches, right=1 - 0.1 / inches, top=0.97, bottom=0.01, wspace=0.12, hspace=0.28)
     return _png(figure)
 
 
