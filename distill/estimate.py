@@ -41,7 +41,8 @@ def estimate(stage: Stage, store: Store, *, timed: bool = True) -> Estimate:
         seconds = median(seal["ended"] - seal["began"] for seal in seals)
         each = median(sum(file["size"] for file in seal["files"].values()) for seal in seals)
         ground = f"measured on {len(seals)} finished parts: {seconds:.3g} s and {size(each)} each"
-        return Estimate(stage, len(parts), len(seals), left * each, left * seconds / 3600, memory, ground)
+        hours = left * seconds * stage.processes / 3600
+        return Estimate(stage, len(parts), len(seals), left * each, hours, memory, ground)
     weight = stage.weight()
     hours, gpu_memory, ground = _rehearsed(stage) if timed else (None, None, "")
     grounds = [f"disk: {weight[1]}" if weight else "", f"time: {ground}" if ground else ""]
@@ -56,7 +57,13 @@ def _rehearsed(stage: Stage) -> tuple[float | None, int | None, str]:
     from distill.models.rehearsal import counted, timed
 
     hours, memory, grounds = 0.0, None, list[str]()
-    for work in stage.work():
+    try:
+        works = stage.work()
+        for work in works:
+            counted(work.rehearsal)
+    except Exception as error:  # whatever a network of others' raises when it is built, a plan is still to be had
+        return None, None, f"unknown, for no rehearsal can be held: {error}"
+    for work in works:
         rehearsal = work.rehearsal
         if stage.device == "cpu" or cuda.is_available():
             found = timed(rehearsal, stage.device)

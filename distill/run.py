@@ -11,7 +11,7 @@ from distill.graph import build
 from distill.pipeline.environment import describe, processors
 from distill.pipeline.lock import locked
 from distill.pipeline.places import gpus
-from distill.pipeline.ranks import lend, others, rank
+from distill.pipeline.ranks import lend, others, rank, world
 from distill.pipeline.scheduler import AnyWorker, Watcher, execute
 from distill.pipeline.stage import Stage, ordered
 from distill.pipeline.store import Store, write_whole
@@ -67,11 +67,7 @@ def run(
     helpers = others()
     try:
         count = 1 if helpers else workers or _workers(checked)
-        if count + len(helpers) < checked.train.processes:
-            raise RecipeError(
-                f"train.processes = {checked.train.processes} is a student's number of workers, and there are "
-                f"{count + len(helpers)}; ask for fewer, or for more workers"
-            )
+        _check_team(checked, stages, Store(folder), count + len(helpers))
         _make(checked, stages, folder, count, helpers, watcher or Watcher(), verify=verify)
     finally:
         for helper in helpers:
@@ -87,6 +83,22 @@ def _workers(recipe: Recipe) -> int:
     if not found:
         raise RecipeError('compute.device = "cuda", but no GPU is to be seen here; --set compute.device=cpu computes without one')
     return found
+
+
+def _check_team(recipe: Recipe, stages: Sequence[Stage], store: Store, workers: int) -> None:
+    """Refuses students that take more workers than there are, or than there are GPUs for."""
+    wanted = recipe.train.processes
+    if wanted == 1 or not any(
+        stage.processes > 1 and not all(store.holds(stage, part) for part in stage.parts()) for stage in stages
+    ):
+        return
+    if workers < wanted:
+        raise RecipeError(
+            f"train.processes = {wanted} is a student's number of workers, and there are {workers}; ask for fewer, or for more "
+            "workers"
+        )
+    if recipe.compute.device == "cuda" and world() == 1 and workers > len(gpus()):
+        raise RecipeError(f"{workers} workers share {len(gpus())} GPUs, and a student's processes take one each; lower --workers")
 
 
 def _make(
@@ -109,6 +121,7 @@ def _make(
         if verify:
             _check_images(stages, store)
         execute(stages, store, count, describe(count + len(helpers)), watcher, verify=verify, others=helpers)
+        store.sweep()
 
 
 def folder_of(recipe: Recipe, out: str | Path | None = None) -> Path:

@@ -2,9 +2,9 @@
 
 ``python -m distill.worker RUN`` reads one JSON line a part from its input, ``{"stage": folder name, "part": name}``, with a
 ``"team": [rank, size, name of their meeting]`` where several make it together, and answers in JSON lines:
-``{"progress": fraction}`` while it works, then one of ``{"made": seconds}``, ``{"damaged": [folder name, part]}`` and
-``{"error": sentence}``. It ends with its input, so that it does not outlive whoever started it; on SIGTERM and SIGINT it ends
-too, after saving what is being trained.
+``{"progress": fraction}`` while it works, then one of ``{"made": seconds}``, ``{"damaged": [folder name, part]}``,
+``{"error": sentence}`` and ``{"left": true}``, where another of a team did not come. It ends with its input, so that it does not
+outlive whoever started it; on SIGTERM and SIGINT it ends too, after saving what is being trained.
 """
 
 import json
@@ -23,25 +23,24 @@ from distill.pipeline.checkpoint import Interrupted, save_on_signals
 from distill.pipeline.environment import peak_memory, reset_peak_memory
 from distill.pipeline.stage import Stage, seed_of
 from distill.pipeline.store import Damaged, Store, Unwritable
-from distill.pipeline.team import Team
+from distill.pipeline.team import ALONE, Left, Team
 
 
 def make_part(store: Store, stage: Stage, part: str, progress: Any) -> float:
     """Make one part under its own seed, write it and seal it, the first of a team that is; returns the seconds it took."""
     import torch
 
-    torch.set_num_threads(1)
+    from distill.models.numerics import as_workers
+
     on_gpu = stage.device == "cuda"
-    # On a GPU a few operations have no deterministic form; there they warn instead of ending the run.
-    torch.use_deterministic_algorithms(True, warn_only=on_gpu)
-    torch.backends.cudnn.allow_tf32 = False
     reset_peak_memory()
     if on_gpu:
         torch.cuda.reset_peak_memory_stats()
     seed = seed_of(stage.digest, part)
     torch.manual_seed(seed)
     began = time.time()
-    product = stage.make(part, store, progress)
+    with as_workers(on_gpu):
+        product = stage.make(part, store, progress)
     ended = time.time()
     record = {"seed": seed, "began": began, "ended": ended, "peak_memory_bytes": peak_memory()}
     if on_gpu:
@@ -71,20 +70,36 @@ def main() -> None:
         if stage is None:
             _answer(answers, {"error": "the images or the models changed while the recipe ran; run it again"})
             continue
-        store = Store(root)
-        if "team" in order:
-            rank, size, name = order["team"]
-            store = Store(root, Team(rank, size, store.meeting(stage, order["part"], name)))
+        team = ALONE
         try:
-            _answer(answers, {"made": make_part(store, stage, order["part"], _Reporter(answers))})
+            if order.get("team"):
+                rank, size, name = order["team"]
+                team = Team(rank, size, Store(root).meeting(stage, order["part"], name))
+            answer = {"made": make_part(Store(root, team), stage, order["part"], _Reporter(answers))}
         except Damaged as damage:
-            _answer(answers, {"damaged": [damage.folder, damage.part]})
+            answer = {"damaged": [damage.folder, damage.part]}
+        except Left:
+            answer = {"left": True}
         except Interrupted:
             os._exit(128 + signal.SIGTERM)
         except Exception as error:
             with suppress(OSError):  # the log may lie on the very disk that is full
                 traceback.print_exc()
-            _answer(answers, {"error": str(error) if isinstance(error, Unwritable) else f"{type(error).__name__}: {error}"})
+            answer = {"error": str(error) if isinstance(error, Unwritable) else f"{type(error).__name__}: {error}"}
+        if team.size > 1 and "made" not in answer:
+            _leave(team, answers, answer)
+        _answer(answers, answer)
+
+
+def _leave(team: Team, answers: TextIO, answer: dict[str, Any]) -> None:
+    """Let the others know; among those who have met already, say what happened and end, which they notice."""
+    from torch import distributed
+
+    with suppress(OSError):
+        team.leave()
+    if distributed.is_initialized():
+        _answer(answers, {**answer, "ended": True})
+        os._exit(1)
 
 
 class _Reporter:

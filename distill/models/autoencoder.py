@@ -9,6 +9,8 @@ from torch import Tensor
 from distill.models.batches import in_batches
 from distill.models.convnet import scaled
 
+BATCH = 512  # images at once, where a recipe says nothing else
+
 
 class Autoencoder:
     """A model of diffusers on its device, with the scaling of its configuration.
@@ -17,7 +19,7 @@ class Autoencoder:
     batch: images at once, fewer where memory runs out.
     """
 
-    def __init__(self, model: Any, *, device: str = "cpu", batch: int = 512, sample: bool = False) -> None:
+    def __init__(self, model: Any, *, device: str = "cpu", batch: int = BATCH, sample: bool = False) -> None:
         self._model, self._dtype, self._device = model.to(device).eval(), model.dtype, device
         self.batch, self.samples = batch, sample
         self._scale = getattr(model.config, "scaling_factor", None) or 1.0

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from distill.models.batches import ran_out
+from distill.models.numerics import as_workers
 from distill.models.student import autocast
 from distill.pipeline.work import Rehearsal
 
@@ -23,7 +24,7 @@ Make = Callable[[], Any]
 @dataclass(frozen=True)
 class Measured:
     """Of one image. operations: floating-point ones. seconds: on the device, None where memory ran out. memory: peak of a batch
-    on a GPU, in bytes; None on a CPU.
+    on a GPU, in bytes, with the weights and without an optimizer's state; None on a CPU.
     """
 
     operations: float
@@ -47,14 +48,12 @@ def counted(rehearsal: Rehearsal) -> Measured:
 def timed(rehearsal: Rehearsal, device: str) -> Measured:
     """The same with the median time on a device that is at hand, in one thread as workers compute, after a run to warm it up."""
     operations, on_gpu = counted(rehearsal).operations, device == "cuda"
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     try:
-        with torch.set_grad_enabled(rehearsal.learns):
+        with as_workers(on_gpu), torch.set_grad_enabled(rehearsal.learns):
+            run = rehearsal.on(device)
             if on_gpu:
                 torch.cuda.empty_cache()
                 torch.cuda.reset_peak_memory_stats()
-            run = rehearsal.on(device)
             seconds = [_time(run, on_gpu)]
             began = time.perf_counter()
             while len(seconds) <= _RUNS and time.perf_counter() - began < _SECONDS and seconds[0] < 10 * _SECONDS:
@@ -63,8 +62,6 @@ def timed(rehearsal: Rehearsal, device: str) -> Measured:
         if not ran_out(error):
             raise
         return Measured(operations)
-    finally:
-        torch.set_num_threads(threads)
     memory = torch.cuda.max_memory_allocated() if on_gpu else None
     return Measured(operations, median(seconds[1:] or seconds) / rehearsal.batch, memory)
 
@@ -76,7 +73,7 @@ def coding(key: str, make: Make, half: str, shape: tuple[int, ...], batch: int, 
         model, given = _model(make, device, dtype), _noise(batch, shape, device, dtype)
         return lambda: (model.encode if half == "encoder" else model.decode)(given)
 
-    return Rehearsal(f"{key}/{half}/{batch}", batch, on)
+    return Rehearsal(f"{key}/{half}/{shape}/{batch}/{dtype}", batch, on)
 
 
 def prediction(
@@ -97,7 +94,7 @@ def prediction(
 
         return run
 
-    return Rehearsal(f"{key}/prediction/{batch}/{learns}", batch, on, learns)
+    return Rehearsal(f"{key}/prediction/{shape}/{text}/{batch}/{dtype}/{learns}", batch, on, learns)
 
 
 def answering(
@@ -127,7 +124,7 @@ def reconstructing(key: str, make: Make, shape: tuple[int, ...], batch: int) -> 
         model, given = _model(make, device), _noise(batch, shape, device)
         return lambda: model.decode(model.encode(given).latent_dist.mean).sample.square().mean().backward()
 
-    return Rehearsal(f"{key}/reconstructing/{batch}", batch, on, True)
+    return Rehearsal(f"{key}/reconstructing/{shape}/{batch}", batch, on, True)
 
 
 def from_config(kind: str, config: dict[str, Any]) -> Make:

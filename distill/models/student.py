@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from distill.models.augment import Draws, draw, joined, kept, moved, pasted
 from distill.models.networks import optimizer_for
 from distill.models.schedules import cycle, factor
-from distill.models.together import any_of, of_the_whole, spread, together
+from distill.models.together import largest, of_the_whole, spread, together
 from distill.models.training import descend, weighted_cross_entropy
 from distill.pipeline.checkpoint import Checkpoint
 from distill.pipeline.stage import seed_of
@@ -53,7 +53,7 @@ class Passes:
 
     def __init__(self, images: Tensor, weights: Tensor, rules: Rules, size: int, seed: int, device: torch.device) -> None:
         self.images, self.size, self.device = images, size, device
-        self._weights, self._rules, self._seed = weights.double().numpy(), rules, seed
+        self._weights, self._rules, self.seed = weights.double().numpy(), rules, seed
         self._places, self._drawn = torch.arange(len(images)), dict[int, Draws]()
 
     def __len__(self) -> int:
@@ -63,7 +63,7 @@ class Passes:
         """What pass ``epoch`` draws."""
         if epoch not in self._drawn:
             self._drawn = {number: drawn for number, drawn in self._drawn.items() if number >= epoch - 1}
-            source, seed = (self.images.shape[2], self.images.shape[3]), seed_of(self._seed, "pass", epoch)
+            source, seed = (self.images.shape[2], self.images.shape[3]), seed_of(self.seed, "pass", epoch)
             rules = self._rules
             self._drawn[epoch] = draw(rules.augmentation, self._weights, source, self.size, rules.weighting, seed)
         return self._drawn[epoch]
@@ -144,6 +144,8 @@ def learn(
     model.train()
 
     def loss(step: int) -> Tensor:
+        if team.size > 1:  # what is random in the network differs between processes, and not with where they went on
+            torch.manual_seed(seed_of(passes.seed, "process", step, team.rank))
         batch = passes.batch(step, size, whole=epochs is None, team=team)
         with autocast(device, precision):
             logits = network(batch.pixels)
@@ -185,7 +187,7 @@ def learn(
             notes=seen,
             scaler=scaler,
             checkpoint=checkpoint,
-            agreed=lambda said: any_of(team, said, device),
+            largest=(lambda said: largest(team, said, device)) if team.size > 1 else None,
         )
     return seen
 

@@ -56,16 +56,18 @@ def rebuilt(made: dict[str, Any], state: dict[str, Tensor], outputs: list[int] |
     return Teacher(Normalized(network, tuple(made["mean"]), tuple(made["std"])), made["size"], outputs, made["channels"]).eval()
 
 
-def blank(library: str, name: str) -> tuple[Callable[[], nn.Module], tuple[int, int]]:
-    """What makes a network of this name with random weights, and the channels and pixels a side it is fed."""
+def blank(library: str, name: str, size: int | None) -> tuple[Callable[[], nn.Module], tuple[int, int, int]]:
+    """What makes a network of this name with random weights, and the shape of the images it is fed; ``size``: a side of them."""
     if library == "timm":
         timm: Any = import_module("timm")
         kind = name.partition(".")[0]
-        channels, size, _ = (timm.get_pretrained_cfg(name) or timm.models.PretrainedCfg()).input_size
-        return lambda: timm.create_model(kind), (channels, size)
+        channels, own, _ = (timm.get_pretrained_cfg(name) or timm.models.PretrainedCfg()).input_size
+        side = size or own
+        return lambda: timm.create_model(kind, **_sized(name, side)), (channels, side, side)
     models: Any = import_module("torchvision.models")
     feed = models.get_model_weights(name).DEFAULT.transforms()
-    return lambda: models.get_model(name, weights=None), (len(feed.mean), feed.crop_size[0])
+    side = size or feed.crop_size[0]
+    return lambda: models.get_model(name, weights=None), (len(feed.mean), side, side)
 
 
 def state_in(path: Path) -> dict[str, Tensor]:

@@ -13,6 +13,8 @@ from distill.models.schedules import cycle
 from distill.pipeline.checkpoint import Checkpoint, Interrupted
 from distill.recipe import Training
 
+_ASK = 8  # steps after which processes that train together ask each other whether to end
+
 
 class Draws(Protocol):
     """What a loss draws its batches and noise from, as tensors that say where it is."""
@@ -35,17 +37,19 @@ def descend(
     scaler: torch.amp.GradScaler | None = None,
     average: AveragedModel | None = None,
     checkpoint: Checkpoint | None = None,
-    agreed: Callable[[bool], bool] = bool,
+    largest: Callable[[float], float] | None = None,
 ) -> None:
     """``steps`` steps of ``optimizer`` on ``loss(step)``.
 
     rate: the optimizer's options at a step, counted from 0. after_step: called with the number of steps done, before a checkpoint
     is taken. draws, notes: state beside the model's and the optimizer's; ``notes`` is a list of JSON values, filled again
-    on going on. average: of the model, told of every step. agreed: makes of this process's wish to end the one of all that
-    train together. Raises :class:`Interrupted` once a signal asked for an end and the state is saved.
+    on going on. average: of the model, told of every step. largest: of what all processes say that train together,
+    where there are several. Raises :class:`Interrupted` once a signal asked for an end and the state is saved.
     """
     state = _State(model, optimizer, draws, notes, scaler, average)
     done = state.restore(checkpoint) if checkpoint is not None else 0
+    if largest is not None and (largest(done) != done or largest(-done) != -done):
+        raise RuntimeError(f"processes that train together hold different checkpoints, this one of step {done}; try again")
     with checkpoint or nullcontext():
         for step in range(done, steps):
             for group in optimizer.param_groups:
@@ -66,7 +70,9 @@ def descend(
             progress((step + 1) / steps)
             if checkpoint is None:
                 continue
-            stopping = agreed(checkpoint.stopping)
+            stopping = checkpoint.stopping
+            if largest is not None:  # all end at one step; asking makes them wait for each other, so not at every one
+                stopping = (step + 1) % _ASK == 0 and largest(stopping) > 0
             if stopping or (checkpoint.due() and step + 1 < steps):
                 state.save(checkpoint, step + 1)
             if stopping:

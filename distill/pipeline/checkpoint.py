@@ -49,6 +49,7 @@ class Checkpoint:
 
     def save(self, tensors: Mapping[str, Any], values: Mapping[str, Any]) -> None:
         """Keep a state instead of the one before."""
+        self._last = time.monotonic()
         if not self._saves:
             return
         from safetensors.torch import save

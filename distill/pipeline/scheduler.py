@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from distill.pipeline.store import Damaged, Store
 
 _ERRORS = "worker-errors.log"
 _GRACE = 30.0  # seconds for a worker to save what it trains
+_LATE = 2.0  # seconds that the others of a team have for saying more than that one is gone
 _REMAKES = 3  # times a part may be found damaged in one run before something else is wrong
 
 
@@ -161,14 +163,32 @@ class _Board:
         return next(stage for stage in self.stages if stage.folder_name == folder)
 
 
-@dataclass
+@dataclass(frozen=True)
+class _Answer:
+    """What a worker said, and when."""
+
+    content: dict[str, Any]
+    at: float
+
+    @property
+    def order(self) -> tuple[int, float]:
+        """Damage before errors that follow from it, a process's death before what its team says of it, then who spoke first."""
+        died = "ended with status" in self.content.get("error", "")
+        return (0 if "damaged" in self.content else 1 if died else 2), self.at
+
+
+def _timed(make: Callable[[], dict[str, Any]]) -> _Answer:
+    return _Answer(make(), time.monotonic())
+
+
+@dataclass(eq=False)
 class _Order:
     """A part given to a worker, or to several as a team."""
 
     stage: Stage
     part: str
     waited_for: int = 0
-    spoiled: bool = False
+    failed: bool = False
 
     def places(self) -> list[Place]:
         """What each of its workers is told of its place; nothing to one alone."""
@@ -185,10 +205,12 @@ def _work(
     watcher: Watcher,
     others: Sequence[AnyWorker],
 ) -> None:
-    workers = min(workers, sum(len(parts) * stage.processes for stage, parts in board.missing.items()))
+    # No more than there is work for, but a whole team, since a part of one may be found damaged.
+    teams = max(stage.processes for stage in board.stages)
+    workers = min(workers, max(sum(len(parts) * stage.processes for stage, parts in board.missing.items()), teams))
     device = "cuda" if any(stage.device == "cuda" for stage in board.stages) else "cpu"
     remakes: Counter[tuple[str, str]] = Counter()
-    underway: dict[Future[dict[str, Any]], tuple[AnyWorker, _Order]] = {}
+    underway: dict[Future[_Answer], tuple[AnyWorker, _Order]] = {}
     # The staff is dismissed before the pool waits for the threads that listen to it.
     with (
         ThreadPoolExecutor(workers + len(others)) as pool,
@@ -206,24 +228,33 @@ def _work(
                 for place in order.places():
                     worker = free.pop()
                     told = partial(watcher.progress, *task)
-                    made = pool.submit(worker.make, *task, told, *([place] if place else []))
+                    made = pool.submit(_timed, partial(worker.make, *task, told, *([place] if place else [])))
                     underway[made] = worker, order
-            for future in wait(underway, return_when=FIRST_COMPLETED).done:
+            if task and not underway:
+                raise PartFailed(f"{task[0].title}, part {task[1]}, takes {task[0].processes} workers; there are {len(free)}")
+            done = wait(underway, return_when=FIRST_COMPLETED).done
+            if any("error" in future.result().content for future in done):
+                # What failed first may be told last: those who trained together with it notice at once.
+                orders = {underway[future][1] for future in done}
+                done = wait([future for future, (_, order) in underway.items() if order in orders], timeout=_LATE).done
+            for future in sorted(done, key=lambda future: future.result().order):
                 worker, order = underway.pop(future)
                 stage, part = order.stage, order.part
                 free.append(worker)
                 order.waited_for -= 1
-                answer = future.result()
-                if "error" in answer and not order.spoiled:
+                answer = future.result().content
+                if "error" in answer:
                     raise PartFailed(f"{stage.title}, part {part}: {answer['error']}. Details: {store.root / worker.log}")
                 if "damaged" in answer:
                     folder, name = answer["damaged"]
-                    order.spoiled = True  # the others of a team wait for this one in vain, which is no error of theirs
                     _remake(board, store, board.find(folder), name, remakes, watcher)
+                    if "ended" in answer:
+                        raise PartFailed(f"{folder}/{name} was damaged, which {stage.title} found under way; it is made anew")
+                order.failed = order.failed or "made" not in answer
                 if order.waited_for:
                     continue
                 board.running[stage].discard(part)
-                if order.spoiled:
+                if order.failed:
                     continue
                 board.missing[stage].remove(part)
                 watcher.made(stage, part)

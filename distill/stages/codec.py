@@ -30,8 +30,8 @@ class CodecStage(Stage):
         return ["model"]
 
     @abstractmethod
-    def rehearsal(self, half: str) -> Rehearsal:
-        """A batch of the ``encoder`` or the ``decoder``."""
+    def rehearsal(self, half: str, most: int) -> Rehearsal:
+        """A batch of the ``encoder`` or the ``decoder``, of ``most`` at most."""
 
     @abstractmethod
     def load(self, read: Reader) -> "Autoencoder":
@@ -85,10 +85,11 @@ class TrainedCodecStage(CodecStage):
         model.register_to_config(scaling_factor=1 / float(latents.std()), shift_factor=float(latents.mean()))
         return diffusion.files(model.cpu())
 
-    def rehearsal(self, half: str) -> Rehearsal:
+    def rehearsal(self, half: str, most: int) -> Rehearsal:
+        from distill.models.autoencoder import BATCH
         from distill.models.rehearsal import coding
 
-        return coding(self.digest, self._new, half, self._shape(half), self._options.batch)
+        return coding(self.digest, self._new, half, self._shape(half), min(most, BATCH))
 
     def work(self) -> list[Work]:
         from distill.models.rehearsal import reconstructing
@@ -139,11 +140,11 @@ class PretrainedCodecStage(CodecStage):
         options = self._options.model_dump(exclude={"path", "subfolder", "revision", "batch", "stored", "latents"})
         return {**options, "model": self._source.fingerprint(), "config": self._config}
 
-    def rehearsal(self, half: str) -> Rehearsal:
+    def rehearsal(self, half: str, most: int) -> Rehearsal:
         from distill.models.rehearsal import coding, from_config
 
         options, make = self._options, from_config(self._options.kind, self._config)
-        return coding(self.digest, make, half, self._shape(half), options.batch, options.dtype)
+        return coding(self.digest, make, half, self._shape(half), min(most, options.batch), options.dtype)
 
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         return {"model.json": {"kind": self._options.kind, "config": self._config, "files": self._source.record()}}

@@ -59,13 +59,15 @@ class DiffusionStage(Stage):
 
     def work(self) -> list[Work]:
         decode, codes = self._recipe.decode, self._select.count()
-        halves = [Work(codes, f"{codes:,} codes by the {half}", self._codec.rehearsal(half)) for half in ("decoder", "encoder")]
+        most = max(-(-codes // len(self.parts())), 1)  # a class's codes, of all draws
+        halves = [
+            Work(codes, f"{codes:,} codes by the {half}", self._codec.rehearsal(half, most)) for half in ("decoder", "encoder")
+        ]
         if self._prior is None:
             return halves
         guided = [decode.guidance, *([decode.inversion_guidance] if self._inverts else [])]
         calls = taken(decode.steps, decode.strength) * sum(1 if scale == 1 else 2 for scale in guided)
-        largest = max(-(-codes // len(self.parts())), 1)  # a class's codes, of all draws
-        rehearsal = self._prior.rehearsal(min(decode.batch, largest))
+        rehearsal = self._prior.rehearsal(min(decode.batch, most))
         return [Work(codes * calls, f"{codes:,} codes × {calls} predictions", rehearsal), *halves]
 
     def make(self, part: str, read: Reader, progress: Progress) -> Product:

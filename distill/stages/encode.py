@@ -71,7 +71,7 @@ class EncodeStage(LatentStage):
 
     def work(self) -> list[Work]:
         images = len(self._data.train)
-        return [Work(images, f"{images:,} images by the encoder", self._codec.rehearsal("encoder"))]
+        return [Work(images, f"{images:,} images by the encoder", self._codec.rehearsal("encoder", images))]
 
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         import torch

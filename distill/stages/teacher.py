@@ -13,6 +13,8 @@ from distill.pipeline.work import Rehearsal, Work
 from distill.recipe import PretrainedTeacher, Recipe, RecipeError, TrainedTeacher
 from distill.stages.survey import SurveyStage
 
+LOOK = 512  # test images at once
+
 
 class TeacherStage(Stage):
     """``teacher.safetensors`` and ``teacher.json``, which says what it is and its top-1 on the test split, a fraction."""
@@ -83,7 +85,8 @@ class TrainedTeacherStage(TeacherStage):
 
         options = self._options
         rehearsal = answering(self.digest, self._network, self._shape, options.batch, options.precision, learns=True)
-        return [Work(options.steps * options.batch, f"{options.steps:,} steps of {options.batch}", rehearsal)]
+        looks = looking(self._data, 1, self.rehearsal(LOOK, options.precision))
+        return [Work(options.steps * options.batch, f"{options.steps:,} steps of {options.batch}", rehearsal), looks]
 
     @property
     def _shape(self) -> tuple[int, int, int]:
@@ -145,9 +148,8 @@ class PretrainedTeacherStage(TeacherStage):
         from distill.models.rehearsal import answering
         from distill.models.teachers import blank
 
-        make, (channels, size) = blank(self._options.source, self._options.model)
-        size = self._options.size or size
-        return answering(self.digest, make, (channels, size, size), batch, precision)
+        make, shape = blank(self._options.source, self._options.model, self._options.size)
+        return answering(self.digest, make, shape, batch, precision)
 
     def load(self, read: Reader) -> Any:
         from distill.models.teachers import rebuilt
@@ -200,7 +202,13 @@ def held(images: Any, device: Any) -> Any:
     return images.to(device) if images.numel() < free / 2 else images
 
 
-def scores_on_test(data: Images, survey: SurveyStage, read: Reader, device: Any, batch: int = 512) -> Any:
+def looking(data: Images, times: int, rehearsal: Rehearsal) -> Work:
+    """The work of looks at the test images."""
+    seen = times * len(data.test.labels)
+    return Work(seen, f"{seen:,} test images", rehearsal)
+
+
+def scores_on_test(data: Images, survey: SurveyStage, read: Reader, device: Any, batch: int = LOOK) -> Any:
     """A look at the test images: a model → its top-1 and top-5 there, as fractions. A worker decodes these images once."""
     import torch
 

@@ -13,7 +13,7 @@ from distill.stages.draw import Draw, Run, images_of, runs
 from distill.stages.given import GivenStage
 from distill.stages.label import ImageLabelStage, StoredLabelStage, pass_seed
 from distill.stages.survey import SurveyStage
-from distill.stages.teacher import TeacherStage, held, scores_on_test
+from distill.stages.teacher import LOOK, TeacherStage, held, looking, scores_on_test
 from distill.stages.weighted import WeightedSet, weighted_set
 
 
@@ -74,11 +74,14 @@ class TrainStage(Stage):
             batch = rules.batch_at(k, n)
             epochs = rules.epochs_at(k)
             seen = len(those) * (rules.steps_at(k, n) * batch if epochs is None else epochs * n)
-            shape, key = (self._data.channels, side, side), json.dumps(options.model_dump())
-            learning = answering(key, self._new, shape, batch, options.precision, learns=True)
+            shape, share = (self._data.channels, side, side), -(-batch // self.processes)
+            key = json.dumps([options.model_dump(), len(self._data.classes)])
+            learning = answering(key, self._new, shape, share, options.precision, learns=True)
             found.append(Work(seen, f"{seen:,} images seen by students", learning))
             if isinstance(self.labels, TeacherStage):
-                found.append(Work(seen, f"{seen:,} by the teacher", self.labels.rehearsal(batch, options.precision)))
+                found.append(Work(seen, f"{seen:,} by the teacher", self.labels.rehearsal(share, options.precision)))
+            times = self.processes * rules.evaluations * len(those)
+            found.append(looking(self._data, times, answering(key, self._new, shape, LOOK)))
         return found
 
     def make(self, part: str, read: Reader, progress: Progress) -> Product:

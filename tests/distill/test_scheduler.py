@@ -179,29 +179,64 @@ def test_a_team_makes_a_part_together_and_it_is_made_once(pairs, store, made, wo
     assert all(store.holds(stage, part) for stage in pairs for part in stage.parts())
 
 
-def test_a_team_that_found_damage_is_not_blamed_for_those_left_waiting(pairs, store, made, monkeypatch):
+def firsts(made):
+    """How often a team's first was asked."""
+    return sum(entry[0] == "together" and entry[2] == 0 for entry in made)
+
+
+@pytest.mark.parametrize("pause", [0, 0.2])
+def test_a_team_that_found_damage_is_sent_again(pairs, store, made, monkeypatch, pause):
     go(pairs[:1], store)
     alter(store, pairs[0], "b")
-    answered = threading.Event()
-    make = InProcess.make
-
-    def first(self, stage, part, progress, team=None):
-        answer = make(self, stage, part, progress, team)
-        if team and team[0] == 0:
-            answered.set()
-        return answer
 
     def waits(self, team):
-        found = made.count(("together", "x", 0, 2)) + made.count(("together", "y", 0, 2)) <= 1
-        assert answered.wait(10)
-        time.sleep(0.2)
-        return {"error": "RuntimeError: nobody came"} if found else {"made": 1.0}
+        time.sleep(pause)
+        return {"left": True} if firsts(made) <= 1 else {"made": 1.0}
 
-    monkeypatch.setattr(InProcess, "make", first)
     monkeypatch.setattr(InProcess, "beside", waits)
     events = go(pairs, store, 2)
     assert ("remake", "alone", "b") in events
     assert all(store.holds(stage, part) for stage in pairs for part in stage.parts())
+
+
+def test_damage_found_when_little_is_left_to_do_still_finds_a_whole_team(pairs, store, made, fake):
+    last = fake(pairs[1], name="last")
+    go([*pairs, last], store, 3)
+    store.discard(last, "a")
+    alter(store, pairs[1], "x")
+    events = go([*pairs, last], store, 3)
+    assert ("remake", "together", "x") in events
+    assert all(store.holds(stage, part) for stage in [*pairs, last] for part in stage.parts())
+
+
+def test_a_team_that_can_not_be_is_an_error_and_no_endless_wait(pairs, store, made):
+    with pytest.raises(PartFailed, match=r"together, part x, takes 2 workers; there are 1"):
+        go(pairs, store, 1)
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_what_failed_first_is_what_is_told(pairs, store, made, monkeypatch, first):
+    """A member that dies or fails takes the others with it; they may be heard first."""
+
+    def fails(self, stage, part, progress, team=None):
+        if not team:
+            return made_alone(self, stage, part, progress)
+        time.sleep(0.1 * ((team[0] + first) % 2))
+        return {"error": "the worker process ended with status -9" if team[0] else "RuntimeError: Connection reset by peer"}
+
+    made_alone = InProcess.make
+    monkeypatch.setattr(InProcess, "make", fails)
+    with pytest.raises(PartFailed, match="ended with status -9"):
+        go(pairs, store, 2)
+
+
+def test_damage_among_those_who_have_met_ends_the_run_and_is_mended_by_the_next(pairs, store, made, monkeypatch):
+    go(pairs[:1], store)
+    beside = {"damaged": [pairs[0].folder_name, "b"], "ended": True}
+    monkeypatch.setattr(InProcess, "beside", lambda self, team: beside)
+    with pytest.raises(PartFailed, match=r"was damaged, which together found under way; it is made anew"):
+        go(pairs, store, 2)
+    assert not store.holds(pairs[0], "b")
 
 
 def test_an_error_of_any_member_is_the_parts(pairs, store, made, monkeypatch):

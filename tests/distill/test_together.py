@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from distill.pipeline.team import ALONE, Team
 
 # A student of 17 images in batches of 8: the last batch of an epoch is one image, of which two processes can't both have a share.
 TRAIN = """
-import sys, time
+import os, sys, time
 from pathlib import Path
 import torch
 from torch import nn
@@ -22,7 +23,7 @@ from safetensors.torch import save_file
 from distill.models.student import Passes, hard_targets, learn
 from distill.pipeline.checkpoint import Checkpoint, Interrupted, save_on_signals
 from distill.pipeline.store import write_whole
-from distill.pipeline.team import Team
+from distill.pipeline.team import Left, Team
 from distill.protocols import Augmentation, Protocol
 
 folder, rank, size, slow = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
@@ -42,34 +43,70 @@ seen = []
 
 def targets(batch):
     seen.extend(batch.first.tolist())
-    time.sleep(slow)
+    time.sleep(max(slow, 0))
     return blend(batch)
 
 team = Team(rank, size, folder / "meeting")
-checkpoint = Checkpoint(folder / "checkpoints", "part", write_whole, team)
+if slow == -1 and rank == 1:  # an error before the meeting
+    team.leave()
+    sys.exit(3)
+checkpoint = Checkpoint(folder / ("checkpoints" if slow != -2 or rank == 0 else "none"), "part", write_whole, team)
 look = lambda model: {"top1": 0.0, "top5": 0.0}
 tell = lambda fraction: print(fraction, flush=True)
 try:
     learn(model, passes, weights, rules, targets, look, tell, student="net", ipc=1, checkpoint=checkpoint, team=team)
 except Interrupted:
     sys.exit(143)
+except Left:
+    sys.exit(3)
+except RuntimeError as error:
+    os._exit(4 if "different checkpoints" in str(error) or slow == -2 else 5)
 save_file({**model.state_dict(), "seen": torch.tensor(seen)}, folder / f"result{rank}.safetensors")
 """
 
 
 @pytest.fixture
 def start(clean_environment):
-    def started(folder, size, slow=0.0, length="epochs"):
+    def started(folder, size, slow=0.0, length="epochs", only=None):
         folder.mkdir(exist_ok=True)
         (folder / "meeting").unlink(missing_ok=True)
         environment = {**clean_environment, EVERY: "1000", "PYTHONPATH": os.pathsep.join(sys.path)}
         words = [sys.executable, "-c", TRAIN, str(folder)]
         return [
             subprocess.Popen([*words, str(rank), str(size), str(slow), length], env=environment, stdout=subprocess.PIPE)
-            for rank in range(size)
+            for rank in (range(size) if only is None else [only])
         ]
 
     return started
+
+
+def test_who_waits_for_one_that_will_not_come_leaves(tmp_path, start):
+    first, second = start(tmp_path / "run", 2, slow=-1.0)
+    assert second.wait(60) == 3
+    second.stdout.close()
+    assert ended([first]) == [3]
+
+
+def test_who_waits_hears_signals(tmp_path, start):
+    (tmp_path / "run").mkdir()
+    alone = start(tmp_path / "run", 2, only=0)[0]
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "run" / "meeting").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.3)
+    alone.send_signal(signal.SIGTERM)
+    assert alone.wait(10) == 128 + signal.SIGTERM
+    alone.stdout.close()
+
+
+def test_processes_that_hold_other_checkpoints_are_told_apart(tmp_path, start):
+    processes = start(tmp_path / "run", 2, slow=0.1)
+    assert processes[0].stdout.readline()
+    processes[0].send_signal(signal.SIGTERM)
+    assert ended(processes) == [143, 143]
+    first, second = start(tmp_path / "run", 2, slow=-2.0)  # the second finds no checkpoint
+    assert {first.wait(60), second.wait(60)} == {4}
+    first.stdout.close(), second.stdout.close()
 
 
 def ended(processes):

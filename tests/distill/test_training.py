@@ -50,8 +50,8 @@ def test_batches_follow_the_generator_alone():
     assert not torch.equal(torch.stack(first), torch.stack(other))
 
 
-def fit(seed=0, *, record=None, **changes):
-    """A line fitted to a line; returns the model and the losses."""
+def fit(seed=0, *, record=None, trail=None, **changes):
+    """A line fitted to a line; returns the model and the losses. trail: takes the weight after every step."""
     torch.manual_seed(seed)
     model = nn.Linear(1, 1)
     x = torch.linspace(-1, 1, 16)[:, None]
@@ -62,6 +62,8 @@ def fit(seed=0, *, record=None, **changes):
         losses.append(float(value.detach()))
         return value
 
+    if trail is not None:
+        record = {"after_step": lambda step: trail.append(model.weight.detach().clone())}
     train(model, loss, len(x), options(**changes), seeded(seed), lambda fraction: None, **(record or {}))
     return model, losses
 
@@ -97,9 +99,14 @@ def test_the_moving_average_is_that_of_the_formula():
 
 
 def test_with_ema_the_model_ends_as_its_average():
-    (last, losses), (averaged, same_losses) = fit(steps=50), fit(steps=50, record={"ema": 0.9})
+    (_, losses), (averaged, same_losses) = fit(steps=50), fit(steps=50, record={"ema": 0.9})
     assert losses == same_losses, "averaging does not change the training"
-    assert not torch.equal(last.weight, averaged.weight)
+    expected, trail = None, []
+    fit(steps=50, trail=trail)
+    for t, weight in enumerate(trail):
+        beta = min(0.9, (1 + t) / (10 + t))
+        expected = weight if expected is None else beta * expected + (1 - beta) * weight
+    torch.testing.assert_close(averaged.weight.detach(), expected)
 
 
 def test_progress_and_steps_are_told_in_order():
