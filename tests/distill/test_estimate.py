@@ -204,7 +204,7 @@ def test_a_teacher_of_one_size_is_rehearsed_at_another(recipe, tmp_path, size):
     table = {**recipe, "teacher": {"source": "timm", "model": "swin_tiny_patch4_window7_224", **({"size": size} if size else {})}}
     teacher = next(stage for stage in build(read(table)) if stage.title == "teacher")
     per_image = counted(teacher.rehearsal(2)).operations
-    # 4.5 G multiply-adds at 224 pixels. At 256 its stages are 64, 32, 16 and 8 a side, not 56, 28, 14 and 7, and padded to windows
+    # 4.5 G multiply-adds at 224 pixels. At 256 its stages are 64, 32, 16 and 8 a side, not 56, 28, 14 and 7, padded to windows
     # of 7: at least (8/7)² of that, and at most 2², as in the last.
     assert (0.9 < per_image / 9e9 < 1.1) if size is None else ((8 / 7) ** 2 < per_image / 9e9 < 4)
 
