@@ -175,7 +175,9 @@ def pairs(fake):
 def test_a_team_makes_a_part_together_and_it_is_made_once(pairs, store, made, workers):
     events = go(pairs, store, workers)
     assert sorted(made[3:]) == [("together", part, rank, 2) for part in ("x", "y") for rank in (0, 1)]
-    assert [event for event in events if event[:2] == ("made", "together")] == [("made", "together", part) for part in ("x", "y")]
+    # With a third worker the second part may begin, and end, before the first one's last member is done.
+    told = [event for event in events if event[:2] == ("made", "together")]
+    assert sorted(told) == [("made", "together", part) for part in ("x", "y")]
     assert all(store.holds(stage, part) for stage in pairs for part in stage.parts())
 
 
