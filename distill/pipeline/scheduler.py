@@ -177,6 +177,16 @@ class _Answer:
         return (0 if "damaged" in self.content else 1 if died else 2), self.at
 
 
+def _answered(underway: "Mapping[Future[_Answer], tuple[AnyWorker, _Order]]") -> list[Future[_Answer]]:
+    """The answers that are there, causes before what follows from them."""
+    done = wait(underway, return_when=FIRST_COMPLETED).done
+    if any("error" in future.result().content for future in done):
+        # What failed first may be told last: those who trained together with it notice at once.
+        orders = {underway[future][1] for future in done}
+        done = wait([future for future, (_, order) in underway.items() if order in orders], timeout=_LATE).done
+    return sorted(done, key=lambda future: future.result().order)
+
+
 def _timed(make: Callable[[], dict[str, Any]]) -> _Answer:
     return _Answer(make(), time.monotonic())
 
@@ -232,12 +242,7 @@ def _work(
                     underway[made] = worker, order
             if task and not underway:
                 raise PartFailed(f"{task[0].title}, part {task[1]}, takes {task[0].processes} workers; there are {len(free)}")
-            done = wait(underway, return_when=FIRST_COMPLETED).done
-            if any("error" in future.result().content for future in done):
-                # What failed first may be told last: those who trained together with it notice at once.
-                orders = {underway[future][1] for future in done}
-                done = wait([future for future, (_, order) in underway.items() if order in orders], timeout=_LATE).done
-            for future in sorted(done, key=lambda future: future.result().order):
+            for future in _answered(underway):
                 worker, order = underway.pop(future)
                 stage, part = order.stage, order.part
                 free.append(worker)

@@ -11,6 +11,7 @@ from distill.models.kept import kept
 from distill.pipeline.stage import Product, Progress, Reader, Stage, seed_of
 from distill.pipeline.work import Rehearsal, Work
 from distill.recipe import PretrainedTeacher, Recipe, RecipeError, TrainedTeacher
+from distill.recipe.students import Network
 from distill.stages.survey import SurveyStage
 
 LOOK = 512  # test images at once
@@ -101,18 +102,7 @@ class TrainedTeacherStage(TeacherStage):
         return kept((read.check(self, "teacher"), self.digest), make)
 
     def _network(self) -> Any:
-        from distill.models.networks import new_student
-
-        options, data = self._options, self._data
-        return new_student(
-            options.model,
-            channels=data.channels,
-            size=self._recipe.data.size,
-            classes=len(data.classes),
-            width=options.width,
-            depth=options.depth,
-            small_stem=options.small_stem,
-        )
+        return network(self._options.model, self._options, self._data)
 
 
 class PretrainedTeacherStage(TeacherStage):
@@ -190,6 +180,14 @@ def teacher_stage(recipe: Recipe, data: Images, survey: SurveyStage) -> TeacherS
     if isinstance(recipe.teacher, TrainedTeacher):
         return TrainedTeacherStage(recipe, recipe.teacher, data, survey)
     return PretrainedTeacherStage(recipe, recipe.teacher, data, survey)
+
+
+def network(name: str, options: Network, data: Images) -> Any:
+    """A network with random weights, for a section that asks for one to be trained on the data."""
+    from distill.models.networks import new_student
+
+    shape = {"channels": data.channels, "size": data.size, "classes": len(data.classes)}
+    return new_student(name, **shape, width=options.width, depth=options.depth, small_stem=options.small_stem)
 
 
 def held(images: Any, device: Any) -> Any:

@@ -13,7 +13,7 @@ from distill.stages.draw import Draw, Run, images_of, runs
 from distill.stages.given import GivenStage
 from distill.stages.label import ImageLabelStage, StoredLabelStage, pass_seed
 from distill.stages.survey import SurveyStage
-from distill.stages.teacher import LOOK, TeacherStage, held, looking, scores_on_test
+from distill.stages.teacher import LOOK, TeacherStage, held, looking, network, scores_on_test
 from distill.stages.weighted import WeightedSet, weighted_set
 
 
@@ -134,18 +134,7 @@ class TrainStage(Stage):
 
     def _new(self) -> Any:
         """A student with random weights."""
-        from distill.models.networks import new_student
-
-        options, data = self._recipe.train, self._data
-        return new_student(
-            options.student,
-            channels=data.channels,
-            size=self._recipe.data.size,
-            classes=len(data.classes),
-            width=options.width,
-            depth=options.depth,
-            small_stem=options.small_stem,
-        )
+        return network(self._recipe.train.student, self._recipe.train, self._data)
 
     def _targets(self, read: Reader, run: Run, data: WeightedSet, device: Any) -> tuple[Any, int]:
         """What the student learns to say, and how many bytes of labels that takes on disk."""
