@@ -1,0 +1,41 @@
+"""Models and batches on a device: kept while asked for, halved until they fit."""
+
+from collections import OrderedDict
+
+import pytest
+import torch
+
+from distill.models.batches import in_batches
+from distill.models.kept import kept
+
+
+def test_models_are_made_once_and_the_one_not_asked_for_longest_goes(monkeypatch):
+    monkeypatch.setattr("distill.models.kept._kept", OrderedDict())
+    made = []
+    for key in (1, 2, 3, 4, 1, 5, 1, 3, 2):
+        assert kept(key, lambda key=key: made.append(key) or key) == key
+    assert made == [1, 2, 3, 4, 5, 2]
+
+
+@pytest.mark.parametrize("fits", [1, 3, 8, 100])
+def test_batches_halve_until_they_fit_and_nothing_is_lost(fits):
+    sizes = []
+
+    def work(some):
+        if some.stop - some.start > fits:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        sizes.append(some.stop - some.start)
+        return list(range(some.start, some.stop))
+
+    assert [i for batch in in_batches(work, 37, 16) for i in batch] == list(range(37))
+    assert max(sizes) <= fits
+
+
+def test_one_that_does_not_fit_alone_is_reported():
+    def work(some):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        list(in_batches(work, 3, 4))
+    with pytest.raises(RuntimeError, match="shapes"):
+        list(in_batches(lambda some: (_ for _ in ()).throw(RuntimeError("shapes")), 3, 4))

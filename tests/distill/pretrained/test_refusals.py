@@ -1,0 +1,88 @@
+"""Models that do not fit the recipe, are not whole or have changed: refused before anything is made of them."""
+
+import shutil
+
+import pytest
+from safetensors.torch import load_file
+
+from distill.graph import build
+from distill.recipe import RecipeError, read
+from tests.distill.pretrained.parts import made
+
+
+@pytest.mark.parametrize(
+    ("section", "changes", "words"),
+    [
+        ("codec", {"kind": "AutoencoderTiny"}, "holds a AutoencoderKL"),
+        ("codec", {"path": "/nowhere"}, "is no folder"),
+        ("codec", {"path": "some/where"}, r"codec\.revision gives its commit"),
+        ("codec", {"subfolder": "unet/x"}, "no readable"),
+        ("prior", {"kind": "DiTTransformer2DModel"}, "no readable transformer/config.json"),
+        ("prior", {"prompt": "a {thing}"}, "prior.prompt"),
+        ("data", {"path": "/nowhere"}, "can't be listed"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_anything_is_made(table, section, changes, words):
+    table[section] |= changes
+    with pytest.raises(RecipeError, match=words):
+        build(read(table))
+
+
+@pytest.mark.parametrize(
+    ("lost", "words"),
+    [
+        ("unet/diffusion_pytorch_model.safetensors", r"no \.safetensors in unet"),
+        ("text_encoder/model.safetensors", r"no \.safetensors in text_encoder"),
+        ("tokenizer", "lacks the folder tokenizer"),
+    ],
+)
+def test_a_model_that_is_not_whole_is_refused_before_anything_is_made(table, stable_diffusion, tmp_path, lost, words):
+    """As weights that come pickled alone: hours later they would be."""
+    place = tmp_path / "sd"
+    shutil.copytree(stable_diffusion, place)
+    (place / lost).rename(tmp_path / "pytorch_model.bin")
+    table["prior"]["path"] = str(place)
+    with pytest.raises(RecipeError, match=words):
+        build(read(table))
+
+
+def test_channels_and_sides_that_differ_are_refused(dit_table, dit, tmp_path):
+    dit_table["data"]["size"] = 64
+    with pytest.raises(RecipeError, match="latents of 16 a side, the codec makes 32"):
+        build(read(dit_table))
+    dit_table["data"]["size"] = 32
+    shutil.copytree(dit, tmp_path / "wide")
+    config = tmp_path / "wide" / "transformer" / "config.json"
+    config.write_text(config.read_text().replace('"in_channels": 4', '"in_channels": 16'))
+    dit_table["prior"]["path"] = str(tmp_path / "wide")
+    with pytest.raises(RecipeError, match="takes 16 channels, the codec's latents have 4"):
+        build(read(dit_table))
+
+
+def test_a_prior_of_other_classes_is_refused(dit_table):
+    dit_table["prior"]["classes"] = "imagenet-1k"
+    with pytest.raises(RecipeError, match="knows 3"):
+        build(read(dit_table))
+
+
+def test_weights_that_changed_since_they_were_recorded_are_not_mixed_in(table, stable_diffusion, tmp_path, monkeypatch):
+    monkeypatch.setattr("distill.models.kept._kept", {})
+    shutil.copytree(stable_diffusion, tmp_path / "sd")
+    table["codec"]["path"] = str(tmp_path / "sd")
+    store, stages = made(table, tmp_path / "run", "codec")
+    record = store.values(stages["codec"], "model")["files"]
+    assert set(record) == {"vae/config.json", "vae/diffusion_pytorch_model.safetensors"}
+    assert len(load_file(tmp_path / "sd" / "vae" / "diffusion_pytorch_model.safetensors")) > 10
+    with (tmp_path / "sd" / "vae" / "diffusion_pytorch_model.safetensors").open("ab") as file:
+        file.write(b"\0")
+    with pytest.raises(ValueError, match="files changed"):
+        stages["codec"].load(store)
+    assert build(read(table))[1].digest != stages["codec"].digest
+
+
+def test_a_model_elsewhere_is_the_same_model(table, stable_diffusion, tmp_path):
+    before = {stage.title: stage.digest for stage in build(read(table))}
+    shutil.copytree(stable_diffusion, tmp_path / "sd")
+    table["codec"]["path"] = table["prior"]["path"] = str(tmp_path / "sd")
+    after = {stage.title: stage.digest for stage in build(read(table))}
+    assert {title for title in before if before[title] != after[title]} == {"report"}
