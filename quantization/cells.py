@@ -1,6 +1,5 @@
 """What the Voronoi cells of a codebook hold: the one result that every solver is built from, and the sums it is made of."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,21 +13,16 @@ class Cells:
     r"""The Voronoi cells of a codebook under a law, order r.
 
     masses: (K,) the masses $\mu(V_k)$. means: (K, d) the centroids $E[X | X \in V_k]$, an empty cell's own code.
-    slopes: the gradient, or a function that makes it where Lloyd's steps have no use for it. distortion: $D_r = E \min_k |X -
-    x_k|^r$. variance: of $\min_k |X - x_k|^r$, for the standard error of a distortion; None where it was not measured.
+    gradient: (K, d), $\nabla_k D_r = r\, E[1_{V_k} |x_k - X|^{r-2} (x_k - X)]$. distortion: $D_r = E \min_k |X - x_k|^r$.
+    variance: of $\min_k |X - x_k|^r$, for the standard error of a distortion; None where it was not measured.
     """
 
     masses: FloatArray
     means: FloatArray
-    slopes: FloatArray | Callable[[], FloatArray]
+    gradient: FloatArray
     distortion: float
     stationarity: float
     variance: float | None = None
-
-    @property
-    def gradient(self) -> FloatArray:
-        r"""$\nabla_k D_r = r\, E[1_{V_k} |x_k - X|^{r-2} (x_k - X)]$, (K, d)."""
-        return self.slopes() if callable(self.slopes) else self.slopes
 
 
 @dataclass(frozen=True)

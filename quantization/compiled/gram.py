@@ -17,6 +17,7 @@ from quantization.compiled.kernels import gram as kernels
 from quantization.compiled.kernels.compiler import PIECE
 from quantization.compiled.kernels.tile import ROWS, lanes
 from quantization.compiled.product import Frame
+from quantization.compiled.steps import Step
 from quantization.threads import spread
 
 _PAYS = 0.6  # the share of the passes' arithmetic that the matrix may take
@@ -33,22 +34,6 @@ def pays(points: Any, k: int, passes: int) -> bool:
     ready = points.dtype in (np.float32, np.float64) and points.flags.c_contiguous
     fits = size * n * n <= _MATRIX_BYTES + points.nbytes // 4
     return ready and fits and n <= _PAYS * 2 * k * passes and 1e-12 < max(points.max(), -points.min()) < 1e12
-
-
-@dataclass(frozen=True)
-class Step:
-    """The cells of one codebook as inner products see them, to the precision of the points: ``labels`` are beyond doubt.
-
-    codes, following: make the codebook, (K, d), and the next one, rounded to the points' precision. distortion_rtol: how far off.
-    """
-
-    codes: Callable[[], FloatArray]
-    labels: Any
-    masses: FloatArray
-    distortion: float
-    distortion_rtol: float
-    stationarity: float
-    following: Callable[[], FloatArray]
 
 
 @dataclass
@@ -95,7 +80,7 @@ class Gram:
         # What a distortion is off by, as sums of so many rounded terms go: a few times the root of their number.
         self._error = 8 * kernels.DEPTH**0.5 * float(np.finfo(self._dtype).eps) * float(masses @ self._squares)
 
-    def among_points(self, codes: FloatArray) -> Any:
+    def _among_points(self, codes: FloatArray) -> Any:
         """For each code a point that equals it, (K,) indices; or None where a code is no point."""
         found = np.full(len(codes), -1)
         for k, code in enumerate(codes):
@@ -103,17 +88,20 @@ class Gram:
             found[k] = next(same, -1)
         return found if (found >= 0).all() else None
 
-    def steps(self, chosen: Any) -> Iterator[Step]:
-        """Lloyd's steps from the points ``chosen``: the cells of every codebook, the first included, until no point moves.
+    def steps(self, codes: FloatArray) -> Iterator[Step]:
+        """Lloyd's steps: see :class:`~quantization.compiled.steps.Descent`. The numbers are as good as the points' precision.
 
-        Ends early, after the last step beyond doubt, where a cell is empty or many points lie as good as between two codes.
+        Ends where a code of the first codebook is no point, a cell is empty, or many points lie as good as between two codes.
         """
+        chosen = self._among_points(codes)
+        if chosen is None:
+            return
         k, before = len(chosen), None
         current = _Codebook(
             np.ascontiguousarray(self._matrix[chosen]), np.ones(k), np.ones(k), self._squares[chosen], self._lengths[chosen]
         )
         while True:
-            codes = self._codes_after(before, k) if before is not None else lambda: self._points[chosen].astype(np.float64)
+            made = self._codes_after(before, k) if before is not None else lambda: self._points[chosen].astype(np.float64)
             labels = self._labels(current, chosen if before is None else before, before is None)
             if labels is None:
                 return
@@ -129,9 +117,8 @@ class Gram:
             residual = 0.0 if at_rest else float(masses @ gaps)
             if not distortion > 0:
                 return
-            error = self._error / distortion
             after = self._codes_after(labels, k)
-            yield Step(codes, labels, masses, distortion, error, (residual / distortion) ** 0.5, after)
+            yield Step(made, masses, distortion, self._error / distortion, (residual / distortion) ** 0.5, after, at_rest)
             if at_rest:
                 return
             before, current = labels, following

@@ -1,7 +1,7 @@
 """One pass over samples: the nearest code of every point, and what the cells hold."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import reduce
 from operator import add
 from typing import Any
@@ -10,36 +10,26 @@ import numpy as np
 
 from quantization.arrays import FloatArray, summed_by
 from quantization.cells import Cells, Sums
-from quantization.compiled.gram import Gram, pays
-from quantization.compiled.kernels import adding, near, product
+from quantization.compiled import gram, kept
+from quantization.compiled.gram import Gram
+from quantization.compiled.kept import Kept
+from quantization.compiled.kernels import adding, near
 from quantization.compiled.near import DIMENSIONS, Near
-from quantization.compiled.product import Bounds, Frame, Product
+from quantization.compiled.product import Frame, Product
+from quantization.compiled.steps import Descent
 from quantization.threads import spread
 
 _PARTIAL_BYTES, _MOST_GROUPS, _LEAST_GROUPS = 2**22, 16, 4  # of sums that every group of rows has for itself
 _CHUNK_BYTES = 2**22  # of rows that are brought to another dtype or layout at a time
 _COLUMNS, _ROWS = 256, 128  # at least, of a part that a thread takes
-_SMALL = 2**19  # numbers that are moved sooner than another thread is woken
 _PART = 2**20  # rows times codes of a part
-_CANCELLING = 1e-3  # distortion over variance below which sums about one reference have too few digits
-
-
-@dataclass(frozen=True)
-class _Kept:
-    """Sums over the cells of an earlier codebook: of w and w (x − a), by label; and the total of w |x − a|²."""
-
-    labels: Any
-    reference: FloatArray
-    sums: FloatArray
-    total: float
 
 
 class Sweep:
     """Samples (n, d), a numpy array of any floating dtype, with masses (n,) in float64, and what earlier passes taught.
 
-    The labels of the last codebook are where the next search begins. Where codebooks are large the sums of their cells are kept,
-    and brought up to date with the points that changed cells. Rows and columns are cut by shape alone, so the number of threads
-    changes no bit of an answer.
+    The labels of the last codebook are where the next search begins. Rows and columns are cut by shape alone, so the number of
+    threads changes no bit of an answer.
     """
 
     def __init__(self, points: Any, masses: FloatArray) -> None:
@@ -48,8 +38,7 @@ class Sweep:
         self._labels, self._coded = np.zeros(len(points), np.int32), 0
         self._frame: Frame | None = None
         self._lengths: Any = None
-        self._bounds: Bounds | None = None
-        self._kept: _Kept | None = None
+        self._descents: list[Descent] | None = None
 
     def nearest(self, codes: FloatArray) -> tuple[Any, FloatArray]:
         """The index of the nearest code of every point, (n,) int32, and the squared distance to it, (n,)."""
@@ -66,21 +55,20 @@ class Sweep:
         return replace(sums, spread=float(self._masses @ np.square(costs - sums.cost / sums.mass)) if sums.mass > 0 else 0.0)
 
     def cells(self, codes: FloatArray) -> Cells:
-        """The cells of ``codes``, from kept sums where those will do."""
+        """The cells of ``codes`` (K, d), r = 2."""
         codes = np.ascontiguousarray(codes)
-        if self._kept is not None and self._kept.sums.shape == codes.shape:
-            return self._from_kept(self._kept, codes)
         groups = self._groups(codes)
         sums = self._by_rows(codes, groups) if groups else self._summed_by_columns(codes, self._labelled(codes))
         return sums.cells(codes, 2.0)
 
-    def worth_a_gram_matrix(self, k: int, passes: int) -> bool:
-        """Whether so many passes with codebooks of k codes are better done on inner products."""
-        return self._points.shape[1] > DIMENSIONS and pays(self._points, k, passes)
-
-    def gram_matrix(self) -> Gram:
-        """The samples by their inner products."""
-        return Gram(self._points, self._masses)
+    def descents(self, k: int, passes: int) -> list[Descent]:
+        """The ways of Lloyd's algorithm that pay for so many passes with codebooks of k codes, to be tried in their order."""
+        if self._descents is None:
+            high = self._points.shape[1] > DIMENSIONS
+            ways = [Gram] if high and gram.pays(self._points, k, passes) else []
+            ways += [Kept] if high and kept.pays(self._points, k) else []
+            self._descents = [way(self._points, self._masses) for way in ways]
+        return self._descents
 
     def _by_rows(self, codes: FloatArray, groups: int) -> Sums:
         """Labels and sums in one go, while a block of rows is in the cache."""
@@ -102,7 +90,7 @@ class Sweep:
         return reduce(add, parts)
 
     def _summed_by_columns(self, codes: FloatArray, labels: Any) -> Sums:
-        """Sums of all rows, some columns at a time, kept for the next codebook."""
+        """Sums of all rows, some columns at a time."""
         masses = summed_by(labels, self._masses, len(codes))
         shifts, cost = np.zeros(codes.shape), 0.0
         for first, points in self._chunks(0, 1):
@@ -111,41 +99,7 @@ class Sweep:
                 lambda a, b: adding.add_columns(points, codes, labels[rows], self._masses[rows], a, b, shifts)  # noqa: B023
             )
             cost += sum(shares)
-        reference: FloatArray = codes.mean(0)
-        sums: FloatArray = (codes - reference) * masses[:, None] + shifts
-        # w |x - a|^2 summed over a cell is w |x - c|^2 summed, + W |m - a|^2 - W |m - c|^2.
-        offsets: FloatArray = sums / np.where(masses > 0, masses, 1.0)[:, None]
-        total = cost + float(np.vdot(offsets, sums) - np.vdot(offsets + reference - codes, shifts))
-        self._kept = _Kept(labels.copy(), reference, sums, total)
         return Sums(masses, shifts, shifts, cost, float(masses.sum()), None)
-
-    def _from_kept(self, kept: _Kept, codes: FloatArray) -> Cells:
-        """The cells from sums brought up to date, or made anew where too many points moved or too few digits would be left."""
-        labels = self._labelled(codes)
-        changed = np.flatnonzero(labels != kept.labels)
-        if 3 * len(changed) > len(labels):
-            return self._summed_by_columns(codes, labels).cells(codes, 2.0)
-        left, joined = kept.labels[changed], labels[changed]
-        for first, points in self._chunks(0, 1):
-            a, b = np.searchsorted(changed, (first, first + len(points)))
-            moved, weights = changed[a:b] - first, self._masses[first : first + len(points)]
-            self._over_columns(
-                lambda s, t: adding.move_columns(
-                    points, kept.reference, moved, left[a:b], joined[a:b], weights, s, t, kept.sums  # noqa: B023
-                ),
-                rows=len(moved),
-            )  # fmt: skip
-        kept.labels[changed] = joined
-        masses = summed_by(labels, self._masses, len(codes))
-        means, squares = np.empty(codes.shape), np.empty((len(codes), 2))
-        adding.centroids(kept.sums, masses, kept.reference, codes, means, squares)
-        about, own = (squares / np.where(masses > 0, masses, np.inf)[:, None]).sum(0)
-        within = kept.total - float(about)
-        if within < _CANCELLING * kept.total:
-            return self._summed_by_columns(codes, labels).cells(codes, 2.0)
-        cost = within + float(own)
-        residual = float(own / cost) ** 0.5 if own > 0 else 0.0
-        return Cells(masses, means, lambda: 2 * masses[:, None] * (codes - means), cost, residual)
 
     def _squared(self, codes: FloatArray) -> FloatArray:
         """The squared distance of every point to the code of its label."""
@@ -155,25 +109,9 @@ class Sweep:
 
     def _labelled(self, codes: FloatArray) -> Any:
         finder = self._finder(codes)
-        bounds = self._bounds_for(codes) if isinstance(finder, Product) else None
-        if isinstance(finder, Product) and bounds is not None:
-            moves = bounds.moves(codes, self._dtype)
-            self._over_rows(
-                lambda first, points, rows: finder.label_unsure(first, points, self._labels[rows], bounds, moves)
-            )  # fmt: skip
-        else:
-            self._over_rows(lambda first, points, rows: self._label(finder, first, points))
+        self._over_rows(lambda first, points, rows: self._label(finder, first, points))
         self._coded = len(codes)
         return self._labels
-
-    def _bounds_for(self, codes: FloatArray) -> Bounds | None:
-        """Bounds on distances, where they take little beside the points and their frame leaves distances as they are."""
-        n, k = len(self._points), len(codes)
-        if 4 * n * k > self._points.nbytes // 8 or self._frame is None or self._frame.factor != 1.0:
-            return None
-        if self._bounds is None or self._bounds.lower.shape != (n, k):
-            self._bounds = Bounds(n, k)
-        return self._bounds
 
     def _groups(self, codes: FloatArray) -> int:
         """Into how many parts rows are cut that each have sums of their own; 0 where codebooks are too large for that."""
@@ -187,10 +125,9 @@ class Sweep:
             return Near(codes, len(self._points))
         if self._frame is None:
             self._frame = frame = Frame(codes, self._dtype)
-            self._lengths = np.empty(len(self._points), np.float32)
-            self._over_rows(
-                lambda first, points, rows: product.measure_rows(points, frame.centre, frame.factor, self._lengths[rows])
-            )
+            squares = np.empty(len(self._points))
+            self._over_rows(lambda first, points, rows: frame.measure(points, squares[rows]))
+            self._lengths = frame.lengths(squares)
         return Product(codes, self._frame, self._lengths, self._dtype)
 
     def _label(self, finder: Near | Product, first: int, points: Any) -> None:
@@ -206,10 +143,8 @@ class Sweep:
 
         spread(part, groups)
 
-    def _over_columns(self, work: Callable[[int, int], Any], rows: float = np.inf) -> list[float]:
+    def _over_columns(self, work: Callable[[int, int], Any]) -> list[float]:
         dim = self._points.shape[1]
-        if rows * dim <= _SMALL:
-            return [work(0, dim)]
         starts = range(0, dim, _COLUMNS)
         return spread(lambda i: work(starts[i], min(starts[i] + _COLUMNS, dim)), len(starts))
 

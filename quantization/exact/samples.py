@@ -11,7 +11,7 @@ from quantization.measure import DiscreteMeasure
 from quantization.voronoi import cells, nearest, squared_distances, sweep
 
 if TYPE_CHECKING:
-    from quantization.compiled.gram import Gram
+    from quantization.compiled.steps import Descent
     from quantization.compiled.sweep import Sweep
 
 _DECADES = 300  # what costs may span, in powers of ten
@@ -24,7 +24,6 @@ class Samples:
     measure: DiscreteMeasure
     r: float
     _passes: "Sweep | None" = field(default=None, init=False, repr=False)
-    _gram: "Gram | None" = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         points = self.measure.points
@@ -44,12 +43,10 @@ class Samples:
             return passes.cells(codes)
         return cells(self.measure.points, self.measure.masses, codes, self.r)
 
-    def inner_products(self, codes: FloatArray, passes: int) -> "Gram | None":
-        """The samples by their inner products, where so many passes with codebooks like this are worth it; made once."""
+    def descents(self, codes: FloatArray, passes: int) -> "list[Descent]":
+        """The ways of Lloyd's algorithm that pay for so many passes with codebooks like this, to be tried in their order."""
         passable = self._sweep(codes) if self.r == 2 else None
-        if self._gram is None and passable is not None and passable.worth_a_gram_matrix(len(codes), passes):
-            object.__setattr__(self, "_gram", passable.gram_matrix())
-        return self._gram
+        return [] if passable is None else passable.descents(len(codes), passes)
 
     def _sweep(self, codes: FloatArray) -> "Sweep | None":
         if self._passes is None:

@@ -1,6 +1,6 @@
 r"""Lloyd's algorithm, $x_k \leftarrow E[X \mid X \in V_k]$, on weighted samples."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -12,7 +12,7 @@ from quantization.problem import Problem, checked_tolerance
 from quantization.solver import State, Status
 
 if TYPE_CHECKING:
-    from quantization.compiled.gram import Gram
+    from quantization.compiled.steps import Step
 
 
 @dataclass(frozen=True)
@@ -43,32 +43,30 @@ class Lloyd:
 
     def solve(self, problem: Problem, codes: FloatArray, rng: np.random.Generator) -> Iterator[State]:
         assert problem.exact is not None
-        if isinstance(problem.exact, Samples):
-            gram = problem.exact.inner_products(codes, problem.passes)
-            codes, done = (yield from self._by_inner_products(gram, problem, codes)) if gram is not None else (codes, False)
-            if done:
-                return
-        codes, c = problem.exact.occupied(codes)
+        before: FloatArray | None = None
+        least = np.inf
         while True:
-            yield State(codes, c.masses, c.distortion, c.stationarity)
-            before, best = codes, c.distortion
-            codes, c = problem.exact.occupied(c.means)
-            if c.distortion > best or _same(codes, before):
+            for descent in problem.exact.descents(codes, problem.passes) if isinstance(problem.exact, Samples) else ():
+                step = None
+                for step in descent.steps(rounded(codes, problem.like)):
+                    yield _state(step)
+                if step is not None:
+                    if step.at_rest:
+                        return
+                    codes, before, least = step.following(), None, step.distortion * (1 + step.distortion_rtol)
+            codes, c = problem.exact.occupied(codes)
+            if c.distortion > least or (before is not None and _same(codes, before)):
                 return
+            yield State(codes, c.masses, c.distortion, c.stationarity)
+            before, least, codes = codes, c.distortion, c.means
 
-    def _by_inner_products(
-        self, gram: "Gram", problem: Problem, codes: FloatArray
-    ) -> Generator[State, None, tuple[FloatArray, bool]]:
-        """The same steps without touching a coordinate, as far as that goes; returns where to go on, and whether at rest."""
-        codes = rounded(codes, problem.like)
-        chosen = gram.among_points(codes)
-        if chosen is None:
-            return codes, False
-        last = None
-        for last in gram.steps(chosen):
-            error = last.distortion_rtol
-            yield State(last.codes, last.masses, last.distortion, last.stationarity, estimated=True, distortion_rtol=error)
-        return (codes, False) if last is None else (last.following(), last.stationarity == 0)
+
+def _state(step: "Step") -> State:
+    """A step as a state: its distortion an estimate, unless it is as good as measured."""
+    error = step.distortion_rtol
+    return State(
+        step.codes, step.masses, step.distortion, step.stationarity, estimated=error > 0, distortion_rtol=error or np.inf
+    )
 
 
 def _same(codes: FloatArray, before: FloatArray) -> bool:

@@ -1,4 +1,4 @@
-"""The sums of cells: by rows, by columns, and brought up to date with the points that moved."""
+"""The sums of cells: by rows, and by columns."""
 
 from typing import Any
 
@@ -47,35 +47,3 @@ def add_columns(points: Any, codes: Any, labels: Any, weights: Any, first: int, 
         k, w = labels[i], weights[i]
         total += w * _add_difference(points[i, first:last], codes[k, first:last], w, shifts[k, first:last])
     return total
-
-
-@unordered
-def move_columns(
-    points: Any, reference: Any, rows: Any, left: Any, joined: Any, weights: Any, first: int, last: int, sums: Any
-) -> None:
-    """Some coordinates of the sums of w (x − a) per code, brought up to date where ``rows`` left one code and joined another."""
-    a = reference[first:last]
-    for q in range(len(rows)):
-        x, w = points[rows[q], first:last], weights[rows[q]]
-        source, target = sums[left[q], first:last], sums[joined[q], first:last]
-        for t in range(len(a)):
-            source[t] -= w * (np.float64(x[t]) - a[t])
-        for t in range(len(a)):
-            target[t] += w * (np.float64(x[t]) - a[t])
-
-
-@unordered
-def centroids(sums: Any, masses: Any, reference: Any, codes: Any, means: Any, squares: Any) -> None:
-    """From the sums of w (x − a) per code the centroids, where a cell without mass keeps its code.
-
-    In ``squares`` (K, 2) the squared lengths of those sums and of the sums of w (x − c).
-    """
-    for k in range(len(codes)):
-        row, code, target, w = sums[k], codes[k], means[k], masses[k]
-        about, own, share = 0.0, 0.0, 1 / w if w > 0 else 0.0
-        for t in range(len(code)):
-            shift = (row[t] + w * (reference[t] - code[t])) if w > 0 else 0.0
-            target[t] = code[t] + share * shift
-            about += row[t] * row[t]
-            own += shift * shift
-        squares[k, 0], squares[k, 1] = about, own

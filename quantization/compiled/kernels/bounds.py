@@ -11,21 +11,6 @@ from quantization.compiled.kernels.product import UNITS
 _FAR = 3e38
 
 
-@unordered
-def compare_codes(codes: Any, before: Any, rounded: Any, inexact: Any, drifts: Any) -> None:
-    """Codes in the points' precision, how far that moves them, and how far they have come from those before; rounded up."""
-    for k in range(len(codes)):
-        code, old, target = codes[k], before[k], rounded[k]
-        moved, off = 0.0, 0.0
-        for t in range(len(code)):
-            target[t] = code[t]
-        for t in range(len(code)):
-            moved += (code[t] - old[t]) * (code[t] - old[t])
-            off += (code[t] - target[t]) * (code[t] - target[t])
-        drifts[k] = np.sqrt(moved) * (1 + UNITS)
-        inexact[k] = np.sqrt(off) * (1 + UNITS)
-
-
 @inlined
 def _rough_squared(x: Any, code: Any) -> Any:
     squared = x.dtype.type(0)
@@ -56,19 +41,20 @@ def _within(row: Any, reach: Any) -> int:
 
 @unordered
 def find_unsure(
-    points: Any, exact: Any, codes: Any, inexact: Any, drifts: Any, labels: Any, lower: Any, upper: Any, few: int, unsure: Any
+    points: Any, codes: Any, drifts: Any, labels: Any, lower: Any, upper: Any, few: int, first: int, stop: int, unsure: Any
 ) -> int:
-    """Brings labels and bounds on distances up to date, now that codes have moved; returns how many rows are left ``unsure``.
+    """Brings labels and bounds on distances up to date for some rows, now that codes have moved.
 
     By the triangle inequality; where that does not tell, by measuring distances, in the points' precision: to the own code, then
-    to rivals, where they are ``few`` at most; those that come out equal by differences in float64, from the ``exact`` codes.
-    codes: in the points' precision, off by ``inexact`` (K,) in length. drifts: (K,).
+    to rivals, where they are ``few`` at most; those that come out equal by differences in float64. Returns how many rows are
+    left ``unsure``, which holds them from ``first`` on.
+    codes: in the points' precision. drifts: (K,), how far they have come.
     """
     count, single = 0, points.itemsize == 4
     rounding = points.shape[1] * (6e-8 if single else 1.2e-16) + UNITS  # d u, of a squared length
     vanishing = 1e-18 if single else 1e-150  # differences whose squares may be lost
     falls = drifts.astype(lower.dtype)  # as bounds are kept; the units pay for the rounding
-    for i in range(len(points)):
+    for i in range(first, stop):
         row, own = lower[i], labels[i]
         mine, row[own] = np.float64(row[own]), _FAR
         least = _fallen(row, falls)
@@ -76,18 +62,18 @@ def find_unsure(
         reach = (np.float64(upper[i]) + drifts[own]) * (1 + UNITS)
         if reach >= least:
             distance = np.sqrt(np.float64(_rough_squared(points[i], codes[own])))
-            off = distance * rounding + inexact[own] + vanishing
+            off = distance * rounding + vanishing
             row[own], reach = (distance - off) * (1 - UNITS), distance + off
             rivals = _within(row, row.dtype.type(reach * (1 + UNITS))) - 1
             if rivals > few:
-                unsure[count] = i
+                unsure[first + count] = i
                 count += 1
             elif rivals > 0:
                 best = own
                 for k in range(len(drifts)):
                     if k != own and lower[i, k] <= reach:
                         distance = np.sqrt(np.float64(_rough_squared(points[i], codes[k])))
-                        off = distance * rounding + inexact[k] + vanishing
+                        off = distance * rounding + vanishing
                         lower[i, k] = (distance - off) * (1 - UNITS)
                         if distance + off < reach:
                             best, reach = np.int32(k), distance + off
@@ -99,7 +85,7 @@ def find_unsure(
                     least = 1e300
                     for k in range(len(drifts)):
                         if lower[i, k] <= reach:
-                            squared = squared_distance(points, i, exact, k)
+                            squared = squared_distance(points, i, codes, k)
                             if squared < least:
                                 best, least = np.int32(k), squared
                 labels[i] = best

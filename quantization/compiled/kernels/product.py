@@ -9,38 +9,54 @@ from quantization.compiled.kernels.compiler import PIECE, compiled, inlined, uno
 from quantization.compiled.kernels.near import squared_distance
 
 UNITS = 1e-6  # relative, pays for bounds kept in float32
+_SPAN = 128  # coordinates made ready at a time
+_LINE = 16  # numbers that lie together in memory
 _ROWS = tile.ROWS
 _wide_tile, _wide_row, _slim_tile, _slim_row = tile.wide_tile, tile.wide_row, tile.slim_tile, tile.slim_row
 _least: Any = tile.least
 
 
 @unordered
-def measure_rows(points: Any, centre: Any, factor: float, lengths: Any) -> None:
-    """$|x - a|$ times the factor, rounded up."""
+def measure_rows(points: Any, centre: Any, factor: float, squares: Any) -> None:
+    """$|x - a|^2$ times the square of the factor."""
     for i in range(len(points)):
         x, total = points[i], 0.0
         for t in range(len(centre)):
             difference = (np.float64(x[t]) - np.float64(centre[t])) * factor
             total += difference * difference
-        lengths[i] = np.sqrt(total) * (1 + 1e-6)
+        squares[i] = total
+
+
+@inlined
+def spread_rows(rows: Any, count: int, panel: Any) -> None:
+    """So many rows written as the columns of a panel, a line of memory at a time: it is used up before others take its place."""
+    for a in range(0, len(panel) - _LINE + 1, _LINE):
+        for lane in range(count):
+            for u in range(_LINE):
+                panel[a + u, lane] = rows[lane, a + u]
+    for u in range(len(panel) // _LINE * _LINE, len(panel)):
+        for lane in range(count):
+            panel[u, lane] = rows[lane, u]
 
 
 @unordered
-def pack_codes(codes: Any, centre: Any, factor: float, panels: Any, half: Any) -> None:
-    r"""Codes after a shift by ``centre`` and a scaling by ``factor``, in panels (groups, d, width); half their squares."""
+def pack_codes(codes: Any, centre: Any, factor: float, panels: Any, squares: Any) -> None:
+    r"""Codes after a shift by ``centre`` and a scaling by ``factor``, in panels (groups, d, width); their squares (K,)."""
     width = panels.shape[2]
-    for k in range(len(codes)):
-        code, total = codes[k], 0.0
-        for t in range(len(centre)):
-            value = (code[t] - np.float64(centre[t])) * factor
-            total += value * value
-        half[k] = total / 2
+    ready = np.empty((width, _SPAN), panels.dtype)
+    squares[:] = 0
     for g in range(len(panels)):
-        some = codes[g * width : (g + 1) * width]
-        for t in range(len(centre)):  # written in order: numbers read from many rows cost less than numbers written to many
-            shift, row = np.float64(centre[t]), panels[g, t]
+        some, own = codes[g * width : (g + 1) * width], squares[g * width : (g + 1) * width]
+        for a in range(0, len(centre), _SPAN):
+            b = min(a + _SPAN, len(centre))
             for lane in range(len(some)):
-                row[lane] = (some[lane, t] - shift) * factor
+                code, shift, row, total = some[lane, a:b], centre[a:b], ready[lane], 0.0
+                for u in range(len(code)):
+                    value = (np.float64(code[u]) - np.float64(shift[u])) * factor
+                    total += value * value
+                    row[u] = value
+                own[lane] += total
+            spread_rows(ready, len(some), panels[g, a:b])
 
 
 @inlined

@@ -103,32 +103,6 @@ def test_the_number_of_threads_changes_no_bit(shape, monkeypatch, rng):
     assert answers[0].distortion == answers[1].distortion
 
 
-def test_kept_sums_follow_the_points_that_move(monkeypatch, rng):
-    # The same cells from sums brought up to date over ten steps as from sums made anew at each.
-    points, weights, codes = drawn(rng, 900, 1500, 100, np.float32)
-    made_anew = []
-    monkeypatch.setattr(Sweep, "_summed_by_columns", counted(Sweep._summed_by_columns, made_anew))
-    passes = Sweep(points, weights)
-    for _ in range(10):
-        cells, truth = passes.cells(codes), summed(points, weights, codes, 2.0).cells(codes, 2.0)
-        np.testing.assert_allclose(cells.means, truth.means, rtol=0, atol=1e-13 * np.abs(codes).max())
-        assert cells.distortion == pytest.approx(truth.distortion, rel=1e-13)
-        codes = truth.means.astype(np.float32).astype(np.float64)
-    assert len(made_anew) < 10
-
-
-def test_a_distortion_far_below_the_variance_is_not_taken_from_kept_sums(rng):
-    # Tight clusters: total minus between cancels, and the first digits would be lost.
-    centres = rng.standard_normal((130, 1100))
-    points = np.repeat(centres, 6, 0) + 1e-7 * rng.standard_normal((780, 1100))
-    passes, weights = Sweep(points, np.full(780, 1 / 780)), np.full(780, 1 / 780)
-    codes = points[::6].copy()
-    for _ in range(3):
-        cells, truth = passes.cells(codes), summed(points, weights, codes, 2.0).cells(codes, 2.0)
-        assert cells.distortion == pytest.approx(truth.distortion, rel=1e-12)
-        codes = truth.means
-
-
 def counted(function, calls):
     def call(*arguments):
         calls.append(arguments)
