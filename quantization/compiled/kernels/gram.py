@@ -7,6 +7,7 @@ import numpy as np
 from quantization.compiled.kernels import tile
 from quantization.compiled.kernels.compiler import PIECE, compiled, unordered
 from quantization.compiled.kernels.near import squared_distance
+from quantization.compiled.kernels.product import SPAN, spread_rows
 
 PANELS = 4  # of columns that are worked on together: they stay in the cache while all rows pass
 DEPTH = 128  # terms that are summed in registers before they join the matrix: the bound on round-off grows with this, not with d
@@ -22,38 +23,42 @@ def gram_columns(points: Any, centre: Any, shifted: bool, first: int, last: int,
     shifted rows (ROWS, PIECE). matrix: (n, a multiple of the width).
     """
     dim = points.shape[1]
-    width, across, size = panels.shape[2], matrix.shape[1], matrix.itemsize
+    width, across, bytes_ = panels.shape[2], matrix.shape[1], matrix.itemsize
+    ready = np.empty((width, SPAN), panels.dtype)
     groups = (last - first + width - 1) // width
     for t in range(0, dim, PIECE):
         length = min(PIECE, dim - t)
         for g in range(groups):
             some = points[first + g * width : min(first + (g + 1) * width, last)]
-            for u in range(length):
-                row = panels[g, u]
+            for a in range(0, length, SPAN):
+                size = min(SPAN, length - a)
                 for lane in range(len(some)):
-                    row[lane] = some[lane, t + u] - centre[t + u] if shifted else some[lane, t + u]
+                    x, shift, row = some[lane, t + a : t + a + size], centre[t + a : t + a + size], ready[lane]
+                    for u in range(len(x)):
+                        row[u] = x[u] - shift[u]
+                spread_rows(ready, len(some), panels[g, a : a + size])
         i = 0
         while i < last:
             count = _ROWS if last - i >= _ROWS else 1
-            x, stride = points.ctypes.data + size * (i * dim + t), dim
+            x, stride = points.ctypes.data + bytes_ * (i * dim + t), dim
             if shifted:
                 for q in range(count):
                     for u in range(length):
                         moved[q, u] = points[i + q, t + u] - centre[t + u]
                 x, stride = moved.ctypes.data, PIECE
-            for g in range(groups):
-                target = matrix.ctypes.data + size * (i * across + first + g * width)
+            for g in range(max(0, i - first) // width, groups):  # those left of the diagonal are mirror images
+                target = matrix.ctypes.data + bytes_ * (i * across + first + g * width)
                 for u in range(0, length, DEPTH):
-                    panel, terms = panels.ctypes.data + size * (g * PIECE + u) * width, min(DEPTH, length - u)
+                    panel, terms = panels.ctypes.data + bytes_ * (g * PIECE + u) * width, min(DEPTH, length - u)
                     fresh = t == 0 and u == 0
                     if count == 1:
-                        _row(matrix, x + size * u, stride, panel, terms, target, across, fresh, False, panel, panel, 0)
+                        _row(matrix, x + bytes_ * u, stride, panel, terms, target, across, fresh, False, panel, panel, 0)
                     else:
-                        _tile(matrix, x + size * u, stride, panel, terms, target, across, fresh, False, panel, panel, 0)
+                        _tile(matrix, x + bytes_ * u, stride, panel, terms, target, across, fresh, False, panel, panel, 0)
             i += count
-    for a in range(0, first, 64):
-        for j in range(first, last):
-            for i in range(a, min(a + 64, first)):
+    for a in range(0, last, 64):
+        for j in range(max(first, a), last):
+            for i in range(a, min(a + 64, j)):
                 matrix[j, i] = matrix[i, j]
 
 

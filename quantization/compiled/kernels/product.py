@@ -9,7 +9,7 @@ from quantization.compiled.kernels.compiler import PIECE, compiled, inlined, uno
 from quantization.compiled.kernels.near import squared_distance
 
 UNITS = 1e-6  # relative, pays for bounds kept in float32
-_SPAN = 128  # coordinates made ready at a time
+SPAN = 128  # coordinates made ready at a time
 _LINE = 16  # numbers that lie together in memory
 _ROWS = tile.ROWS
 _wide_tile, _wide_row, _slim_tile, _slim_row = tile.wide_tile, tile.wide_row, tile.slim_tile, tile.slim_row
@@ -43,12 +43,12 @@ def spread_rows(rows: Any, count: int, panel: Any) -> None:
 def pack_codes(codes: Any, centre: Any, factor: float, panels: Any, squares: Any) -> None:
     r"""Codes after a shift by ``centre`` and a scaling by ``factor``, in panels (groups, d, width); their squares (K,)."""
     width = panels.shape[2]
-    ready = np.empty((width, _SPAN), panels.dtype)
+    ready = np.empty((width, SPAN), panels.dtype)
     squares[:] = 0
     for g in range(len(panels)):
         some, own = codes[g * width : (g + 1) * width], squares[g * width : (g + 1) * width]
-        for a in range(0, len(centre), _SPAN):
-            b = min(a + _SPAN, len(centre))
+        for a in range(0, len(centre), SPAN):
+            b = min(a + SPAN, len(centre))
             for lane in range(len(some)):
                 code, shift, row, total = some[lane, a:b], centre[a:b], ready[lane], 0.0
                 for u in range(len(code)):
