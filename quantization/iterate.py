@@ -10,13 +10,17 @@ import numpy as np
 
 from quantization.arrays import FloatArray, like, rounded
 from quantization.estimate import measured
+from quantization.exact.samples import Samples
 from quantization.measure import DiscreteMeasure
 from quantization.problem import Problem
 from quantization.solution import Solution, Trace
 from quantization.solver import Resumable, Solver, State, Status
-from quantization.starts import Continued, Start
+from quantization.solvers.lloyd import Lloyd
+from quantization.starts import Continued
 from quantization.task import Task, task
-from quantization.threads import one_thread_each
+from quantization.threads import one_thread_each, spread
+
+_AT_ONCE = 16  # restarts that wait for one another: what starts and answers take stays small
 
 
 def quantize(
@@ -70,12 +74,18 @@ def answer(asked: Task) -> Solution:
         from quantization.cuda.batch import solve
 
         return solve([asked])[0]
-    runs = [_Run(asked, rng) for rng in asked.streams]
+    runs: list[_Run] = []
     with _steady(asked.problem):
-        for run in runs:
-            deque(run.states(), maxlen=0)
-        least = min(run.highest for run in runs)
-        return min((run.answer() for run in runs if not run.lowest > least), key=_rank)
+        for first in range(0, len(asked.streams), _AT_ONCE):
+            new = [_Run(asked, rng) for rng in asked.streams[first : first + _AT_ONCE]]
+            if all(run.set_apart() for run in new):
+                spread(lambda i: new[i].finish(), len(new))  # noqa: B023
+            else:
+                for run in new:
+                    run.finish()
+            least = min(run.highest for run in [*runs, *new])
+            runs = [run for run in [*runs, *new] if not run.lowest > least]
+        return min((run.answer() for run in runs), key=_rank)
 
 
 def snapshots(asked: Task) -> Iterator[Solution]:
@@ -84,6 +94,7 @@ def snapshots(asked: Task) -> Iterator[Solution]:
     found: Solution | None = None
     for rng in asked.streams:
         run = _Run(asked, rng)
+        run.set_apart()
         for state in run.states():
             yield run.solution(state, Status.RUNNING)
         found = run.answer()
@@ -102,7 +113,26 @@ class _Run:
         self._start_rng, self._solver_rng, self._certify_rng = rng.spawn(3)
         self._distortions, self._residuals = _Record(), _Record()
         self._state: State | None = None
+        self._codes: FloatArray | None = None
+        self._alone = len(asked.streams) == 1
         self._ended = asked.solver.exhausted
+
+    def set_apart(self) -> bool:
+        """Draws the start and parts from other runs of the problem what they would share; whether any thread may finish this one.
+
+        To be called in the order of the runs: a start may be anybody's.
+        """
+        if self._alone or not isinstance(self._solver, Lloyd) or not isinstance(self._problem.exact, Samples):
+            return False
+        with _steady(self._problem):
+            self._codes = self._start.draw(self._problem, self._start_rng)
+            other = self._problem.apart(self._codes)
+        self._problem = other or self._problem
+        return other is not None
+
+    def finish(self) -> None:
+        """Take every step."""
+        deque(self.states(), maxlen=0)
 
     def states(self) -> Iterator[State]:
         """The states before the last, until the solver is done or the budget spent."""
@@ -126,13 +156,20 @@ class _Run:
 
     def _steps(self) -> Iterator[State]:
         with _steady(self._problem):
-            states = _states(self._problem, self._solver, self._start, self._start_rng, self._solver_rng)
+            states = self._begun()
         while True:
             with _steady(self._problem):  # never while a caller looks at a snapshot
                 state = next(states, None)
             if state is None:
                 return
             yield state
+
+    def _begun(self) -> Iterator[State]:
+        start, solver = self._start, self._solver
+        if isinstance(start, Continued) and start.progress is not None and isinstance(solver, Resumable):
+            return solver.resume(self._problem, start.progress, self._solver_rng)
+        codes = start.draw(self._problem, self._start_rng) if self._codes is None else self._codes
+        return solver.solve(self._problem, codes, self._solver_rng)
 
     @property
     def highest(self) -> float:
@@ -176,14 +213,6 @@ def _steady(problem: Problem) -> AbstractContextManager[None]:
     return one_thread_each() if problem.measure is not None else nullcontext()
 
 
-def _states(
-    problem: Problem, solver: Solver, start: Start, start_rng: np.random.Generator, solver_rng: np.random.Generator
-) -> Iterator[State]:
-    if isinstance(start, Continued) and start.progress is not None and isinstance(solver, Resumable):
-        return solver.resume(problem, start.progress, solver_rng)
-    return solver.solve(problem, start.draw(problem, start_rng), solver_rng)
-
-
 def _certified(problem: Problem, state: State, rng: np.random.Generator) -> State:
     """``state`` with its numbers measured on its codes as they will be returned, which mini-batches only estimate.
 
@@ -191,6 +220,9 @@ def _certified(problem: Problem, state: State, rng: np.random.Generator) -> Stat
     """
     if not state.estimated or problem.stream is not None:
         return state
+    if state.measure is not None:
+        distortion, residual = state.measure()
+        return replace(state, points=state.codes(), distortion=distortion, stationarity=residual, estimated=False)
     codes, error = rounded(state.codes(), problem.like), 0.0
     if problem.exact is not None:
         codes, c = problem.exact.occupied(codes)

@@ -1,7 +1,7 @@
 """What is asked of a solver, whatever the law came as: K codes for it, of order r."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import count
 from numbers import Integral, Real
@@ -9,10 +9,11 @@ from typing import Any, cast
 
 import numpy as np
 
-from quantization.arrays import Array, as_floating, like, namespace
+from quantization.arrays import Array, FloatArray, as_floating, like, namespace
 from quantization.batches import Batch, checked_points, numbered, reservoir
 from quantization.exact.choice import exact_law
 from quantization.exact.protocol import ExactLaw
+from quantization.exact.samples import Samples
 from quantization.laws import FrozenLaw, Law, Stream
 from quantization.measure import DiscreteMeasure
 
@@ -30,7 +31,7 @@ class Problem:
     r"""$\min_{x_1..x_K} E \min_k |X - x_k|^r$ for a law that is finite (``measure``), sampled (``law``) or streamed (``stream``).
 
     like: an array whose library, dtype and device the answer takes. dim: the dimension d.
-    passes: how many codebooks are likely to be tried, for what is worth preparing.
+    passes: how many codebooks are likely to be tried, for what is worth preparing. known: the exact law, where there is one yet.
     """
 
     k: int
@@ -41,11 +42,19 @@ class Problem:
     law: Law | None = None
     stream: Stream | None = None
     passes: int = 1
+    known: ExactLaw | None = None
 
     @cached_property
     def exact(self) -> ExactLaw | None:
         """The law as one whose cells are computed exactly, where it is one; every finite measure is."""
+        if self.known is not None:
+            return self.known
         return exact_law(self.law if self.measure is None else self.measure, self.r)
+
+    def apart(self, codes: FloatArray) -> "Problem | None":
+        """The problem for a run from ``codes`` (K, d) beside others, in any thread; None where runs should follow one another."""
+        known = self.exact.apart(codes, self.passes) if isinstance(self.exact, Samples) else None
+        return None if known is None else replace(self, known=known)
 
     @property
     def kind(self) -> str:

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 Answer = TypeVar("Answer")
 
 _CGROUPS = Path("/sys/fs/cgroup")
+_MOST_GROUPS, _ROWS = 16, 128  # of rows that are spread, and rows of a group at least
 _here = threading.local()
 
 
@@ -51,6 +52,12 @@ def spread(function: Callable[[int], Answer], count: int, *, sizes: Sequence[flo
                 return [function(i) for i in range(count)]
         order = range(count) if sizes is None else sorted(range(count), key=lambda i: -sizes[i])
         return _shared(function, order, workers)
+
+
+def spread_rows(work: Callable[[slice], Answer], count: int) -> list[Answer]:
+    """``work`` on slices of so many rows: an even number of them, as threads often are, that ``count`` alone decides."""
+    groups = min(_MOST_GROUPS, 2 * max(1, count // (2 * _ROWS)))
+    return spread(lambda g: work(slice(g * count // groups, (g + 1) * count // groups)), groups)
 
 
 def _shared(function: Callable[[int], Answer], order: Sequence[int], workers: int) -> list[Answer]:

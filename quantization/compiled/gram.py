@@ -5,26 +5,27 @@ $P_{ki} = \sum_{j \in V_k} w_j G_{ij}$ and the Gram matrix $G_{ij} = \langle x_i
 takes a pass over (K, n) numbers and over the rows of G of the points that changed cells: no coordinate is touched.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from quantization.arrays import FloatArray, summed_by
-from quantization.compiled.kernels import adding
+from quantization.cells import Sums
 from quantization.compiled.kernels import gram as kernels
 from quantization.compiled.kernels.compiler import PIECE
 from quantization.compiled.kernels.tile import ROWS, lanes
 from quantization.compiled.product import Frame
 from quantization.compiled.steps import Step
+from quantization.compiled.sums import CellSums, add_by_columns
 from quantization.threads import spread
 
 _PAYS = 0.6  # the share of the passes' arithmetic that the matrix may take
 _MATRIX_BYTES = 2**25  # beyond a quarter of the points' own
 _REFRESH = 8  # sums are made anew once so many times as many terms went into them as the cell has points
 _DOUBTFUL = 1 / 8
-_COLUMNS = 256
 
 
 def pays(points: Any, k: int, passes: int) -> bool:
@@ -48,9 +49,9 @@ class _Codebook:
 
 
 def _matrix(points: Any, frame: Frame) -> Any:
-    """All inner products of the points in the frame, (n, n)."""
+    """All inner products of the points in the frame, (n, n) and columns that fill the last vector."""
     n, width = len(points), 2 * lanes(points.dtype)
-    matrix = np.empty((n, -(-n // width) * width), points.dtype)
+    matrix = np.zeros((n, -(-n // width) * width), points.dtype)
     starts = range(0, n, kernels.PANELS * width)
 
     def columns(part: int) -> None:
@@ -60,33 +61,29 @@ def _matrix(points: Any, frame: Frame) -> Any:
         kernels.gram_columns(points, frame.centre, frame.shifted, first, last, panels, moved, matrix)
 
     spread(columns, len(starts), sizes=starts)
-    return matrix[:, :n]
+    return matrix
 
 
 class Gram:
-    """Samples (n, d), contiguous float32 or float64, with masses (n,) in float64, by their inner products in that precision."""
+    """Samples (n, d), contiguous float32 or float64, with masses (n,) in float64, by their inner products in that precision.
+
+    Nothing here changes once it is made: walks in several threads share it.
+    """
 
     def __init__(self, points: Any, masses: FloatArray) -> None:
         n, dim = points.shape
-        self._points, self._masses, self._dtype = points, masses, points.dtype
+        self.points, self.masses, self._dtype = points, masses, points.dtype
         self._weights = (masses * n).astype(self._dtype)  # of the order of 1
-        frame = Frame(np.asarray(points[:: max(1, n // 64)], dtype=np.float64), self._dtype)
-        self._centre = frame.centre.astype(np.float64)
-        self._heads = points[:, 0].copy()
-        self._matrix = _matrix(points, frame)
+        self.frame = Frame(np.asarray(points[:: max(1, n // 64)], dtype=np.float64), self._dtype)
+        self._places: dict[float, list[int]] = {}  # of points, by their first coordinate
+        for i, head in enumerate(points[:, 0].tolist()):
+            self._places.setdefault(head, []).append(i)
+        self._matrix = _matrix(points, self.frame)
         self._squares = np.diagonal(self._matrix).astype(np.float64)
         self._lengths = np.sqrt(np.maximum(self._squares, 0.0)) * (1 + 1e-3)
         self._terms = min(kernels.DEPTH, dim) + -(-dim // kernels.DEPTH)  # that an entry's round-off grows with
         # What a distortion is off by, as sums of so many rounded terms go: a few times the root of their number.
         self._error = 8 * kernels.DEPTH**0.5 * float(np.finfo(self._dtype).eps) * float(masses @ self._squares)
-
-    def _among_points(self, codes: FloatArray) -> Any:
-        """For each code a point that equals it, (K,) indices; or None where a code is no point."""
-        found = np.full(len(codes), -1)
-        for k, code in enumerate(codes):
-            same = (i for i in np.flatnonzero(self._heads == code[0]) if np.array_equal(self._points[i], code))
-            found[k] = next(same, -1)
-        return found if (found >= 0).all() else None
 
     def steps(self, codes: FloatArray) -> Iterator[Step]:
         """Lloyd's steps: see :class:`~quantization.compiled.steps.Descent`. The numbers are as good as the points' precision.
@@ -97,96 +94,112 @@ class Gram:
         if chosen is None:
             return
         k, before = len(chosen), None
-        current = _Codebook(
-            np.ascontiguousarray(self._matrix[chosen]), np.ones(k), np.ones(k), self._squares[chosen], self._lengths[chosen]
-        )
+        book = _Codebook(self._matrix[chosen], np.ones(k), np.ones(k), self._squares[chosen], self._lengths[chosen])
         while True:
-            made = self._codes_after(before, k) if before is not None else lambda: self._points[chosen].astype(np.float64)
-            labels = self._labels(current, chosen if before is None else before, before is None)
+            labels = self._labels(book, chosen if before is None else before, before is None)
             if labels is None:
                 return
-            masses = summed_by(labels, self._masses, k)
-            if not masses.all():
+            masses, across = np.zeros(k), np.zeros(k)
+            distortion = kernels.gram_cells(
+                book.sums, book.totals, book.squares, labels, self.masses, self._squares, masses, across
+            )  # fmt: skip
+            if not masses.all() or not distortion > 0:
                 return
-            own = current.sums[labels, np.arange(len(labels))].astype(np.float64) / current.totals[labels]  # <c, x> of its code
-            distortion = float(self._masses @ (self._squares + current.squares[labels] - 2 * own))
-            across = summed_by(labels, self._masses * own, k) / masses  # <c_k, m_k>
-            at_rest = before is not None and np.array_equal(labels, before)
-            following = self._means_of(labels, before, current)
-            gaps = np.maximum(current.squares - 2 * across + following.squares, 0.0)
-            residual = 0.0 if at_rest else float(masses @ gaps)
-            if not distortion > 0:
-                return
-            after = self._codes_after(labels, k)
-            yield Step(made, masses, distortion, self._error / distortion, (residual / distortion) ** 0.5, after, at_rest)
+            squares = book.squares
+            at_rest = self._advance(book, labels, before)
+            residual = 0.0 if at_rest else float(masses @ np.maximum(squares - 2 * across / masses + book.squares, 0.0))
+            found = _Labelling(self, chosen if before is None else before, before is None, labels, masses)
+            yield Step(
+                found.codes, masses, distortion, self._error / distortion, (residual / distortion) ** 0.5, found.following,
+                at_rest, found.measure,
+            )  # fmt: skip
             if at_rest:
                 return
-            before, current = labels, following
+            before = labels
 
-    def _codes_after(self, labels: Any, k: int) -> Callable[[], FloatArray]:
-        return lambda: self._centroids(labels, k).astype(self._dtype).astype(np.float64)
+    def _among_points(self, codes: FloatArray) -> Any:
+        """For each code a point that equals it, (K,) indices; or None where a code is no point."""
+        given: Any = codes.astype(self._dtype)
+        places = [self._places.get(head, []) for head in given[:, 0].tolist()]
+        if not all(places):
+            return None
+        found = np.array([place[0] for place in places])
+        for k in np.flatnonzero((self.points[found] != given).any(1)):  # others have that first coordinate too
+            found[k] = next((i for i in places[k] if np.array_equal(self.points[i], given[k])), -1)
+        return found if (found >= 0).all() else None
 
-    def _labels(self, current: _Codebook, origin: Any, chosen: bool) -> Any:
+    def _labels(self, book: _Codebook, origin: Any, chosen: bool) -> Any:
         """The nearest code of every point; None where too many points are in doubt.
 
         origin: the points that are the codes, where ``chosen``; else the labels of the cells whose centroids they are.
         """
-        n = len(self._matrix)
-        labels, best, second = np.empty(n, np.int32), np.empty(n, self._dtype), np.empty(n, self._dtype)
-        inverse, half = (1 / current.totals).astype(self._dtype), (current.squares / 2).astype(self._dtype)
-        kernels.gram_assign(current.sums, inverse, half, labels, best, second)
-        slack = self._slack(current)
-        doubtful = np.flatnonzero(second <= best + slack)
-        if len(doubtful) > _DOUBTFUL * n:
+        n = len(self.points)
+        labels, limits, doubtful = np.empty(n, np.int32), np.empty(n, self._dtype), np.empty(n, np.int64)
+        inverse, half = (1 / book.totals).astype(self._dtype), (book.squares / 2).astype(self._dtype)
+        count = kernels.gram_assign(book.sums, inverse, half, self._lengths, *self._slack(book), labels, limits, doubtful)
+        if count > _DOUBTFUL * n:
             return None
-        if len(doubtful):
-            exact = np.empty((len(half), len(self._centre)), self._dtype)
+        if count:
             kernels.settle(
-                self._points, self._masses, self._centre, origin, chosen, current.sums, inverse, half, best + slack, doubtful,
-                exact, labels,
+                self.points, self.masses, self.frame.centre, origin, chosen, book.sums, inverse, half, limits,
+                doubtful[:count], np.empty((len(half), self.points.shape[1]), self._dtype), labels,
             )  # fmt: skip
         return labels
 
-    def _means_of(self, labels: Any, before: Any, current: _Codebook) -> _Codebook:
-        """The means of the cells, from those before where few points have moved."""
-        n, k = len(labels), len(current.sums)
-        counts = np.bincount(labels, minlength=k).astype(np.float64)
-        sums, terms = current.sums, current.terms
-        moved = np.arange(n) if before is None else np.flatnonzero(labels != before)
-        if before is not None:
-            terms = terms + np.bincount(labels[moved], minlength=k) + np.bincount(before[moved], minlength=k)
-        if before is None or 3 * len(moved) > n or (terms > _REFRESH * np.maximum(counts, 8)).any():
-            sums[:], terms = 0, counts
-            kernels.gram_add(self._matrix, self._weights, np.arange(n), labels, sums)
+    def _advance(self, book: _Codebook, labels: Any, before: Any) -> bool:
+        """Makes the book's codes the means of these cells, from those before where few points have moved; whether none has."""
+        k = len(book.terms)
+        moved, counts, changes = np.empty(len(labels), np.int64), np.zeros(k), np.zeros(k)
+        count = kernels.gram_moved(labels, labels if before is None else before, moved, counts, changes)
+        terms = book.terms + changes
+        if before is None or 3 * count > len(labels) or (terms > _REFRESH * np.maximum(counts, 8)).any():
+            terms = counts
+            kernels.gram_add(self._matrix, self._weights, labels, book.sums)
         else:
-            kernels.gram_move(self._matrix, self._weights, moved, before[moved], labels[moved], sums)
-        totals = summed_by(labels, self._weights, k)
-        own = self._weights * sums[labels, np.arange(n)].astype(np.float64)
-        lengths = summed_by(labels, self._weights * self._lengths, k) / totals
-        return _Codebook(sums, totals, terms, summed_by(labels, own, k) / np.square(totals), lengths)
+            kernels.gram_move(self._matrix, self._weights, moved[:count], before, labels, book.sums)
+        book.terms, book.totals, book.squares, book.lengths = terms, np.empty(k), np.empty(k), np.empty(k)
+        kernels.gram_means(book.sums, self._weights, self._lengths, labels, book.totals, book.squares, book.lengths)
+        return before is not None and count == 0
 
-    def _centroids(self, labels: Any, k: int) -> FloatArray:
-        """The centroids of the cells, (K, d), none of them empty."""
-        dim = len(self._centre)
-        reference, sums = np.tile(self._centre, (k, 1)), np.zeros((k, dim))
-        starts = range(0, dim, _COLUMNS)
-
-        def add(i: int) -> None:
-            last = min(starts[i] + _COLUMNS, dim)
-            adding.add_columns(self._points, reference, labels, self._masses, starts[i], last, sums)
-
-        spread(add, len(starts))
-        return reference + sums / summed_by(labels, self._masses, k)[:, None]
-
-    def _slack(self, current: _Codebook) -> Any:
-        r"""How far apart two scores of each point must be to be in their true order, (n,).
+    def _slack(self, book: _Codebook) -> tuple[float, float]:
+        r"""How far apart two scores of a point must be to be in their true order: a slope, times its length, and an offset.
 
         An entry of the matrix is off by $\gamma |x_i| |x_j|$, so a mean of entries by $\gamma |x_i|$ times the mean length of its
         terms; a sum of so many terms adds as many units of round-off, and rounding a code to the points' precision moves it by a
         unit of its own length.
         """
-        longest, unit = float(current.lengths.max()), float(np.finfo(self._dtype).eps)
-        terms = self._terms + float(current.terms.max()) + 12
-        rounding = unit * (longest + float(np.linalg.norm(self._centre)))
-        bound = 1.1 * terms * unit * longest * (self._lengths + longest / 2) + rounding * (self._lengths + longest)
-        return bound.astype(self._dtype)
+        longest, unit = float(book.lengths.max()), float(np.finfo(self._dtype).eps)
+        worst = float(((self._terms + book.terms + 12) * book.lengths).max())
+        rounding = unit * (longest + float(np.linalg.norm(self.frame.centre.astype(np.float64))))
+        return 1.1 * unit * worst + rounding, 0.55 * unit * worst * longest + rounding * longest
+
+
+class _Labelling:
+    """The codes of a labelling, chosen points or the centroids of cells, and what coordinates say of it; made when asked for."""
+
+    def __init__(self, gram: Gram, origin: Any, chosen: bool, labels: Any, masses: FloatArray) -> None:
+        self._gram, self._origin, self._chosen, self._labels, self._masses = gram, origin, chosen, labels, masses
+
+    @cached_property
+    def _codes(self) -> FloatArray:
+        points = self._gram.points
+        return points[self._origin].astype(np.float64) if self._chosen else self._centroids(self._origin, len(self._masses))
+
+    def _centroids(self, labels: Any, k: int) -> FloatArray:
+        """Of the cells, (K, d), rounded to the points' precision."""
+        gram = self._gram
+        sums, centre = CellSums(gram.points, gram.masses, gram.frame), np.tile(gram.frame.centre, (k, 1))
+        return sums.advance(labels, summed_by(labels, gram.masses, k), centre).following.astype(np.float64)
+
+    def codes(self) -> FloatArray:
+        return self._codes
+
+    def following(self) -> FloatArray:
+        return self._centroids(self._labels, len(self._masses))
+
+    def measure(self) -> tuple[float, float]:
+        """The distortion and the stationarity."""
+        gram, shifts = self._gram, np.zeros(self._codes.shape)
+        cost = add_by_columns(gram.points, self._codes, self._labels, gram.masses, shifts)
+        cells = Sums(self._masses, shifts, shifts, cost, float(self._masses.sum()), None).cells(self._codes, 2.0)
+        return cells.distortion, cells.stationarity

@@ -8,6 +8,7 @@ from quantization.arrays import FloatArray
 from quantization.compiled.kernels import product as kernels
 from quantization.compiled.kernels.compiler import PIECE
 from quantization.compiled.kernels.tile import ROWS, lanes
+from quantization.threads import spread_rows
 
 _BLOCK = 2**17  # bytes of rows and scores that stay in the cache from piece to piece
 
@@ -30,8 +31,14 @@ class Frame:
         self.changes_points = self.shifted or self.factor != 1.0
 
     def measure(self, points: Any, squares: FloatArray) -> None:
-        """The squared lengths of points in the frame, written to ``squares`` (n,)."""
+        """The squared lengths of some points in the frame, written to ``squares``."""
         kernels.measure_rows(points, self.centre, self.factor, squares)
+
+    def squares(self, points: Any) -> FloatArray:
+        """The squared lengths of all points in the frame, (n,)."""
+        squares = np.empty(len(points))
+        spread_rows(lambda rows: self.measure(points[rows], squares[rows]), len(points))
+        return squares
 
     @staticmethod
     def lengths(squares: FloatArray) -> Any:

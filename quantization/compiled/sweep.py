@@ -17,11 +17,11 @@ from quantization.compiled.kernels import adding, near
 from quantization.compiled.near import DIMENSIONS, Near
 from quantization.compiled.product import Frame, Product
 from quantization.compiled.steps import Descent
-from quantization.threads import spread
+from quantization.compiled.sums import add_by_columns
+from quantization.threads import spread, spread_rows
 
 _PARTIAL_BYTES, _MOST_GROUPS, _LEAST_GROUPS = 2**22, 16, 4  # of sums that every group of rows has for itself
 _CHUNK_BYTES = 2**22  # of rows that are brought to another dtype or layout at a time
-_COLUMNS, _ROWS = 256, 128  # at least, of a part that a thread takes
 _PART = 2**20  # rows times codes of a part
 
 
@@ -70,13 +70,22 @@ class Sweep:
             self._descents = [way(self._points, self._masses) for way in ways]
         return self._descents
 
+    def apart(self, k: int, passes: int) -> "Sweep | None":
+        """Passes for another thread, with a memory of their own beside the Gram matrix; None where there is none to share."""
+        shared = [descent for descent in self.descents(k, passes) if isinstance(descent, Gram)]
+        if not shared:
+            return None
+        other = Sweep(self._points, self._masses)
+        other._descents = [*shared]
+        return other
+
     def _by_rows(self, codes: FloatArray, groups: int) -> Sums:
         """Labels and sums in one go, while a block of rows is in the cache."""
-        finder = self._finder(codes)
+        finder, n = self._finder(codes), len(self._points)
 
         def part(group: int) -> Sums:
             masses, shifts, tally = np.zeros(len(codes)), np.zeros(codes.shape), np.zeros(4)
-            for first, points in self._chunks(group, groups):
+            for first, points in self._chunks(group * n // groups, (group + 1) * n // groups):
                 rows = slice(first, first + len(points))
                 self._label(finder, first, points)
                 adding.add_rows(points, codes, self._labels[rows], self._masses[rows], masses, shifts, tally)
@@ -93,12 +102,9 @@ class Sweep:
         """Sums of all rows, some columns at a time."""
         masses = summed_by(labels, self._masses, len(codes))
         shifts, cost = np.zeros(codes.shape), 0.0
-        for first, points in self._chunks(0, 1):
+        for first, points in self._chunks(0, len(self._points)):
             rows = slice(first, first + len(points))
-            shares = self._over_columns(
-                lambda a, b: adding.add_columns(points, codes, labels[rows], self._masses[rows], a, b, shifts)  # noqa: B023
-            )
-            cost += sum(shares)
+            cost += add_by_columns(points, codes, labels[rows], self._masses[rows], shifts)
         return Sums(masses, shifts, shifts, cost, float(masses.sum()), None)
 
     def _squared(self, codes: FloatArray) -> FloatArray:
@@ -135,23 +141,15 @@ class Sweep:
         finder.label(first, points, self._labels[first : first + len(points)], warm)
 
     def _over_rows(self, work: Callable[[int, Any, slice], None]) -> None:
-        groups = min(_MOST_GROUPS, 2 * max(1, len(self._points) // (2 * _ROWS)))  # an even number, as threads often are
-
-        def part(group: int) -> None:
-            for first, points in self._chunks(group, groups):
+        def part(rows: slice) -> None:
+            for first, points in self._chunks(rows.start, rows.stop):
                 work(first, points, slice(first, first + len(points)))
 
-        spread(part, groups)
+        spread_rows(part, len(self._points))
 
-    def _over_columns(self, work: Callable[[int, int], Any]) -> list[float]:
+    def _chunks(self, start: int, stop: int) -> Iterator[tuple[int, Any]]:
+        """(first row, contiguous rows in the working precision) of the rows from start to stop."""
         dim = self._points.shape[1]
-        starts = range(0, dim, _COLUMNS)
-        return spread(lambda i: work(starts[i], min(starts[i] + _COLUMNS, dim)), len(starts))
-
-    def _chunks(self, group: int, groups: int) -> Iterator[tuple[int, Any]]:
-        """(first row, contiguous rows in the working precision) of one of so many groups of rows."""
-        n, dim = self._points.shape
-        start, stop = group * n // groups, (group + 1) * n // groups
         ready = self._points.dtype == self._dtype and self._points.flags.c_contiguous
         step = max(1, stop - start) if ready else max(1, _CHUNK_BYTES // (dim * self._dtype.itemsize))
         for first in range(start, stop, step):

@@ -48,6 +48,16 @@ class Samples:
         passable = self._sweep(codes) if self.r == 2 else None
         return [] if passable is None else passable.descents(len(codes), passes)
 
+    def apart(self, codes: FloatArray, passes: int) -> "Samples | None":
+        """The same measure with a search memory of its own, for a run in another thread; None where too little is shared."""
+        passable = self._sweep(codes) if self.r == 2 else None
+        other = None if passable is None else passable.apart(len(codes), passes)
+        if other is None:
+            return None
+        same = Samples(self.measure, self.r)
+        object.__setattr__(same, "_passes", other)
+        return same
+
     def _sweep(self, codes: FloatArray) -> "Sweep | None":
         if self._passes is None:
             object.__setattr__(self, "_passes", sweep(self.measure.points, self.measure.masses, codes))

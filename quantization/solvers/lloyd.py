@@ -65,8 +65,9 @@ def _state(step: "Step") -> State:
     """A step as a state: its distortion an estimate, unless it is as good as measured."""
     error = step.distortion_rtol
     return State(
-        step.codes, step.masses, step.distortion, step.stationarity, estimated=error > 0, distortion_rtol=error or np.inf
-    )
+        step.codes, step.masses, step.distortion, step.stationarity, estimated=error > 0, distortion_rtol=error or np.inf,
+        measure=step.measure,
+    )  # fmt: skip
 
 
 def _same(codes: FloatArray, before: FloatArray) -> bool:

@@ -63,42 +63,118 @@ def gram_columns(points: Any, centre: Any, shifted: bool, first: int, last: int,
 
 
 @unordered
-def gram_assign(sums: Any, inverse: Any, half: Any, labels: Any, best: Any, second: Any) -> None:
-    """For each column of the sums (K, n), the least over k of half − inverse · sums, where it is, and the second least."""
-    k, n = sums.shape
+def gram_assign(
+    sums: Any, inverse: Any, half: Any, lengths: Any, slope: float, offset: float, labels: Any, limits: Any, doubtful: Any
+) -> int:
+    """For each column of the sums (K, ≥ n) the k with the least half − inverse · sums; returns how many points are in doubt.
+
+    A doubtful point, listed in ``doubtful``, has a second score within its limit: the least one and ``slope`` times the point's
+    length and ``offset``.
+    """
+    k, n = len(sums), len(labels)
+    second = np.empty(n, sums.dtype)
+    row = sums[0]
     for i in range(n):
-        best[i] = half[0] - inverse[0] * sums[0, i]
+        limits[i] = half[0] - inverse[0] * row[i]
         second[i] = np.inf
         labels[i] = 0
     for j in range(1, k):
         h, v, row = half[j], inverse[j], sums[j]
         for i in range(n):
             score = h - v * row[i]
-            less = score < best[i]
-            second[i] = best[i] if less else min(second[i], score)
+            less = score < limits[i]
+            second[i] = limits[i] if less else min(second[i], score)
             labels[i] = j if less else labels[i]
-            best[i] = score if less else best[i]
+            limits[i] = score if less else limits[i]
+    count = 0
+    for i in range(n):
+        limits[i] += slope * lengths[i] + offset
+        if second[i] <= limits[i]:
+            doubtful[count] = i
+            count += 1
+    return count
+
+
+@unordered
+def gram_cells(
+    sums: Any, totals: Any, code_squares: Any, labels: Any, weights: Any, squares: Any, masses: Any, across: Any
+) -> float:
+    """The distortion; per code the masses (K,) of the cells, and in ``across`` (K,) the sums of w <c, x>."""
+    distortion = 0.0
+    for i in range(len(labels)):
+        k, w = labels[i], weights[i]
+        own = np.float64(sums[k, i]) / totals[k]
+        masses[k] += w
+        across[k] += w * own
+        distortion += w * (squares[i] + code_squares[k] - 2 * own)
+    return distortion
 
 
 @compiled
-def gram_add(matrix: Any, weights: Any, rows: Any, labels: Any, sums: Any) -> None:
-    """Rows of the matrix, times their weights, added to the sums of their labels."""
-    for i in rows:
+def gram_moved(labels: Any, before: Any, moved: Any, counts: Any, changes: Any) -> int:
+    """How many points have moved, which are listed in ``moved``; the points of each cell, and those that left or joined it."""
+    count = 0
+    for i in range(len(labels)):
+        counts[labels[i]] += 1
+        if labels[i] != before[i]:
+            moved[count] = i
+            count += 1
+            changes[labels[i]] += 1
+            changes[before[i]] += 1
+    return count
+
+
+@unordered
+def gram_add(matrix: Any, weights: Any, labels: Any, sums: Any) -> None:
+    """Rows of the matrix, times their weights, summed by their labels."""
+    sums[:] = 0
+    for i in range(len(labels)):
         w, row, target = weights[i], matrix[i], sums[labels[i]]
         for j in range(len(row)):
             target[j] += w * row[j]
 
 
-@compiled
+@unordered
 def gram_move(matrix: Any, weights: Any, rows: Any, left: Any, joined: Any, sums: Any) -> None:
     """Rows of the matrix, times their weights, taken from the sums of one label and added to those of another."""
-    for q in range(len(rows)):
-        w, row = weights[rows[q]], matrix[rows[q]]
-        source, target = sums[left[q]], sums[joined[q]]
+    for i in rows:
+        w, row = weights[i], matrix[i]
+        source, target = sums[left[i]], sums[joined[i]]
         for j in range(len(row)):
             source[j] -= w * row[j]
         for j in range(len(row)):
             target[j] += w * row[j]
+
+
+@unordered
+def gram_means(sums: Any, weights: Any, lengths: Any, labels: Any, totals: Any, squares: Any, means: Any) -> None:
+    """Per cell the total of the weights, the squared length of the centroid, and the mean of the points' ``lengths``."""
+    totals[:], squares[:], means[:] = 0, 0, 0
+    for i in range(len(labels)):
+        k, w = labels[i], np.float64(weights[i])
+        totals[k] += w
+        squares[k] += w * sums[k, i]
+        means[k] += w * lengths[i]
+    for k in range(len(totals)):
+        squares[k] /= totals[k] * totals[k]
+        means[k] /= totals[k]
+
+
+@unordered
+def _make_code(points: Any, masses: Any, centre: Any, members: Any, code: Any) -> None:
+    """The centroid of some points, in the points' precision."""
+    total, sums = 0.0, np.empty(SPAN)
+    for j in members:
+        total += masses[j]
+    for a in range(0, len(centre), SPAN):
+        some, target = centre[a : a + SPAN], code[a : a + SPAN]
+        sums[:] = 0
+        for j in members:
+            x, w = points[j, a : a + SPAN], masses[j]
+            for t in range(len(some)):
+                sums[t] += w * (np.float64(x[t]) - some[t])
+        for t in range(len(some)):
+            target[t] = some[t] + sums[t] / total
 
 
 @unordered
@@ -118,29 +194,26 @@ def settle(
 ) -> None:
     """The nearest code of points in doubt, among the codes whose scores are within the points' limits, by direct differences.
 
-    origin: the points that are the codes, where ``chosen``; else the labels of the cells whose centroids they are. exact: space
-    for the codes themselves, (K, d), in the points' precision; those that are needed are made once.
+    origin: the points that are the codes, where ``chosen``; else the labels of the cells whose centroids they are. centre: about
+    which centroids are summed. exact: space for the codes themselves, (K, d), in the points' precision; those that are needed
+    are made once.
     """
-    made = np.zeros(len(exact), np.bool_)
+    made, members = np.zeros(len(exact), np.bool_), np.empty(len(points), np.int64)
     for i in doubtful:
         least = np.inf
         for k in range(len(exact)):
             if half[k] - inverse[k] * sums[k, i] <= limits[i]:
-                code = exact[k]
                 if not made[k]:
-                    made[k], total = True, 0.0
+                    made[k] = True
                     if chosen:
-                        code[:] = points[origin[k]]
+                        exact[k] = points[origin[k]]
                     else:
-                        mean = np.zeros(len(centre))
+                        count = 0
                         for j in range(len(origin)):
                             if origin[j] == k:
-                                x, w = points[j], masses[j]
-                                total += w
-                                for t in range(len(mean)):
-                                    mean[t] += w * (np.float64(x[t]) - np.float64(centre[t]))
-                        for t in range(len(mean)):
-                            code[t] = np.float64(centre[t]) + mean[t] / total
+                                members[count] = j
+                                count += 1
+                        _make_code(points, masses, centre, members[:count], exact[k])
                 squared = squared_distance(points, i, exact, k)
                 if squared < least:
                     least, labels[i] = squared, k

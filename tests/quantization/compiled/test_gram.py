@@ -1,10 +1,13 @@
 """Lloyd on inner products takes the very steps that Lloyd on coordinates takes."""
 
+import threading
+import time
+
 import numpy as np
 import pytest
 
 import quantization as qz
-from quantization import voronoi
+from quantization import threads, voronoi
 from quantization.compiled import gram
 
 
@@ -79,7 +82,63 @@ def test_ties_and_duplicates(both_ways, rng):
     np.testing.assert_array_equal(fast.measure.weights, plain.measure.weights)
 
 
-def test_the_best_restart_is_kept(both_ways, rng):
+@pytest.mark.parametrize("restarts", [8, 40])  # at once, and in several lots
+def test_the_best_restart_is_kept(restarts, both_ways, rng):
     points = latents(rng, 250, 400, rank=3)
-    plain, fast = both_ways(points, 10, restarts=8, start=qz.RandomPoints())
+    plain, fast = both_ways(points, 10, restarts=restarts, start=qz.RandomPoints())
     assert fast.distortion == pytest.approx(plain.distortion, rel=1e-12)
+
+
+@pytest.fixture
+def on_the_matrix(monkeypatch):
+    monkeypatch.setattr(voronoi, "_WORTH_COMPILING", 0)
+    monkeypatch.setattr(gram, "_PAYS", 1e9)
+
+
+def test_restarts_spread_over_threads_change_no_bit(on_the_matrix, monkeypatch, rng):
+    """The matrix is shared, what searches remember is not; nor does watching, one run after the other, change anything."""
+    points = latents(rng, 300, 500).astype(np.float32)
+    options = {"restarts": 6, "start": qz.RandomPoints(), "seed": 5}
+    answers = []
+    for count in (1, 4):
+        monkeypatch.setattr(threads, "available", lambda: count)  # noqa: B023
+        answers.append(qz.quantize(points, 9, **options))
+    *_, watched = qz.iterate(points, 9, **options)
+    for other in (answers[1], watched):
+        np.testing.assert_array_equal(other.measure.points, answers[0].measure.points)
+        np.testing.assert_array_equal(other.trace.distortion, answers[0].trace.distortion)
+        assert (other.distortion, other.stationarity) == (answers[0].distortion, answers[0].stationarity)
+
+
+def test_starts_are_drawn_one_after_the_other(on_the_matrix, rng):
+    """As a start of somebody's may count its calls."""
+    points, drawing, drawn = latents(rng, 300, 500), threading.Lock(), []
+
+    class Counting:
+        def check(self, problem):
+            pass
+
+        def draw(self, problem, generator):
+            assert drawing.acquire(blocking=False)
+            drawn.append(len(drawn))
+            time.sleep(0.01)
+            drawing.release()
+            return points[20 * drawn[-1] : 20 * drawn[-1] + 8]
+
+    best = min(qz.quantize(points, 8, start=points[20 * i : 20 * i + 8]).distortion for i in range(5))
+    assert qz.quantize(points, 8, start=Counting(), restarts=5).distortion == best
+    assert drawn == list(range(5))
+
+
+@pytest.mark.parametrize("steps", [0, 3, 300])
+def test_the_answer_is_measured_on_coordinates(steps, on_the_matrix, rng):
+    points = latents(rng, 300, 500).astype(np.float32)
+    law = qz.DiscreteMeasure(points, rng.dirichlet(np.ones(300)))
+    sol = qz.quantize(law, 7, restarts=2, start=qz.RandomPoints(), max_steps=steps)
+    assert sol.distortion == pytest.approx(qz.distortion(law, sol.measure.points).value, rel=1e-13)
+    again = law.project(sol.measure.points)
+    np.testing.assert_allclose(sol.measure.weights, again.weights, rtol=1e-6)
+    labels = sol.measure.assign(points)
+    means = [np.average(points[labels == k].astype(float), axis=0, weights=law.masses[labels == k]) for k in range(7)]
+    gaps = np.square(sol.measure.points.astype(float) - means).sum(1)
+    assert sol.stationarity == pytest.approx((sol.measure.masses @ gaps / sol.distortion) ** 0.5, rel=1e-6, abs=1e-9)

@@ -1,5 +1,7 @@
 """Lloyd on kept sums takes the very steps that fresh passes over the points take."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 
 import quantization as qz
 from quantization import threads, voronoi
-from quantization.compiled import kept
+from quantization.compiled import kept, sums
 from quantization.compiled.kept import Kept
 from quantization.compiled.product import Product
 from quantization.portable import labelled, summed
@@ -67,14 +69,14 @@ def test_it_ends_at_rest(rng):
 def test_points_that_stay_are_not_looked_at_again(monkeypatch, rng):
     """From the third codebook on few points are searched, and their sums alone are touched."""
     searched, moved = [], []
-    label, advance = Product.label_and_bound, kept.keeping.move_sums
+    label, advance = Product.label_and_bound, sums.keeping.move_sums
     monkeypatch.setattr(
         Product,
         "label_and_bound",
         lambda self, points, rows, *rest: (searched.append(rows), label(self, points, rows, *rest))[1],
     )
     monkeypatch.setattr(
-        kept.keeping, "move_sums", lambda p, a, rows, *rest: (moved.append(len(rows)), advance(p, a, rows, *rest))[1]
+        sums.keeping, "move_sums", lambda p, a, rows, *rest: (moved.append(len(rows)), advance(p, a, rows, *rest))[1]
     )
     points, weights, codes = clouds(rng, 1200, 1100, 12)
     points += 3 * rng.standard_normal((1200, 1)).astype(np.float32)  # which keeps it on the way
@@ -120,14 +122,14 @@ def test_the_number_of_threads_changes_no_bit(monkeypatch, rng):
 def test_it_never_rises(monkeypatch, rng):
     """As round-off might have it near a fixed point."""
     points, weights = rng.standard_normal((300, 500)), np.full(300, 1 / 300)
-    calls, advance = [], kept._CellSums.advance
+    calls, advance = [], sums.CellSums.advance
 
     def worse(self, *arguments):
-        following, about, own, drifts = advance(self, *arguments)
+        found = advance(self, *arguments)
         calls.append(1)
-        return following, about - (0.5 * about if len(calls) == 3 else 0), own, drifts
+        return replace(found, between=0.5 * found.between) if len(calls) == 3 else found
 
-    monkeypatch.setattr(kept._CellSums, "advance", worse)
+    monkeypatch.setattr(sums.CellSums, "advance", worse)
     assert len(list(Kept(points, weights).steps(points[:6]))) == 2
 
 
