@@ -36,6 +36,7 @@ class Sweep:
         self._points, self._masses = points, masses
         self._dtype = np.dtype(np.float64 if points.dtype == np.float64 else np.float32)
         self._labels, self._coded = np.zeros(len(points), np.int32), 0
+        self._near: Near | None = None
         self._frame: Frame | None = None
         self._lengths: Any = None
         self._descents: list[Descent] | None = None
@@ -128,7 +129,8 @@ class Sweep:
 
     def _finder(self, codes: FloatArray) -> Near | Product:
         if codes.shape[1] <= DIMENSIONS:
-            return Near(codes, len(self._points))
+            self._near = Near(codes, len(self._points), self._near)
+            return self._near
         if self._frame is None:
             self._frame = frame = Frame(codes, self._dtype)
             squares = np.empty(len(self._points))

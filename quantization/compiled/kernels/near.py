@@ -6,6 +6,7 @@ import numpy as np
 
 from quantization.compiled.kernels.compiler import compiled, inlined
 
+TOO_MANY = 4
 _TRIANGLE = 1 + 1e-13  # pays for the rounding of three distances in the triangle inequality, d < 100
 
 
@@ -60,6 +61,41 @@ def walk_to_nearest(points: Any, codes: Any, neighbours: Any, gaps: Any, labels:
                     if squared < least or (squared == least and other < best):
                         best, least = np.int32(other), squared
         labels[i] = best
+
+
+@compiled
+def list_within(codes: Any, columns: Any, radii: Any, first: int, last: int, neighbours: Any, gaps: Any, found: Any) -> None:
+    """Lists, for some codes, of the codes within a radius each (K,), nearest first; the nearest of them where a list is full.
+
+    What is left of a list repeats the code itself at the radius, within which no code is missing. ``found`` (K,) says how many
+    there are; where they would fill the list ``TOO_MANY`` times over, it is left as it was.
+    """
+    dim, k = columns.shape
+    count = neighbours.shape[1]
+    squared, order = np.empty(k), np.empty(k, np.int32)
+    for c in range(first, last):
+        squared[:] = 0.0
+        for t in range(dim):
+            x, column = codes[c, t], columns[t]
+            for j in range(k):
+                squared[j] += (x - column[j]) * (x - column[j])
+        limit, size = radii[c] * radii[c], 0
+        for j in range(k):  # without a branch, of which most would be mispredicted
+            order[size] = j
+            size += 1 if squared[j] <= limit else 0
+        found[c] = size
+        if size > TOO_MANY * count:
+            continue
+        for a in range(1, size):
+            code, b = order[a], a
+            while b > 0 and squared[order[b - 1]] > squared[code]:
+                order[b] = order[b - 1]
+                b -= 1
+            order[b] = code
+        for q in range(count):
+            inside = q < size
+            neighbours[c, q] = order[q] if inside else c
+            gaps[c, q] = np.sqrt(squared[order[q]]) if inside else radii[c]
 
 
 @compiled

@@ -82,6 +82,36 @@ def test_ties_go_to_the_lowest_index(dim, k, span, seed):
         np.testing.assert_array_equal(passes.nearest(codes)[0], squared.argmin(1))
 
 
+@pytest.mark.parametrize("dim", [1, 2, 3, 4])
+def test_lists_of_an_earlier_codebook_are_trusted_no_further_than_they_reach(dim, rng):
+    """Codes that creep, jump, come together and part: whatever radii were learnt, labels are those of a search afresh."""
+    points, weights, codes = drawn(rng, 4000, dim, 300)
+    passes = Sweep(points, weights)
+    for size in (0.0, 0.01, 0.1, 1.0, 0.01, 0.01):
+        codes = codes + size * rng.standard_normal(codes.shape) * (rng.random((300, 1)) < 0.3)
+        np.testing.assert_array_equal(passes.nearest(codes)[0], labelled(points, codes)[0])
+    for scale in (0.01, 100.0, 1.2, 0.8):
+        codes = codes * scale
+        np.testing.assert_array_equal(passes.nearest(codes)[0], labelled(points, codes)[0])
+    codes[::2] = codes[1::2]  # pairs
+    np.testing.assert_array_equal(passes.nearest(codes)[0], labelled(points, codes)[0])
+
+
+@pytest.mark.parametrize("share", [0.3, 1.0, 1.9])
+def test_a_list_holds_every_code_within_its_last_gap(share, rng):
+    codes = rng.standard_normal((300, 2))
+    first = near.Near(codes, 10**6)
+    first.radii = first.radii * share
+    lists = near.Near(codes + 0.001, 10**6, first)
+    gaps = np.sqrt(np.square(codes[:, None] - codes).sum(2))
+    for k in range(300):
+        listed = np.flatnonzero(gaps[k] < lists._gaps[k, -1] * (1 - 1e-9))
+        assert set(listed) <= set(lists._neighbours[k])
+        np.testing.assert_allclose(np.sort(lists._gaps[k]), lists._gaps[k])
+        own = lists._neighbours[k] != k
+        np.testing.assert_allclose(lists._gaps[k][own], gaps[k, lists._neighbours[k][own]], rtol=1e-9)
+
+
 def test_lists_that_are_too_short_are_known_to_be(monkeypatch, rng):
     monkeypatch.setitem(near._LIST, 2, 3)
     points, weights, codes = drawn(rng, 3000, 2, 100)
