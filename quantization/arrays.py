@@ -98,4 +98,6 @@ def as_floating(x: Any) -> Array:
         floating = array if array.dtype.kind == "f" else array.astype(np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(f"points must be an array of real numbers; received {type(x).__name__} ({error})") from None
-    return floating.astype(np.float64) if floating.dtype.itemsize > 8 else floating
+    if floating.dtype.itemsize > 8:
+        return floating.astype(np.float64)
+    return floating.astype(floating.dtype.newbyteorder("="), copy=False)

@@ -20,7 +20,7 @@ from quantization.starts import Continued
 from quantization.task import Task, task
 from quantization.threads import one_thread_each, spread
 
-_AT_ONCE = 16  # restarts that wait for one another: what starts and answers take stays small
+_AT_ONCE, _STARTS_BYTES = 16, 2**25  # restarts that are begun together, and what their starts may take
 
 
 def quantize(
@@ -76,8 +76,9 @@ def answer(asked: Task) -> Solution:
         return solve([asked])[0]
     runs: list[_Run] = []
     with _steady(asked.problem):
-        for first in range(0, len(asked.streams), _AT_ONCE):
-            new = [_Run(asked, rng) for rng in asked.streams[first : first + _AT_ONCE]]
+        lot = max(1, min(_AT_ONCE, _STARTS_BYTES // (8 * asked.problem.k * asked.problem.dim)))
+        for first in range(0, len(asked.streams), lot):
+            new = [_Run(asked, rng) for rng in asked.streams[first : first + lot]]
             if all(run.set_apart() for run in new):
                 spread(lambda i: new[i].finish(), len(new))  # noqa: B023
             else:
@@ -122,10 +123,10 @@ class _Run:
 
         To be called in the order of the runs: a start may be anybody's.
         """
-        if self._alone or not isinstance(self._solver, Lloyd) or not isinstance(self._problem.exact, Samples):
+        if self._alone or type(self._solver) is not Lloyd or not isinstance(self._problem.exact, Samples):
             return False
         with _steady(self._problem):
-            self._codes = self._start.draw(self._problem, self._start_rng)
+            self._codes = np.array(self._start.draw(self._problem, self._start_rng))
             other = self._problem.apart(self._codes)
         self._problem = other or self._problem
         return other is not None
@@ -168,7 +169,8 @@ class _Run:
         start, solver = self._start, self._solver
         if isinstance(start, Continued) and start.progress is not None and isinstance(solver, Resumable):
             return solver.resume(self._problem, start.progress, self._solver_rng)
-        codes = start.draw(self._problem, self._start_rng) if self._codes is None else self._codes
+        codes, self._codes = self._codes, None
+        codes = start.draw(self._problem, self._start_rng) if codes is None else codes
         return solver.solve(self._problem, codes, self._solver_rng)
 
     @property
@@ -221,8 +223,8 @@ def _certified(problem: Problem, state: State, rng: np.random.Generator) -> Stat
     if not state.estimated or problem.stream is not None:
         return state
     if state.measure is not None:
-        distortion, residual = state.measure()
-        return replace(state, points=state.codes(), distortion=distortion, stationarity=residual, estimated=False)
+        codes, distortion, residual = state.measure()
+        return replace(state, points=codes, distortion=distortion, stationarity=residual, estimated=False)
     codes, error = rounded(state.codes(), problem.like), 0.0
     if problem.exact is not None:
         codes, c = problem.exact.occupied(codes)

@@ -32,8 +32,8 @@ class State:
 
     points: the codes, or a function that makes them where that takes longer than a step.
     estimated: whether the numbers are estimates; the loop then measures the last codebook afresh if the law allows it.
-    distortion_rtol: how far an estimated distortion may be off, relative to itself. measure: makes the distortion and the
-    stationarity of the very same codes and weights as they are, where the solver knows a shorter way than a new search.
+    distortion_rtol: how far an estimated distortion may be off, relative to itself. measure: makes the codes, and their
+    distortion and stationarity as they are, where the solver knows a shorter way than a new search; the weights are right.
     companion: the running companion weights of a stochastic solver. progress: what it needs to go on from here.
     weights_gap, distortion_gap, transport: of a barycenter, see Solution. ended: why the solver can't go on, where it knows.
     """
@@ -51,7 +51,7 @@ class State:
     distortion_gap: float = 0.0
     transport: "Method | None" = None
     ended: "Status | None" = None
-    measure: Callable[[], tuple[float, float]] | None = None
+    measure: Callable[[], tuple[FloatArray, float, float]] | None = None
 
     def codes(self) -> FloatArray:
         """The codes, (K, d)."""

@@ -56,7 +56,7 @@ def spread(function: Callable[[int], Answer], count: int, *, sizes: Sequence[flo
 
 def spread_rows(work: Callable[[slice], Answer], count: int) -> list[Answer]:
     """``work`` on slices of so many rows: an even number of them, as threads often are, that ``count`` alone decides."""
-    groups = min(_MOST_GROUPS, 2 * max(1, count // (2 * _ROWS)))
+    groups = min(_MOST_GROUPS, 2 * max(1, count // (2 * _ROWS)), count)
     return spread(lambda g: work(slice(g * count // groups, (g + 1) * count // groups)), groups)
 
 

@@ -7,12 +7,11 @@ takes a pass over (K, n) numbers and over the rows of G of the points that chang
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from quantization.arrays import FloatArray, summed_by
+from quantization.arrays import FloatArray
 from quantization.cells import Sums
 from quantization.compiled.kernels import gram as kernels
 from quantization.compiled.kernels.compiler import PIECE
@@ -26,6 +25,8 @@ _PAYS = 0.6  # the share of the passes' arithmetic that the matrix may take
 _MATRIX_BYTES = 2**25  # beyond a quarter of the points' own
 _REFRESH = 8  # sums are made anew once so many times as many terms went into them as the cell has points
 _DOUBTFUL = 1 / 8
+_LEAST_WEIGHT = 1e-30  # of points whose mean weight is 1: sums of less would leave float32's range
+_MARKS = 64  # coordinates by which a point is found
 
 
 def pays(points: Any, k: int, passes: int) -> bool:
@@ -39,13 +40,17 @@ def pays(points: Any, k: int, passes: int) -> bool:
 
 @dataclass
 class _Codebook:
-    """Codes that are means of points: sums of rows of the matrix, of weights, and of terms that went in; |c|²; the mean |x|."""
+    """Codes that are means of points: sums of rows of the matrix, of weights, and of terms that went in; |c|²; the mean |x|.
+
+    peaks: the most that w |x| summed over a cell has been since its sums were made, over the sum of its weights now.
+    """
 
     sums: Any
     totals: FloatArray
     terms: FloatArray
     squares: FloatArray
     lengths: FloatArray
+    peaks: FloatArray
 
 
 def _matrix(points: Any, frame: Frame) -> Any:
@@ -64,6 +69,12 @@ def _matrix(points: Any, frame: Frame) -> Any:
     return matrix
 
 
+def _marks(points: Any) -> list[bytes]:
+    """Some coordinates of every point as bytes, equal where points are."""
+    some = np.ascontiguousarray(points[:, :: -(-points.shape[1] // _MARKS)]) + 0.0  # no negative zero
+    return [row.tobytes() for row in some]
+
+
 class Gram:
     """Samples (n, d), contiguous float32 or float64, with masses (n,) in float64, by their inner products in that precision.
 
@@ -74,10 +85,11 @@ class Gram:
         n, dim = points.shape
         self.points, self.masses, self._dtype = points, masses, points.dtype
         self._weights = (masses * n).astype(self._dtype)  # of the order of 1
-        self.frame = Frame(np.asarray(points[:: max(1, n // 64)], dtype=np.float64), self._dtype)
-        self._places: dict[float, list[int]] = {}  # of points, by their first coordinate
-        for i, head in enumerate(points[:, 0].tolist()):
-            self._places.setdefault(head, []).append(i)
+        self._weighty = not ((masses > 0) & (self._weights < _LEAST_WEIGHT)).any()
+        self.frame = Frame(np.asarray(points[:: -(-n // 64)], dtype=np.float64), self._dtype)
+        self._places: dict[bytes, list[int]] = {}  # of points, by some of their coordinates
+        for i, mark in enumerate(_marks(points)):
+            self._places.setdefault(mark, []).append(i)
         self._matrix = _matrix(points, self.frame)
         self._squares = np.diagonal(self._matrix).astype(np.float64)
         self._lengths = np.sqrt(np.maximum(self._squares, 0.0)) * (1 + 1e-3)
@@ -90,13 +102,14 @@ class Gram:
 
         Ends where a code of the first codebook is no point, a cell is empty, or many points lie as good as between two codes.
         """
-        chosen = self._among_points(codes)
+        chosen = self._among_points(codes) if self._weighty else None
         if chosen is None:
             return
-        k, before = len(chosen), None
-        book = _Codebook(self._matrix[chosen], np.ones(k), np.ones(k), self._squares[chosen], self._lengths[chosen])
+        k, before, origin, totals = len(chosen), None, chosen, np.empty(0)
+        lengths = self._lengths[chosen]
+        book = _Codebook(self._matrix[chosen], np.ones(k), np.ones(k), self._squares[chosen], lengths, lengths.copy())
         while True:
-            labels = self._labels(book, chosen if before is None else before, before is None)
+            labels = self._labels(book, origin, totals)
             if labels is None:
                 return
             masses, across = np.zeros(k), np.zeros(k)
@@ -108,31 +121,33 @@ class Gram:
             squares = book.squares
             at_rest = self._advance(book, labels, before)
             residual = 0.0 if at_rest else float(masses @ np.maximum(squares - 2 * across / masses + book.squares, 0.0))
-            found = _Labelling(self, chosen if before is None else before, before is None, labels, masses)
+            found = _Labelling(self, origin, totals, labels, masses)
             yield Step(
                 found.codes, masses, distortion, self._error / distortion, (residual / distortion) ** 0.5, found.following,
                 at_rest, found.measure,
             )  # fmt: skip
             if at_rest:
                 return
-            before = labels
+            before = origin = labels
+            totals = masses
+
+    def takes(self, codes: FloatArray) -> bool:
+        """Whether steps from there can be taken."""
+        return self._weighty and self._among_points(codes) is not None
 
     def _among_points(self, codes: FloatArray) -> Any:
         """For each code a point that equals it, (K,) indices; or None where a code is no point."""
         given: Any = codes.astype(self._dtype)
-        places = [self._places.get(head, []) for head in given[:, 0].tolist()]
+        places = [self._places.get(mark, []) for mark in _marks(given)]
         if not all(places):
             return None
         found = np.array([place[0] for place in places])
-        for k in np.flatnonzero((self.points[found] != given).any(1)):  # others have that first coordinate too
+        for k in np.flatnonzero((self.points[found] != given).any(1)):  # others have those coordinates too
             found[k] = next((i for i in places[k] if np.array_equal(self.points[i], given[k])), -1)
         return found if (found >= 0).all() else None
 
-    def _labels(self, book: _Codebook, origin: Any, chosen: bool) -> Any:
-        """The nearest code of every point; None where too many points are in doubt.
-
-        origin: the points that are the codes, where ``chosen``; else the labels of the cells whose centroids they are.
-        """
+    def _labels(self, book: _Codebook, origin: Any, totals: FloatArray) -> Any:
+        """The nearest code of every point; None where too many points are in doubt. origin, totals: see ``kernels.settle``."""
         n = len(self.points)
         labels, limits, doubtful = np.empty(n, np.int32), np.empty(n, self._dtype), np.empty(n, np.int64)
         inverse, half = (1 / book.totals).astype(self._dtype), (book.squares / 2).astype(self._dtype)
@@ -141,7 +156,7 @@ class Gram:
             return None
         if count:
             kernels.settle(
-                self.points, self.masses, self.frame.centre, origin, chosen, book.sums, inverse, half, limits,
+                self.points, self.masses, self.frame.centre, origin, totals, book.sums, inverse, half, limits,
                 doubtful[:count], np.empty((len(half), self.points.shape[1]), self._dtype), labels,
             )  # fmt: skip
         return labels
@@ -149,57 +164,64 @@ class Gram:
     def _advance(self, book: _Codebook, labels: Any, before: Any) -> bool:
         """Makes the book's codes the means of these cells, from those before where few points have moved; whether none has."""
         k = len(book.terms)
-        moved, counts, changes = np.empty(len(labels), np.int64), np.zeros(k), np.zeros(k)
-        count = kernels.gram_moved(labels, labels if before is None else before, moved, counts, changes)
-        terms = book.terms + changes
-        if before is None or 3 * count > len(labels) or (terms > _REFRESH * np.maximum(counts, 8)).any():
-            terms = counts
+        moved, counts, changes, joined = np.empty(len(labels), np.int64), np.zeros(k), np.zeros(k), np.zeros(k)
+        count = kernels.gram_moved(
+            labels, labels if before is None else before, self._weights, self._lengths, moved, counts, changes, joined
+        )  # fmt: skip
+        terms, peaks = book.terms + changes, np.maximum(book.peaks, book.lengths + joined / book.totals) * book.totals
+        book.totals, book.lengths = np.empty(k), np.empty(k)
+        kernels.gram_means(self._weights, self._lengths, labels, book.totals, book.lengths)
+        many = (terms > _REFRESH * np.maximum(counts, 8)) | (peaks > _REFRESH * book.totals * book.lengths)
+        if before is None or 3 * count > len(labels) or many.any():
+            terms, peaks = counts, book.totals * book.lengths
             kernels.gram_add(self._matrix, self._weights, labels, book.sums)
         else:
             kernels.gram_move(self._matrix, self._weights, moved[:count], before, labels, book.sums)
-        book.terms, book.totals, book.squares, book.lengths = terms, np.empty(k), np.empty(k), np.empty(k)
-        kernels.gram_means(book.sums, self._weights, self._lengths, labels, book.totals, book.squares, book.lengths)
+        book.terms, book.peaks, book.squares = terms, peaks / book.totals, np.empty(k)
+        kernels.gram_squares(book.sums, self._weights, labels, book.totals, book.squares)
         return before is not None and count == 0
 
     def _slack(self, book: _Codebook) -> tuple[float, float]:
         r"""How far apart two scores of a point must be to be in their true order: a slope, times its length, and an offset.
 
         An entry of the matrix is off by $\gamma |x_i| |x_j|$, so a mean of entries by $\gamma |x_i|$ times the mean length of its
-        terms; a sum of so many terms adds as many units of round-off, and rounding a code to the points' precision moves it by a
-        unit of its own length.
+        terms; a sum of so many terms, those that have left again included, adds as many units of the most that it has been; and
+        rounding a code to the points' precision moves it by a unit of its own length.
         """
         longest, unit = float(book.lengths.max()), float(np.finfo(self._dtype).eps)
-        worst = float(((self._terms + book.terms + 12) * book.lengths).max())
+        worst = float((self._terms * book.lengths + (book.terms + 12) * book.peaks).max())
         rounding = unit * (longest + float(np.linalg.norm(self.frame.centre.astype(np.float64))))
         return 1.1 * unit * worst + rounding, 0.55 * unit * worst * longest + rounding * longest
 
 
+@dataclass(frozen=True)
 class _Labelling:
-    """The codes of a labelling, chosen points or the centroids of cells, and what coordinates say of it; made when asked for."""
+    """The codes of a labelling, and what coordinates say of it. origin, totals: what the codes are, see ``kernels.settle``."""
 
-    def __init__(self, gram: Gram, origin: Any, chosen: bool, labels: Any, masses: FloatArray) -> None:
-        self._gram, self._origin, self._chosen, self._labels, self._masses = gram, origin, chosen, labels, masses
-
-    @cached_property
-    def _codes(self) -> FloatArray:
-        points = self._gram.points
-        return points[self._origin].astype(np.float64) if self._chosen else self._centroids(self._origin, len(self._masses))
-
-    def _centroids(self, labels: Any, k: int) -> FloatArray:
-        """Of the cells, (K, d), rounded to the points' precision."""
-        gram = self._gram
-        sums, centre = CellSums(gram.points, gram.masses, gram.frame), np.tile(gram.frame.centre, (k, 1))
-        return sums.advance(labels, summed_by(labels, gram.masses, k), centre).following.astype(np.float64)
+    gram: Gram
+    origin: Any
+    totals: FloatArray
+    labels: Any
+    masses: FloatArray
 
     def codes(self) -> FloatArray:
-        return self._codes
+        if len(self.totals):
+            return self._centroids(self.origin, self.totals)
+        return self.gram.points[self.origin].astype(np.float64)
 
     def following(self) -> FloatArray:
-        return self._centroids(self._labels, len(self._masses))
+        return self._centroids(self.labels, self.masses)
 
-    def measure(self) -> tuple[float, float]:
-        """The distortion and the stationarity."""
-        gram, shifts = self._gram, np.zeros(self._codes.shape)
-        cost = add_by_columns(gram.points, self._codes, self._labels, gram.masses, shifts)
-        cells = Sums(self._masses, shifts, shifts, cost, float(self._masses.sum()), None).cells(self._codes, 2.0)
-        return cells.distortion, cells.stationarity
+    def measure(self) -> tuple[FloatArray, float, float]:
+        """The codes, their distortion and their stationarity."""
+        codes = self.codes()
+        shifts = np.zeros(codes.shape)
+        cost = add_by_columns(self.gram.points, codes, self.labels, self.gram.masses, shifts)
+        cells = Sums(self.masses, shifts, shifts, cost, float(self.masses.sum()), None).cells(codes, 2.0)
+        return codes, cells.distortion, cells.stationarity
+
+    def _centroids(self, labels: Any, masses: FloatArray) -> FloatArray:
+        """Of the cells, (K, d), rounded to the points' precision."""
+        gram = self.gram
+        centre = np.tile(gram.frame.centre, (len(masses), 1))
+        return CellSums(gram.points, gram.masses, gram.frame).advance(labels, masses, centre).following.astype(np.float64)

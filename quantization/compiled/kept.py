@@ -17,7 +17,7 @@ from quantization.compiled.sums import CellSums
 from quantization.threads import spread_rows
 
 _CODEBOOK = 2**17  # numbers from which a codebook is large
-_CANCELLING = 1e-3  # distortion over variance below which sums about one reference have too few digits
+_CANCELLING = 1e-3  # distortion over the mean square about the reference, below which sums about it have too few digits
 _BOUNDS = 1 / 8  # of the memory of the points
 _FEW = 5  # of so many codes one is measured rather than all by a product
 _MOST_UNSURE = 0.8  # of the points: beyond, it is faster to search all than to gather them
@@ -72,7 +72,8 @@ class Kept:
         """The frame that the first codebook makes, whose centre is the sums' reference too, and the points measured in it."""
         if self._frame is None:
             self._frame = frame = Frame(codes, self._points.dtype)
-            squares = frame.squares(self._points)
+            squares = np.empty(len(self._points))
+            spread_rows(lambda rows: frame.measure(self._points[rows], squares[rows]), len(squares))
             self._lengths = frame.lengths(squares)
             self._total = float(self._masses @ squares) / frame.factor**2
         return self._frame

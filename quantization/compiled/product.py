@@ -8,8 +8,8 @@ from quantization.arrays import FloatArray
 from quantization.compiled.kernels import product as kernels
 from quantization.compiled.kernels.compiler import PIECE
 from quantization.compiled.kernels.tile import ROWS, lanes
-from quantization.threads import spread_rows
 
+_FAR = 50  # of two, numbers beyond whose power are scaled in float32
 _BLOCK = 2**17  # bytes of rows and scores that stay in the cache from piece to piece
 
 
@@ -29,20 +29,22 @@ class Frame:
         exponent = int(np.frexp(length)[1])
         self.factor = 2.0**-exponent if abs(exponent) > 40 else 1.0
         self.changes_points = self.shifted or self.factor != 1.0
+        self._single = np.dtype(dtype).itemsize == 4
 
     def measure(self, points: Any, squares: FloatArray) -> None:
         """The squared lengths of some points in the frame, written to ``squares``."""
         kernels.measure_rows(points, self.centre, self.factor, squares)
 
-    def squares(self, points: Any) -> FloatArray:
-        """The squared lengths of all points in the frame, (n,)."""
-        squares = np.empty(len(points))
-        spread_rows(lambda rows: self.measure(points[rows], squares[rows]), len(points))
-        return squares
+    def lengths(self, squares: FloatArray) -> Any:
+        """Of all points of these squared lengths, in float32 and rounded up, as the bounds on round-off take them.
 
-    @staticmethod
-    def lengths(squares: FloatArray) -> Any:
-        """Lengths in float32, rounded up, as the bounds on round-off take them."""
+        The frame shrinks where a point is so long that its square, were it a code, would overflow.
+        """
+        longest = float(squares.max()) ** 0.5
+        if self._single and longest > 2.0**_FAR:
+            shrink = 2.0 ** -int(np.frexp(longest)[1])
+            self.factor, self.changes_points = self.factor * shrink, True
+            squares *= shrink**2
         return (np.sqrt(squares) * (1 + kernels.UNITS)).astype(np.float32)
 
 
@@ -72,6 +74,8 @@ class Product:
 
         lower: (n, K), to every code. upper: (n,), to the nearest.
         """
+        if not isinstance(rows, slice) and len(rows) == 0:
+            return
         if isinstance(rows, slice):
             everything = np.empty(0, np.int64)
             self._label(points[rows], self._lengths[rows], everything, labels[rows], lower[rows], upper[rows])

@@ -13,7 +13,7 @@ class Step:
 
     codes, following: make the codebook, (K, d), and the next one, rounded to the points' precision. distortion_rtol: how far off
     the distortion may be, 0 where it is as good as measured. at_rest: the next codebook is this one. measure: where the
-    distortion is off, makes the distortion and the stationarity as they are.
+    distortion is off, makes the codes, the distortion and the stationarity as they are.
     """
 
     codes: Callable[[], FloatArray]
@@ -23,7 +23,7 @@ class Step:
     stationarity: float
     following: Callable[[], FloatArray]
     at_rest: bool
-    measure: Callable[[], tuple[float, float]] | None = None
+    measure: Callable[[], tuple[FloatArray, float, float]] | None = None
 
 
 class Descent(Protocol):

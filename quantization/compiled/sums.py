@@ -10,20 +10,20 @@ from typing import Any
 
 import numpy as np
 
-from quantization.arrays import FloatArray
+from quantization.arrays import FloatArray, summed_by
 from quantization.compiled.kernels import adding, keeping
 from quantization.compiled.kernels.product import UNITS
 from quantization.compiled.product import Frame
 from quantization.threads import spread
 
-_COLUMNS = 1024  # of a part that a thread takes
-_MOST_MOVED = 1 / 3  # of the points: beyond, sums are made anew
+_FEW_COLUMNS, _COLUMNS = 256, 1024  # of a part that a thread takes, of codes in float64 and in the points' precision
+_MOST_MOVED, _MOST_PASSED = 1 / 3, 100  # of the points, and of a cell's mass: beyond, sums are made anew
 
 
 def add_by_columns(points: Any, codes: FloatArray, labels: Any, masses: FloatArray, shifts: FloatArray) -> float:
     """Adds w (x − c) to the ``shifts`` (K, d) of the codes that labels name; returns the sum of w |x − c|²."""
     dim = points.shape[1]
-    starts = range(0, dim, _COLUMNS // 4)
+    starts = range(0, dim, _FEW_COLUMNS)
 
     def part(i: int) -> float:
         return adding.add_columns(points, codes, labels, masses, starts[i], min(starts[i] + starts.step, dim), shifts)
@@ -51,15 +51,26 @@ class CellSums:
         self._points, self._masses = points, masses
         self._reference = frame.centre.astype(np.float64)
         self._labels: Any = None
-        self._sums = np.empty((0, 0))
+        self._sums, self._passed = np.empty((0, 0)), np.empty(0)
+
+    def _moved(self, labels: Any, masses: FloatArray) -> Any:
+        """The points that have changed cells; None where they, or the masses that went through a cell, are too many."""
+        if self._labels is None:
+            return None
+        moved = np.flatnonzero(labels != self._labels)
+        if len(moved) > _MOST_MOVED * len(labels):
+            return None
+        for cells in (labels[moved], self._labels[moved]):
+            self._passed = self._passed + summed_by(cells, self._masses[moved], len(masses))
+        return None if (self._passed > _MOST_PASSED * masses).any() else moved
 
     def advance(self, labels: Any, masses: FloatArray, codes: Any) -> Advance:
         """The centroids of the cells that labels (n,) make of codes (K, d), in the points' precision, with masses (K,) > 0."""
-        moved = np.arange(len(labels)) if self._labels is None else np.flatnonzero(labels != self._labels)
-        left = self._labels
-        anew = left is None or len(moved) > _MOST_MOVED * len(labels)
+        left, moved = self._labels, self._moved(labels, masses)
+        anew = moved is None
         if anew:
-            self._sums, moved, left = np.zeros(codes.shape), np.arange(len(labels)), labels
+            self._sums, self._passed, left = np.zeros(codes.shape), masses, labels
+            moved = np.arange(len(labels))
         following = np.empty_like(codes)
         starts = range(0, codes.shape[1], _COLUMNS)
         parts = np.empty((len(starts), len(codes), 3))

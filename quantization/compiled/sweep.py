@@ -71,9 +71,9 @@ class Sweep:
             self._descents = [way(self._points, self._masses) for way in ways]
         return self._descents
 
-    def apart(self, k: int, passes: int) -> "Sweep | None":
-        """Passes for another thread, with a memory of their own beside the Gram matrix; None where there is none to share."""
-        shared = [descent for descent in self.descents(k, passes) if isinstance(descent, Gram)]
+    def apart(self, codes: FloatArray, passes: int) -> "Sweep | None":
+        """Passes for another thread, with their own memory beside the Gram matrix; None where no steps from there are on it."""
+        shared = [way for way in self.descents(len(codes), passes) if isinstance(way, Gram) and way.takes(codes)]
         if not shared:
             return None
         other = Sweep(self._points, self._masses)

@@ -1,5 +1,6 @@
 """Any finite measure: its cells by a search for the nearest codes."""
 
+from copy import copy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -51,10 +52,10 @@ class Samples:
     def apart(self, codes: FloatArray, passes: int) -> "Samples | None":
         """The same measure with a search memory of its own, for a run in another thread; None where too little is shared."""
         passable = self._sweep(codes) if self.r == 2 else None
-        other = None if passable is None else passable.apart(len(codes), passes)
+        other = None if passable is None else passable.apart(rounded(codes, self.measure.points), passes)
         if other is None:
             return None
-        same = Samples(self.measure, self.r)
+        same = copy(self)
         object.__setattr__(same, "_passes", other)
         return same
 

@@ -49,6 +49,8 @@ class Lloyd:
             for descent in problem.exact.descents(codes, problem.passes) if isinstance(problem.exact, Samples) else ():
                 step = None
                 for step in descent.steps(rounded(codes, problem.like)):
+                    if step.distortion * (1 - step.distortion_rtol) > least:
+                        return
                     yield _state(step)
                 if step is not None:
                     if step.at_rest:

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+import quantization as qz
 from quantization import arrays
 
 
@@ -32,3 +33,14 @@ def test_double_keeps_complex_numbers():
     assert arrays.double(np.ones(1, np.complex64)).dtype == np.complex128
     assert arrays.double(torch.ones(1, dtype=torch.complex64)).dtype == torch.complex128
     assert arrays.double(torch.ones(1, dtype=torch.bool)).dtype == torch.float64
+
+
+@pytest.mark.parametrize("dtype", [">f8", ">f4", "<f8"])
+def test_bytes_of_either_order_are_numbers(dtype, rng):
+    """As files of astronomers hold them: taken for float32, a spread far below the offset would vanish."""
+    points = 1e8 + rng.standard_normal((4000, 3)) if dtype != ">f4" else rng.standard_normal((4000, 3))
+    foreign = points.astype(dtype)
+    native = qz.quantize(foreign.astype(dtype[1:]), 200, max_steps=3)
+    found = qz.quantize(foreign, 200, max_steps=3)
+    np.testing.assert_array_equal(found.measure.points, native.measure.points)
+    assert found.measure.points.dtype == np.dtype(dtype[1:])

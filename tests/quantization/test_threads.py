@@ -193,3 +193,11 @@ def test_blas_is_held_while_a_solve_steps_and_never_while_a_caller_looks(four_th
     for _ in qz.iterate(points, 4, solver=Watched()):
         assert now() == before
     assert set(seen) == {1}
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 255, 256, 1000, 10**6])
+def test_rows_are_cut_into_slices_that_hold_some(count):
+    slices = threads.spread_rows(lambda rows: rows, count)
+    assert [i for rows in slices for i in (rows.start, rows.stop)][1:-1:2] == [rows.start for rows in slices[1:]]
+    assert all(rows.stop > rows.start for rows in slices)
+    assert (slices[0].start, slices[-1].stop) == (0, count) if count else slices == []

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from quantization.compiled.kernels.compiler import inlined, unordered
-from quantization.compiled.kernels.near import squared_distance
+from quantization.compiled.kernels.near import direct_distance
 from quantization.compiled.kernels.product import UNITS
 
 _FAR = 3e38
@@ -85,7 +85,7 @@ def find_unsure(
                     least = 1e300
                     for k in range(len(drifts)):
                         if lower[i, k] <= reach:
-                            squared = squared_distance(points, i, codes, k)
+                            squared = direct_distance(points, i, codes, k)
                             if squared < least:
                                 best, least = np.int32(k), squared
                 labels[i] = best

@@ -6,11 +6,12 @@ import numpy as np
 
 from quantization.compiled.kernels import tile
 from quantization.compiled.kernels.compiler import PIECE, compiled, unordered
-from quantization.compiled.kernels.near import squared_distance
-from quantization.compiled.kernels.product import SPAN, spread_rows
+from quantization.compiled.kernels.near import direct_distance
+from quantization.compiled.kernels.product import SPAN, fill_panel
 
 PANELS = 4  # of columns that are worked on together: they stay in the cache while all rows pass
 DEPTH = 128  # terms that are summed in registers before they join the matrix: the bound on round-off grows with this, not with d
+_FAR = 3e38
 _ROWS = tile.ROWS
 _tile, _row = tile.wide_tile, tile.wide_row
 
@@ -36,7 +37,7 @@ def gram_columns(points: Any, centre: Any, shifted: bool, first: int, last: int,
                     x, shift, row = some[lane, t + a : t + a + size], centre[t + a : t + a + size], ready[lane]
                     for u in range(len(x)):
                         row[u] = x[u] - shift[u]
-                spread_rows(ready, len(some), panels[g, a : a + size])
+                fill_panel(ready, len(some), panels[g, a : a + size])
         i = 0
         while i < last:
             count = _ROWS if last - i >= _ROWS else 1
@@ -76,7 +77,7 @@ def gram_assign(
     row = sums[0]
     for i in range(n):
         limits[i] = half[0] - inverse[0] * row[i]
-        second[i] = np.inf
+        second[i] = _FAR
         labels[i] = 0
     for j in range(1, k):
         h, v, row = half[j], inverse[j], sums[j]
@@ -111,8 +112,11 @@ def gram_cells(
 
 
 @compiled
-def gram_moved(labels: Any, before: Any, moved: Any, counts: Any, changes: Any) -> int:
-    """How many points have moved, which are listed in ``moved``; the points of each cell, and those that left or joined it."""
+def gram_moved(labels: Any, before: Any, weights: Any, lengths: Any, moved: Any, counts: Any, changes: Any, joined: Any) -> int:
+    """How many points have moved, which are listed in ``moved``.
+
+    Adds to ``counts`` the points of each cell, to ``changes`` those that left or joined it, to ``joined`` w |x| of the latter.
+    """
     count = 0
     for i in range(len(labels)):
         counts[labels[i]] += 1
@@ -121,6 +125,7 @@ def gram_moved(labels: Any, before: Any, moved: Any, counts: Any, changes: Any) 
             count += 1
             changes[labels[i]] += 1
             changes[before[i]] += 1
+            joined[labels[i]] += np.float64(weights[i]) * lengths[i]
     return count
 
 
@@ -147,25 +152,31 @@ def gram_move(matrix: Any, weights: Any, rows: Any, left: Any, joined: Any, sums
 
 
 @unordered
-def gram_means(sums: Any, weights: Any, lengths: Any, labels: Any, totals: Any, squares: Any, means: Any) -> None:
-    """Per cell the total of the weights, the squared length of the centroid, and the mean of the points' ``lengths``."""
-    totals[:], squares[:], means[:] = 0, 0, 0
+def gram_means(weights: Any, lengths: Any, labels: Any, totals: Any, means: Any) -> None:
+    """Per cell the total of the weights, and the mean of the points' ``lengths``."""
+    totals[:], means[:] = 0, 0
     for i in range(len(labels)):
         k, w = labels[i], np.float64(weights[i])
         totals[k] += w
-        squares[k] += w * sums[k, i]
         means[k] += w * lengths[i]
     for k in range(len(totals)):
-        squares[k] /= totals[k] * totals[k]
         means[k] /= totals[k]
 
 
 @unordered
-def _make_code(points: Any, masses: Any, centre: Any, members: Any, code: Any) -> None:
-    """The centroid of some points, in the points' precision."""
-    total, sums = 0.0, np.empty(SPAN)
-    for j in members:
-        total += masses[j]
+def gram_squares(sums: Any, weights: Any, labels: Any, totals: Any, squares: Any) -> None:
+    """The squared lengths of the centroids."""
+    squares[:] = 0
+    for i in range(len(labels)):
+        squares[labels[i]] += np.float64(weights[i]) * sums[labels[i], i]
+    for k in range(len(totals)):
+        squares[k] /= totals[k] * totals[k]
+
+
+@unordered
+def _make_code(points: Any, masses: Any, centre: Any, members: Any, total: float, code: Any) -> None:
+    """The centroid of some points whose masses have this total, to the bit as ``keeping`` makes it of all cells."""
+    sums, share = np.empty(SPAN), 1 / total
     for a in range(0, len(centre), SPAN):
         some, target = centre[a : a + SPAN], code[a : a + SPAN]
         sums[:] = 0
@@ -174,7 +185,7 @@ def _make_code(points: Any, masses: Any, centre: Any, members: Any, code: Any) -
             for t in range(len(some)):
                 sums[t] += w * (np.float64(x[t]) - some[t])
         for t in range(len(some)):
-            target[t] = some[t] + sums[t] / total
+            target[t] = some[t] + share * sums[t]
 
 
 @unordered
@@ -183,7 +194,7 @@ def settle(
     masses: Any,
     centre: Any,
     origin: Any,
-    chosen: bool,
+    totals: Any,
     sums: Any,
     inverse: Any,
     half: Any,
@@ -194,18 +205,18 @@ def settle(
 ) -> None:
     """The nearest code of points in doubt, among the codes whose scores are within the points' limits, by direct differences.
 
-    origin: the points that are the codes, where ``chosen``; else the labels of the cells whose centroids they are. centre: about
-    which centroids are summed. exact: space for the codes themselves, (K, d), in the points' precision; those that are needed
-    are made once.
+    origin: the labels of the cells whose centroids the codes are, with ``totals`` (K,) of their masses; or, where there are no
+    totals, the points that are the codes. centre: about which centroids are summed. exact: space for the codes themselves,
+    (K, d), in the points' precision; those that are needed are made once.
     """
     made, members = np.zeros(len(exact), np.bool_), np.empty(len(points), np.int64)
     for i in doubtful:
-        least = np.inf
+        least = 1e300
         for k in range(len(exact)):
             if half[k] - inverse[k] * sums[k, i] <= limits[i]:
                 if not made[k]:
                     made[k] = True
-                    if chosen:
+                    if len(totals) == 0:
                         exact[k] = points[origin[k]]
                     else:
                         count = 0
@@ -213,7 +224,7 @@ def settle(
                             if origin[j] == k:
                                 members[count] = j
                                 count += 1
-                        _make_code(points, masses, centre, members[:count], exact[k])
-                squared = squared_distance(points, i, exact, k)
+                        _make_code(points, masses, centre, members[:count], totals[k], exact[k])
+                squared = direct_distance(points, i, exact, k)
                 if squared < least:
                     least, labels[i] = squared, k

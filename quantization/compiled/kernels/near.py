@@ -21,6 +21,12 @@ def squared_distance(points: Any, i: int, codes: Any, k: int) -> float:
 
 
 @compiled
+def direct_distance(points: Any, i: int, codes: Any, k: int) -> float:
+    """The same, its terms in their order whoever asks: what settles ties must be one number."""
+    return squared_distance(points, i, codes, k)
+
+
+@compiled
 def nearest_pivot(points: Any, codes: Any, pivots: Any, labels: Any) -> None:
     """The nearest of a few codes, as the place where a walk begins."""
     for i in range(len(points)):

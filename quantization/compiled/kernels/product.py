@@ -6,7 +6,7 @@ import numpy as np
 
 from quantization.compiled.kernels import tile
 from quantization.compiled.kernels.compiler import PIECE, compiled, inlined, unordered
-from quantization.compiled.kernels.near import squared_distance
+from quantization.compiled.kernels.near import direct_distance
 
 UNITS = 1e-6  # relative, pays for bounds kept in float32
 SPAN = 128  # coordinates made ready at a time
@@ -28,7 +28,7 @@ def measure_rows(points: Any, centre: Any, factor: float, squares: Any) -> None:
 
 
 @inlined
-def spread_rows(rows: Any, count: int, panel: Any) -> None:
+def fill_panel(rows: Any, count: int, panel: Any) -> None:
     """So many rows written as the columns of a panel, a line of memory at a time: it is used up before others take its place."""
     for a in range(0, len(panel) - _LINE + 1, _LINE):
         for lane in range(count):
@@ -56,7 +56,7 @@ def pack_codes(codes: Any, centre: Any, factor: float, panels: Any, squares: Any
                     total += value * value
                     row[u] = value
                 own[lane] += total
-            spread_rows(ready, len(some), panels[g, a:b])
+            fill_panel(ready, len(some), panels[g, a:b])
 
 
 @inlined
@@ -144,7 +144,7 @@ def label_by_products(
                 least = np.inf
                 for j in range(k):
                     if scores[i, j] <= limit:
-                        squared = squared_distance(points, row, codes, j)
+                        squared = direct_distance(points, row, codes, j)
                         if squared < least:
                             label, least = j, squared
             labels[row] = label

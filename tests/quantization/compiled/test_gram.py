@@ -142,3 +142,97 @@ def test_the_answer_is_measured_on_coordinates(steps, on_the_matrix, rng):
     means = [np.average(points[labels == k].astype(float), axis=0, weights=law.masses[labels == k]) for k in range(7)]
     gaps = np.square(sol.measure.points.astype(float) - means).sum(1)
     assert sol.stationarity == pytest.approx((sol.measure.masses @ gaps / sol.distortion) ** 0.5, rel=1e-6, abs=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_ties_of_codes_that_are_rounded_are_settled_for_those_that_are_returned(dtype, on_the_matrix, rng):
+    """Off the origin the centroids of a grid are rounded, and of equally near codes one is nearer by that alone."""
+    points = np.repeat(rng.integers(0, 3, (120, 30)), 2, 0).astype(dtype) + dtype(0.1)
+    law = qz.DiscreteMeasure(points)
+    for seed in range(6):
+        sol = qz.quantize(law, 9, restarts=2, start=qz.RandomPoints(), seed=seed)
+        np.testing.assert_allclose(sol.measure.weights, law.project(sol.measure.points).weights, rtol=1e-6)
+        assert sol.distortion == pytest.approx(qz.distortion(law, sol.measure.points).value, rel=1e-13)
+
+
+@pytest.mark.parametrize("spread", [2, 7])
+def test_weights_of_many_magnitudes(spread, on_the_matrix, rng):
+    """A heavy point that has left a cell leaves its round-off behind: labels must be right all the same."""
+    points = latents(rng, 300, 200, rank=4).astype(np.float32)
+    law = qz.DiscreteMeasure.from_masses(points, 10 ** rng.uniform(-spread, 0, 300))
+    walk = gram.Gram(points, law.masses)
+    for seed in range(5):
+        codes = points[np.random.default_rng(seed).choice(300, 10, replace=False)].astype(np.float64)
+        for step in walk.steps(codes):
+            truth = voronoi.cells(points, law.masses, step.codes())
+            np.testing.assert_allclose(step.masses, truth.masses, rtol=1e-12)
+            assert abs(step.distortion - truth.distortion) <= step.distortion_rtol * truth.distortion
+
+
+def test_weights_too_faint_for_float32_are_left_to_coordinates(on_the_matrix, rng):
+    points = latents(rng, 300, 200).astype(np.float32)
+    masses = np.where(np.arange(300) < 10, 1e-60, 1.0)
+    sol = qz.quantize(qz.DiscreteMeasure.from_masses(points, masses), 6, start=points[:6])
+    assert (sol.measure.masses > 0).all()
+    assert list(gram.Gram(points, masses / masses.sum()).steps(points[:6].astype(float))) == []
+
+
+def test_points_are_found_where_many_coordinates_are_shared(rng):
+    """As the dark corners of images are, and zeros of either sign."""
+    points = np.zeros((200, 300), np.float32)
+    points[:, 100:200] = rng.integers(0, 2, (200, 100))
+    points[3] = points[7]
+    found = gram.Gram(points, np.full(200, 1 / 200))._among_points(-0.0 - -points[[7, 150, 3]].astype(np.float64))
+    np.testing.assert_array_equal(points[found], points[[7, 150, 3]])
+    assert gram.Gram(points, np.full(200, 1 / 200))._among_points(points[:3] + 0.5) is None
+
+
+def test_a_start_may_hand_out_one_array_again_and_again(on_the_matrix, rng):
+    points = latents(rng, 300, 500)
+    shared, drawn = np.empty((8, 500)), []
+
+    class Reusing:
+        def check(self, problem):
+            pass
+
+        def draw(self, problem, generator):
+            drawn.append(1)
+            shared[:] = points[20 * len(drawn) : 20 * len(drawn) + 8]
+            return shared
+
+    each = [qz.quantize(points, 8, start=points[20 * i : 20 * i + 8]).distortion for i in range(1, 7)]
+    assert min(each) < each[-1]
+    assert qz.quantize(points, 8, start=Reusing(), restarts=6).distortion == min(each)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_codes_that_settle_doubts_are_those_that_are_returned(dtype, rng):
+    points = latents(rng, 200, 333).astype(dtype) + dtype(3.3)
+    masses, labels = rng.dirichlet(np.ones(200)), rng.integers(0, 7, 200).astype(np.int32)
+    walk, totals = gram.Gram(points, masses), np.bincount(labels, masses)
+    made = np.empty((7, 333), dtype)
+    everything, none = np.full(200, 1e30, dtype), np.zeros(7, dtype)
+    gram.kernels.settle(
+        points, masses, walk.frame.centre, labels, totals, np.zeros((7, 200), dtype), none, none, everything, np.arange(200),
+        made, labels.copy(),
+    )  # fmt: skip
+    returned = gram._Labelling(walk, labels, totals, labels, totals).codes()
+    np.testing.assert_array_equal(made, returned.astype(dtype))
+
+
+def test_sums_are_made_anew_after_a_heavy_point_has_left(rng):
+    """What is left of a sum after a million times as much has come and gone has lost as many digits."""
+    points = rng.standard_normal((60, 40)).astype(np.float32)
+    masses = np.where(np.arange(60) == 0, 1e6, 1.0)
+    walk = gram.Gram(points, masses / masses.sum())
+    stay = np.repeat([0, 1, 2], 20).astype(np.int32)
+    gone = stay.copy()
+    gone[0] = 2
+    one = np.ones(3)
+    book = gram._Codebook(walk._matrix[:3].copy(), one, one, one.copy(), one.copy(), one.copy())
+    walk._advance(book, stay, None)
+    walk._advance(book, gone, stay)
+    means = [np.average(points[gone == k].astype(float), 0, masses[gone == k]) for k in range(3)]
+    exact = points.astype(np.float64) @ np.array(means).T
+    found = (book.sums[:, :60] / book.totals[:, None]).T
+    assert np.abs(found - exact).max() < 100 * np.finfo(np.float32).eps * np.square(points).sum(1).max()
