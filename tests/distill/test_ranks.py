@@ -1,4 +1,4 @@
-"""Several processes under torchrun (gloo's store, CPU) make the very bytes that one makes."""
+"""Several processes under torchrun or accelerate (gloo's store, CPU) make the very bytes that one makes."""
 
 import hashlib
 import subprocess
@@ -24,20 +24,27 @@ def contents():
     return of
 
 
+TORCHRUN = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+ACCELERATE = [
+    *("accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1"),
+    *("--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"),
+]
+
+
 @pytest.fixture
 def launched(tiny_command, clean_environment):
-    """The tiny run by two processes under torchrun, in a folder."""
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *tiny_command[1:]]
+    """The tiny run by two processes of a launcher, in a folder."""
 
-    def run(folder):
-        command = [*torchrun, "--out", str(folder)]
+    def run(folder, launcher=TORCHRUN):
+        command = [sys.executable, "-m", *launcher, *tiny_command[1:], "--out", str(folder)]
         return subprocess.run(command, env=clean_environment, capture_output=True, text=True, check=False, timeout=240)
 
     return run
 
 
-def test_two_processes_give_the_same_bytes_as_one(finished, launched, tmp_path, contents):
-    done = launched(tmp_path / "run")
+@pytest.mark.parametrize("launcher", [TORCHRUN, pytest.param(ACCELERATE, marks=pytest.mark.slow)], ids=["torchrun", "accelerate"])
+def test_two_processes_give_the_same_bytes_as_one(launcher, finished, launched, tmp_path, contents):
+    done = launched(tmp_path / "run", launcher)
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("Report: ") == 1, "one of them speaks"
     theirs, ours = contents(finished.folder), contents(tmp_path / "run")
