@@ -71,7 +71,7 @@ def last_code_wins_ties() -> None:
 
     def broken(points, masses, codes):
         found = cells_of(points, masses, codes[::-1])
-        return replace(found, masses=found.masses[::-1], means=found.means[::-1], slopes=found.gradient[::-1])
+        return replace(found, masses=found.masses[::-1], means=found.means[::-1], gradient=found.gradient[::-1])
 
     measure.cells = broken
 
