@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,9 +26,8 @@ def listed(data: FolderData, folder: str, classes: Sequence[str]) -> Rows:
     labels: list[int] = []
     mark = hashlib.sha256()
     for index, name in enumerate(classes):
-        found = sorted(_files(root / name, f"{name}/"))
-        for path, size in found:
-            mark.update(f"{path}\0{size}\n".encode("utf-8", "surrogateescape"))
+        found = sorted(_files(str(root / name), f"{name}/"))
+        mark.update("".join([f"{path}\0{size}\n" for path, size in found]).encode("utf-8", "surrogateescape"))
         paths += [path for path, _ in found]
         labels += [index] * len(found)
     rows = np.arange(len(paths))
@@ -59,19 +58,25 @@ def _entries(folder: Path, key: str) -> list["os.DirEntry[str]"]:
         ) from None
 
 
-def _files(folder: Path, prefix: str) -> Iterator[tuple[str, int]]:
-    """Paths, below the split's folder, and sizes of the images in a class's folder and the folders in it."""
+def _files(folder: str, prefix: str) -> list[tuple[str, int]]:
+    """Paths, below the split's folder, and sizes of the images in a class's folder and the folders in it.
+
+    In one thread: to ask for a size takes less than threads take to agree whose turn it is.
+    """
+    found: list[tuple[str, int]] = []
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.name.startswith("."):
+                name = entry.name
+                if name.startswith("."):
                     continue
                 if entry.is_dir():
-                    yield from _files(folder / entry.name, f"{prefix}{entry.name}/")
-                elif entry.name.lower().endswith(_IMAGES):
-                    yield f"{prefix}{entry.name}", _size(entry)
+                    found += _files(entry.path, f"{prefix}{name}/")
+                elif name.lower().endswith(_IMAGES):
+                    found.append((prefix + name, _size(entry)))
     except OSError:
-        return  # a class without a folder has no images here
+        pass  # a class without a folder has no images here
+    return found
 
 
 def _size(entry: "os.DirEntry[str]") -> int:
