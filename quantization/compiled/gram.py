@@ -26,7 +26,6 @@ _MATRIX_BYTES = 2**25  # beyond a quarter of the points' own
 _REFRESH = 8  # sums are made anew once so many times as many terms went into them as the cell has points
 _DOUBTFUL = 1 / 8
 _LEAST_WEIGHT = 1e-30  # of points whose mean weight is 1: sums of less would leave float32's range
-_MARKS = 64  # coordinates by which a point is found
 
 
 def pays(points: Any, k: int, passes: int) -> bool:
@@ -69,10 +68,13 @@ def _matrix(points: Any, frame: Frame) -> Any:
     return matrix
 
 
-def _marks(points: Any) -> list[bytes]:
-    """Some coordinates of every point as bytes, equal where points are."""
-    some = np.ascontiguousarray(points[:, :: -(-points.shape[1] // _MARKS)]) + 0.0  # no negative zero
-    return [row.tobytes() for row in some]
+def _marks(points: Any) -> list[int]:
+    """A number for every point, equal where points are, and otherwise as good as never."""
+    generator: Any = np.random.default_rng(0)  # whose integers are typed by half
+    factors: Any = 2 * generator.integers(2**63, size=points.shape[1], dtype=np.uint64) + 1
+    marks = np.empty(len(points), np.uint64)
+    kernels.mark_rows(points, points.view(f"u{points.itemsize}"), factors, marks)
+    return marks.tolist()
 
 
 class Gram:
@@ -87,15 +89,16 @@ class Gram:
         self._weights = (masses * n).astype(self._dtype)  # of the order of 1
         self._weighty = not ((masses > 0) & (self._weights < _LEAST_WEIGHT)).any()
         self.frame = Frame(np.asarray(points[:: -(-n // 64)], dtype=np.float64), self._dtype)
-        self._places: dict[bytes, list[int]] = {}  # of points, by some of their coordinates
+        self._places: dict[int, list[int]] = {}  # of points, by their marks
         for i, mark in enumerate(_marks(points)):
             self._places.setdefault(mark, []).append(i)
         self._matrix = _matrix(points, self.frame)
         self._squares = np.diagonal(self._matrix).astype(np.float64)
         self._lengths = np.sqrt(np.maximum(self._squares, 0.0)) * (1 + 1e-3)
         self._terms = min(kernels.DEPTH, dim) + -(-dim // kernels.DEPTH)  # that an entry's round-off grows with
-        # What a distortion is off by, as sums of so many rounded terms go: a few times the root of their number.
-        self._error = 8 * kernels.DEPTH**0.5 * float(np.finfo(self._dtype).eps) * float(masses @ self._squares)
+        # What a distortion is off by: as inner products of so many rounded terms go, a few times the root of their number of
+        # units; and a unit a term of the sums of rows, which equal points may round the same way each time.
+        self._unit = float(np.finfo(self._dtype).eps) * float(masses @ self._squares)
 
     def steps(self, codes: FloatArray) -> Iterator[Step]:
         """Lloyd's steps: see :class:`~quantization.compiled.steps.Descent`. The numbers are as good as the points' precision.
@@ -118,12 +121,12 @@ class Gram:
             )  # fmt: skip
             if not masses.all() or not distortion > 0:
                 return
-            squares = book.squares
+            squares, units = book.squares, 8 * kernels.DEPTH**0.5 + float(book.terms.max())
             at_rest = self._advance(book, labels, before)
             residual = 0.0 if at_rest else float(masses @ np.maximum(squares - 2 * across / masses + book.squares, 0.0))
             found = _Labelling(self, origin, totals, labels, masses)
             yield Step(
-                found.codes, masses, distortion, self._error / distortion, (residual / distortion) ** 0.5, found.following,
+                found.codes, masses, distortion, self._unit * units / distortion, (residual / distortion) ** 0.5, found.following,
                 at_rest, found.measure,
             )  # fmt: skip
             if at_rest:
@@ -137,12 +140,12 @@ class Gram:
 
     def _among_points(self, codes: FloatArray) -> Any:
         """For each code a point that equals it, (K,) indices; or None where a code is no point."""
-        given: Any = codes.astype(self._dtype)
+        given: Any = np.ascontiguousarray(codes, self._dtype)
         places = [self._places.get(mark, []) for mark in _marks(given)]
         if not all(places):
             return None
         found = np.array([place[0] for place in places])
-        for k in np.flatnonzero((self.points[found] != given).any(1)):  # others have those coordinates too
+        for k in np.flatnonzero((self.points[found] != given).any(1)):  # others have that mark too
             found[k] = next((i for i in places[k] if np.array_equal(self.points[i], given[k])), -1)
         return found if (found >= 0).all() else None
 
@@ -191,7 +194,9 @@ class Gram:
         longest, unit = float(book.lengths.max()), float(np.finfo(self._dtype).eps)
         worst = float((self._terms * book.lengths + (book.terms + 12) * book.peaks).max())
         rounding = unit * (longest + float(np.linalg.norm(self.frame.centre.astype(np.float64))))
-        return 1.1 * unit * worst + rounding, 0.55 * unit * worst * longest + rounding * longest
+        vanishing = 4 * float(np.finfo(self._dtype).smallest_subnormal)  # of a product too small for its type
+        lost = vanishing * (self.points.shape[1] + float(((book.terms + 12) * (1 + 1 / book.totals)).max()))
+        return 1.1 * unit * worst + rounding, 0.55 * unit * worst * longest + rounding * longest + lost
 
 
 @dataclass(frozen=True)

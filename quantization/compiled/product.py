@@ -9,6 +9,7 @@ from quantization.compiled.kernels import product as kernels
 from quantization.compiled.kernels.compiler import PIECE
 from quantization.compiled.kernels.tile import ROWS, lanes
 
+_LEAST_EXPONENT = -120  # of what is scaled: the factor must be a number of float32 too
 _FAR = 50  # of two, numbers beyond whose power are scaled in float32
 _BLOCK = 2**17  # bytes of rows and scores that stay in the cache from piece to piece
 
@@ -26,7 +27,7 @@ class Frame:
         self.shifted = float(np.square(mean).sum()) > 4 * spread
         self.centre = (mean if self.shifted else np.zeros_like(mean)).astype(dtype)
         length = float(np.sqrt(np.square(codes - self.centre).sum(1).max()))
-        exponent = int(np.frexp(length)[1])
+        exponent = max(int(np.frexp(length)[1]), _LEAST_EXPONENT)
         self.factor = 2.0**-exponent if abs(exponent) > 40 else 1.0
         self.changes_points = self.shifted or self.factor != 1.0
         self._single = np.dtype(dtype).itemsize == 4
@@ -61,6 +62,7 @@ class Product:
         squares = np.empty(k)
         kernels.pack_codes(codes, frame.centre, frame.factor, self._panels, squares)
         self._half[:k] = squares / 2
+        self._vanishing = 4.0 * (dim + 8) * float(np.finfo(dtype).smallest_subnormal)
         self._gamma = 1.1 * (min(dim, PIECE) - (-dim // PIECE) + 8) * float(np.finfo(dtype).eps)
 
     def label(self, first: int, points: Any, labels: Any, warm: bool) -> None:
@@ -91,5 +93,5 @@ class Product:
         moved = np.empty((rows if moves else 0, min(dim, PIECE)), self._dtype)
         kernels.label_by_products(
             points, self._codes, self._panels, self._half, self._frame.centre, self._dtype.type(self._frame.factor), lengths,
-            self._gamma, scores, state, moved, chosen, labels, lower, upper,
+            self._gamma, self._vanishing, scores, state, moved, chosen, labels, lower, upper,
         )  # fmt: skip

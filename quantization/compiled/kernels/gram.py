@@ -63,6 +63,16 @@ def gram_columns(points: Any, centre: Any, shifted: bool, first: int, last: int,
                 matrix[j, i] = matrix[i, j]
 
 
+@compiled
+def mark_rows(points: Any, bits: Any, factors: Any, marks: Any) -> None:
+    """A number for every row, equal where rows are and otherwise as good as never; ``bits`` are the points as whole numbers."""
+    for i in range(len(points)):
+        total = np.uint64(0)
+        for t in range(points.shape[1]):
+            total += np.uint64(bits[i, t]) * factors[t] if points[i, t] != 0 else np.uint64(0)  # zeros of either sign are equal
+        marks[i] = total
+
+
 @unordered
 def gram_assign(
     sums: Any, inverse: Any, half: Any, lengths: Any, slope: float, offset: float, labels: Any, limits: Any, doubtful: Any

@@ -97,6 +97,7 @@ def label_by_products(
     factor: Any,
     lengths: Any,
     gamma: float,
+    vanishing: float,
     scores: Any,
     state: Any,
     moved: Any,
@@ -111,7 +112,8 @@ def label_by_products(
     ``moved``: space for pieces of them, of no rows where they stay as they are. chosen: the rows to label, where ``moved`` has
     rows; all of them where it is empty. lower, upper: bounds on the distances to all codes (n, K) and to the nearest (n,), or
     empty. scores, state: space for a block of rows, (rows, groups × width) and (rows, 3 lanes).
-    Scores further apart than ``gamma`` times $|x| \max|c| + \tfrac12\max|c|^2$ are in their true order.
+    Scores further apart than ``gamma`` times $|x| \max|c| + \tfrac12\max|c|^2$ are in their true order, ``vanishing`` times
+    $1 + |x| + \max|c|$ added for numbers and products too small for their type.
     """
     dim, k, rows, lanes = points.shape[1], len(codes), len(scores), state.shape[1] // 3
     top = 0.0
@@ -137,7 +139,7 @@ def label_by_products(
         for i in range(size):
             row = chosen[a + i] if some else a + i
             length = np.float64(lengths[row])
-            slack = scores.dtype.type(gamma * (length * reach + top))
+            slack = scores.dtype.type(gamma * (length * reach + top) + vanishing * (1 + length + reach))
             best, label, rival = _least(scores, state.ctypes.data + state.itemsize * state.shape[1] * i)
             if not rival > best + slack:
                 limit = best + slack

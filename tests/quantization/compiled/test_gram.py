@@ -236,3 +236,37 @@ def test_sums_are_made_anew_after_a_heavy_point_has_left(rng):
     exact = points.astype(np.float64) @ np.array(means).T
     found = (book.sums[:, :60] / book.totals[:, None]).T
     assert np.abs(found - exact).max() < 100 * np.finfo(np.float32).eps * np.square(points).sum(1).max()
+
+
+@pytest.mark.parametrize(("size", "light"), [(1e-22, 1.0), (2e-23, 1.0), (1e-9, 1e-29)])
+def test_products_too_small_for_float32_are_no_ground_for_a_label(size, light, rng):
+    points = (size * latents(rng, 400, 64)).astype(np.float32)
+    masses = np.where(np.arange(400) < 200, light, 1.0)
+    if size < 1e-12:
+        points[3], masses[3] = 1.0, 0.0
+    walk = gram.Gram(points, masses / masses.sum())
+    for step in walk.steps(points[1:400:40].astype(np.float64)):
+        truth = voronoi.cells(points, walk.masses, step.codes())
+        np.testing.assert_allclose(step.masses, truth.masses, rtol=1e-12)
+
+
+def test_a_point_repeated_a_thousand_times_keeps_the_error_within_its_bound(rng):
+    """Its rounding is the same each time, and adds up."""
+    rows = rng.standard_normal((3, 16)).astype(np.float32)
+    which = np.where(rng.random(2850) < 0.95, 0, rng.integers(1, 3, 2850))
+    which[::45] = np.arange(64) % 3  # what the frame looks at, so that it moves nothing
+    points = rows[which]
+    walk = gram.Gram(points, np.full(2850, 1 / 2850))
+    assert not walk.frame.shifted
+    for step in walk.steps(rows[:2].astype(np.float64)):
+        truth = voronoi.cells(points, walk.masses, step.codes()).distortion
+        assert abs(step.distortion - truth) <= step.distortion_rtol * step.distortion
+
+
+def test_sparse_points_are_found_at_once(rng):
+    """Few of their coordinates differ from zero, so that some of these tell nothing."""
+    points = np.zeros((300, 4096), np.float32)
+    points[np.arange(300)[:, None], rng.integers(0, 4096, (300, 3))] = rng.standard_normal((300, 3))
+    walk = gram.Gram(points, np.full(300, 1 / 300))
+    assert max(map(len, walk._places.values())) == 1
+    np.testing.assert_array_equal(walk._among_points(points[[5, 200]].astype(np.float64)), [5, 200])

@@ -70,6 +70,29 @@ def test_float32_of_any_size(scale, rng):
     np.testing.assert_array_equal(Sweep(points, weights).nearest(codes)[0], labelled(points, codes)[0])
 
 
+@pytest.mark.parametrize("length", [1e12, 1e21, 1e23, 1e30])
+def test_one_row_of_any_length_leaves_the_others_their_codes(length, rng):
+    """A fill value, say: scaled for it, the other rows' products are too small for float32."""
+    points, weights, codes = drawn(rng, 2000, 64, 32, np.float32)
+    points[7] = length
+    stray = codes.copy()
+    stray[3] = length  # the frame is the first codebook's
+    passes, other = Sweep(points, weights), Sweep(points, weights)
+    for search, some in ((other, codes), (passes, stray), (passes, codes)):
+        labels, squared = search.nearest(some)
+        truth = labelled(points, some)
+        # To the row itself all codes are equally near as far as float64 can tell.
+        np.testing.assert_array_equal(np.delete(labels, 7), np.delete(truth[0], 7))
+        np.testing.assert_allclose(squared, truth[1], rtol=1000 * EPS)
+
+
+@pytest.mark.parametrize("scale", [1e-38, 1e-40, 1e-43])
+def test_numbers_that_float32_hardly_holds(scale, rng):
+    points, weights, codes = drawn(rng, 1000, 64, 32, np.float32)
+    points, codes = (points * scale).astype(np.float32), (codes * scale).astype(np.float32).astype(np.float64)
+    np.testing.assert_array_equal(Sweep(points, weights).nearest(codes)[0], labelled(points, codes)[0])
+
+
 @everyday
 @given(st.integers(1, 6), st.integers(2, 60), st.integers(1, 3), st.integers(0, 2**32 - 1))
 def test_ties_go_to_the_lowest_index(dim, k, span, seed):
