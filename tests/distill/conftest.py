@@ -285,3 +285,16 @@ def stable_diffusion(once):
 def dit(once):
     """The folder of a tiny DiT of three classes."""
     return once("dit", _save_dit)
+
+
+@pytest.fixture
+def table(once, photos, stable_diffusion):
+    """A recipe of photographs, the tiny Stable Diffusion's codec and prior, and little of everything."""
+    tree = once("photos", lambda folder: photos(folder, ("n01440764", "n02102040", "n03126707"), 5))
+    recipe = recipes.read("digits").model_dump() | {"seeds": [0], "methods": ["ddoq"]}
+    recipe["data"] = {"source": "folder", "path": str(tree), "size": 32}
+    recipe["codec"] = {"source": "pretrained", "kind": "AutoencoderKL", "path": str(stable_diffusion), "subfolder": "vae"}
+    recipe["prior"] = {"source": "pretrained", "kind": "UNet2DConditionModel", "path": str(stable_diffusion)}
+    recipe["select"] |= {"k": [2], "steps": 5, "solver": "lloyd"}
+    recipe["decode"] = {"strength": 0.5, "steps": 4, "guidance": 2.0}
+    return recipe
