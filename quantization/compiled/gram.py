@@ -14,8 +14,10 @@ import numpy as np
 from quantization.arrays import FloatArray
 from quantization.cells import Sums
 from quantization.compiled.kernels import gram as kernels
+from quantization.compiled.kernels import inner
 from quantization.compiled.kernels.compiler import PIECE
 from quantization.compiled.kernels.tile import ROWS, lanes
+from quantization.compiled.places import Places
 from quantization.compiled.product import Frame
 from quantization.compiled.steps import Step
 from quantization.compiled.sums import CellSums, add_by_columns
@@ -23,58 +25,36 @@ from quantization.threads import spread
 
 _PAYS = 0.6  # the share of the passes' arithmetic that the matrix may take
 _MATRIX_BYTES = 2**25  # beyond a quarter of the points' own
-_REFRESH = 8  # sums are made anew once so many times as many terms went into them as the cell has points
-_DOUBTFUL = 1 / 8
-_LEAST_WEIGHT = 1e-30  # of points whose mean weight is 1: sums of less would leave float32's range
+_SMALL, _LARGE = 1e-24, 1e24  # mean square and sum of squares of numbers whose products float32 can hold
+_LEAST_MASS = 1e-250  # of a point, if it has any: sums of less would leave the range of float64
+_DOUBLE = float(np.finfo(np.float64).eps)
 
 
 def pays(points: Any, k: int, passes: int) -> bool:
     """Whether so many passes with codebooks of k codes take more arithmetic than the matrix, and the matrix fits in memory."""
     n, size = len(points), points.dtype.itemsize
-    # Numbers whose squares overflow, or vanish beside others, in the points' own precision are left to direct passes.
     ready = points.dtype in (np.float32, np.float64) and points.flags.c_contiguous
-    fits = size * n * n <= _MATRIX_BYTES + points.nbytes // 4
-    return ready and fits and n <= _PAYS * 2 * k * passes and 1e-12 < max(points.max(), -points.min()) < 1e12
-
-
-@dataclass
-class _Codebook:
-    """Codes that are means of points: sums of rows of the matrix, of weights, and of terms that went in; |c|²; the mean |x|.
-
-    peaks: the most that w |x| summed over a cell has been since its sums were made, over the sum of its weights now.
-    """
-
-    sums: Any
-    totals: FloatArray
-    terms: FloatArray
-    squares: FloatArray
-    lengths: FloatArray
-    peaks: FloatArray
+    if not (ready and size * n * n <= _MATRIX_BYTES + points.nbytes // 4 and n <= _PAYS * 2 * k * passes):
+        return False
+    with np.errstate(over="ignore"):
+        squares: Any = np.vdot(points, points)
+    return bool(_SMALL * points.size < squares < _LARGE)
 
 
 def _matrix(points: Any, frame: Frame) -> Any:
     """All inner products of the points in the frame, (n, n) and columns that fill the last vector."""
     n, width = len(points), 2 * lanes(points.dtype)
     matrix = np.zeros((n, -(-n // width) * width), points.dtype)
-    starts = range(0, n, kernels.PANELS * width)
+    starts = range(0, n, inner.PANELS * width)
 
     def columns(part: int) -> None:
-        panels = np.zeros((kernels.PANELS, PIECE, width), points.dtype)
+        panels = np.zeros((inner.PANELS, PIECE, width), points.dtype)
         moved = np.empty((ROWS if frame.shifted else 0, PIECE), points.dtype)
-        first, last = starts[part], min(starts[part] + kernels.PANELS * width, n)
-        kernels.gram_columns(points, frame.centre, frame.shifted, first, last, panels, moved, matrix)
+        first, last = starts[part], min(starts[part] + inner.PANELS * width, n)
+        inner.gram_columns(points, frame.centre, frame.shifted, first, last, panels, moved, matrix)
 
     spread(columns, len(starts), sizes=starts)
     return matrix
-
-
-def _marks(points: Any) -> list[int]:
-    """A number for every point, equal where points are, and otherwise as good as never."""
-    generator: Any = np.random.default_rng(0)  # whose integers are typed by half
-    factors: Any = 2 * generator.integers(2**63, size=points.shape[1], dtype=np.uint64) + 1
-    marks = np.empty(len(points), np.uint64)
-    kernels.mark_rows(points, points.view(f"u{points.itemsize}"), factors, marks)
-    return marks.tolist()
 
 
 class Gram:
@@ -84,119 +64,83 @@ class Gram:
     """
 
     def __init__(self, points: Any, masses: FloatArray) -> None:
-        n, dim = points.shape
-        self.points, self.masses, self._dtype = points, masses, points.dtype
-        self._weights = (masses * n).astype(self._dtype)  # of the order of 1
-        self._weighty = not ((masses > 0) & (self._weights < _LEAST_WEIGHT)).any()
-        self.frame = Frame(np.asarray(points[:: -(-n // 64)], dtype=np.float64), self._dtype)
-        self._places: dict[int, list[int]] = {}  # of points, by their marks
-        for i, mark in enumerate(_marks(points)):
-            self._places.setdefault(mark, []).append(i)
-        self._matrix = _matrix(points, self.frame)
-        self._squares = np.diagonal(self._matrix).astype(np.float64)
-        self._lengths = np.sqrt(np.maximum(self._squares, 0.0)) * (1 + 1e-3)
-        self._terms = min(kernels.DEPTH, dim) + -(-dim // kernels.DEPTH)  # that an entry's round-off grows with
-        # What a distortion is off by: as inner products of so many rounded terms go, a few times the root of their number of
-        # units; and a unit a term of the sums of rows, which equal points may round the same way each time.
-        self._unit = float(np.finfo(self._dtype).eps) * float(masses @ self._squares)
+        dim, unit = points.shape[1], float(np.finfo(points.dtype).eps)
+        self._weighty = not ((masses > 0) & (masses < _LEAST_MASS)).any()
+        self._places = Places(points)
+        self.frame = Frame(np.asarray(points[:: -(-len(points) // 64)], dtype=np.float64), points.dtype)
+        matrix = _matrix(points, self.frame)
+        squares = np.diagonal(matrix).astype(np.float64)
+        lengths = np.sqrt(np.maximum(squares, 0.0)) * (1 + 1e-3)
+        self.points = kernels.Points(points, masses, self.frame.centre.astype(np.float64), matrix, lengths, squares)
+        self._errors = kernels.Errors(
+            product=inner.terms(dim) * unit / 2,
+            code=unit / 2,
+            term=_DOUBLE / 2,
+            centre=float(np.linalg.norm(self.points.centre)),
+            lost=4 * dim * float(np.finfo(points.dtype).smallest_subnormal),
+            lost_term=4 * float(np.finfo(np.float64).smallest_subnormal),
+        )
+        self._square, self._unit = float(masses @ squares), unit
 
     def steps(self, codes: FloatArray) -> Iterator[Step]:
         """Lloyd's steps: see :class:`~quantization.compiled.steps.Descent`. The numbers are as good as the points' precision.
 
         Ends where a code of the first codebook is no point, a cell is empty, or many points lie as good as between two codes.
         """
-        chosen = self._among_points(codes) if self._weighty else None
-        if chosen is None:
-            return
-        k, before, origin, totals = len(chosen), None, chosen, np.empty(0)
-        lengths = self._lengths[chosen]
-        book = _Codebook(self._matrix[chosen], np.ones(k), np.ones(k), self._squares[chosen], lengths, lengths.copy())
+        begun = self.begin(codes)
+        if begun is not None:
+            yield from begun.steps(codes)
+
+    def begin(self, codes: FloatArray) -> "Begun | None":
+        """What takes steps from there; None where a code is no point."""
+        origin = self._places.of(codes) if self._weighty else None
+        return None if origin is None else Begun(self, origin)
+
+    def walk(self, origin: Any) -> Iterator[Step]:
+        """Steps from codes that are the points of these indices (K,)."""
+        book, totals = self._at_points(origin), np.empty(0)
         while True:
-            labels = self._labels(book, origin, totals)
-            if labels is None:
+            labels, masses = np.empty(len(self.points.masses), np.int32), np.empty(len(book.totals))
+            terms = float(book.terms.max())
+            done, distortion, way, at_rest = kernels.step(self.points, book, self._errors, origin, totals, labels, masses)
+            if not done:
                 return
-            masses, across = np.zeros(k), np.zeros(k)
-            distortion = kernels.gram_cells(
-                book.sums, book.totals, book.squares, labels, self.masses, self._squares, masses, across
-            )  # fmt: skip
-            if not masses.all() or not distortion > 0:
-                return
-            squares, units = book.squares, 8 * kernels.DEPTH**0.5 + float(book.terms.max())
-            at_rest = self._advance(book, labels, before)
-            residual = 0.0 if at_rest else float(masses @ np.maximum(squares - 2 * across / masses + book.squares, 0.0))
             found = _Labelling(self, origin, totals, labels, masses)
             yield Step(
-                found.codes, masses, distortion, self._unit * units / distortion, (residual / distortion) ** 0.5, found.following,
-                at_rest, found.measure,
+                found.codes, masses, distortion, self._error(distortion, terms) / distortion, (way / distortion) ** 0.5,
+                found.following, at_rest, found.measure,
             )  # fmt: skip
             if at_rest:
                 return
-            before = origin = labels
-            totals = masses
+            origin, totals = labels, masses
 
-    def takes(self, codes: FloatArray) -> bool:
-        """Whether steps from there can be taken."""
-        return self._weighty and self._among_points(codes) is not None
+    def _error(self, distortion: float, terms: float) -> float:
+        """What a distortion is off by, made from sums of so many terms.
 
-    def _among_points(self, codes: FloatArray) -> Any:
-        """For each code a point that equals it, (K,) indices; or None where a code is no point."""
-        given: Any = np.ascontiguousarray(codes, self._dtype)
-        places = [self._places.get(mark, []) for mark in _marks(given)]
-        if not all(places):
-            return None
-        found = np.array([place[0] for place in places])
-        for k in np.flatnonzero((self.points[found] != given).any(1)):  # others have that mark too
-            found[k] = next((i for i in places[k] if np.array_equal(self.points[i], given[k])), -1)
-        return found if (found >= 0).all() else None
-
-    def _labels(self, book: _Codebook, origin: Any, totals: FloatArray) -> Any:
-        """The nearest code of every point; None where too many points are in doubt. origin, totals: see ``kernels.settle``."""
-        n = len(self.points)
-        labels, limits, doubtful = np.empty(n, np.int32), np.empty(n, self._dtype), np.empty(n, np.int64)
-        inverse, half = (1 / book.totals).astype(self._dtype), (book.squares / 2).astype(self._dtype)
-        count = kernels.gram_assign(book.sums, inverse, half, self._lengths, *self._slack(book), labels, limits, doubtful)
-        if count > _DOUBTFUL * n:
-            return None
-        if count:
-            kernels.settle(
-                self.points, self.masses, self.frame.centre, origin, totals, book.sums, inverse, half, limits,
-                doubtful[:count], np.empty((len(half), self.points.shape[1]), self._dtype), labels,
-            )  # fmt: skip
-        return labels
-
-    def _advance(self, book: _Codebook, labels: Any, before: Any) -> bool:
-        """Makes the book's codes the means of these cells, from those before where few points have moved; whether none has."""
-        k = len(book.terms)
-        moved, counts, changes, joined = np.empty(len(labels), np.int64), np.zeros(k), np.zeros(k), np.zeros(k)
-        count = kernels.gram_moved(
-            labels, labels if before is None else before, self._weights, self._lengths, moved, counts, changes, joined
-        )  # fmt: skip
-        terms, peaks = book.terms + changes, np.maximum(book.peaks, book.lengths + joined / book.totals) * book.totals
-        book.totals, book.lengths = np.empty(k), np.empty(k)
-        kernels.gram_means(self._weights, self._lengths, labels, book.totals, book.lengths)
-        many = (terms > _REFRESH * np.maximum(counts, 8)) | (peaks > _REFRESH * book.totals * book.lengths)
-        if before is None or 3 * count > len(labels) or many.any():
-            terms, peaks = counts, book.totals * book.lengths
-            kernels.gram_add(self._matrix, self._weights, labels, book.sums)
-        else:
-            kernels.gram_move(self._matrix, self._weights, moved[:count], before, labels, book.sums)
-        book.terms, book.peaks, book.squares = terms, peaks / book.totals, np.empty(k)
-        kernels.gram_squares(book.sums, self._weights, labels, book.totals, book.squares)
-        return before is not None and count == 0
-
-    def _slack(self, book: _Codebook) -> tuple[float, float]:
-        r"""How far apart two scores of a point must be to be in their true order: a slope, times its length, and an offset.
-
-        An entry of the matrix is off by $\gamma |x_i| |x_j|$, so a mean of entries by $\gamma |x_i|$ times the mean length of its
-        terms; a sum of so many terms, those that have left again included, adds as many units of the most that it has been; and
-        rounding a code to the points' precision moves it by a unit of its own length.
+        As inner products of so many rounded numbers go, a few times the root of their number of units; a unit of float64 a term
+        of the sums of rows, which equal points may round the same way each time; and what rounding the codes adds to it.
         """
-        longest, unit = float(book.lengths.max()), float(np.finfo(self._dtype).eps)
-        worst = float((self._terms * book.lengths + (book.terms + 12) * book.peaks).max())
-        rounding = unit * (longest + float(np.linalg.norm(self.frame.centre.astype(np.float64))))
-        vanishing = 4 * float(np.finfo(self._dtype).smallest_subnormal)  # of a product too small for its type
-        lost = vanishing * (self.points.shape[1] + float(((book.terms + 12) * (1 + 1 / book.totals)).max()))
-        return 1.1 * unit * worst + rounding, 0.55 * unit * worst * longest + rounding * longest + lost
+        rounded = self._errors.code * (self._square**0.5 + self._errors.centre)
+        sums = self._square * (8 * inner.DEPTH**0.5 * self._unit + _DOUBLE * terms)
+        return sums + (2 * distortion**0.5 + rounded) * rounded
+
+    def _at_points(self, chosen: Any) -> kernels.Codes:
+        """Codes that are these points."""
+        k, lengths = len(chosen), self.points.lengths[chosen]
+        sums = self.points.matrix[chosen].astype(np.float64)
+        return kernels.Codes(sums, np.ones(k), self.points.squares[chosen], lengths, np.ones(k), lengths.copy())
+
+
+class Begun:
+    """A descent whose first steps begin at known points."""
+
+    def __init__(self, gram: Gram, origin: Any) -> None:
+        self._gram, self._origin = gram, origin
+
+    def steps(self, codes: FloatArray) -> Iterator[Step]:
+        """Lloyd's steps: the first time from those points, and then as the matrix takes them."""
+        origin, self._origin = self._origin, None
+        return self._gram.steps(codes) if origin is None else self._gram.walk(origin)
 
 
 @dataclass(frozen=True)
@@ -212,7 +156,7 @@ class _Labelling:
     def codes(self) -> FloatArray:
         if len(self.totals):
             return self._centroids(self.origin, self.totals)
-        return self.gram.points[self.origin].astype(np.float64)
+        return self.gram.points.points[self.origin].astype(np.float64)
 
     def following(self) -> FloatArray:
         return self._centroids(self.labels, self.masses)
@@ -221,12 +165,12 @@ class _Labelling:
         """The codes, their distortion and their stationarity."""
         codes = self.codes()
         shifts = np.zeros(codes.shape)
-        cost = add_by_columns(self.gram.points, codes, self.labels, self.gram.masses, shifts)
+        cost = add_by_columns(self.gram.points.points, codes, self.labels, self.gram.points.masses, shifts)
         cells = Sums(self.masses, shifts, shifts, cost, float(self.masses.sum()), None).cells(codes, 2.0)
         return codes, cells.distortion, cells.stationarity
 
     def _centroids(self, labels: Any, masses: FloatArray) -> FloatArray:
         """Of the cells, (K, d), rounded to the points' precision."""
-        gram = self.gram
-        centre = np.tile(gram.frame.centre, (len(masses), 1))
-        return CellSums(gram.points, gram.masses, gram.frame).advance(labels, masses, centre).following.astype(np.float64)
+        points, frame = self.gram.points, self.gram.frame
+        centre = np.tile(frame.centre, (len(masses), 1))
+        return CellSums(points.points, points.masses, frame).advance(labels, masses, centre).following.astype(np.float64)

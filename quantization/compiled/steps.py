@@ -30,7 +30,7 @@ class Descent(Protocol):
     """A way to take Lloyd's steps on some samples that remembers from one to the next what it can."""
 
     def steps(self, codes: FloatArray) -> Iterator[Step]:
-        """The steps from ``codes``, that codebook first, until one is at rest.
+        """The steps from ``codes``, rounded to the points' precision, that codebook first, until one is at rest.
 
         Ends early, after the last step beyond doubt or before the first, where this way does not lead on: general passes do.
         """

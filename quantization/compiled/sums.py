@@ -16,17 +16,17 @@ from quantization.compiled.kernels.product import UNITS
 from quantization.compiled.product import Frame
 from quantization.threads import spread
 
-_FEW_COLUMNS, _COLUMNS = 256, 1024  # of a part that a thread takes, of codes in float64 and in the points' precision
+_COLUMNS = 1024  # of a part that a thread takes
 _MOST_MOVED, _MOST_PASSED = 1 / 3, 100  # of the points, and of a cell's mass: beyond, sums are made anew
 
 
 def add_by_columns(points: Any, codes: FloatArray, labels: Any, masses: FloatArray, shifts: FloatArray) -> float:
     """Adds w (x − c) to the ``shifts`` (K, d) of the codes that labels name; returns the sum of w |x − c|²."""
     dim = points.shape[1]
-    starts = range(0, dim, _FEW_COLUMNS)
+    starts = range(0, dim, _COLUMNS)
 
     def part(i: int) -> float:
-        return adding.add_columns(points, codes, labels, masses, starts[i], min(starts[i] + starts.step, dim), shifts)
+        return adding.add_columns(points, codes, labels, masses, starts[i], min(starts[i] + _COLUMNS, dim), shifts)
 
     return sum(spread(part, len(starts)))
 

@@ -52,7 +52,7 @@ class Samples:
     def apart(self, codes: FloatArray, passes: int) -> "Samples | None":
         """The same measure with a search memory of its own, for a run in another thread; None where too little is shared."""
         passable = self._sweep(codes) if self.r == 2 else None
-        other = None if passable is None else passable.apart(rounded(codes, self.measure.points), passes)
+        other = None if passable is None else passable.apart(codes, passes)
         if other is None:
             return None
         same = copy(self)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from quantization.arrays import FloatArray, rounded
+from quantization.arrays import FloatArray
 from quantization.exact.samples import Samples
 from quantization.problem import Problem, checked_tolerance
 from quantization.solver import State, Status
@@ -48,7 +48,7 @@ class Lloyd:
         while True:
             for descent in problem.exact.descents(codes, problem.passes) if isinstance(problem.exact, Samples) else ():
                 step = None
-                for step in descent.steps(rounded(codes, problem.like)):
+                for step in descent.steps(codes):
                     if step.distortion * (1 - step.distortion_rtol) > least:
                         return
                     yield _state(step)

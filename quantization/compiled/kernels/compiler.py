@@ -8,7 +8,7 @@ from numba import njit as _njit
 from numba import types
 from numba.extending import get_cython_function_address
 
-compiled: Any = _njit(nogil=True, cache=True)
+compiled: Any = _njit(nogil=True, cache=True, fastmath=False)  # said, as a function takes over what its first caller allows
 # Only where no score is NaN and the order of a sum may change: the scores' bound pays for any order.
 unordered: Any = _njit(nogil=True, cache=True, fastmath={"nnan", "ninf", "nsz", "reassoc", "contract"})
 inlined: Any = _njit(nogil=True, inline="always")

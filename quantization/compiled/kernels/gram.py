@@ -1,197 +1,110 @@
-"""Inner products of points, and the sums of their rows that stand for codes."""
+"""A step of Lloyd's algorithm on inner products: labels beyond doubt, what the cells hold, and the codes that follow."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from quantization.compiled.kernels import tile
-from quantization.compiled.kernels.compiler import PIECE, compiled, unordered
+from quantization.compiled.kernels.compiler import compiled, inlined, unordered
 from quantization.compiled.kernels.near import direct_distance
-from quantization.compiled.kernels.product import SPAN, fill_panel
+from quantization.compiled.kernels.product import SPAN
 
-PANELS = 4  # of columns that are worked on together: they stay in the cache while all rows pass
-DEPTH = 128  # terms that are summed in registers before they join the matrix: the bound on round-off grows with this, not with d
-_FAR = 3e38
-_ROWS = tile.ROWS
-_tile, _row = tile.wide_tile, tile.wide_row
+_FAR = 1e300
+_REFRESH = 8  # sums are made anew once so many times as many terms went into them as the cell has points
+_DOUBTFUL = 8  # at most one of so many points is settled on its coordinates
+_MOVED = 3  # and sums are made anew where more than one of so many has changed cells
+_OWN = 1.1  # pays for what the bounds themselves lose
 
 
-@compiled
-def gram_columns(points: Any, centre: Any, shifted: bool, first: int, last: int, panels: Any, moved: Any, matrix: Any) -> None:
-    """Some columns of the matrix of all inner products, down to the diagonal, and the rows that are their mirror image.
+class Points(NamedTuple):
+    """What all steps share. points (n, d) with masses (n,); in a frame about the centre (d,) their matrix of inner products
+    (n, ≥ n), their lengths, rounded up, and squared lengths (n,)."""
 
-    The points are shifted by the centre where it is asked for. panels: space, zeros (PANELS, PIECE, width). moved: space for
-    shifted rows (ROWS, PIECE). matrix: (n, a multiple of the width).
+    points: Any
+    masses: Any
+    centre: Any
+    matrix: Any
+    lengths: Any
+    squares: Any
+
+
+class Codes(NamedTuple):
+    """K codes that are centroids of cells, each number with K entries, brought up to date by every step.
+
+    sums: (K, ≥ n), of masses times rows of the matrix. totals: of the masses. squares: |c|². lengths: the mean of the lengths in
+    the cell. terms: how many went into a sum since it was made anew. peaks: the most that the sum of w |x| has been since then,
+    over the total.
     """
-    dim = points.shape[1]
-    width, across, bytes_ = panels.shape[2], matrix.shape[1], matrix.itemsize
-    ready = np.empty((width, SPAN), panels.dtype)
-    groups = (last - first + width - 1) // width
-    for t in range(0, dim, PIECE):
-        length = min(PIECE, dim - t)
-        for g in range(groups):
-            some = points[first + g * width : min(first + (g + 1) * width, last)]
-            for a in range(0, length, SPAN):
-                size = min(SPAN, length - a)
-                for lane in range(len(some)):
-                    x, shift, row = some[lane, t + a : t + a + size], centre[t + a : t + a + size], ready[lane]
-                    for u in range(len(x)):
-                        row[u] = x[u] - shift[u]
-                fill_panel(ready, len(some), panels[g, a : a + size])
-        i = 0
-        while i < last:
-            count = _ROWS if last - i >= _ROWS else 1
-            x, stride = points.ctypes.data + bytes_ * (i * dim + t), dim
-            if shifted:
-                for q in range(count):
-                    for u in range(length):
-                        moved[q, u] = points[i + q, t + u] - centre[t + u]
-                x, stride = moved.ctypes.data, PIECE
-            for g in range(max(0, i - first) // width, groups):  # those left of the diagonal are mirror images
-                target = matrix.ctypes.data + bytes_ * (i * across + first + g * width)
-                for u in range(0, length, DEPTH):
-                    panel, terms = panels.ctypes.data + bytes_ * (g * PIECE + u) * width, min(DEPTH, length - u)
-                    fresh = t == 0 and u == 0
-                    if count == 1:
-                        _row(matrix, x + bytes_ * u, stride, panel, terms, target, across, fresh, False, panel, panel, 0)
-                    else:
-                        _tile(matrix, x + bytes_ * u, stride, panel, terms, target, across, fresh, False, panel, panel, 0)
-            i += count
-    for a in range(0, last, 64):
-        for j in range(max(first, a), last):
-            for i in range(a, min(a + 64, j)):
-                matrix[j, i] = matrix[i, j]
+
+    sums: Any
+    totals: Any
+    squares: Any
+    lengths: Any
+    terms: Any
+    peaks: Any
 
 
-@compiled
-def mark_rows(points: Any, bits: Any, factors: Any, marks: Any) -> None:
-    """A number for every row, equal where rows are and otherwise as good as never; ``bits`` are the points as whole numbers."""
-    for i in range(len(points)):
-        total = np.uint64(0)
-        for t in range(points.shape[1]):
-            total += np.uint64(bits[i, t]) * factors[t] if points[i, t] != 0 else np.uint64(0)  # zeros of either sign are equal
-        marks[i] = total
+class Errors(NamedTuple):
+    """What the numbers are off by at most, in relation to lengths: an inner product of two points, a code that is rounded to the
+    points' precision, a term of a sum in float64; the length of the centre, which codes are rounded with; what vanishes of an
+    inner product, and of a term, that is too small for its type."""
+
+    product: float
+    code: float
+    term: float
+    centre: float
+    lost: float
+    lost_term: float
 
 
 @unordered
-def gram_assign(
-    sums: Any, inverse: Any, half: Any, lengths: Any, slope: float, offset: float, labels: Any, limits: Any, doubtful: Any
-) -> int:
-    """For each column of the sums (K, ≥ n) the k with the least half − inverse · sums; returns how many points are in doubt.
+def _bound(codes: Codes, errors: Errors, slopes: Any, offsets: Any) -> None:
+    r"""How far off the score of a code may be: a slope, times the point's length, and an offset.
 
-    A doubtful point, listed in ``doubtful``, has a second score within its limit: the least one and ``slope`` times the point's
-    length and ``offset``.
+    An inner product is off by $\gamma |x_i| |x_j|$, so a mean of them by $\gamma |x_i|$ times the mean length of its terms. A sum
+    of so many terms, those that have left again included, adds as many units of the most that it has been. Rounding a code moves
+    it by a unit of its length.
     """
-    k, n = len(sums), len(labels)
-    second = np.empty(n, sums.dtype)
-    row = sums[0]
-    for i in range(n):
-        limits[i] = half[0] - inverse[0] * row[i]
-        second[i] = _FAR
-        labels[i] = 0
-    for j in range(1, k):
-        h, v, row = half[j], inverse[j], sums[j]
+    for k in range(len(slopes)):
+        length, terms = codes.lengths[k], codes.terms[k] + 12
+        mean = _OWN * (errors.product * length + errors.term * terms * codes.peaks[k])
+        rounding = errors.code * (length + errors.centre)
+        slopes[k] = mean + rounding
+        offsets[k] = (mean / 2 + rounding) * length + errors.lost + errors.lost_term * terms * (1 + 1 / codes.totals[k])
+
+
+@unordered
+def _assign(codes: Codes, lengths: Any, slopes: Any, offsets: Any, labels: Any, limits: Any, seconds: Any, doubtful: Any) -> int:
+    """For each point the code whose score, from below, is least; returns how many points are in doubt.
+
+    A doubtful point, listed in ``doubtful``, has a second score that from below is no more than the first from above: its limit.
+    """
+    n = len(labels)
+    limits[:], seconds[:], labels[:] = _FAR, _FAR, 0
+    for k in range(len(slopes)):
+        start, share, slope, row = codes.squares[k] / 2 - offsets[k], 1 / codes.totals[k], slopes[k], codes.sums[k]
         for i in range(n):
-            score = h - v * row[i]
-            less = score < limits[i]
-            second[i] = limits[i] if less else min(second[i], score)
-            labels[i] = j if less else labels[i]
-            limits[i] = score if less else limits[i]
+            score = start - share * row[i] - slope * lengths[i]
+            seconds[i] = min(seconds[i], max(score, limits[i]))
+            labels[i] = k if score < limits[i] else labels[i]
+            limits[i] = min(score, limits[i])
     count = 0
     for i in range(n):
-        limits[i] += slope * lengths[i] + offset
-        if second[i] <= limits[i]:
+        limits[i] += 2 * (slopes[labels[i]] * lengths[i] + offsets[labels[i]])
+        if seconds[i] <= limits[i]:
             doubtful[count] = i
             count += 1
     return count
 
 
 @unordered
-def gram_cells(
-    sums: Any, totals: Any, code_squares: Any, labels: Any, weights: Any, squares: Any, masses: Any, across: Any
-) -> float:
-    """The distortion; per code the masses (K,) of the cells, and in ``across`` (K,) the sums of w <c, x>."""
-    distortion = 0.0
-    for i in range(len(labels)):
-        k, w = labels[i], weights[i]
-        own = np.float64(sums[k, i]) / totals[k]
-        masses[k] += w
-        across[k] += w * own
-        distortion += w * (squares[i] + code_squares[k] - 2 * own)
-    return distortion
-
-
-@compiled
-def gram_moved(labels: Any, before: Any, weights: Any, lengths: Any, moved: Any, counts: Any, changes: Any, joined: Any) -> int:
-    """How many points have moved, which are listed in ``moved``.
-
-    Adds to ``counts`` the points of each cell, to ``changes`` those that left or joined it, to ``joined`` w |x| of the latter.
-    """
-    count = 0
-    for i in range(len(labels)):
-        counts[labels[i]] += 1
-        if labels[i] != before[i]:
-            moved[count] = i
-            count += 1
-            changes[labels[i]] += 1
-            changes[before[i]] += 1
-            joined[labels[i]] += np.float64(weights[i]) * lengths[i]
-    return count
-
-
-@unordered
-def gram_add(matrix: Any, weights: Any, labels: Any, sums: Any) -> None:
-    """Rows of the matrix, times their weights, summed by their labels."""
-    sums[:] = 0
-    for i in range(len(labels)):
-        w, row, target = weights[i], matrix[i], sums[labels[i]]
-        for j in range(len(row)):
-            target[j] += w * row[j]
-
-
-@unordered
-def gram_move(matrix: Any, weights: Any, rows: Any, left: Any, joined: Any, sums: Any) -> None:
-    """Rows of the matrix, times their weights, taken from the sums of one label and added to those of another."""
-    for i in rows:
-        w, row = weights[i], matrix[i]
-        source, target = sums[left[i]], sums[joined[i]]
-        for j in range(len(row)):
-            source[j] -= w * row[j]
-        for j in range(len(row)):
-            target[j] += w * row[j]
-
-
-@unordered
-def gram_means(weights: Any, lengths: Any, labels: Any, totals: Any, means: Any) -> None:
-    """Per cell the total of the weights, and the mean of the points' ``lengths``."""
-    totals[:], means[:] = 0, 0
-    for i in range(len(labels)):
-        k, w = labels[i], np.float64(weights[i])
-        totals[k] += w
-        means[k] += w * lengths[i]
-    for k in range(len(totals)):
-        means[k] /= totals[k]
-
-
-@unordered
-def gram_squares(sums: Any, weights: Any, labels: Any, totals: Any, squares: Any) -> None:
-    """The squared lengths of the centroids."""
-    squares[:] = 0
-    for i in range(len(labels)):
-        squares[labels[i]] += np.float64(weights[i]) * sums[labels[i], i]
-    for k in range(len(totals)):
-        squares[k] /= totals[k] * totals[k]
-
-
-@unordered
-def _make_code(points: Any, masses: Any, centre: Any, members: Any, total: float, code: Any) -> None:
+def _centroid(points: Points, members: Any, total: float, code: Any) -> None:
     """The centroid of some points whose masses have this total, to the bit as ``keeping`` makes it of all cells."""
     sums, share = np.empty(SPAN), 1 / total
-    for a in range(0, len(centre), SPAN):
-        some, target = centre[a : a + SPAN], code[a : a + SPAN]
+    for a in range(0, len(code), SPAN):
+        some, target = points.centre[a : a + SPAN], code[a : a + SPAN]
         sums[:] = 0
         for j in members:
-            x, w = points[j, a : a + SPAN], masses[j]
+            x, w = points.points[j, a : a + SPAN], points.masses[j]
             for t in range(len(some)):
                 sums[t] += w * (np.float64(x[t]) - some[t])
         for t in range(len(some)):
@@ -200,41 +113,132 @@ def _make_code(points: Any, masses: Any, centre: Any, members: Any, total: float
 
 @unordered
 def settle(
-    points: Any,
-    masses: Any,
-    centre: Any,
-    origin: Any,
-    totals: Any,
-    sums: Any,
-    inverse: Any,
-    half: Any,
-    limits: Any,
-    doubtful: Any,
-    exact: Any,
-    labels: Any,
-) -> None:
+    points: Points, codes: Codes, origin: Any, totals: Any, slopes: Any, offsets: Any, limits: Any, doubtful: Any, labels: Any
+) -> Any:
     """The nearest code of points in doubt, among the codes whose scores are within the points' limits, by direct differences.
 
     origin: the labels of the cells whose centroids the codes are, with ``totals`` (K,) of their masses; or, where there are no
-    totals, the points that are the codes. centre: about which centroids are summed. exact: space for the codes themselves,
-    (K, d), in the points' precision; those that are needed are made once.
+    totals, the points that are the codes. Returns the codes themselves, (K, d), in the points' precision, of which those that
+    were needed are made.
     """
-    made, members = np.zeros(len(exact), np.bool_), np.empty(len(points), np.int64)
+    n, k = len(points.masses), len(slopes)
+    exact, made = np.empty((k, points.points.shape[1]), points.points.dtype), np.zeros(k, np.bool_)
+    members = np.empty(n, np.int64)
     for i in doubtful:
-        least = 1e300
-        for k in range(len(exact)):
-            if half[k] - inverse[k] * sums[k, i] <= limits[i]:
-                if not made[k]:
-                    made[k] = True
-                    if len(totals) == 0:
-                        exact[k] = points[origin[k]]
-                    else:
-                        count = 0
-                        for j in range(len(origin)):
-                            if origin[j] == k:
-                                members[count] = j
-                                count += 1
-                        _make_code(points, masses, centre, members[:count], totals[k], exact[k])
-                squared = direct_distance(points, i, exact, k)
-                if squared < least:
-                    least, labels[i] = squared, k
+        least = _FAR
+        for j in range(k):
+            score = codes.squares[j] / 2 - offsets[j] - codes.sums[j, i] / codes.totals[j] - slopes[j] * points.lengths[i]
+            if score > limits[i]:
+                continue
+            if not made[j]:
+                made[j] = True
+                if len(totals) == 0:
+                    exact[j] = points.points[origin[j]]
+                else:
+                    count = 0
+                    for m in range(n):
+                        if origin[m] == j:
+                            members[count] = m
+                            count += 1
+                    _centroid(points, members[:count], totals[j], exact[j])
+            squared = direct_distance(points.points, i, exact, j)
+            if squared < least:
+                least, labels[i] = squared, j
+    return exact
+
+
+@unordered
+def _measure(points: Points, codes: Codes, labels: Any, masses: Any, across: Any) -> float:
+    """The distortion; per code the masses (K,) of the cells, and in ``across`` (K,) the sums of w <c, x>."""
+    distortion = 0.0
+    for i in range(len(labels)):
+        k, w = labels[i], points.masses[i]
+        own = codes.sums[k, i] / codes.totals[k]
+        masses[k] += w
+        across[k] += w * own
+        distortion += w * (points.squares[i] + codes.squares[k] - 2 * own)
+    return distortion
+
+
+@inlined
+def _add(row: Any, w: float, target: Any) -> None:
+    for j in range(len(row)):
+        target[j] += w * row[j]
+
+
+@unordered
+def advance(points: Points, codes: Codes, labels: Any, before: Any) -> int:
+    """Makes codes the centroids of these cells; returns how many points have changed cells.
+
+    before: the labels of the cells whose centroids they were; none, where they were not.
+    """
+    n, k, fresh = len(labels), len(codes.terms), len(before) == 0
+    counts, joined, moved = np.zeros(k), np.zeros(k), np.empty(n, np.int64)
+    count = 0
+    for i in range(n):
+        counts[labels[i]] += 1
+        if fresh or labels[i] != before[i]:
+            moved[count] = i
+            count += 1
+            codes.terms[labels[i]] += 1
+            joined[labels[i]] += points.masses[i] * points.lengths[i]
+            if not fresh:
+                codes.terms[before[i]] += 1
+    for j in range(k):
+        codes.peaks[j] = max(codes.peaks[j] * codes.totals[j], codes.lengths[j] * codes.totals[j] + joined[j])
+    codes.totals[:], codes.lengths[:] = 0, 0
+    for i in range(n):
+        j, w = labels[i], points.masses[i]
+        codes.totals[j] += w
+        codes.lengths[j] += w * points.lengths[i]
+    fresh |= count * _MOVED > n
+    for j in range(k):
+        fresh |= codes.terms[j] > _REFRESH * max(counts[j], 8.0) or codes.peaks[j] > _REFRESH * codes.lengths[j]
+    if fresh:
+        codes.sums[:], codes.terms[:], codes.peaks[:] = 0, counts, codes.lengths
+        for i in range(n):
+            _add(points.matrix[i], points.masses[i], codes.sums[labels[i]])
+    else:
+        for i in moved[:count]:
+            _add(points.matrix[i], -points.masses[i], codes.sums[before[i]])
+            _add(points.matrix[i], points.masses[i], codes.sums[labels[i]])
+    codes.squares[:] = 0
+    for i in range(n):
+        codes.squares[labels[i]] += points.masses[i] * codes.sums[labels[i], i]
+    for j in range(k):
+        codes.lengths[j] /= codes.totals[j]
+        codes.peaks[j] /= codes.totals[j]
+        codes.squares[j] /= codes.totals[j] * codes.totals[j]
+    return count
+
+
+@compiled
+def step(
+    points: Points, codes: Codes, errors: Errors, origin: Any, totals: Any, labels: Any, masses: Any
+) -> tuple[bool, float, float, bool]:
+    r"""The cells of the codes, labels (n,) and masses (K,), and the codes that follow. origin, totals: see :func:`settle`.
+
+    Returns whether it was done, the distortion, $\sum_k w_k |c_k - m_k|^2$, and whether no code has moved. It is not done where
+    too many points are in doubt, a cell is empty or the distortion is not positive.
+    """
+    n, k = len(labels), len(masses)
+    slopes, offsets, across = np.empty(k), np.empty(k), np.zeros(k)
+    limits, seconds, doubtful = np.empty(n), np.empty(n), np.empty(n, np.int64)
+    _bound(codes, errors, slopes, offsets)
+    count = _assign(codes, points.lengths, slopes, offsets, labels, limits, seconds, doubtful)
+    if count * _DOUBTFUL > n:
+        return False, 0.0, 0.0, False
+    if count > 0:
+        settle(points, codes, origin, totals, slopes, offsets, limits, doubtful[:count], labels)
+    masses[:] = 0
+    distortion = _measure(points, codes, labels, masses, across)
+    if not distortion > 0 or masses.min() == 0:
+        return False, 0.0, 0.0, False
+    squares, fresh = codes.squares.copy(), len(totals) == 0
+    moved = advance(points, codes, labels, origin[:0] if fresh else origin)
+    if moved == 0:
+        return True, distortion, 0.0, True
+    way = 0.0
+    for j in range(k):
+        way += masses[j] * max(squares[j] - 2 * across[j] / masses[j] + codes.squares[j], 0.0)
+    return True, distortion, way, False

@@ -132,8 +132,9 @@ def label_by_products(
             if len(moved):  # piece by piece, so that the copy stays in the cache
                 for i in range(size):
                     source, space = points[chosen[a + i] if some else a + i, t : t + length], moved[i, :length]
-                    for u in range(length):
-                        space[u] = (source[u] - centre[t + u]) * factor
+                    shift = centre[t : t + length]
+                    for u in range(len(source)):
+                        space[u] = (source[u] - shift[u]) * factor
                 x, stride = moved.ctypes.data, moved.shape[1]
             _multiply(x, stride, size, panels, t, length, t + length == dim, half, scores, state)
         for i in range(size):

@@ -20,8 +20,8 @@ def latents(rng, n, d, rank=20):
 def both_ways(monkeypatch):
     monkeypatch.setattr(voronoi, "_WORTH_COMPILING", 0)
     used = []
-    steps = gram.Gram.steps
-    monkeypatch.setattr(gram.Gram, "steps", lambda self, chosen: (used.append(1), steps(self, chosen))[1])
+    walk = gram.Gram.walk
+    monkeypatch.setattr(gram.Gram, "walk", lambda self, origin: (used.append(1), walk(self, origin))[1])
 
     def solve(law, k, **options):
         answers = []
@@ -169,22 +169,18 @@ def test_weights_of_many_magnitudes(spread, on_the_matrix, rng):
             assert abs(step.distortion - truth.distortion) <= step.distortion_rtol * truth.distortion
 
 
-def test_weights_too_faint_for_float32_are_left_to_coordinates(on_the_matrix, rng):
+@pytest.mark.parametrize(("light", "steps"), [(1e-60, True), (1e-280, False)])
+def test_faint_weights(light, steps, on_the_matrix, rng):
+    """Sums are in float64; what leaves its range is left to coordinates."""
     points = latents(rng, 300, 200).astype(np.float32)
-    masses = np.where(np.arange(300) < 10, 1e-60, 1.0)
-    sol = qz.quantize(qz.DiscreteMeasure.from_masses(points, masses), 6, start=points[:6])
-    assert (sol.measure.masses > 0).all()
-    assert list(gram.Gram(points, masses / masses.sum()).steps(points[:6].astype(float))) == []
-
-
-def test_points_are_found_where_many_coordinates_are_shared(rng):
-    """As the dark corners of images are, and zeros of either sign."""
-    points = np.zeros((200, 300), np.float32)
-    points[:, 100:200] = rng.integers(0, 2, (200, 100))
-    points[3] = points[7]
-    found = gram.Gram(points, np.full(200, 1 / 200))._among_points(-0.0 - -points[[7, 150, 3]].astype(np.float64))
-    np.testing.assert_array_equal(points[found], points[[7, 150, 3]])
-    assert gram.Gram(points, np.full(200, 1 / 200))._among_points(points[:3] + 0.5) is None
+    masses = np.where(np.arange(300) < 10, light, 1.0)
+    law = qz.DiscreteMeasure.from_masses(points, masses)
+    sol = qz.quantize(law, 6, start=points[:6])
+    np.testing.assert_allclose(sol.measure.masses, law.project(sol.measure.points).masses, rtol=1e-12)
+    walk = list(gram.Gram(points, law.masses).steps(points[:6].astype(float)))
+    assert bool(walk) is steps
+    for step in walk:
+        np.testing.assert_allclose(step.masses, voronoi.cells(points, law.masses, step.codes()).masses, rtol=1e-12)
 
 
 def test_a_start_may_hand_out_one_array_again_and_again(on_the_matrix, rng):
@@ -209,32 +205,28 @@ def test_a_start_may_hand_out_one_array_again_and_again(on_the_matrix, rng):
 def test_codes_that_settle_doubts_are_those_that_are_returned(dtype, rng):
     points = latents(rng, 200, 333).astype(dtype) + dtype(3.3)
     masses, labels = rng.dirichlet(np.ones(200)), rng.integers(0, 7, 200).astype(np.int32)
-    walk, totals = gram.Gram(points, masses), np.bincount(labels, masses)
-    made = np.empty((7, 333), dtype)
-    everything, none = np.full(200, 1e30, dtype), np.zeros(7, dtype)
-    gram.kernels.settle(
-        points, masses, walk.frame.centre, labels, totals, np.zeros((7, 200), dtype), none, none, everything, np.arange(200),
-        made, labels.copy(),
-    )  # fmt: skip
+    walk, totals, none = gram.Gram(points, masses), np.bincount(labels, masses), np.zeros(7)
+    codes = gram.kernels.Codes(np.zeros((7, 200)), np.ones(7), none, none, none, none)
+    everything = np.full(200, 1e30)
+    made = gram.kernels.settle(walk.points, codes, labels, totals, none, none, everything, np.arange(200), labels.copy())
     returned = gram._Labelling(walk, labels, totals, labels, totals).codes()
     np.testing.assert_array_equal(made, returned.astype(dtype))
 
 
 def test_sums_are_made_anew_after_a_heavy_point_has_left(rng):
-    """What is left of a sum after a million times as much has come and gone has lost as many digits."""
+    """What is left of a sum after 10^14 times as much has come and gone has lost as many digits."""
     points = rng.standard_normal((60, 40)).astype(np.float32)
-    masses = np.where(np.arange(60) == 0, 1e6, 1.0)
+    masses = np.where(np.arange(60) == 0, 1e14, 1.0)
     walk = gram.Gram(points, masses / masses.sum())
     stay = np.repeat([0, 1, 2], 20).astype(np.int32)
     gone = stay.copy()
     gone[0] = 2
-    one = np.ones(3)
-    book = gram._Codebook(walk._matrix[:3].copy(), one, one, one.copy(), one.copy(), one.copy())
-    walk._advance(book, stay, None)
-    walk._advance(book, gone, stay)
+    codes = walk._at_points(np.arange(3))
+    assert gram.kernels.advance(walk.points, codes, stay, stay[:0]) == 60
+    assert gram.kernels.advance(walk.points, codes, gone, stay) == 1
     means = [np.average(points[gone == k].astype(float), 0, masses[gone == k]) for k in range(3)]
     exact = points.astype(np.float64) @ np.array(means).T
-    found = (book.sums[:, :60] / book.totals[:, None]).T
+    found = (codes.sums[:, :60] / codes.totals[:, None]).T
     assert np.abs(found - exact).max() < 100 * np.finfo(np.float32).eps * np.square(points).sum(1).max()
 
 
@@ -246,7 +238,7 @@ def test_products_too_small_for_float32_are_no_ground_for_a_label(size, light, r
         points[3], masses[3] = 1.0, 0.0
     walk = gram.Gram(points, masses / masses.sum())
     for step in walk.steps(points[1:400:40].astype(np.float64)):
-        truth = voronoi.cells(points, walk.masses, step.codes())
+        truth = voronoi.cells(points, walk.points.masses, step.codes())
         np.testing.assert_allclose(step.masses, truth.masses, rtol=1e-12)
 
 
@@ -259,14 +251,16 @@ def test_a_point_repeated_a_thousand_times_keeps_the_error_within_its_bound(rng)
     walk = gram.Gram(points, np.full(2850, 1 / 2850))
     assert not walk.frame.shifted
     for step in walk.steps(rows[:2].astype(np.float64)):
-        truth = voronoi.cells(points, walk.masses, step.codes()).distortion
+        truth = voronoi.cells(points, walk.points.masses, step.codes()).distortion
         assert abs(step.distortion - truth) <= step.distortion_rtol * step.distortion
 
 
-def test_sparse_points_are_found_at_once(rng):
-    """Few of their coordinates differ from zero, so that some of these tell nothing."""
-    points = np.zeros((300, 4096), np.float32)
-    points[np.arange(300)[:, None], rng.integers(0, 4096, (300, 3))] = rng.standard_normal((300, 3))
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_codes_that_are_rounded_far_from_the_origin_keep_the_error_within_its_bound(dtype, rng):
+    """A code is rounded by a unit of how far away it lies, which may be much beside the spread of the points."""
+    points = (1 + 1e3 * np.finfo(dtype).eps * rng.standard_normal((300, 64))).astype(dtype)
     walk = gram.Gram(points, np.full(300, 1 / 300))
-    assert max(map(len, walk._places.values())) == 1
-    np.testing.assert_array_equal(walk._among_points(points[[5, 200]].astype(np.float64)), [5, 200])
+    assert walk.frame.shifted
+    for step in walk.steps(points[:9].astype(np.float64)):
+        truth = voronoi.cells(points, walk.points.masses, step.codes()).distortion
+        assert abs(step.distortion - truth) <= step.distortion_rtol * step.distortion

@@ -1,0 +1,33 @@
+"""Points are found again by all their coordinates."""
+
+import numpy as np
+
+from quantization.compiled.places import Places
+
+
+def test_points_are_found_where_many_coordinates_are_shared(rng):
+    """As the dark corners of images are, and zeros of either sign."""
+    points = np.zeros((200, 300), np.float32)
+    points[:, 100:200] = rng.integers(0, 2, (200, 100))
+    points[3] = points[7]
+    places = Places(points)
+    found = places.of(-0.0 - -points[[7, 150, 3]].astype(np.float64))
+    np.testing.assert_array_equal(points[found], points[[7, 150, 3]])
+    assert places.of(points[:3] + 0.5) is None
+
+
+def test_sparse_points_are_found_at_once(rng):
+    """Few of their coordinates differ from zero, so that some of these tell nothing."""
+    points = np.zeros((300, 4096), np.float32)
+    points[np.arange(300)[:, None], rng.integers(0, 4096, (300, 3))] = rng.standard_normal((300, 3))
+    places = Places(points)
+    assert max(map(len, places._marked.values())) == 1
+    np.testing.assert_array_equal(places.of(points[[5, 200]].astype(np.float64)), [5, 200])
+
+
+def test_points_of_one_mark_are_told_apart(monkeypatch, rng):
+    points = rng.standard_normal((50, 8)).astype(np.float32)
+    monkeypatch.setattr(Places, "_marks", lambda self, rows: [7] * len(rows))
+    places = Places(points)
+    np.testing.assert_array_equal(places.of(points[[4, 0, 49]].astype(np.float64)), [4, 0, 49])
+    assert places.of(points[:2] + np.float32(1)) is None
