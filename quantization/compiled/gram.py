@@ -37,8 +37,8 @@ def pays(points: Any, k: int, passes: int) -> bool:
     if not (ready and size * n * n <= _MATRIX_BYTES + points.nbytes // 4 and n <= _PAYS * 2 * k * passes):
         return False
     with np.errstate(over="ignore"):
-        squares: Any = np.vdot(points, points)
-    return bool(_SMALL * points.size < squares < _LARGE)
+        numbers: Any = points.ravel()
+        return _SMALL * points.size < float(numbers @ numbers) < _LARGE
 
 
 def _matrix(points: Any, frame: Frame) -> Any:
@@ -48,7 +48,7 @@ def _matrix(points: Any, frame: Frame) -> Any:
     starts = range(0, n, inner.PANELS * width)
 
     def columns(part: int) -> None:
-        panels = np.zeros((inner.PANELS, PIECE, width), points.dtype)
+        panels = np.empty((inner.PANELS, PIECE, width), points.dtype)
         moved = np.empty((ROWS if frame.shifted else 0, PIECE), points.dtype)
         first, last = starts[part], min(starts[part] + inner.PANELS * width, n)
         inner.gram_columns(points, frame.centre, frame.shifted, first, last, panels, moved, matrix)

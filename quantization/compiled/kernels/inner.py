@@ -34,7 +34,7 @@ def _add_tile(sums: Any, count: int, matrix: Any, i: int, j: int) -> None:
 def gram_columns(points: Any, centre: Any, shifted: bool, first: int, last: int, panels: Any, moved: Any, matrix: Any) -> None:
     """Some columns of the matrix of all inner products, down to the diagonal, and the rows that are their mirror image.
 
-    The points are shifted by the centre where it is asked for. panels: space, zeros (PANELS, PIECE, width). moved: space for
+    The points are shifted by the centre where it is asked for. panels: space (PANELS, PIECE, width). moved: space for
     shifted rows (ROWS, PIECE). matrix: zeros (n, a multiple of the width).
     """
     dim = points.shape[1]
@@ -45,13 +45,14 @@ def gram_columns(points: Any, centre: Any, shifted: bool, first: int, last: int,
         length = min(PIECE, dim - t)
         for g in range(groups):
             some = points[first + g * width : min(first + (g + 1) * width, last)]
+            ready[len(some) :] = 0
             for a in range(0, length, SPAN):
                 size = min(SPAN, length - a)
                 for lane in range(len(some)):
                     x, shift, row = some[lane, t + a : t + a + size], centre[t + a : t + a + size], ready[lane]
                     for u in range(len(x)):
                         row[u] = x[u] - shift[u]
-                fill_panel(ready, len(some), panels[g, a : a + size])
+                fill_panel(ready, size, panels[g, a : a + size])
         i = 0
         while i < last:
             count = _ROWS if last - i >= _ROWS else 1

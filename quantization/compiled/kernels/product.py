@@ -10,10 +10,11 @@ from quantization.compiled.kernels.near import direct_distance
 
 UNITS = 1e-6  # relative, pays for bounds kept in float32
 SPAN = 128  # coordinates made ready at a time
-_LINE = 16  # numbers that lie together in memory
 _ROWS = tile.ROWS
 _wide_tile, _wide_row, _slim_tile, _slim_row = tile.wide_tile, tile.wide_row, tile.slim_tile, tile.slim_row
 _least: Any = tile.least
+_transpose: Any = tile.transpose
+_VECTOR = tile.BYTES
 
 
 @unordered
@@ -28,14 +29,17 @@ def measure_rows(points: Any, centre: Any, factor: float, squares: Any) -> None:
 
 
 @inlined
-def fill_panel(rows: Any, count: int, panel: Any) -> None:
-    """So many rows written as the columns of a panel, a line of memory at a time: it is used up before others take its place."""
-    for a in range(0, len(panel) - _LINE + 1, _LINE):
-        for lane in range(count):
-            for u in range(_LINE):
-                panel[a + u, lane] = rows[lane, a + u]
-    for u in range(len(panel) // _LINE * _LINE, len(panel)):
-        for lane in range(count):
+def fill_panel(rows: Any, size: int, panel: Any) -> None:
+    """The first numbers of some rows (width, SPAN) written as the columns of a panel (size, width)."""
+    width, stride = rows.shape
+    lanes = _VECTOR // rows.itemsize
+    whole = size // lanes * lanes
+    for a in range(0, whole, lanes):
+        for lane in range(0, width, lanes):
+            source = rows.ctypes.data + rows.itemsize * (lane * stride + a)
+            _transpose(rows, source, stride, panel.ctypes.data + rows.itemsize * (a * width + lane), width)
+    for u in range(whole, size):
+        for lane in range(width):
             panel[u, lane] = rows[lane, u]
 
 
@@ -47,6 +51,7 @@ def pack_codes(codes: Any, centre: Any, factor: float, panels: Any, squares: Any
     squares[:] = 0
     for g in range(len(panels)):
         some, own = codes[g * width : (g + 1) * width], squares[g * width : (g + 1) * width]
+        ready[len(some) :] = 0
         for a in range(0, len(centre), SPAN):
             b = min(a + SPAN, len(centre))
             for lane in range(len(some)):
@@ -56,7 +61,7 @@ def pack_codes(codes: Any, centre: Any, factor: float, panels: Any, squares: Any
                     total += value * value
                     row[u] = value
                 own[lane] += total
-            fill_panel(ready, len(some), panels[g, a:b])
+            fill_panel(ready, b - a, panels[g, a:b])
 
 
 @inlined

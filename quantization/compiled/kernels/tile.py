@@ -18,14 +18,14 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 _FEATURES = _llvm.get_host_cpu_features()
-_BYTES = 64 if _FEATURES.get("avx512f") else 32 if _FEATURES.get("avx") else 16  # of a vector
-ROWS = 4 if _BYTES == 32 else 8  # of a tile: two vectors a row, and those of the codes, fit into the registers
+BYTES = 64 if _FEATURES.get("avx512f") else 32 if _FEATURES.get("avx") else 16  # of a vector
+ROWS = 4 if BYTES == 32 else 8  # of a tile: two vectors a row, and those of the codes, fit into the registers
 _INDEX, _ADDRESS = ir.IntType(64), types.uintp
 
 
 def lanes(dtype: Any) -> int:
     """Numbers in a vector."""
-    return _BYTES // np.dtype(dtype).itemsize
+    return BYTES // np.dtype(dtype).itemsize
 
 
 class _Vectors:
@@ -33,7 +33,7 @@ class _Vectors:
 
     def __init__(self, context: Any, builder: Any, scalar: Any) -> None:
         self.builder, self.bytes = builder, scalar.bitwidth // 8
-        self.lanes = _BYTES // self.bytes
+        self.lanes = BYTES // self.bytes
         self.number, self.whole = context.get_value_type(scalar), ir.IntType(scalar.bitwidth)
         self.type, self.wholes = ir.VectorType(self.number, self.lanes), ir.VectorType(self.whole, self.lanes)
         self.suffix = f"v{self.lanes}f{scalar.bitwidth}"
@@ -60,6 +60,16 @@ class _Vectors:
         one = self.builder.insert_element(ir.Constant(kind, ir.Undefined), number, ir.Constant(ir.IntType(32), 0))
         zeros = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [0] * self.lanes)
         return self.builder.shuffle_vector(one, ir.Constant(kind, ir.Undefined), zeros)
+
+    def exchange(self, a: Any, b: Any, bit: int) -> tuple[Any, Any]:
+        """The lanes of a that have the bit in their number change places with those of b that lack it."""
+        masks = [
+            [lane + self.lanes - bit if lane & bit else lane for lane in range(self.lanes)],
+            [lane + self.lanes if lane & bit else lane + bit for lane in range(self.lanes)],
+        ]
+        kind = ir.VectorType(ir.IntType(32), self.lanes)
+        first, second = (self.builder.shuffle_vector(a, b, ir.Constant(kind, mask)) for mask in masks)
+        return first, second
 
     def multiply_add(self, a: Any, b: Any, c: Any) -> Any:
         fma = ir.FunctionType(self.type, [self.type] * 3)
@@ -169,6 +179,27 @@ def least(_: Any, like: Any, state: Any) -> Any:
         return context.make_tuple(builder, signature.return_type, (score, wide, rival))
 
     return types.Tuple((like.dtype, types.intp, like.dtype))(like, _ADDRESS), generate
+
+
+@intrinsic
+def transpose(_: Any, like: Any, source: Any, stride: Any, target: Any, across: Any) -> Any:
+    """A square of numbers, as wide as a vector: its rows, ``stride`` numbers apart, become columns of rows ``across`` apart."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        _, source, stride, target, across = arguments
+        v = _Vectors(context, builder, signature.args[0].dtype)
+        rows = [v.load(v.address(source, stride, r)) for r in range(v.lanes)]
+        bit = v.lanes // 2
+        while bit:  # the bits of a number's row and of its lane change places one after the other
+            for r in range(v.lanes):
+                if not r & bit:
+                    rows[r], rows[r + bit] = v.exchange(rows[r], rows[r + bit], bit)
+            bit //= 2
+        for r in range(v.lanes):
+            v.store(rows[r], v.address(target, across, r))
+        return context.get_dummy_value()
+
+    return types.void(like, _ADDRESS, types.intp, _ADDRESS, types.intp), generate
 
 
 Tile = Callable[..., None]

@@ -5,6 +5,7 @@ import pytest
 from numba import njit
 
 from quantization.compiled.kernels import tile
+from quantization.compiled.kernels.product import fill_panel
 
 _tile, _row, _least = tile.wide_tile, tile.wide_row, tile.least
 ROWS = tile.ROWS
@@ -77,3 +78,19 @@ def test_a_rival_in_the_same_lane(dtype):
         half[near], half[far] = 1, 2
         multiply(np.zeros((1, 3), dtype), np.zeros((3, width), dtype), half, scores, state, 1, True, True, 0)
         assert least(scores, state, 0) == (1, near, 2)
+
+
+@njit
+def fill(rows, size, panel):
+    fill_panel(rows, size, panel)
+
+
+@pytest.mark.parametrize("size", [1, 15, 16, 37, 128])
+@pytest.mark.parametrize("vectors", [1, 2])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rows_become_columns(dtype, vectors, size, rng):
+    rows = rng.standard_normal((vectors * tile.lanes(dtype), 128)).astype(dtype)
+    panel = np.full((size + 1, len(rows)), np.nan, dtype)
+    fill(rows, size, panel)
+    np.testing.assert_array_equal(panel[:size], rows[:, :size].T)
+    assert np.isnan(panel[size:]).all()
