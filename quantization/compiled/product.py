@@ -61,7 +61,7 @@ class Product:
         self._panels, self._half = np.zeros((groups, dim, width), dtype), np.full(groups * width, np.inf, dtype)
         squares = np.empty(k)
         kernels.pack_codes(codes, frame.centre, frame.factor, self._panels, squares)
-        self._half[:k] = squares / 2
+        self._half[:k], self._reaches = squares / 2, np.sqrt(squares)
         self._vanishing = 4.0 * (dim + 8) * float(np.finfo(dtype).smallest_subnormal)
         self._gamma = 1.1 * (min(dim, PIECE) - (-dim // PIECE) + 8) * float(np.finfo(dtype).eps)
 
@@ -92,6 +92,7 @@ class Product:
         moves = self._frame.changes_points or len(chosen)
         moved = np.empty((rows if moves else 0, min(dim, PIECE)), self._dtype)
         kernels.label_by_products(
-            points, self._codes, self._panels, self._half, self._frame.centre, self._dtype.type(self._frame.factor), lengths,
-            self._gamma, self._vanishing, scores, state, moved, chosen, labels, lower, upper,
+            points, self._codes, self._reaches, self._panels, self._half, self._frame.centre,
+            self._dtype.type(self._frame.factor), lengths, self._gamma, self._vanishing, scores, state, moved, chosen, labels,
+            lower, upper,
         )  # fmt: skip

@@ -92,10 +92,40 @@ def _multiply(
                 _wide_row(scores, row, stride, panel, length, score, across, fresh, last, own, kept, code)
 
 
+@inlined
+def _slack(length: float, reach: float, gamma: float, vanishing: float) -> float:
+    """What twice the score of a code of length ``reach`` is off by at most."""
+    return gamma * reach * (length + reach / 2) + vanishing * (1 + length + reach)
+
+
+@compiled
+def _settle(
+    points: Any, row: int, codes: Any, scores: Any, length: float, reaches: Any, gamma: float, vanishing: float, label: int
+) -> int:
+    """The nearest code of a point, by direct differences from those whose scores may be the least."""
+    limit = np.inf
+    for j in range(len(reaches)):
+        limit = min(limit, np.float64(scores[j]) + _slack(length, reaches[j], gamma, vanishing) / 2)
+    count, least = 0, np.inf
+    for j in range(len(reaches)):
+        if np.float64(scores[j]) - _slack(length, reaches[j], gamma, vanishing) / 2 <= limit:
+            count += 1
+            if count == 1:
+                label = j
+                continue
+            if count == 2:
+                least = direct_distance(points, row, codes, label)
+            squared = direct_distance(points, row, codes, j)
+            if squared < least:
+                label, least = j, squared
+    return label
+
+
 @compiled
 def label_by_products(
     points: Any,
     codes: Any,
+    reaches: Any,
     panels: Any,
     half: Any,
     centre: Any,
@@ -113,18 +143,15 @@ def label_by_products(
 ) -> None:
     r"""Nearest codes by $\tfrac12|c|^2 - \langle x, c \rangle$, in blocks of rows; where in doubt, by direct differences.
 
-    panels, half: see :func:`pack_codes`; infinite for the codes that fill the last panel. lengths: of the points treated alike;
-    ``moved``: space for pieces of them, of no rows where they stay as they are. chosen: the rows to label, where ``moved`` has
-    rows; all of them where it is empty. lower, upper: bounds on the distances to all codes (n, K) and to the nearest (n,), or
-    empty. scores, state: space for a block of rows, (rows, groups × width) and (rows, 3 lanes).
-    Scores further apart than ``gamma`` times $|x| \max|c| + \tfrac12\max|c|^2$ are in their true order, ``vanishing`` times
-    $1 + |x| + \max|c|$ added for numbers and products too small for their type.
+    panels, half: see :func:`pack_codes`; infinite for the codes that fill the last panel. reaches: the lengths of the codes (K,).
+    lengths: of the points treated alike; ``moved``: space for pieces of them, of no rows where they stay as they are. chosen: the
+    rows to label, where ``moved`` has rows; all of them where it is empty. lower, upper: bounds on the distances to all codes
+    (n, K) and to the nearest (n,), or empty. scores, state: space for a block of rows, (rows, groups × width), (rows, 3 lanes).
+    A score is off by half of ``gamma`` times $|x| |c| + \tfrac12|c|^2$ at most, ``vanishing`` times $1 + |x| + |c|$ added for
+    numbers and products too small for their type. Most labels are beyond doubt already for the longest of all codes.
     """
     dim, k, rows, lanes = points.shape[1], len(codes), len(scores), state.shape[1] // 3
-    top = 0.0
-    for j in range(k):
-        top = max(top, np.float64(half[j]))
-    reach = np.sqrt(2 * top)
+    reach = reaches.max()
     some = len(chosen) > 0
     count = len(chosen) if some else len(points)
     for a in range(0, count, rows):
@@ -145,20 +172,14 @@ def label_by_products(
         for i in range(size):
             row = chosen[a + i] if some else a + i
             length = np.float64(lengths[row])
-            slack = scores.dtype.type(gamma * (length * reach + top) + vanishing * (1 + length + reach))
             best, label, rival = _least(scores, state.ctypes.data + state.itemsize * state.shape[1] * i)
-            if not rival > best + slack:
-                limit = best + slack
-                least = np.inf
-                for j in range(k):
-                    if scores[i, j] <= limit:
-                        squared = direct_distance(points, row, codes, j)
-                        if squared < least:
-                            label, least = j, squared
+            if not rival > best + scores.dtype.type(_slack(length, reach, gamma, vanishing)):
+                label = _settle(points, row, codes, scores[i], length, reaches, gamma, vanishing, label)
             labels[row] = label
             if len(lower):
                 square = length * length
-                error = np.float64(slack) + 4e-6 * square  # of a squared distance: two scores' worth, and the length's
                 for j in range(k):
+                    error = _slack(length, reaches[j], gamma, vanishing) + 4e-6 * square  # of twice the score, and of the length
                     lower[row, j] = np.sqrt(max(square + 2 * np.float64(scores[i, j]) - error, 0.0)) * (1 - UNITS)
+                error = _slack(length, reaches[label], gamma, vanishing) + 4e-6 * square
                 upper[row] = np.sqrt(square + 2 * np.float64(scores[i, label]) + error) * (1 + UNITS)

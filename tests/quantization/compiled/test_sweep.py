@@ -194,3 +194,14 @@ def test_large_work_goes_to_the_compiled_passes(monkeypatch, rng):
     assert len(used) == 2
     voronoi.cells(points[:400], qz.DiscreteMeasure(points[:400]).masses, points[:100])
     assert len(used) == 2
+
+
+@pytest.mark.parametrize("length", [1e2, 1e5, 1e9])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_one_long_code_leaves_no_label_in_error(dtype, length, rng):
+    """The bound on a score's round-off goes by that code's own length."""
+    points, weights, codes = drawn(rng, 600, 65, 30, dtype)
+    points[3] *= dtype(length)
+    codes[[0, 11]] = points[3], codes[10]
+    codes[11, :5] = np.nextafter(codes[11, :5].astype(np.float32), np.float32(9))
+    np.testing.assert_array_equal(Sweep(points, weights).nearest(codes)[0], labelled(points, codes)[0])
