@@ -71,12 +71,12 @@ class Gram:
         matrix = _matrix(points, self.frame)
         squares = np.diagonal(matrix).astype(np.float64)
         lengths = np.sqrt(np.maximum(squares, 0.0)) * (1 + 1e-3)
-        self.points = kernels.Points(points, masses, self.frame.centre.astype(np.float64), matrix, lengths, squares)
+        self.samples = kernels.Samples(points, masses, self.frame.centre.astype(np.float64), matrix, lengths, squares)
         self._errors = kernels.Errors(
             product=inner.terms(dim) * unit / 2,
             code=unit / 2,
             term=_DOUBLE / 2,
-            centre=float(np.linalg.norm(self.points.centre)),
+            centre=float(np.linalg.norm(self.samples.centre)),
             lost=4 * dim * float(np.finfo(points.dtype).smallest_subnormal),
             lost_term=4 * float(np.finfo(np.float64).smallest_subnormal),
         )
@@ -100,9 +100,9 @@ class Gram:
         """Steps from codes that are the points of these indices (K,)."""
         book, totals = self._at_points(origin), np.empty(0)
         while True:
-            labels, masses = np.empty(len(self.points.masses), np.int32), np.empty(len(book.totals))
-            terms = float(book.terms.max())
-            done, distortion, way, at_rest = kernels.step(self.points, book, self._errors, origin, totals, labels, masses)
+            labels, masses = np.empty(len(self.samples.masses), np.int32), np.empty(len(book.totals))
+            terms, given = float(book.terms.max()), (tuple(self.samples), tuple(book), tuple(self._errors))
+            done, distortion, way, at_rest = kernels.step(*given, origin, totals, labels, masses)
             if not done:
                 return
             found = _Labelling(self, origin, totals, labels, masses)
@@ -126,9 +126,9 @@ class Gram:
 
     def _at_points(self, chosen: Any) -> kernels.Codes:
         """Codes that are these points."""
-        k, lengths = len(chosen), self.points.lengths[chosen]
-        sums = self.points.matrix[chosen].astype(np.float64)
-        return kernels.Codes(sums, np.ones(k), self.points.squares[chosen], lengths, np.ones(k), lengths.copy())
+        k, lengths = len(chosen), self.samples.lengths[chosen]
+        sums = self.samples.matrix[chosen].astype(np.float64)
+        return kernels.Codes(sums, np.ones(k), self.samples.squares[chosen], lengths, np.ones(k), lengths.copy())
 
 
 class Begun:
@@ -156,7 +156,7 @@ class _Labelling:
     def codes(self) -> FloatArray:
         if len(self.totals):
             return self._centroids(self.origin, self.totals)
-        return self.gram.points.points[self.origin].astype(np.float64)
+        return self.gram.samples.points[self.origin].astype(np.float64)
 
     def following(self) -> FloatArray:
         return self._centroids(self.labels, self.masses)
@@ -165,12 +165,12 @@ class _Labelling:
         """The codes, their distortion and their stationarity."""
         codes = self.codes()
         shifts = np.zeros(codes.shape)
-        cost = add_by_columns(self.gram.points.points, codes, self.labels, self.gram.points.masses, shifts)
+        cost = add_by_columns(self.gram.samples.points, codes, self.labels, self.gram.samples.masses, shifts)
         cells = Sums(self.masses, shifts, shifts, cost, float(self.masses.sum()), None).cells(codes, 2.0)
         return codes, cells.distortion, cells.stationarity
 
     def _centroids(self, labels: Any, masses: FloatArray) -> FloatArray:
         """Of the cells, (K, d), rounded to the points' precision."""
-        points, frame = self.gram.points, self.gram.frame
+        samples, frame = self.gram.samples, self.gram.frame
         centre = np.tile(frame.centre, (len(masses), 1))
-        return CellSums(points.points, points.masses, frame).advance(labels, masses, centre).following.astype(np.float64)
+        return CellSums(samples.points, samples.masses, frame).advance(labels, masses, centre).following.astype(np.float64)

@@ -26,7 +26,7 @@ class Places:
         places = [self._marked.get(mark, []) for mark in self._marks(given)]
         if not all(places):
             return None
-        found, same = np.array([place[0] for place in places]), np.empty(len(given), np.bool_)
+        found, same = np.array([place[0] for place in places], np.int32), np.empty(len(given), np.bool_)
         inner.same_rows(self._points, found, given, same)
         for k in np.flatnonzero(~same):  # others have that mark too
             found[k] = next((i for i in places[k] if np.array_equal(self._points[i], given[k])), -1)

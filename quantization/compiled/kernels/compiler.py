@@ -10,7 +10,11 @@ from numba.extending import get_cython_function_address
 
 compiled: Any = _njit(nogil=True, cache=True, fastmath=False)  # said, as a function takes over what its first caller allows
 # Only where no score is NaN and the order of a sum may change: the scores' bound pays for any order.
-unordered: Any = _njit(nogil=True, cache=True, fastmath={"nnan", "ninf", "nsz", "reassoc", "contract"})
+_free = {"nnan", "ninf", "nsz", "reassoc", "contract"}
+unordered: Any = _njit(nogil=True, cache=True, fastmath=_free)
+# A part of what is compiled, kept with it alone: where its arguments are named tuples, as what is kept by itself on disk can't be
+# read again once such a class has another name.
+unordered_part: Any = _njit(nogil=True, fastmath=_free)
 inlined: Any = _njit(nogil=True, inline="always")
 
 PIECE = 512  # terms of an inner product summed in one go, so that the bound on its round-off does not grow with d

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from quantization.compiled.kernels.compiler import compiled, inlined, unordered
+from quantization.compiled.kernels.compiler import compiled, inlined, unordered_part
 from quantization.compiled.kernels.near import direct_distance
 from quantization.compiled.kernels.product import SPAN
 
@@ -15,7 +15,7 @@ _MOVED = 3  # and sums are made anew where more than one of so many has changed 
 _OWN = 1.1  # pays for what the bounds themselves lose
 
 
-class Points(NamedTuple):
+class Samples(NamedTuple):
     """What all steps share. points (n, d) with masses (n,); in a frame about the centre (d,) their matrix of inner products
     (n, ≥ n), their lengths, rounded up, and squared lengths (n,)."""
 
@@ -56,7 +56,7 @@ class Errors(NamedTuple):
     lost_term: float
 
 
-@unordered
+@unordered_part
 def _bound(codes: Codes, errors: Errors, slopes: Any, offsets: Any) -> None:
     r"""How far off the score of a code may be: a slope, times the point's length, and an offset.
 
@@ -72,7 +72,7 @@ def _bound(codes: Codes, errors: Errors, slopes: Any, offsets: Any) -> None:
         offsets[k] = (mean / 2 + rounding) * length + errors.lost + errors.lost_term * terms * (1 + 1 / codes.totals[k])
 
 
-@unordered
+@unordered_part
 def _assign(codes: Codes, lengths: Any, slopes: Any, offsets: Any, labels: Any, limits: Any, seconds: Any, doubtful: Any) -> int:
     """For each point the code whose score, from below, is least; returns how many points are in doubt.
 
@@ -96,24 +96,24 @@ def _assign(codes: Codes, lengths: Any, slopes: Any, offsets: Any, labels: Any, 
     return count
 
 
-@unordered
-def _centroid(points: Points, members: Any, total: float, code: Any) -> None:
+@unordered_part
+def _centroid(samples: Samples, members: Any, total: float, code: Any) -> None:
     """The centroid of some points whose masses have this total, to the bit as ``keeping`` makes it of all cells."""
     sums, share = np.empty(SPAN), 1 / total
     for a in range(0, len(code), SPAN):
-        some, target = points.centre[a : a + SPAN], code[a : a + SPAN]
+        some, target = samples.centre[a : a + SPAN], code[a : a + SPAN]
         sums[:] = 0
         for j in members:
-            x, w = points.points[j, a : a + SPAN], points.masses[j]
+            x, w = samples.points[j, a : a + SPAN], samples.masses[j]
             for t in range(len(some)):
                 sums[t] += w * (np.float64(x[t]) - some[t])
         for t in range(len(some)):
             target[t] = some[t] + share * sums[t]
 
 
-@unordered
+@unordered_part
 def settle(
-    points: Points, codes: Codes, origin: Any, totals: Any, slopes: Any, offsets: Any, limits: Any, doubtful: Any, labels: Any
+    samples: Samples, codes: Codes, origin: Any, totals: Any, slopes: Any, offsets: Any, limits: Any, doubtful: Any, labels: Any
 ) -> Any:
     """The nearest code of points in doubt, among the codes whose scores are within the points' limits, by direct differences.
 
@@ -121,42 +121,42 @@ def settle(
     totals, the points that are the codes. Returns the codes themselves, (K, d), in the points' precision, of which those that
     were needed are made.
     """
-    n, k = len(points.masses), len(slopes)
-    exact, made = np.empty((k, points.points.shape[1]), points.points.dtype), np.zeros(k, np.bool_)
+    n, k = len(samples.masses), len(slopes)
+    exact, made = np.empty((k, samples.points.shape[1]), samples.points.dtype), np.zeros(k, np.bool_)
     members = np.empty(n, np.int64)
     for i in doubtful:
         least = _FAR
         for j in range(k):
-            score = codes.squares[j] / 2 - offsets[j] - codes.sums[j, i] / codes.totals[j] - slopes[j] * points.lengths[i]
+            score = codes.squares[j] / 2 - offsets[j] - codes.sums[j, i] / codes.totals[j] - slopes[j] * samples.lengths[i]
             if score > limits[i]:
                 continue
             if not made[j]:
                 made[j] = True
                 if len(totals) == 0:
-                    exact[j] = points.points[origin[j]]
+                    exact[j] = samples.points[origin[j]]
                 else:
                     count = 0
                     for m in range(n):
                         if origin[m] == j:
                             members[count] = m
                             count += 1
-                    _centroid(points, members[:count], totals[j], exact[j])
-            squared = direct_distance(points.points, i, exact, j)
+                    _centroid(samples, members[:count], totals[j], exact[j])
+            squared = direct_distance(samples.points, i, exact, j)
             if squared < least:
                 least, labels[i] = squared, j
     return exact
 
 
-@unordered
-def _measure(points: Points, codes: Codes, labels: Any, masses: Any, across: Any) -> float:
+@unordered_part
+def _measure(samples: Samples, codes: Codes, labels: Any, masses: Any, across: Any) -> float:
     """The distortion; per code the masses (K,) of the cells, and in ``across`` (K,) the sums of w <c, x>."""
     distortion = 0.0
     for i in range(len(labels)):
-        k, w = labels[i], points.masses[i]
+        k, w = labels[i], samples.masses[i]
         own = codes.sums[k, i] / codes.totals[k]
         masses[k] += w
         across[k] += w * own
-        distortion += w * (points.squares[i] + codes.squares[k] - 2 * own)
+        distortion += w * (samples.squares[i] + codes.squares[k] - 2 * own)
     return distortion
 
 
@@ -166,8 +166,8 @@ def _add(row: Any, w: float, target: Any) -> None:
         target[j] += w * row[j]
 
 
-@unordered
-def advance(points: Points, codes: Codes, labels: Any, before: Any) -> int:
+@unordered_part
+def advance(samples: Samples, codes: Codes, labels: Any, before: Any) -> int:
     """Makes codes the centroids of these cells; returns how many points have changed cells.
 
     before: the labels of the cells whose centroids they were; none, where they were not.
@@ -181,30 +181,30 @@ def advance(points: Points, codes: Codes, labels: Any, before: Any) -> int:
             moved[count] = i
             count += 1
             codes.terms[labels[i]] += 1
-            joined[labels[i]] += points.masses[i] * points.lengths[i]
+            joined[labels[i]] += samples.masses[i] * samples.lengths[i]
             if not fresh:
                 codes.terms[before[i]] += 1
     for j in range(k):
         codes.peaks[j] = max(codes.peaks[j] * codes.totals[j], codes.lengths[j] * codes.totals[j] + joined[j])
     codes.totals[:], codes.lengths[:] = 0, 0
     for i in range(n):
-        j, w = labels[i], points.masses[i]
+        j, w = labels[i], samples.masses[i]
         codes.totals[j] += w
-        codes.lengths[j] += w * points.lengths[i]
+        codes.lengths[j] += w * samples.lengths[i]
     fresh |= count * _MOVED > n
     for j in range(k):
         fresh |= codes.terms[j] > _REFRESH * max(counts[j], 8.0) or codes.peaks[j] > _REFRESH * codes.lengths[j]
     if fresh:
         codes.sums[:], codes.terms[:], codes.peaks[:] = 0, counts, codes.lengths
         for i in range(n):
-            _add(points.matrix[i], points.masses[i], codes.sums[labels[i]])
+            _add(samples.matrix[i], samples.masses[i], codes.sums[labels[i]])
     else:
         for i in moved[:count]:
-            _add(points.matrix[i], -points.masses[i], codes.sums[before[i]])
-            _add(points.matrix[i], points.masses[i], codes.sums[labels[i]])
+            _add(samples.matrix[i], -samples.masses[i], codes.sums[before[i]])
+            _add(samples.matrix[i], samples.masses[i], codes.sums[labels[i]])
     codes.squares[:] = 0
     for i in range(n):
-        codes.squares[labels[i]] += points.masses[i] * codes.sums[labels[i], i]
+        codes.squares[labels[i]] += samples.masses[i] * codes.sums[labels[i], i]
     for j in range(k):
         codes.lengths[j] /= codes.totals[j]
         codes.peaks[j] /= codes.totals[j]
@@ -214,28 +214,31 @@ def advance(points: Points, codes: Codes, labels: Any, before: Any) -> int:
 
 @compiled
 def step(
-    points: Points, codes: Codes, errors: Errors, origin: Any, totals: Any, labels: Any, masses: Any
+    of_samples: Any, of_codes: Any, of_errors: Any, origin: Any, totals: Any, labels: Any, masses: Any
 ) -> tuple[bool, float, float, bool]:
     r"""The cells of the codes, labels (n,) and masses (K,), and the codes that follow. origin, totals: see :func:`settle`.
+
+    of_samples, of_codes, of_errors: what :class:`Samples`, :class:`Codes` and :class:`Errors` hold, as plain tuples.
 
     Returns whether it was done, the distortion, $\sum_k w_k |c_k - m_k|^2$, and whether no code has moved. It is not done where
     too many points are in doubt, a cell is empty or the distortion is not positive.
     """
+    samples, codes, errors = Samples(*of_samples), Codes(*of_codes), Errors(*of_errors)
     n, k = len(labels), len(masses)
     slopes, offsets, across = np.empty(k), np.empty(k), np.zeros(k)
     limits, seconds, doubtful = np.empty(n), np.empty(n), np.empty(n, np.int64)
     _bound(codes, errors, slopes, offsets)
-    count = _assign(codes, points.lengths, slopes, offsets, labels, limits, seconds, doubtful)
+    count = _assign(codes, samples.lengths, slopes, offsets, labels, limits, seconds, doubtful)
     if count * _DOUBTFUL > n:
         return False, 0.0, 0.0, False
     if count > 0:
-        settle(points, codes, origin, totals, slopes, offsets, limits, doubtful[:count], labels)
+        settle(samples, codes, origin, totals, slopes, offsets, limits, doubtful[:count], labels)
     masses[:] = 0
-    distortion = _measure(points, codes, labels, masses, across)
+    distortion = _measure(samples, codes, labels, masses, across)
     if not distortion > 0 or masses.min() == 0:
         return False, 0.0, 0.0, False
     squares, fresh = codes.squares.copy(), len(totals) == 0
-    moved = advance(points, codes, labels, origin[:0] if fresh else origin)
+    moved = advance(samples, codes, labels, origin[:0] if fresh else origin)
     if moved == 0:
         return True, distortion, 0.0, True
     way = 0.0

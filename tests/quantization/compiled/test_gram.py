@@ -208,7 +208,7 @@ def test_codes_that_settle_doubts_are_those_that_are_returned(dtype, rng):
     walk, totals, none = gram.Gram(points, masses), np.bincount(labels, masses), np.zeros(7)
     codes = gram.kernels.Codes(np.zeros((7, 200)), np.ones(7), none, none, none, none)
     everything = np.full(200, 1e30)
-    made = gram.kernels.settle(walk.points, codes, labels, totals, none, none, everything, np.arange(200), labels.copy())
+    made = gram.kernels.settle(walk.samples, codes, labels, totals, none, none, everything, np.arange(200), labels.copy())
     returned = gram._Labelling(walk, labels, totals, labels, totals).codes()
     np.testing.assert_array_equal(made, returned.astype(dtype))
 
@@ -221,9 +221,9 @@ def test_sums_are_made_anew_after_a_heavy_point_has_left(rng):
     stay = np.repeat([0, 1, 2], 20).astype(np.int32)
     gone = stay.copy()
     gone[0] = 2
-    codes = walk._at_points(np.arange(3))
-    assert gram.kernels.advance(walk.points, codes, stay, stay[:0]) == 60
-    assert gram.kernels.advance(walk.points, codes, gone, stay) == 1
+    codes = walk._at_points(np.arange(3, dtype=np.int32))
+    assert gram.kernels.advance(walk.samples, codes, stay, stay[:0]) == 60
+    assert gram.kernels.advance(walk.samples, codes, gone, stay) == 1
     means = [np.average(points[gone == k].astype(float), 0, masses[gone == k]) for k in range(3)]
     exact = points.astype(np.float64) @ np.array(means).T
     found = (codes.sums[:, :60] / codes.totals[:, None]).T
@@ -238,7 +238,7 @@ def test_products_too_small_for_float32_are_no_ground_for_a_label(size, light, r
         points[3], masses[3] = 1.0, 0.0
     walk = gram.Gram(points, masses / masses.sum())
     for step in walk.steps(points[1:400:40].astype(np.float64)):
-        truth = voronoi.cells(points, walk.points.masses, step.codes())
+        truth = voronoi.cells(points, walk.samples.masses, step.codes())
         np.testing.assert_allclose(step.masses, truth.masses, rtol=1e-12)
 
 
@@ -251,7 +251,7 @@ def test_a_point_repeated_a_thousand_times_keeps_the_error_within_its_bound(rng)
     walk = gram.Gram(points, np.full(2850, 1 / 2850))
     assert not walk.frame.shifted
     for step in walk.steps(rows[:2].astype(np.float64)):
-        truth = voronoi.cells(points, walk.points.masses, step.codes()).distortion
+        truth = voronoi.cells(points, walk.samples.masses, step.codes()).distortion
         assert abs(step.distortion - truth) <= step.distortion_rtol * step.distortion
 
 
@@ -262,5 +262,5 @@ def test_codes_that_are_rounded_far_from_the_origin_keep_the_error_within_its_bo
     walk = gram.Gram(points, np.full(300, 1 / 300))
     assert walk.frame.shifted
     for step in walk.steps(points[:9].astype(np.float64)):
-        truth = voronoi.cells(points, walk.points.masses, step.codes()).distortion
+        truth = voronoi.cells(points, walk.samples.masses, step.codes()).distortion
         assert abs(step.distortion - truth) <= step.distortion_rtol * step.distortion
