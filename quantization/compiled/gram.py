@@ -73,14 +73,13 @@ class Gram:
         lengths = np.sqrt(np.maximum(squares, 0.0)) * (1 + 1e-3)
         self.samples = kernels.Samples(points, masses, self.frame.centre.astype(np.float64), matrix, lengths, squares)
         self._errors = kernels.Errors(
-            product=inner.terms(dim) * unit / 2,
+            product=inner.depth(dim) * unit / 2,
             code=unit / 2,
             term=_DOUBLE / 2,
             centre=float(np.linalg.norm(self.samples.centre)),
             lost=4 * dim * float(np.finfo(points.dtype).smallest_subnormal),
             lost_term=4 * float(np.finfo(np.float64).smallest_subnormal),
         )
-        self._square, self._unit = float(masses @ squares), unit
 
     def steps(self, codes: FloatArray) -> Iterator[Step]:
         """Lloyd's steps: see :class:`~quantization.compiled.steps.Descent`. The numbers are as good as the points' precision.
@@ -101,28 +100,18 @@ class Gram:
         book, totals = self._at_points(origin), np.empty(0)
         while True:
             labels, masses = np.empty(len(self.samples.masses), np.int32), np.empty(len(book.totals))
-            terms, given = float(book.terms.max()), (tuple(self.samples), tuple(book), tuple(self._errors))
-            done, distortion, way, at_rest = kernels.step(*given, origin, totals, labels, masses)
+            given = (tuple(self.samples), tuple(book), tuple(self._errors))
+            done, distortion, error, way, at_rest = kernels.step(*given, origin, totals, labels, masses)
             if not done:
                 return
             found = _Labelling(self, origin, totals, labels, masses)
             yield Step(
-                found.codes, masses, distortion, self._error(distortion, terms) / distortion, (way / distortion) ** 0.5,
-                found.following, at_rest, found.measure,
+                found.codes, masses, distortion, error / distortion, (way / distortion) ** 0.5, found.following, at_rest,
+                found.measure,
             )  # fmt: skip
             if at_rest:
                 return
             origin, totals = labels, masses
-
-    def _error(self, distortion: float, terms: float) -> float:
-        """What a distortion is off by, made from sums of so many terms.
-
-        As inner products of so many rounded numbers go, a few times the root of their number of units; a unit of float64 a term
-        of the sums of rows, which equal points may round the same way each time; and what rounding the codes adds to it.
-        """
-        rounded = self._errors.code * (self._square**0.5 + self._errors.centre)
-        sums = self._square * (8 * inner.DEPTH**0.5 * self._unit + _DOUBLE * terms)
-        return sums + (2 * distortion**0.5 + rounded) * rounded
 
     def _at_points(self, chosen: Any) -> kernels.Codes:
         """Codes that are these points."""
@@ -138,7 +127,7 @@ class Begun:
         self._gram, self._origin = gram, origin
 
     def steps(self, codes: FloatArray) -> Iterator[Step]:
-        """Lloyd's steps: the first time from those points, and then as the matrix takes them."""
+        """Lloyd's steps: the first time from those points, which ``codes`` must be; after that as the matrix takes them."""
         origin, self._origin = self._origin, None
         return self._gram.steps(codes) if origin is None else self._gram.walk(origin)
 

@@ -37,7 +37,7 @@ class Frame:
         kernels.measure_rows(points, self.centre, self.factor, squares)
 
     def lengths(self, squares: FloatArray) -> Any:
-        """Of all points of these squared lengths, in float32 and rounded up, as the bounds on round-off take them.
+        """Of all points of these squared lengths, in their precision and rounded up, as the bounds on round-off take them.
 
         The frame shrinks where a point is so long that its square, were it a code, would overflow.
         """
@@ -46,7 +46,7 @@ class Frame:
             shrink = 2.0 ** -int(np.frexp(longest)[1])
             self.factor, self.changes_points = self.factor * shrink, True
             squares *= shrink**2
-        return (np.sqrt(squares) * (1 + kernels.UNITS)).astype(np.float32)
+        return (np.sqrt(squares) * (1 + kernels.UNITS)).astype(np.float32 if self._single else np.float64)
 
 
 class Product:
@@ -63,7 +63,7 @@ class Product:
         kernels.pack_codes(codes, frame.centre, frame.factor, self._panels, squares)
         self._half[:k], self._reaches = squares / 2, np.sqrt(squares)
         self._vanishing = 4.0 * (dim + 8) * float(np.finfo(dtype).smallest_subnormal)
-        self._gamma = 1.1 * (min(dim, PIECE) - (-dim // PIECE) + 8) * float(np.finfo(dtype).eps)
+        self._gamma = 1.1 * (min(dim, PIECE) - (-dim // kernels.SPAN) + 8) * float(np.finfo(dtype).eps)
 
     def label(self, first: int, points: Any, labels: Any, warm: bool) -> None:
         """The nearest codes of ``points``, rows ``first`` and on of the samples, written to ``labels``."""

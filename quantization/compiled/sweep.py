@@ -73,11 +73,12 @@ class Sweep:
 
     def apart(self, codes: FloatArray, passes: int) -> "Sweep | None":
         """Passes for another thread, with their own memory beside the Gram matrix; None where no steps from there are on it."""
-        begun = [way.begin(codes) for way in self.descents(len(codes), passes) if isinstance(way, Gram)]
-        if not any(begun):
+        shared = [way for way in self.descents(len(codes), passes) if isinstance(way, Gram)]
+        begun = [descent for way in shared if (descent := way.begin(codes)) is not None]
+        if not begun:
             return None
         other = Sweep(self._points, self._masses)
-        other._descents = [way for way in begun if way is not None]
+        other._descents = [*begun]
         return other
 
     def _by_rows(self, codes: FloatArray, groups: int) -> Sums:

@@ -12,7 +12,8 @@ _FAR = 1e300
 _REFRESH = 8  # sums are made anew once so many times as many terms went into them as the cell has points
 _DOUBTFUL = 8  # at most one of so many points is settled on its coordinates
 _MOVED = 3  # and sums are made anew where more than one of so many has changed cells
-_OWN = 1.1  # pays for what the bounds themselves lose
+_SPARE = 1.1  # pays for terms of second order, and for the rounding of the bounds
+_FEW = 12  # roundings of a score itself
 
 
 class Samples(NamedTuple):
@@ -58,18 +59,20 @@ class Errors(NamedTuple):
 
 @unordered_part
 def _bound(codes: Codes, errors: Errors, slopes: Any, offsets: Any) -> None:
-    r"""How far off the score of a code may be: a slope, times the point's length, and an offset.
+    r"""How far off the score of a code, as it will be returned, may be: a slope, times the point's length, and an offset.
 
-    An inner product is off by $\gamma |x_i| |x_j|$, so a mean of them by $\gamma |x_i|$ times the mean length of its terms. A sum
-    of so many terms, those that have left again included, adds as many units of the most that it has been. Rounding a code moves
-    it by a unit of its length.
+    An inner product is off by $\gamma |x_i| |x_j|$, so a mean of them by $\gamma |x_i|$ times the mean length of its terms. Sums
+    of T terms, those that have left again included, are off by T units of the most that they have been: the sums of the matrix,
+    those of their squares, and those of coordinates that make the code; without fused instructions a term is rounded twice.
+    Rounding the code moves it by a unit of its length.
     """
     for k in range(len(slopes)):
-        length, terms = codes.lengths[k], codes.terms[k] + 12
-        mean = _OWN * (errors.product * length + errors.term * terms * codes.peaks[k])
+        length, terms = codes.lengths[k], 4 * codes.terms[k] + _FEW
+        products, sums = _SPARE * errors.product * length, _SPARE * errors.term * terms * codes.peaks[k]
         rounding = errors.code * (length + errors.centre)
-        slopes[k] = mean + rounding
-        offsets[k] = (mean / 2 + rounding) * length + errors.lost + errors.lost_term * terms * (1 + 1 / codes.totals[k])
+        slopes[k] = products + sums + rounding
+        vanished = errors.lost + errors.lost_term * terms * (1 + 1 / codes.totals[k])
+        offsets[k] = (products / 2 + sums + rounding) * length + vanished
 
 
 @unordered_part
@@ -118,8 +121,8 @@ def settle(
     """The nearest code of points in doubt, among the codes whose scores are within the points' limits, by direct differences.
 
     origin: the labels of the cells whose centroids the codes are, with ``totals`` (K,) of their masses; or, where there are no
-    totals, the points that are the codes. Returns the codes themselves, (K, d), in the points' precision, of which those that
-    were needed are made.
+    totals, the points that are the codes. Returns what it went by: the codes themselves, (K, d), in the points' precision, of
+    which those that were needed are made.
     """
     n, k = len(samples.masses), len(slopes)
     exact, made = np.empty((k, samples.points.shape[1]), samples.points.dtype), np.zeros(k, np.bool_)
@@ -148,16 +151,19 @@ def settle(
 
 
 @unordered_part
-def _measure(samples: Samples, codes: Codes, labels: Any, masses: Any, across: Any) -> float:
-    """The distortion; per code the masses (K,) of the cells, and in ``across`` (K,) the sums of w <c, x>."""
-    distortion = 0.0
+def _measure(
+    samples: Samples, codes: Codes, errors: Errors, slopes: Any, offsets: Any, labels: Any, masses: Any, across: Any
+) -> tuple[float, float]:
+    """The distortion, and how far off it is at most; per code the masses (K,) of the cells, and the sums of w <c, x>, (K,)."""
+    distortion, error = 0.0, 0.0
     for i in range(len(labels)):
         k, w = labels[i], samples.masses[i]
         own = codes.sums[k, i] / codes.totals[k]
         masses[k] += w
         across[k] += w * own
         distortion += w * (samples.squares[i] + codes.squares[k] - 2 * own)
-    return distortion
+        error += w * (errors.product * samples.squares[i] + 2 * (slopes[k] * samples.lengths[i] + offsets[k]))
+    return distortion, _SPARE * error + errors.term * (len(labels) + _FEW) * distortion
 
 
 @inlined
@@ -172,17 +178,17 @@ def advance(samples: Samples, codes: Codes, labels: Any, before: Any) -> int:
 
     before: the labels of the cells whose centroids they were; none, where they were not.
     """
-    n, k, fresh = len(labels), len(codes.terms), len(before) == 0
+    n, k, first = len(labels), len(codes.terms), len(before) == 0
     counts, joined, moved = np.zeros(k), np.zeros(k), np.empty(n, np.int64)
     count = 0
     for i in range(n):
         counts[labels[i]] += 1
-        if fresh or labels[i] != before[i]:
+        if first or labels[i] != before[i]:
             moved[count] = i
             count += 1
             codes.terms[labels[i]] += 1
             joined[labels[i]] += samples.masses[i] * samples.lengths[i]
-            if not fresh:
+            if not first:
                 codes.terms[before[i]] += 1
     for j in range(k):
         codes.peaks[j] = max(codes.peaks[j] * codes.totals[j], codes.lengths[j] * codes.totals[j] + joined[j])
@@ -191,10 +197,10 @@ def advance(samples: Samples, codes: Codes, labels: Any, before: Any) -> int:
         j, w = labels[i], samples.masses[i]
         codes.totals[j] += w
         codes.lengths[j] += w * samples.lengths[i]
-    fresh |= count * _MOVED > n
+    anew = first or count * _MOVED > n
     for j in range(k):
-        fresh |= codes.terms[j] > _REFRESH * max(counts[j], 8.0) or codes.peaks[j] > _REFRESH * codes.lengths[j]
-    if fresh:
+        anew |= codes.terms[j] > _REFRESH * max(counts[j], 8.0) or codes.peaks[j] > _REFRESH * codes.lengths[j]
+    if anew:
         codes.sums[:], codes.terms[:], codes.peaks[:] = 0, counts, codes.lengths
         for i in range(n):
             _add(samples.matrix[i], samples.masses[i], codes.sums[labels[i]])
@@ -204,24 +210,24 @@ def advance(samples: Samples, codes: Codes, labels: Any, before: Any) -> int:
             _add(samples.matrix[i], samples.masses[i], codes.sums[labels[i]])
     codes.squares[:] = 0
     for i in range(n):
-        codes.squares[labels[i]] += samples.masses[i] * codes.sums[labels[i], i]
+        j, share = labels[i], 1 / codes.totals[labels[i]]
+        codes.squares[j] += samples.masses[i] * share * (codes.sums[j, i] * share)
     for j in range(k):
         codes.lengths[j] /= codes.totals[j]
         codes.peaks[j] /= codes.totals[j]
-        codes.squares[j] /= codes.totals[j] * codes.totals[j]
     return count
 
 
 @compiled
 def step(
     of_samples: Any, of_codes: Any, of_errors: Any, origin: Any, totals: Any, labels: Any, masses: Any
-) -> tuple[bool, float, float, bool]:
+) -> tuple[bool, float, float, float, bool]:
     r"""The cells of the codes, labels (n,) and masses (K,), and the codes that follow. origin, totals: see :func:`settle`.
 
     of_samples, of_codes, of_errors: what :class:`Samples`, :class:`Codes` and :class:`Errors` hold, as plain tuples.
 
-    Returns whether it was done, the distortion, $\sum_k w_k |c_k - m_k|^2$, and whether no code has moved. It is not done where
-    too many points are in doubt, a cell is empty or the distortion is not positive.
+    Returns whether it was done, the distortion, how far off that is at most, $\sum_k w_k |c_k - m_k|^2$, and whether no code has
+    moved. It is not done where too many points are in doubt, a cell is empty or the distortion is not positive.
     """
     samples, codes, errors = Samples(*of_samples), Codes(*of_codes), Errors(*of_errors)
     n, k = len(labels), len(masses)
@@ -230,18 +236,17 @@ def step(
     _bound(codes, errors, slopes, offsets)
     count = _assign(codes, samples.lengths, slopes, offsets, labels, limits, seconds, doubtful)
     if count * _DOUBTFUL > n:
-        return False, 0.0, 0.0, False
+        return False, 0.0, 0.0, 0.0, False
     if count > 0:
         settle(samples, codes, origin, totals, slopes, offsets, limits, doubtful[:count], labels)
     masses[:] = 0
-    distortion = _measure(samples, codes, labels, masses, across)
+    distortion, error = _measure(samples, codes, errors, slopes, offsets, labels, masses, across)
     if not distortion > 0 or masses.min() == 0:
-        return False, 0.0, 0.0, False
-    squares, fresh = codes.squares.copy(), len(totals) == 0
-    moved = advance(samples, codes, labels, origin[:0] if fresh else origin)
-    if moved == 0:
-        return True, distortion, 0.0, True
+        return False, 0.0, 0.0, 0.0, False
+    squares, no_cells = codes.squares.copy(), len(totals) == 0
+    if advance(samples, codes, labels, origin[:0] if no_cells else origin) == 0:
+        return True, distortion, error, 0.0, True
     way = 0.0
     for j in range(k):
         way += masses[j] * max(squares[j] - 2 * across[j] / masses[j] + codes.squares[j], 0.0)
-    return True, distortion, way, False
+    return True, distortion, error, way, False

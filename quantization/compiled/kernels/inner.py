@@ -16,8 +16,8 @@ _ROWS = tile.ROWS
 _tile, _row = tile.wide_tile, tile.wide_row
 
 
-def terms(dim: int) -> int:
-    """How many additions, one after the other, an inner product of so many coordinates takes."""
+def depth(dim: int) -> int:
+    """Roundings, one after the other, of an inner product of so many coordinates: of its sums, and of its two shifted numbers."""
     return min(DEPTH, dim) + -(-min(PIECE, dim) // DEPTH) + -(-dim // PIECE)
 
 

@@ -99,14 +99,12 @@ def _slack(length: float, reach: float, gamma: float, vanishing: float) -> float
 
 
 @compiled
-def _settle(
-    points: Any, row: int, codes: Any, scores: Any, length: float, reaches: Any, gamma: float, vanishing: float, label: int
-) -> int:
+def _settle(points: Any, row: int, codes: Any, scores: Any, length: float, reaches: Any, gamma: float, vanishing: float) -> int:
     """The nearest code of a point, by direct differences from those whose scores may be the least."""
     limit = np.inf
     for j in range(len(reaches)):
         limit = min(limit, np.float64(scores[j]) + _slack(length, reaches[j], gamma, vanishing) / 2)
-    count, least = 0, np.inf
+    count, label, least = 0, 0, np.inf
     for j in range(len(reaches)):
         if np.float64(scores[j]) - _slack(length, reaches[j], gamma, vanishing) / 2 <= limit:
             count += 1
@@ -147,8 +145,8 @@ def label_by_products(
     lengths: of the points treated alike; ``moved``: space for pieces of them, of no rows where they stay as they are. chosen: the
     rows to label, where ``moved`` has rows; all of them where it is empty. lower, upper: bounds on the distances to all codes
     (n, K) and to the nearest (n,), or empty. scores, state: space for a block of rows, (rows, groups × width), (rows, 3 lanes).
-    A score is off by half of ``gamma`` times $|x| |c| + \tfrac12|c|^2$ at most, ``vanishing`` times $1 + |x| + |c|$ added for
-    numbers and products too small for their type. Most labels are beyond doubt already for the longest of all codes.
+    Twice a score is off by ``gamma`` times $|x| |c| + \tfrac12|c|^2$ at most, and ``vanishing`` times $1 + |x| + |c|$ for numbers
+    and products too small for their type. Most labels are beyond doubt already for the longest of all codes.
     """
     dim, k, rows, lanes = points.shape[1], len(codes), len(scores), state.shape[1] // 3
     reach = reaches.max()
@@ -174,7 +172,7 @@ def label_by_products(
             length = np.float64(lengths[row])
             best, label, rival = _least(scores, state.ctypes.data + state.itemsize * state.shape[1] * i)
             if not rival > best + scores.dtype.type(_slack(length, reach, gamma, vanishing)):
-                label = _settle(points, row, codes, scores[i], length, reaches, gamma, vanishing, label)
+                label = _settle(points, row, codes, scores[i], length, reaches, gamma, vanishing)
             labels[row] = label
             if len(lower):
                 square = length * length

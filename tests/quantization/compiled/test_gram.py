@@ -169,15 +169,16 @@ def test_weights_of_many_magnitudes(spread, on_the_matrix, rng):
             assert abs(step.distortion - truth.distortion) <= step.distortion_rtol * truth.distortion
 
 
-@pytest.mark.parametrize(("light", "steps"), [(1e-60, True), (1e-280, False)])
+@pytest.mark.parametrize(("light", "steps"), [(1e-60, True), (1e-161, True), (1e-200, True), (1e-280, False)])
 def test_faint_weights(light, steps, on_the_matrix, rng):
-    """Sums are in float64; what leaves its range is left to coordinates."""
+    """Sums are in float64, squares of weights would leave its range; what does is left to coordinates."""
     points = latents(rng, 300, 200).astype(np.float32)
-    masses = np.where(np.arange(300) < 10, light, 1.0)
-    law = qz.DiscreteMeasure.from_masses(points, masses)
-    sol = qz.quantize(law, 6, start=points[:6])
+    points[:60] += 30  # so that there are cells of faint points alone
+    law = qz.DiscreteMeasure.from_masses(points, np.where(np.arange(300) < 60, light, 1.0))
+    start = points[[0, 20, 70, 80, 90, 100]].astype(float)
+    sol = qz.quantize(law, 6, start=start)
     np.testing.assert_allclose(sol.measure.masses, law.project(sol.measure.points).masses, rtol=1e-12)
-    walk = list(gram.Gram(points, law.masses).steps(points[:6].astype(float)))
+    walk = list(gram.Gram(points, law.masses).steps(start))
     assert bool(walk) is steps
     for step in walk:
         np.testing.assert_allclose(step.masses, voronoi.cells(points, law.masses, step.codes()).masses, rtol=1e-12)
@@ -264,3 +265,65 @@ def test_codes_that_are_rounded_far_from_the_origin_keep_the_error_within_its_bo
     for step in walk.steps(points[:9].astype(np.float64)):
         truth = voronoi.cells(points, walk.samples.masses, step.codes()).distortion
         assert abs(step.distortion - truth) <= step.distortion_rtol * step.distortion
+
+
+def closely(points, masses, codes):
+    """The distortion, in as many digits as there are."""
+    wide = points.astype(np.longdouble)
+    squared = np.min([np.square(wide - code).sum(1) for code in codes.astype(np.longdouble)], axis=0)
+    return float((masses * squared).sum())
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_codes_far_out_at_light_points_keep_the_error_within_its_bound(dtype, rng):
+    """The round-off of a score goes by the code's length too, whatever its weight."""
+    masses = np.where((np.arange(200) == 1) | (np.arange(200) == 2), 1e-9, 1.0)
+    for _ in range(20):
+        points = rng.standard_normal((200, 16))
+        points[1] *= 1e3
+        points[2] = -1.2 * points[1]
+        points = points.astype(dtype)
+        step = next(gram.Gram(points, masses / masses.sum()).steps(points[1:3].astype(np.float64)))
+        truth = closely(points, masses / masses.sum(), step.codes())
+        assert abs(step.distortion - truth) <= step.distortion_rtol * step.distortion
+
+
+def test_a_sum_of_many_equal_terms_keeps_the_error_within_its_bound(rng):
+    """Of which each is rounded the same way when it is added."""
+    scales = np.ones(2000)
+    scales[::32] = (-1.0) ** np.arange(63)  # what the frame looks at, so that it moves nothing
+    scales[1] = -3
+    for _ in range(20):
+        points, masses = scales[:, None] * rng.standard_normal(64), np.full(2000, 1 / 2000)
+        step = next(gram.Gram(points, masses).steps(points[:2]))
+        truth = closely(points, masses, step.codes())
+        assert abs(step.distortion - truth) <= step.distortion_rtol * step.distortion
+
+
+def test_a_centroid_that_many_light_points_round_up_has_the_cell_that_it_has():
+    """In float64, where no unit of a shorter format pays for round-off: each adds half a unit, always the same way."""
+    few, heavy = 100, np.full(5, 1.03)
+    other = heavy + np.array([1, -1, 0.5, -0.5, 0])
+    masses = np.full(2000, 0.51 * 2.0**-52 / 1.03)
+    masses[:2], masses[2 : 2 + few] = 1, 1e-25
+
+    def second(between):
+        """The gaps of some points between the two codes of the second step, and which of these they were given."""
+        points = np.concatenate([[heavy, other], between, np.repeat(heavy[None], 2000 - 2 - few, 0)])
+        walk = gram.Gram(points, masses).steps(points[:2])
+        next(walk)
+        step = next(walk)
+        codes, wide = step.codes().astype(np.longdouble), between.astype(np.longdouble)
+        gaps = np.square(wide - codes[0]).sum(1) - np.square(wide - codes[1]).sum(1)
+        return gaps.astype(np.float64), step.measure.__self__.labels[2 : 2 + few], codes.astype(np.float64)
+
+    middle, way = np.full(5, 0.975 * 64 / 5), (other - heavy) / np.linalg.norm(other - heavy)
+    codes = second(middle + np.linspace(-0.2, 0, few)[:, None] * way)[2]
+    axis = codes[1] - codes[0]
+    tie = (np.square(codes[1]).sum() - np.square(codes[0]).sum()) / 2 - middle @ axis
+    at = middle + (tie / (way @ axis) + np.linspace(-1, 1, few)[:, None] * 3e-11) * way
+    gaps, labels, _ = second(at)
+    sure = np.abs(gaps) > 1e-12  # beyond the round-off of direct differences
+    assert (gaps[sure] > 0).any()
+    assert (gaps[sure] < 0).any()
+    np.testing.assert_array_equal(labels[sure], gaps[sure] > 0)

@@ -205,3 +205,13 @@ def test_one_long_code_leaves_no_label_in_error(dtype, length, rng):
     codes[[0, 11]] = points[3], codes[10]
     codes[11, :5] = np.nextafter(codes[11, :5].astype(np.float32), np.float32(9))
     np.testing.assert_array_equal(Sweep(points, weights).nearest(codes)[0], labelled(points, codes)[0])
+
+
+def test_a_point_beyond_the_range_of_float32_may_have_a_code_at_the_centre(rng):
+    points = rng.standard_normal((100, 8))
+    points[7] = 1e40
+    codes = np.concatenate([np.zeros((1, 8)), rng.standard_normal((3, 8))])
+    codes[1:] -= codes[1:].mean(0)  # so that the frame stays where it is
+    with np.errstate(all="raise"):
+        found = Sweep(points, np.full(100, 0.01)).nearest(codes)[0]
+    np.testing.assert_array_equal(found, labelled(points, codes)[0])
