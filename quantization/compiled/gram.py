@@ -99,7 +99,7 @@ class Gram:
         """Steps from codes that are the points of these indices (K,)."""
         book, totals = self._at_points(origin), np.empty(0)
         while True:
-            labels, masses = np.empty(len(self.samples.masses), np.int32), np.empty(len(book.totals))
+            labels, masses = np.empty(len(self.samples.masses), np.int32), np.zeros(len(book.totals))
             given = (tuple(self.samples), tuple(book), tuple(self._errors))
             done, distortion, error, way, at_rest = kernels.step(*given, origin, totals, labels, masses)
             if not done:

@@ -66,12 +66,13 @@ def _bound(codes: Codes, errors: Errors, slopes: Any, offsets: Any) -> None:
     those of their squares, and those of coordinates that make the code; without fused instructions a term is rounded twice.
     Rounding the code moves it by a unit of its length.
     """
+    lengths, counts, peaks, totals = codes.lengths, codes.terms, codes.peaks, codes.totals
     for k in range(len(slopes)):
-        length, terms = codes.lengths[k], 4 * codes.terms[k] + _FEW
-        products, sums = _SPARE * errors.product * length, _SPARE * errors.term * terms * codes.peaks[k]
+        length, terms = lengths[k], 4 * counts[k] + _FEW
+        products, sums = _SPARE * errors.product * length, _SPARE * errors.term * terms * peaks[k]
         rounding = errors.code * (length + errors.centre)
         slopes[k] = products + sums + rounding
-        vanished = errors.lost + errors.lost_term * terms * (1 + 1 / codes.totals[k])
+        vanished = errors.lost + errors.lost_term * terms * (1 + 1 / totals[k])
         offsets[k] = (products / 2 + sums + rounding) * length + vanished
 
 
@@ -81,10 +82,11 @@ def _assign(codes: Codes, lengths: Any, slopes: Any, offsets: Any, labels: Any, 
 
     A doubtful point, listed in ``doubtful``, has a second score that from below is no more than the first from above: its limit.
     """
-    n = len(labels)
-    limits[:], seconds[:], labels[:] = _FAR, _FAR, 0
+    n, sums, totals, squares = len(labels), codes.sums, codes.totals, codes.squares
+    for i in range(n):
+        limits[i], seconds[i], labels[i] = _FAR, _FAR, 0
     for k in range(len(slopes)):
-        start, share, slope, row = codes.squares[k] / 2 - offsets[k], 1 / codes.totals[k], slopes[k], codes.sums[k]
+        start, share, slope, row = squares[k] / 2 - offsets[k], 1 / totals[k], slopes[k], sums[k]
         for i in range(n):
             score = start - share * row[i] - slope * lengths[i]
             seconds[i] = min(seconds[i], max(score, limits[i]))
@@ -102,12 +104,13 @@ def _assign(codes: Codes, lengths: Any, slopes: Any, offsets: Any, labels: Any, 
 @unordered_part
 def _centroid(samples: Samples, members: Any, total: float, code: Any) -> None:
     """The centroid of some points whose masses have this total, to the bit as ``keeping`` makes it of all cells."""
+    points, masses, centre = samples.points, samples.masses, samples.centre
     sums, share = np.empty(SPAN), 1 / total
     for a in range(0, len(code), SPAN):
-        some, target = samples.centre[a : a + SPAN], code[a : a + SPAN]
+        some, target = centre[a : a + SPAN], code[a : a + SPAN]
         sums[:] = 0
         for j in members:
-            x, w = samples.points[j, a : a + SPAN], samples.masses[j]
+            x, w = points[j, a : a + SPAN], masses[j]
             for t in range(len(some)):
                 sums[t] += w * (np.float64(x[t]) - some[t])
         for t in range(len(some)):
@@ -116,35 +119,36 @@ def _centroid(samples: Samples, members: Any, total: float, code: Any) -> None:
 
 @unordered_part
 def settle(
-    samples: Samples, codes: Codes, origin: Any, totals: Any, slopes: Any, offsets: Any, limits: Any, doubtful: Any, labels: Any
+    samples: Samples, codes: Codes, origin: Any, masses: Any, slopes: Any, offsets: Any, limits: Any, doubtful: Any, labels: Any
 ) -> Any:
     """The nearest code of points in doubt, among the codes whose scores are within the points' limits, by direct differences.
 
-    origin: the labels of the cells whose centroids the codes are, with ``totals`` (K,) of their masses; or, where there are no
-    totals, the points that are the codes. Returns what it went by: the codes themselves, (K, d), in the points' precision, of
-    which those that were needed are made.
+    origin: the labels of the cells whose centroids the codes are, with their ``masses`` (K,); or, where there are no masses, the
+    points that are the codes. Returns what it went by: the codes themselves, (K, d), in the points' precision, of which those
+    that were needed are made.
     """
-    n, k = len(samples.masses), len(slopes)
-    exact, made = np.empty((k, samples.points.shape[1]), samples.points.dtype), np.zeros(k, np.bool_)
-    members = np.empty(n, np.int64)
+    points, lengths = samples.points, samples.lengths
+    sums, totals, squares = codes.sums, codes.totals, codes.squares
+    n, k, dim = len(points), len(slopes), points.shape[1]
+    exact, made, members = np.empty((k, dim), points.dtype), np.zeros(k, np.bool_), np.empty(n, np.int64)
     for i in doubtful:
         least = _FAR
         for j in range(k):
-            score = codes.squares[j] / 2 - offsets[j] - codes.sums[j, i] / codes.totals[j] - slopes[j] * samples.lengths[i]
-            if score > limits[i]:
+            if squares[j] / 2 - offsets[j] - sums[j, i] / totals[j] - slopes[j] * lengths[i] > limits[i]:
                 continue
             if not made[j]:
                 made[j] = True
-                if len(totals) == 0:
-                    exact[j] = samples.points[origin[j]]
+                if len(masses) == 0:
+                    for t in range(dim):
+                        exact[j, t] = points[origin[j], t]
                 else:
                     count = 0
                     for m in range(n):
                         if origin[m] == j:
                             members[count] = m
                             count += 1
-                    _centroid(samples, members[:count], totals[j], exact[j])
-            squared = direct_distance(samples.points, i, exact, j)
+                    _centroid(samples, members[:count], masses[j], exact[j])
+            squared = direct_distance(points, i, exact, j)
             if squared < least:
                 least, labels[i] = squared, j
     return exact
@@ -155,14 +159,16 @@ def _measure(
     samples: Samples, codes: Codes, errors: Errors, slopes: Any, offsets: Any, labels: Any, masses: Any, across: Any
 ) -> tuple[float, float]:
     """The distortion, and how far off it is at most; per code the masses (K,) of the cells, and the sums of w <c, x>, (K,)."""
+    weights, lengths, squared = samples.masses, samples.lengths, samples.squares
+    sums, totals, squares, product = codes.sums, codes.totals, codes.squares, errors.product
     distortion, error = 0.0, 0.0
     for i in range(len(labels)):
-        k, w = labels[i], samples.masses[i]
-        own = codes.sums[k, i] / codes.totals[k]
+        k, w = labels[i], weights[i]
+        own = sums[k, i] / totals[k]
         masses[k] += w
         across[k] += w * own
-        distortion += w * (samples.squares[i] + codes.squares[k] - 2 * own)
-        error += w * (errors.product * samples.squares[i] + 2 * (slopes[k] * samples.lengths[i] + offsets[k]))
+        distortion += w * (squared[i] + squares[k] - 2 * own)
+        error += w * (product * squared[i] + 2 * (slopes[k] * lengths[i] + offsets[k]))
     return distortion, _SPARE * error + errors.term * (len(labels) + _FEW) * distortion
 
 
@@ -178,7 +184,9 @@ def advance(samples: Samples, codes: Codes, labels: Any, before: Any) -> int:
 
     before: the labels of the cells whose centroids they were; none, where they were not.
     """
-    n, k, first = len(labels), len(codes.terms), len(before) == 0
+    masses, lengths, matrix = samples.masses, samples.lengths, samples.matrix
+    sums, totals, squares, means, terms, peaks = codes
+    n, k, first = len(labels), len(terms), len(before) == 0
     counts, joined, moved = np.zeros(k), np.zeros(k), np.empty(n, np.int64)
     count = 0
     for i in range(n):
@@ -186,35 +194,35 @@ def advance(samples: Samples, codes: Codes, labels: Any, before: Any) -> int:
         if first or labels[i] != before[i]:
             moved[count] = i
             count += 1
-            codes.terms[labels[i]] += 1
-            joined[labels[i]] += samples.masses[i] * samples.lengths[i]
+            terms[labels[i]] += 1
+            joined[labels[i]] += masses[i] * lengths[i]
             if not first:
-                codes.terms[before[i]] += 1
+                terms[before[i]] += 1
     for j in range(k):
-        codes.peaks[j] = max(codes.peaks[j] * codes.totals[j], codes.lengths[j] * codes.totals[j] + joined[j])
-    codes.totals[:], codes.lengths[:] = 0, 0
+        peaks[j] = max(peaks[j] * totals[j], means[j] * totals[j] + joined[j])
+        totals[j], means[j], squares[j] = 0, 0, 0
     for i in range(n):
-        j, w = labels[i], samples.masses[i]
-        codes.totals[j] += w
-        codes.lengths[j] += w * samples.lengths[i]
+        totals[labels[i]] += masses[i]
+        means[labels[i]] += masses[i] * lengths[i]
     anew = first or count * _MOVED > n
     for j in range(k):
-        anew |= codes.terms[j] > _REFRESH * max(counts[j], 8.0) or codes.peaks[j] > _REFRESH * codes.lengths[j]
+        anew |= terms[j] > _REFRESH * max(counts[j], 8.0) or peaks[j] > _REFRESH * means[j]
     if anew:
-        codes.sums[:], codes.terms[:], codes.peaks[:] = 0, counts, codes.lengths
+        sums[:] = 0
+        for j in range(k):
+            terms[j], peaks[j] = counts[j], means[j]
         for i in range(n):
-            _add(samples.matrix[i], samples.masses[i], codes.sums[labels[i]])
+            _add(matrix[i], masses[i], sums[labels[i]])
     else:
         for i in moved[:count]:
-            _add(samples.matrix[i], -samples.masses[i], codes.sums[before[i]])
-            _add(samples.matrix[i], samples.masses[i], codes.sums[labels[i]])
-    codes.squares[:] = 0
+            _add(matrix[i], -masses[i], sums[before[i]])
+            _add(matrix[i], masses[i], sums[labels[i]])
     for i in range(n):
-        j, share = labels[i], 1 / codes.totals[labels[i]]
-        codes.squares[j] += samples.masses[i] * share * (codes.sums[j, i] * share)
+        share = 1 / totals[labels[i]]
+        squares[labels[i]] += masses[i] * share * (sums[labels[i], i] * share)
     for j in range(k):
-        codes.lengths[j] /= codes.totals[j]
-        codes.peaks[j] /= codes.totals[j]
+        means[j] /= totals[j]
+        peaks[j] /= totals[j]
     return count
 
 
@@ -222,9 +230,10 @@ def advance(samples: Samples, codes: Codes, labels: Any, before: Any) -> int:
 def step(
     of_samples: Any, of_codes: Any, of_errors: Any, origin: Any, totals: Any, labels: Any, masses: Any
 ) -> tuple[bool, float, float, float, bool]:
-    r"""The cells of the codes, labels (n,) and masses (K,), and the codes that follow. origin, totals: see :func:`settle`.
+    r"""The cells of the codes, labels (n,) and masses (K,), zeros at first, and the codes that follow.
 
-    of_samples, of_codes, of_errors: what :class:`Samples`, :class:`Codes` and :class:`Errors` hold, as plain tuples.
+    of_samples, of_codes, of_errors: what :class:`Samples`, :class:`Codes` and :class:`Errors` hold, as plain tuples. origin,
+    totals: those and the masses of :func:`settle`.
 
     Returns whether it was done, the distortion, how far off that is at most, $\sum_k w_k |c_k - m_k|^2$, and whether no code has
     moved. It is not done where too many points are in doubt, a cell is empty or the distortion is not positive.
@@ -239,9 +248,8 @@ def step(
         return False, 0.0, 0.0, 0.0, False
     if count > 0:
         settle(samples, codes, origin, totals, slopes, offsets, limits, doubtful[:count], labels)
-    masses[:] = 0
     distortion, error = _measure(samples, codes, errors, slopes, offsets, labels, masses, across)
-    if not distortion > 0 or masses.min() == 0:
+    if not distortion > 0 or not np.all(masses):
         return False, 0.0, 0.0, 0.0, False
     squares, no_cells = codes.squares.copy(), len(totals) == 0
     if advance(samples, codes, labels, origin[:0] if no_cells else origin) == 0:
