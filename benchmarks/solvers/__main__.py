@@ -75,7 +75,7 @@ def table(work: Work, rounds: int, tick: Any) -> str:
     if len(problems) == 1:
         everyone.pop("quantize_many")
     for contender in everyone.values():  # compiled, loaded and warm
-        contender(problems[:1], min(work.steps, 2))
+        contender(problems[:1], work.steps)
     ratios: dict[str, list[float]] = {name: [] for name in everyone}
     memory: dict[str, int] = dict.fromkeys(everyone, 0)
     answers: dict[str, Any] = {}
