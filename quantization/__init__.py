@@ -21,11 +21,11 @@ from quantization.many import quantize_many
 from quantization.measure import DiscreteMeasure
 from quantization.quasi_monte_carlo import QuasiMonteCarlo
 from quantization.solution import NotConverged, Solution, Trace
-from quantization.solver import Status
 from quantization.solvers.clvq import CLVQ, CountPower, RobbinsMonro
 from quantization.solvers.lloyd import Lloyd
 from quantization.solvers.newton import Newton
 from quantization.starts import Given, Global, KMeansPlusPlus, RandomPoints
+from quantization.status import Status
 from quantization.transport import (
     Coupling,
     Exact,

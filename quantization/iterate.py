@@ -14,9 +14,10 @@ from quantization.exact.samples import Samples
 from quantization.measure import DiscreteMeasure
 from quantization.problem import Problem
 from quantization.solution import Solution, Trace
-from quantization.solver import Resumable, Solver, State, Status
+from quantization.solver import Resumable, Solver, State
 from quantization.solvers.lloyd import Lloyd
 from quantization.starts import Continued
+from quantization.status import Status
 from quantization.task import Task, task
 from quantization.threads import one_thread_each, spread
 

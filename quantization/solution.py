@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from quantization.arrays import FloatArray
 from quantization.measure import DiscreteMeasure
 from quantization.progress import Progress
-from quantization.solver import Solver, Status
+from quantization.solver import Solver
+from quantization.status import Status
 
 if TYPE_CHECKING:
     from quantization.transport.coupling import Method

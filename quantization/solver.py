@@ -1,9 +1,8 @@
-"""What a solver is: one generator of states, and why it may stop."""
+"""What a solver is: one generator of states."""
 
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
@@ -11,19 +10,10 @@ import numpy as np
 from quantization.arrays import FloatArray
 from quantization.problem import Problem, checked_count
 from quantization.progress import Progress
+from quantization.status import Status
 
 if TYPE_CHECKING:
     from quantization.transport.coupling import Method
-
-
-class Status(Enum):
-    """Why a solver stopped; the value is the sentence to show."""
-
-    RUNNING = "The solver is still running; this is a snapshot."
-    CONVERGED = "The stationarity residual is within the requested tolerance."
-    STALLED = "No further descent is possible in floating point, yet the stationarity residual is above the tolerance."
-    BUDGET_SPENT = "The budget of steps was spent before the stationarity residual reached the tolerance."
-    NONFINITE = "The distortion became NaN or infinite; scale the data down."
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from quantization.measure import DiscreteMeasure
 from quantization.problem import Problem
 from quantization.progress import Progress
 from quantization.solution import Solution, Trace
-from quantization.solver import Solver, State, Status
+from quantization.solver import Solver, State
+from quantization.status import Status
 
 _FORMAT = "quantization.Solution/1"
 _TRACE, _PROGRESS = "trace.", "progress."

@@ -13,7 +13,8 @@ from quantization.barycenters.interior_point import InteriorPoint
 from quantization.barycenters.problem import BarycenterProblem
 from quantization.barycenters.weights import best_weights
 from quantization.problem import Problem, checked_count, checked_tolerance
-from quantization.solver import State, Status
+from quantization.solver import State
+from quantization.status import Status
 from quantization.threads import spread
 from quantization.transport.costs import c_transforms, cost_matrix
 from quantization.transport.exact import Exact

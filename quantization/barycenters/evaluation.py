@@ -6,7 +6,8 @@ import numpy as np
 
 from quantization.arrays import FloatArray, rounded
 from quantization.barycenters.problem import BarycenterProblem
-from quantization.solver import State, Status
+from quantization.solver import State
+from quantization.status import Status
 from quantization.threads import spread
 from quantization.transport.costs import cost_matrix
 from quantization.transport.exact import Exact

@@ -10,7 +10,8 @@ from quantization.arrays import FloatArray, rounded
 from quantization.barycenters.evaluation import Candidate, evaluate
 from quantization.barycenters.problem import BarycenterProblem
 from quantization.problem import Problem, checked_count, checked_tolerance
-from quantization.solver import State, Status
+from quantization.solver import State
+from quantization.status import Status
 from quantization.transport.exact import Exact
 
 

@@ -12,7 +12,8 @@ from quantization.barycenters.fixed_point import fixed_points
 from quantization.barycenters.problem import BarycenterProblem
 from quantization.barycenters.weights import best_weights, lower_bound
 from quantization.problem import Problem, checked_count, checked_tolerance
-from quantization.solver import State, Status
+from quantization.solver import State
+from quantization.status import Status
 from quantization.transport.exact import Exact
 
 _FINEST = 1e-9  # relative gap of the last linear programs

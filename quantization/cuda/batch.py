@@ -17,8 +17,8 @@ from quantization.exact.samples import too_few_points
 from quantization.measure import DiscreteMeasure
 from quantization.precision import full_precision
 from quantization.solution import Solution, Trace
-from quantization.solver import Status
 from quantization.starts import KMeansPlusPlus
+from quantization.status import Status
 from quantization.task import Task
 
 torch: Any = _torch

@@ -9,9 +9,10 @@ import numpy as np
 from quantization.arrays import FloatArray
 from quantization.problem import Problem, checked_count, checked_tolerance
 from quantization.progress import Progress
-from quantization.solver import State, Status
+from quantization.solver import State
 from quantization.solvers.revival import revived
 from quantization.solvers.schedules import CountPower, RobbinsMonro, Schedule
+from quantization.status import Status
 from quantization.voronoi import cells
 
 __all__ = ["CLVQ", "CountPower", "RobbinsMonro", "Schedule"]

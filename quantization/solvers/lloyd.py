@@ -9,7 +9,8 @@ import numpy as np
 from quantization.arrays import FloatArray
 from quantization.exact.samples import Samples
 from quantization.problem import Problem, checked_tolerance
-from quantization.solver import State, Status
+from quantization.solver import State
+from quantization.status import Status
 
 if TYPE_CHECKING:
     from quantization.compiled.steps import Step

@@ -12,7 +12,8 @@ from quantization.arrays import FloatArray
 from quantization.cells import Cells
 from quantization.exact.protocol import Smooth
 from quantization.problem import Problem, checked_tolerance
-from quantization.solver import State, Status
+from quantization.solver import State
+from quantization.status import Status
 
 _FIRST_DAMPING = 1e-2
 _TRIALS = 40

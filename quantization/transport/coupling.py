@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from quantization.arrays import Array, FloatArray, like
 from quantization.measure import DiscreteMeasure
-from quantization.solver import Status
+from quantization.status import Status
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,7 @@ from typing import Any
 from quantization.arrays import Array
 from quantization.measure import DiscreteMeasure
 from quantization.problem import checked_order
-from quantization.solver import Status
+from quantization.status import Status
 from quantization.transport.coupling import Coupling, Found, Method
 from quantization.transport.exact import Exact
 from quantization.transport.line import Line

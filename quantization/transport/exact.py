@@ -10,7 +10,7 @@ import numpy as np
 from quantization.arrays import FloatArray, to_host
 from quantization.measure import DiscreteMeasure
 from quantization.problem import checked_count
-from quantization.solver import Status
+from quantization.status import Status
 from quantization.transport.costs import c_transforms, cost_matrix, pair_costs
 from quantization.transport.coupling import Found
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from quantization.arrays import FloatArray, to_host
 from quantization.measure import DiscreteMeasure
-from quantization.solver import Status
+from quantization.status import Status
 from quantization.transport.coupling import Found
 
 

@@ -10,7 +10,7 @@ from scipy.special import logsumexp
 from quantization.arrays import FloatArray, to_host
 from quantization.measure import DiscreteMeasure
 from quantization.problem import checked_count, checked_tolerance
-from quantization.solver import Status
+from quantization.status import Status
 from quantization.transport.costs import c_transforms, cost_matrix
 from quantization.transport.coupling import Found
 

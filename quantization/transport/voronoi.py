@@ -6,7 +6,7 @@ import numpy as np
 
 from quantization.arrays import to_host
 from quantization.measure import DiscreteMeasure
-from quantization.solver import Status
+from quantization.status import Status
 from quantization.transport.costs import pair_costs
 from quantization.transport.coupling import Found
 from quantization.voronoi import nearest
