@@ -91,10 +91,8 @@ class Sweep:
                 rows = slice(first, first + len(points))
                 self._label(finder, first, points)
                 adding.add_rows(points, codes, self._labels[rows], self._masses[rows], masses, shifts, tally)
-            pilot, mass, about, squares = tally
-            if mass == 0:
-                return Sums(masses, shifts, shifts, 0.0, 0.0, 0.0)
-            return Sums(masses, shifts, shifts, float(pilot * mass + about), float(mass), float(squares - about**2 / mass))
+            mass, cost, _, spread = map(float, tally)
+            return Sums(masses, shifts, shifts, cost, mass, spread)
 
         parts = spread(part, groups)
         self._coded = len(codes)

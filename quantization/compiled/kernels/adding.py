@@ -27,16 +27,20 @@ def _add_difference(x: Any, code: Any, w: float, sums: Any) -> float:
 
 @unordered
 def add_rows(points: Any, codes: Any, labels: Any, weights: Any, masses: Any, shifts: Any, tally: Any) -> None:
-    """Per code the sums of w and w (x − c); in ``tally`` a pilot cost, and the sums of w, w (cost − pilot), w (cost − pilot)²."""
+    """Per code the sums of w and w (x − c); in ``tally`` the sums of w and w cost, the mean cost, and the sum of w (cost − mean)².
+
+    Brought up to date row by row: sums about any cost that is chosen beforehand lose all digits where one is far from the mean.
+    """
     for i in range(len(points)):
         k, w = labels[i], weights[i]
         squared = _add_difference(points[i], codes[k], w, shifts[k])
         masses[k] += w
-        if tally[1] == 0.0:
-            tally[0] = squared
-        tally[1] += w
-        tally[2] += w * (squared - tally[0])
-        tally[3] += w * (squared - tally[0]) * (squared - tally[0])
+        tally[0] += w
+        tally[1] += w * squared
+        if w > 0:
+            off = squared - tally[2]
+            tally[2] += off * (w / tally[0])
+            tally[3] += w * off * (squared - tally[2])
 
 
 @unordered

@@ -215,3 +215,26 @@ def test_a_point_beyond_the_range_of_float32_may_have_a_code_at_the_centre(rng):
     with np.errstate(all="raise"):
         found = Sweep(points, np.full(100, 0.01)).nearest(codes)[0]
     np.testing.assert_array_equal(found, labelled(points, codes)[0])
+
+
+@pytest.mark.parametrize(("far", "light"), [(1e6, 1e-30), (1e9, 1e-40)])
+@pytest.mark.parametrize("d", [2, 3, 8, 50])
+def test_a_light_point_far_away_takes_no_digits_from_the_others(d, far, light, rng):
+    """Wherever it stands, the first place included."""
+    points = rng.standard_normal((20_000, d))
+    points[0] = far
+    masses = np.where(np.arange(20_000) == 0, light, 1.0) / 19_999
+    codes = points[1:17]
+    squared = np.square(points[:, None] - codes).sum(2).min(1)
+    found = Sweep(points, masses).sums(codes).cells(codes, 2.0)
+    truth = masses @ squared
+    assert found.distortion == pytest.approx(truth, rel=1e-12)
+    assert found.variance == pytest.approx(masses @ np.square(squared - truth), rel=1e-6)  # the mean begins out there
+
+
+def test_one_heavy_point_takes_no_digits_from_the_others(rng):
+    points = rng.standard_normal((300, 5000))
+    law = qz.DiscreteMeasure.from_masses(points, np.where(np.arange(300) == 5, 1e12, 1.0))
+    sol = qz.quantize(law, 7)
+    squared = np.square(points[:, None].astype(np.longdouble) - sol.measure.points).sum(2).min(1)
+    assert sol.distortion == pytest.approx(float((law.masses * squared).sum()), rel=1e-10)
