@@ -23,6 +23,7 @@ from distill.recipe import RecipeError, embedded, read
 from distill.report.table import accuracies
 from distill.run import Planned, estimates, folder_of, plan, run
 
+_LOG_WIDTH = 160
 _RUN = """Run a recipe to its report. What the run's folder holds already is kept, so giving the command again resumes; the
 number of workers does not change a result. One process writes to a folder at a time."""
 _EXAMPLES = """examples:
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without ± must not fail a finished run
-    console = Console()
+    console = Console() if sys.stdout.isatty() else Console(width=_LOG_WIDTH)  # a table in a log is not cut to 80 columns
     try:
         with _terminable():
             return options.action(options, console)
@@ -50,7 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     except (PartFailed, OSError) as error:
-        print(f"{error}\nEverything finished so far is kept; the same command goes on from there.", file=sys.stderr)
+        kept = "\nEverything finished so far is kept; the same command goes on from there."
+        print(f"{error}{kept if options.action in (_run, _evaluate) else ''}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("Interrupted. Everything finished so far is kept; the same command goes on from there.", file=sys.stderr)
@@ -206,13 +208,27 @@ def _clean(options: argparse.Namespace, console: Console) -> int:
     for each in found:
         console.print(f"{each.path.name}: {each.parts} parts, {each.size / 2**20:.1f} MiB", highlight=False, soft_wrap=True)
     size = sum(each.size for each in found) / 2**20
-    console.print(f"{size:.1f} MiB that {options.run}/recipe.json does not refer to.", highlight=False, soft_wrap=True)
-    if not options.yes and console.input("Remove it? [y/N] ").strip().lower() not in ("y", "yes"):
-        console.print("Nothing was removed.")
+    console.print(
+        f"{size:.1f} MiB that neither the recipe given last to {options.run} nor the last finished refers to.",
+        highlight=False,
+        soft_wrap=True,
+    )
+    if not options.yes and not _agreed(console):
         return 0
     remove(options.run, found)
     console.print("Removed.")
     return 0
+
+
+def _agreed(console: Console) -> bool:
+    try:
+        agreed = console.input("Remove it? [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:  # nobody is there
+        console.print("\nNothing was removed, as nobody answers here; --yes removes it without asking.")
+        return False
+    if not agreed:
+        console.print("Nothing was removed.")
+    return agreed
 
 
 def _show(planned: Sequence[Planned], console: Console) -> None:

@@ -9,7 +9,7 @@ from distill.graph import build
 from distill.pipeline.lock import locked
 from distill.pipeline.store import is_artifact
 from distill.recipe import Recipe
-from distill.run import recipe_of
+from distill.run import finished_of, recipe_of
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,10 @@ class Leftover:
 
 
 def leftovers(folder: str | Path, keep: Sequence[Recipe] = ()) -> list[Leftover]:
-    """Folders of stages in a run that neither its own recipe refers to, the last it was run with, nor those to ``keep``."""
+    """Folders of stages in a run that no recipe refers to: not the last it was run with, the last finished, nor those to keep."""
     root = Path(folder)
-    recipes = [recipe_of(root), *keep]
+    finished = finished_of(root)
+    recipes = [recipe_of(root), *keep, *([] if finished is None else [finished])]
     named = {stage.folder_name for recipe in recipes for stage in build(recipe)}
     strangers = [path for path in sorted(root.iterdir()) if is_artifact(path) and path.name not in named]
     return [_measured(path) for path in strangers]

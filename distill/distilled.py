@@ -10,7 +10,7 @@ from distill.graph import build
 from distill.method import METHODS
 from distill.pipeline.store import Damaged, Store
 from distill.recipe import RecipeError
-from distill.run import recipe_of
+from distill.run import finished_of, recipe_of
 from distill.stages.draw import draws
 from distill.stages.train import TrainStage
 
@@ -65,6 +65,11 @@ def load(folder: str | Path, method: str | None = None, ipc: int | None = None, 
     try:
         data = trains[method].weighted_set(Store(Path(folder)), draw)
     except Damaged as damage:
-        raise RecipeError(f"the run is not finished, or damaged: {damage}. Run it again to mend it") from None
+        other = finished_of(folder) not in (None, recipe)
+        raise RecipeError(
+            f"the run is not finished, or damaged: {damage}. "
+            + ("The recipe given here last is not the one that was finished here; run" if other else "Run")
+            + (" that again: it is kept" if other else " it again to mend it")
+        ) from None
     weights = data.weights.float()
     return DistilledSet(data.images, data.labels, data.logits, weights, data.classes, trains[method].keys, draw.k, draw.seed)

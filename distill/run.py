@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from distill.pipeline.stage import Stage, ordered
 from distill.pipeline.store import Store, write_whole
 from distill.recipe import Recipe, RecipeError, check, read
 from distill.stages.survey import SurveyStage
+
+_LAST, _FINISHED = "recipe.json", "finished.json"  # the recipe given last, and the last whose run came to its end
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ def run(
     checked = read(recipe, set)
     if workers is not None and workers < 1:
         raise RecipeError(f"workers must be at least 1; received {workers}")
+    _check_device(checked)
     stages = upto(build(checked), until)
     folder = folder_of(checked, out)
     if rank() > 0:
@@ -69,6 +73,8 @@ def run(
         count = 1 if helpers else workers or _workers(checked)
         _check_team(checked, stages, Store(folder), count + len(helpers))
         _make(checked, stages, folder, count, helpers, watcher or Watcher(), verify=verify)
+        if until is None:
+            write_whole(folder / _FINISHED, _written(checked))
     finally:
         for helper in helpers:
             helper.ask_to_end()
@@ -77,12 +83,12 @@ def run(
 
 def _workers(recipe: Recipe) -> int:
     """One a processor, or one a GPU."""
-    if recipe.compute.device == "cpu":
-        return processors()
-    found = len(gpus())
-    if not found:
+    return processors() if recipe.compute.device == "cpu" else len(gpus())
+
+
+def _check_device(recipe: Recipe) -> None:
+    if recipe.compute.device == "cuda" and not (gpus() and import_module("torch").cuda.device_count()):
         raise RecipeError('compute.device = "cuda", but no GPU is to be seen here; --set compute.device=cpu computes without one')
-    return found
 
 
 def _check_team(recipe: Recipe, stages: Sequence[Stage], store: Store, workers: int) -> None:
@@ -117,7 +123,7 @@ def _make(
     _check_folder(folder)
     with locked(folder):
         store.sweep()
-        write_whole(folder / "recipe.json", json.dumps(recipe.model_dump(), indent=1).encode())
+        write_whole(folder / _LAST, _written(recipe))
         if verify:
             _check_images(stages, store)
         execute(stages, store, count, describe(count + len(helpers)), watcher, verify=verify, others=helpers)
@@ -156,11 +162,25 @@ def estimates(recipe: Recipe, folder: str | Path, *, until: str | None = None) -
 
 def recipe_of(folder: str | Path) -> Recipe:
     """The recipe that a run folder was last run with."""
-    path = Path(folder) / "recipe.json"
+    path = Path(folder) / _LAST
     if not path.is_file():
         raise RecipeError(
             f"{folder} is not a run folder: it holds no recipe.json. Make one with: python -m distill run RECIPE --out {folder}"
         )
+    return _read(path)
+
+
+def finished_of(folder: str | Path) -> Recipe | None:
+    """The recipe that a run folder was last run with to the end, if there is one."""
+    path = Path(folder) / _FINISHED
+    return _read(path) if path.is_file() else None
+
+
+def _written(recipe: Recipe) -> bytes:
+    return json.dumps(recipe.model_dump(), indent=1).encode()
+
+
+def _read(path: Path) -> Recipe:
     try:
         return check(json.loads(path.read_bytes()))
     except json.JSONDecodeError as error:
@@ -200,10 +220,12 @@ def _check_folder(folder: Path) -> None:
     """Make the folder if it can be one; refuse one that holds other people's files."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        strangers = [path.name for path in folder.iterdir() if path.name != ".lock" and not path.name.startswith("recipe.json")]
+        strangers = [path.name for path in folder.iterdir() if path.name != ".lock" and not path.name.startswith(_LAST)]
+        if not strangers or (folder / _LAST).is_file():
+            (folder / ".lock").open("a").close()
     except OSError as error:
         raise RecipeError(f"{folder} cannot be a run's folder: {error.strerror}. Give another with --out") from None
-    if strangers and not (folder / "recipe.json").is_file():
+    if strangers and not (folder / _LAST).is_file():
         raise RecipeError(
             f"{folder} holds other files, such as {strangers[0]}, and no run. Give an empty folder, or a new one, with --out"
         )

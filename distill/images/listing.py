@@ -74,8 +74,12 @@ def _files(folder: str, prefix: str) -> list[tuple[str, int]]:
                     found += _files(entry.path, f"{prefix}{name}/")
                 elif name.lower().endswith(_IMAGES):
                     found.append((prefix + name, _size(entry)))
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         pass  # a class without a folder has no images here
+    except OSError as error:
+        raise RecipeError(
+            f"{folder} can't be listed: {error.strerror}. Its images would be missing without a word; mend it, or move it away"
+        ) from None
     return found
 
 

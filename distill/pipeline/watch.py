@@ -1,6 +1,7 @@
 """What people see of a run: a bar a stage on a terminal, a line a stage elsewhere."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from rich.console import Console
@@ -9,26 +10,49 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from distill.pipeline.scheduler import Watcher
 from distill.pipeline.stage import Stage
 
+_EVERY = 60.0  # seconds without a word
+
 
 class Lines(Watcher):
-    """A line for every stage that completes."""
+    """A line for every stage that completes; and one a minute of how far a long one has come."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+        self._console, self._clock = console, clock
         self._cached: set[Stage] = set()
+        self._fractions: dict[Stage, dict[str, float]] = {}
+        self._done: dict[Stage, int] = {}
+        self._said = clock()
 
     def began(self, stage: Stage, done: int) -> None:
+        self._fractions[stage], self._done[stage] = {}, done
         if done == len(stage.parts()):
             self._cached.add(stage)
 
+    def progress(self, stage: Stage, part: str, fraction: float) -> None:
+        self._fractions[stage][part] = fraction
+        self._say_how_far(stage)
+
+    def made(self, stage: Stage, part: str) -> None:
+        self._fractions[stage].pop(part, None)
+        self._done[stage] += 1
+        self._say_how_far(stage)
+
     def remake(self, stage: Stage, part: str) -> None:
         self._cached.discard(stage)
+        self._done[stage] -= 1
         self._say(f"{stage.title}: {part} is damaged and is made anew")
 
     def finished(self, stage: Stage, manifest: Mapping[str, Any] | None) -> None:
         self._say(f"{stage.title:<18} {len(stage.parts()):>4} parts  {_took(manifest, cached=stage in self._cached)}")
 
+    def _say_how_far(self, stage: Stage) -> None:
+        if self._clock() - self._said >= _EVERY:
+            done, total = self._done[stage], len(stage.parts())
+            share = (done + sum(self._fractions[stage].values())) / total
+            self._say(f"{stage.title:<18} {done:>4} of {total} parts, {share:.1%}")
+
     def _say(self, line: str) -> None:
+        self._said = self._clock()
         self._console.print(line, markup=False, highlight=False)
 
 

@@ -129,5 +129,11 @@ def _sentences(error: ValidationError) -> Iterator[str]:
 
 
 def _unknown(path: str) -> str:
-    nearest = difflib.get_close_matches(path, list(keys()), n=1, cutoff=0.0)
+    known = list(keys())
+    if path in known:
+        section = path.rpartition(".")[0]
+        return f"{path} is an option of another {section}.source than the recipe's; leave it out, or change the source"
+    depth = path.count(".") + 1
+    beginnings = list(dict.fromkeys(".".join(key.split(".")[:depth]) for key in known))
+    nearest = difflib.get_close_matches(path, beginnings, n=1, cutoff=0.6) or difflib.get_close_matches(path, known, cutoff=0.0)
     return f"unknown key {path}; did you mean {nearest[0]}?"

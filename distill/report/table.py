@@ -9,8 +9,9 @@ from rich.table import Table
 def accuracies(metrics: Mapping[str, Any]) -> Table:
     """Every method and budget with its measured figures: distances where they were measured, else the bytes of labels."""
     rows = metrics["rows"]
-    seeds = ", ".join(map(str, sorted({row["seeds"] for row in rows})))
-    table = Table(title=f"On the real {metrics['split']} split, as fractions; mean ± standard deviation over {seeds} seeds")
+    seeds = sorted({row["seeds"] for row in rows})
+    over = "one seed" if seeds == [1] else f"mean ± standard deviation over {', '.join(map(str, seeds))} seeds"
+    table = Table(title=f"On the real {metrics['split']} split, as fractions; {over}")
     encoded = any(row["w2_latent"] is not None for row in rows)
     for column in ("method", "IPC", "top-1 last", "best", "top-5", *(("W₂", "decoded") if encoded else ("labels",))):
         table.add_column(column, justify="left" if column == "method" else "right")
@@ -18,7 +19,7 @@ def accuracies(metrics: Mapping[str, Any]) -> Table:
         table.add_row(
             row["method"],
             "all" if row["ipc"] is None else str(row["ipc"]),
-            f"{row['top1_mean']:.4f} ± {row['top1_std']:.4f}",
+            f"{row['top1_mean']:.4f}" + (f" ± {row['top1_std']:.4f}" if row["seeds"] > 1 else ""),
             f"{row['best_mean']:.4f}",
             f"{row['top5_mean']:.4f}",
             *((number(row["w2_latent"]), number(row["w2_decoded"])) if encoded else (size(row["label_bytes"]),)),

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import math
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -45,7 +46,8 @@ class GivenStage(Stage):
         mark = hashlib.sha256()
         for files in self._files:
             for path in files:
-                mark.update(f"{path.relative_to(self._root)}\0{path.stat().st_size}\n".encode("utf-8", "surrogateescape"))
+                mark.update(f"{path.relative_to(self._root)}\0".encode("utf-8", "surrogateescape"))
+                mark.update(hashlib.sha256(path.read_bytes()).digest())  # others of the same size are another set
         if self._notes.is_file():
             mark.update(self._notes.read_bytes())
         if self._given.labels == "own":  # logits of other values have the same size
@@ -63,8 +65,6 @@ class GivenStage(Stage):
         pixels = np.stack([self._pixels(path) for path in files])
         rows = [self._rows.get(self._name(path), {}) for path in files]
         weights = np.array([self._weight(row) for row in rows])
-        if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.sum() > 0):
-            raise ValueError(f"the weights of {part} in {self._root}/metadata.csv must be at least nought and not all nought")
         (draw,) = draws(self._recipe, "given")
         tensors = draw.tensors(images=torch.from_numpy(pixels), weights=torch.from_numpy(weights / weights.sum()))
         if self._given.labels == "own":
@@ -121,6 +121,9 @@ class GivenStage(Stage):
                     f"{self._notes} has no row for {len(left)} of the images, such as {left[0]}; file_name is a path below "
                     f"{self._root}"
                 )
+            for files in self._files:
+                if not sum(self._weight(self._rows[self._name(path)]) for path in files) > 0:
+                    raise RecipeError(f"{self._notes} gives every image of {files[0].parent} the weight 0")
         if self._given.labels == "own":
             rows = self._rows.values()
             if not rows or not all(row.get("soft_label_file") and row.get("soft_label_row") for row in rows):
@@ -137,7 +140,14 @@ class GivenStage(Stage):
         return pixels[:1] if self._data.channels == 1 else pixels
 
     def _weight(self, row: Mapping[str, str]) -> float:
-        return float(row.get("weight") or 1.0)
+        text = row.get("weight") or "1"
+        try:
+            weight = float(text)
+        except ValueError:
+            weight = math.nan
+        if not 0 <= weight < math.inf:
+            raise RecipeError(f"{self._notes}: the weight of {row['file_name']} must be a number ≥ 0; received {text!r}")
+        return weight
 
     def _logits(self, row: Mapping[str, str]) -> Any:
         labels, classes = self._labels_in(self._label_file(row["soft_label_file"])), len(self._data.classes)

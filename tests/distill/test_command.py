@@ -63,6 +63,7 @@ def test_what_cannot_be_parsed_exits_with_two(capsys, arguments):
         (["run", "digits", "--set", "data.test_fraction=0.001"], "data.test_fraction"),
         (["run", "digits", "--set", "data.test_fraction=0.999"], "data.test_fraction"),
         (["run", "digits", "--set", "data.seed=9999999999"], "data.seed"),
+        (["run", "digits", "--set", "compute.device=cuda", "--workers", "1"], "no GPU is to be seen here"),
         (["run", "digits", "--out", "{tmp}/file"], "file"),
         (["run", "digits", "--out", "{tmp}/file/below"], "file"),
         (["run", "digits", "--out", "{tmp}"], "holds other files"),
@@ -71,6 +72,7 @@ def test_what_cannot_be_parsed_exits_with_two(capsys, arguments):
     ],
 )
 def test_misuse_is_a_sentence_on_standard_error_and_exits_with_two(capsys, monkeypatch, tmp_path, arguments, words):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     (tmp_path / "bad.toml").write_text("name = ")
     (tmp_path / "bytes.toml").write_bytes(b"name = '\xff'")
     (tmp_path / "file").write_text("not a folder")

@@ -107,7 +107,8 @@ def test_cleaning_removes_what_the_recipe_does_not_refer_to_and_nothing_else(cop
     assert main(["clean", str(copied)]) == 0
     assert "Nothing to remove" in capsys.readouterr().out
     changed = tiny.model_copy(update={"train": tiny.train.model_copy(update={"steps": 5})})
-    (copied / "recipe.json").write_text(json.dumps(changed.model_dump()))
+    for name in ("recipe.json", "finished.json"):
+        (copied / name).write_text(json.dumps(changed.model_dump()))
     (copied / "notes.txt").write_text("mine")
     trains = {path for path in copied.iterdir() if path.name.startswith(("train-", "evaluate-"))}
     assert {each.path for each in leftovers(copied)} == trains
@@ -117,6 +118,14 @@ def test_cleaning_removes_what_the_recipe_does_not_refer_to_and_nothing_else(cop
     assert main(["clean", str(copied)]) == 0
     assert {path for path in copied.rglob("*") if path.is_file()} == before
     assert "MiB" in capsys.readouterr().out
+
+    def nobody(*_):
+        raise EOFError
+
+    monkeypatch.setattr("builtins.input", nobody)
+    assert main(["clean", str(copied)]) == 0
+    assert "nobody answers here; --yes" in capsys.readouterr().out
+    assert {path for path in copied.rglob("*") if path.is_file()} == before
     with locked(copied):
         assert main(["clean", str(copied), "--yes"]) == 2
     assert all(path.exists() for path in trains)
@@ -124,3 +133,13 @@ def test_cleaning_removes_what_the_recipe_does_not_refer_to_and_nothing_else(cop
     gone = before - {path for path in copied.rglob("*") if path.is_file()}
     assert gone == {path for path in before if any(train in path.parents for train in trains)}
     assert all(each.done == each.parts for each in plan(copied) if each.stage.name in ("codec", "encode", "decode", "label"))
+
+
+def test_another_recipe_that_did_not_come_to_its_end_takes_nothing_from_the_finished_one(copied, tiny, tmp_path):
+    """Of what was finished nothing is a leftover, and an export says which recipe it wants."""
+    assert json.loads((copied / "finished.json").read_text()) == json.loads((copied / "recipe.json").read_text())
+    changed = tiny.model_copy(update={"select": tiny.select.model_copy(update={"k": 2})})
+    (copied / "recipe.json").write_text(json.dumps(changed.model_dump()))
+    assert leftovers(copied) == []
+    with pytest.raises(RecipeError, match="given here last is not the one that was finished here; run that again: it is kept"):
+        export(copied, format="parquet", out=tmp_path / "set")

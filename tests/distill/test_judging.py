@@ -1,6 +1,7 @@
 """Somebody's folder beside random real images under one protocol, through workers; stored labels, and the bytes they take."""
 
 import csv
+import io
 import json
 import shutil
 from pathlib import Path
@@ -124,6 +125,16 @@ def own(path):
     return next(stage for stage in build(judged(path, "given.labels=own")) if isinstance(stage, GivenStage))
 
 
+def weighted(words, weight):
+    """A metadata.csv with another weight for every image."""
+    rows = list(csv.DictReader(words.splitlines()))
+    file = io.StringIO(newline="")
+    writer = csv.DictWriter(file, rows[0].keys())
+    writer.writeheader()
+    writer.writerows(row | {"weight": weight} for row in rows)
+    return file.getvalue()
+
+
 @pytest.fixture
 def noted(folder, tmp_path):
     """A copy of the set to write to, and the words of its metadata.csv."""
@@ -138,6 +149,16 @@ def test_other_labels_of_the_same_size_are_another_set(noted):
     save_file({"logits": labels["logits"] + 1}, train / "soft_labels.safetensors")
     assert own(train).digest != before
     save_file(labels, train / "soft_labels.safetensors")
+    assert own(train).digest == before
+
+
+def test_other_images_of_the_same_size_are_another_set(noted):
+    train, _ = noted
+    before, image = own(train).digest, next((train / "three").iterdir())
+    pixels = image.read_bytes()
+    image.write_bytes(pixels[:-1] + bytes([pixels[-1] ^ 1]))
+    assert own(train).digest != before
+    image.write_bytes(pixels)
     assert own(train).digest == before
 
 
@@ -170,6 +191,9 @@ def test_weights_are_found_behind_a_spreadsheets_mark(noted):
         (lambda words: words.replace("soft_labels.safetensors", "other.safetensors"), r"there is no other\.safetensors"),
         (lambda words: words.replace("soft_labels.safetensors", "../../x"), r"leads out of"),
         (lambda words: words.replace("soft_label_row", "row"), r"does not name soft labels of every image"),
+        (lambda words: weighted(words, "abc"), r"the weight of \S+ must be a number ≥ 0; received 'abc'"),
+        (lambda words: weighted(words, "-1"), r"the weight of \S+ must be a number ≥ 0; received '-1'"),
+        (lambda words: weighted(words, "0"), r"gives every image of \S+ the weight 0"),
     ],
 )
 def test_notes_that_leave_images_out_are_refused_before_work(noted, change, said):

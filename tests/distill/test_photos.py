@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import tarfile
 
 import numpy as np
@@ -111,6 +112,19 @@ def test_a_class_without_images_is_refused(tree):
     for path in (tree / "train" / WNIDS[1]).iterdir():
         path.unlink()
     with pytest.raises(RecipeError, match=r"1 of 3 classes have no training images, such as 'n02102040'"):
+        load(folder(tree))
+
+
+def test_a_folder_that_cannot_be_listed_is_not_taken_for_an_empty_one(tree, monkeypatch):
+    listing = os.scandir
+
+    def failing(path):
+        if str(path).endswith(WNIDS[1]):
+            raise PermissionError(13, "Permission denied")
+        return listing(path)
+
+    monkeypatch.setattr(os, "scandir", failing)
+    with pytest.raises(RecipeError, match=rf"{WNIDS[1]} can't be listed: Permission denied"):
         load(folder(tree))
 
 

@@ -69,6 +69,12 @@ def test_an_unknown_key_is_named_by_its_path_with_the_nearest(table, section):
 def test_an_unknown_key_on_the_command_line_is_named_alike():
     assert refused("digits", "select.kk=3") == "unknown key select.kk; did you mean select.k?"
     assert refused("digits", "seed=3") == "unknown key seed; did you mean seeds?"
+    assert refused("digits", "selct.k=3") == "unknown key selct; did you mean select?"
+
+
+def test_an_option_of_another_source_is_said_to_be_one():
+    message = refused("digits", "teacher.source=timm", "teacher.model=resnet18")
+    assert "teacher.width is an option of another teacher.source than the recipe's" in message
 
 
 @pytest.mark.parametrize("change", ["selct.k=3", "selct.x.y=3"])

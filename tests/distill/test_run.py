@@ -36,7 +36,7 @@ def snapshot(folder):
 
 
 def artifacts(folder):
-    return {path: each for path, each in snapshot(folder).items() if path.name not in (".lock", "recipe.json")}
+    return {path: each for path, each in snapshot(folder).items() if path.name not in (".lock", "recipe.json", "finished.json")}
 
 
 def tamper(path):

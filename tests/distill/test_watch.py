@@ -36,6 +36,24 @@ def test_a_stage_that_was_there_but_damaged_does_not_say_it_was_there(stage):
     assert lines[2] == "encode                2 parts  1.2 s"
 
 
+def test_a_long_stage_says_once_a_minute_how_far_it_has_come(stage):
+    now = [0.0]
+    file = io.StringIO()
+    watcher = Lines(Console(file=file, width=100), lambda: now[0])
+    watcher.began(stage, 0)
+    for second in range(1, 151):
+        now[0] = float(second)
+        watcher.progress(stage, "a", second / 200)
+    watcher.made(stage, "a")
+    now[0] = 240.0
+    watcher.progress(stage, "b", 0.5)
+    assert file.getvalue().splitlines() == [
+        "encode                0 of 2 parts, 15.0%",
+        "encode                0 of 2 parts, 30.0%",
+        "encode                1 of 2 parts, 75.0%",
+    ]
+
+
 def test_names_with_brackets_are_no_markup(fake):
     assert lines_of(fake(name="[red]x"), ("began", 0), ("finished", MANIFEST))[0].startswith("[red]x")
 

@@ -27,9 +27,9 @@ def _add_difference(x: Any, code: Any, w: float, sums: Any) -> float:
 
 @unordered
 def add_rows(points: Any, codes: Any, labels: Any, weights: Any, masses: Any, shifts: Any, tally: Any) -> None:
-    """Per code the sums of w and w (x − c); in ``tally`` the sums of w and w cost, the mean cost, and the sum of w (cost − mean)².
+    """Per code the sums of w and w (x − c); in ``tally`` the sums of w and w cost, the mean cost, the sum of w (cost − mean)².
 
-    Brought up to date row by row: sums about any cost that is chosen beforehand lose all digits where one is far from the mean.
+    Brought up to date row by row: sums about a cost that is chosen beforehand lose all digits where it is far from the mean.
     """
     for i in range(len(points)):
         k, w = labels[i], weights[i]
