@@ -91,6 +91,10 @@ def as_floating(x: Any) -> Array:
         if x.is_complex():
             raise ValueError(f"points must be real; received a tensor of dtype {x.dtype}")
         return x.detach() if x.is_floating_point() else x.detach().double()
+    if np.ma.is_masked(x):
+        raise ValueError("points must be there; received an array with masked entries. Drop or fill them")
+    if hasattr(x, "toarray"):
+        raise ValueError(f"points must be a dense array; received {type(x).__name__}. Write points.toarray()")
     try:
         array = np.asarray(x)
         if array.dtype.kind not in "fiubO":

@@ -43,9 +43,10 @@ def distortion(
 ) -> Estimate:
     r"""$D_r(x) = E \min_k |X - x_k|^r$: no factor ½, no root, summed over coordinates.
 
-    law: as for :func:`quantization.quantize`. points: (K, d). Exact (to float64 round-off) for an array, a DiscreteMeasure and
-    the laws of :mod:`quantization.exact`. For other laws the mean over ``draws`` independent draws, for a stream over its first
-    ``draws`` points (taken for independent), with an interval of the given confidence.
+    law: as for :func:`quantization.quantize`. points: (K, d), or a measure or Solution whose points they are. Exact (to float64
+    round-off) for an array, a DiscreteMeasure and the laws of :mod:`quantization.exact`. For other laws the mean over ``draws``
+    independent draws, for a stream over its first ``draws`` points (taken for independent), with an interval of the given
+    confidence.
 
     The interval is Student's, corrected for the skewness of the costs by Hall's cubic transformation, so that it reaches further
     up than down. It assumes E|X|^{2r} < ∞ and covers with the stated probability as draws → ∞ (to O(1/draws) where the costs have
@@ -55,7 +56,7 @@ def distortion(
     replicates, a power of two of points each, and the spread of those gives the standard error and a plain Student interval.
     Source: hall1992, lecuyer2023.
     """
-    codes = to_host(DiscreteMeasure(points).points)
+    codes = _codes(points)
     confidence = checked_confidence(confidence)
     problem = pose(law, len(codes), r)
     draws, rng = checked_count("draws", draws, least=2), generator(seed)
@@ -65,6 +66,12 @@ def distortion(
         value = problem.exact.cells(codes).distortion
         return Estimate(value, value, value)
     return expected(problem, lambda x: to_host(nearest(x, codes).squared) ** (problem.r / 2), rng, draws, confidence)
+
+
+def _codes(points: Any) -> FloatArray:
+    """Codes given as an array, a measure or a solution, (K, d)."""
+    measure = getattr(points, "measure", points)
+    return to_host(measure.points if isinstance(measure, DiscreteMeasure) else DiscreteMeasure(measure).points)
 
 
 def expected(

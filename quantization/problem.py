@@ -135,7 +135,7 @@ def pose(law: Any, k: int, r: float) -> Problem:
                 f"law.sample(n, rng) must return an array (n, d); sample(1, rng) returned shape {tuple(probe.shape)}"
             )
         return Problem(k, r, probe, int(probe.shape[1]), law=law)
-    if not (hasattr(law, "__array__") or isinstance(law, list | tuple)):
+    if not (hasattr(law, "__array__") or hasattr(law, "toarray") or isinstance(law, list | tuple)):
         if hasattr(law, "__iter__") and not isinstance(law, _NOT_BATCHES):
             return _pose_stream(Stream(cast(Any, law)), k, r)
         raise ValueError(f"law must be {_LAWS}; received {type(law).__name__}")

@@ -64,9 +64,10 @@ class Solution:
         """This solution if it converged; raises :class:`NotConverged` otherwise."""
         if self.status is not Status.CONVERGED:
             gap = f", gap in the weights {self.weights_gap:.3g}" if self.weights_gap > 0 else ""
+            remedy = "Raise max_steps, or" if self.status is Status.BUDGET_SPENT else "More steps would not lower it; raise"
             raise NotConverged(
                 f"{self.status.value} Stationarity {self.stationarity:.3g}{gap} after {self.steps} steps of {self.solver!r}. "
-                "Raise max_steps, or the solver's rtol"
+                f"{remedy} the solver's rtol"
             )
         return self
 

@@ -154,7 +154,8 @@ class Store:
         ours = [folder for folder in self.root.iterdir() if is_artifact(folder)]
         places = (f"*{_PARTIAL}", f".seals/*{_PARTIAL}", f".checkpoints/*{_PARTIAL}", f".checkpoints/*{_MEETING}")
         left = [path for folder in ours for place in places for path in folder.glob(place)]
-        for path in (*left, *self.root.glob(f"recipe.json.*{_PARTIAL}")):
+        written = [path for name in ("recipe", "finished") for path in self.root.glob(f"{name}.json.*{_PARTIAL}")]
+        for path in (*left, *written):
             path.unlink(missing_ok=True)
 
     def _read(self, stage: Stage, part: str, name: str) -> bytes:

@@ -14,6 +14,7 @@ from quantization.exact.rising import Rising
 from quantization.exact.samples import Samples, too_few_points
 from quantization.measure import DiscreteMeasure
 
+_DECADES = 300  # of costs: what is smaller loses digits of float64
 _FAR = 2.0**100  # codes this many ranges away from their points: squares leave the range that the sums are scaled for
 
 
@@ -27,6 +28,15 @@ class Ordered:
 
     measure: DiscreteMeasure
     r: float
+
+    def __post_init__(self) -> None:
+        points = self.measure.points
+        width = float(points.max()) / 2 - float(points.min()) / 2  # halves, as the whole may overflow
+        if width > 0 and self.r * np.log10(width) < -_DECADES:
+            raise ValueError(
+                f"the points' range to the power r must be above 1e-{_DECADES}, or all distances would count as nought; received "
+                f"a range of {2 * width:g} and r = {self.r:g}. Rescale the points"
+            )
 
     def cells(self, codes: FloatArray) -> Cells:
         split = _split(self._line, codes) if self.r == 2 else None

@@ -31,7 +31,7 @@ def sinkhorn_divergence(
     own = [_own(cost_matrix(z, z, r), w, reg, rtol, max_steps) for z, w in ((x, a), (y, b))]
     worst = max(error, *(e for _, e in own))
     if worst > rtol:
-        raise RuntimeError(f"marginals are still off by {worst:.2g} in total variation. Raise max_steps or reg")
+        raise RuntimeError(f"marginals are still off by {worst:.2g} in total variation. Raise rtol, max_steps or reg")
     return between - sum(value for value, _ in own) / 2
 
 

@@ -144,3 +144,10 @@ def test_moments_do_not_depend_on_the_parts(cuts, rng):
 def test_refuses_misuse(arguments, hint):
     with pytest.raises(ValueError, match=hint):
         qz.distortion(**{"law": stats.norm(), "points": [[0.0]], **arguments})
+
+
+def test_the_codes_may_be_a_measure_or_a_solution(rng):
+    points = rng.standard_normal((200, 3))
+    sol = qz.quantize(points, 4)
+    for codes in (sol, sol.measure, sol.measure.points):
+        assert qz.distortion(points, codes).value == sol.distortion

@@ -1,4 +1,5 @@
 import types
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -141,6 +142,8 @@ def test_require(points):
     assert sol.require() is sol
     with pytest.raises(qz.NotConverged, match=r"budget.*after 1 steps of Lloyd\(rtol=1e-06\)\. Raise max_steps"):
         qz.quantize(points, 3, max_steps=1).require()
+    with pytest.raises(qz.NotConverged, match=r"More steps would not lower it; raise the solver's rtol"):
+        replace(sol, status=qz.Status.STALLED).require()
 
 
 def test_statuses_are_sentences():

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.sparse
 import scipy.stats
 
 import quantization as qz
@@ -27,6 +28,8 @@ class Odd:
         (lambda: qz.wasserstein(qz.DiscreteMeasure(X), qz.DiscreteMeasure(X), method="exact"), "received 'exact'"),
         (lambda: qz.wasserstein(qz.DiscreteMeasure(X), qz.DiscreteMeasure(X), method=qz.Exact), "method must be"),
         (lambda: qz.distortion(X, X[:2], confidence="a"), "confidence must lie .* received 'a'"),
+        (lambda: qz.quantize(np.ma.masked_greater(X, 1), 2), "masked entries. Drop or fill them"),
+        (lambda: qz.quantize(scipy.sparse.csr_array(X), 2), r"dense array; received csr_array. Write points\.toarray\(\)"),
         (lambda: qz.DiscreteMeasure(X).sample(3, 0), "rng must be a numpy Generator.* received 0"),
     ],
 )

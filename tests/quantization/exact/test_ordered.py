@@ -330,6 +330,13 @@ def test_beyond_the_range_of_squares():
     np.testing.assert_array_equal(np.sign(np.sort(sol.measure.points[:, 0])), [-1, 1])
 
 
+@pytest.mark.parametrize("scale", [1e-155, 1e-300, 1e-310])
+def test_squares_that_vanish_are_refused(scale):
+    """Any codes would look stationary, with a distortion of 0."""
+    with pytest.raises(ValueError, match=r"must be above 1e-300.*received a range of .*Rescale the points"):
+        qz.quantize(scale * np.array([[-1.0], [1.0], [1.1], [0.9]]), 2)
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 def test_torch_dtypes(dtype, rng):
     x = torch.from_numpy(rng.normal(size=(2000, 1))).to(dtype)
