@@ -38,9 +38,10 @@ def quantize(
     r"""A K-point measure with small distortion $D_r(x) = E \min_k |X - x_k|^r$, its weights the masses of the Voronoi cells.
 
     law: an array (n, d), numpy or torch; a DiscreteMeasure; a Law; a Stream; or a frozen continuous scipy.stats distribution.
-    k: codes, at most the number of distinct points. solver: ``None`` takes Newton for densities on the line and Gaussian
-    mixtures in the plane, Lloyd for samples, and CLVQ otherwise. start: ``None`` takes Global() on the line and in that plane
-    and k-means++ otherwise; else RandomPoints(), Given(points), an array (k, d), or an earlier Solution.
+    k: codes, at most the number of distinct points. r: 2; for laws with a density on the line any order ≥ 1.
+    solver: ``None`` takes Newton for densities on the line and Gaussian mixtures in the plane, Lloyd for samples, and CLVQ
+    otherwise. start: ``None`` takes Global() on the line and in that plane and k-means++ otherwise; else RandomPoints(),
+    Given(points), an array (k, d), or an earlier Solution.
     restarts: independent runs, the least distortion kept. seed: an int or a numpy Generator; equal seeds give equal results.
     max_steps: steps (CLVQ: mini-batches) of each run; ``None`` is 300, or as many as the solver's ``epochs`` take if it has any.
 

@@ -21,6 +21,7 @@ _LAWS = (
     "an array (n, d), a DiscreteMeasure, a Law (with .sample(n, rng)), a Stream or a loader of batches, "
     "or a frozen continuous scipy.stats distribution"
 )
+OTHER_ORDERS = "other orders are Newton's, for laws with a density on the line"
 _NOT_BATCHES: tuple[type, ...] = (str, bytes, dict, set, frozenset)  # iterables that hold no batches
 _PASS_DRAWS = 2**17
 _PILOT_DRAWS_PER_CODE, _PILOT_DRAWS, _PILOT_READS = 64, 2**14, 16

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from quantization.arrays import FloatArray
-from quantization.problem import Problem, checked_count, checked_tolerance
+from quantization.problem import OTHER_ORDERS, Problem, checked_count, checked_tolerance
 from quantization.progress import Progress
 from quantization.solver import State
 from quantization.solvers.revival import revived
@@ -57,7 +57,7 @@ class CLVQ:
             raise ValueError(f"schedule must be CountPower(...) or RobbinsMonro(...); received {self.schedule!r}")
 
     def refuses(self, problem: Problem) -> str | None:
-        return f"CLVQ's step is for r = 2; received r = {problem.r:g}" if problem.r != 2 else None
+        return f"CLVQ's step is for r = 2; received r = {problem.r:g}; {OTHER_ORDERS}" if problem.r != 2 else None
 
     def solve(self, problem: Problem, codes: FloatArray, rng: np.random.Generator) -> Iterator[State]:
         return self.resume(problem, Progress.begin(codes), rng)

@@ -8,7 +8,7 @@ import numpy as np
 
 from quantization.arrays import FloatArray
 from quantization.exact.samples import Samples
-from quantization.problem import Problem, checked_tolerance
+from quantization.problem import OTHER_ORDERS, Problem, checked_tolerance
 from quantization.solver import State
 from quantization.status import Status
 
@@ -39,7 +39,7 @@ class Lloyd:
                 f"plane; received {problem.kind}. Use CLVQ(), or quantize a sample"
             )
         if problem.r != 2:
-            return f"Lloyd's centroid step is for r = 2; received r = {problem.r:g}"
+            return f"Lloyd's centroid step is for r = 2; received r = {problem.r:g}; {OTHER_ORDERS}"
         return None
 
     def solve(self, problem: Problem, codes: FloatArray, rng: np.random.Generator) -> Iterator[State]:

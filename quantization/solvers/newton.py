@@ -11,7 +11,7 @@ from scipy.sparse import linalg
 from quantization.arrays import FloatArray
 from quantization.cells import Cells
 from quantization.exact.protocol import Smooth
-from quantization.problem import Problem, checked_tolerance
+from quantization.problem import OTHER_ORDERS, Problem, checked_tolerance
 from quantization.solver import State
 from quantization.status import Status
 
@@ -46,9 +46,10 @@ class Newton:
     def refuses(self, problem: Problem) -> str | None:
         if isinstance(problem.exact, Smooth):
             return None
+        remedy = ". Use Lloyd() or CLVQ()" if problem.r == 2 else f" and r = {problem.r:g}; {OTHER_ORDERS}"
         return (
             "Newton needs a law whose distortion has second derivatives: one with a density on the line, a Gaussian mixture in "
-            f"the plane; received {problem.kind} in dimension {problem.dim}. Use Lloyd() or CLVQ()"
+            f"the plane; received {problem.kind} in dimension {problem.dim}{remedy}"
         )
 
     def solve(self, problem: Problem, codes: FloatArray, rng: np.random.Generator) -> Iterator[State]:

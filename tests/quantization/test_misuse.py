@@ -30,6 +30,8 @@ class Odd:
         (lambda: qz.distortion(X, X[:2], confidence="a"), "confidence must lie .* received 'a'"),
         (lambda: qz.quantize(np.ma.masked_greater(X, 1), 2), "masked entries. Drop or fill them"),
         (lambda: qz.quantize(scipy.sparse.csr_array(X), 2), r"dense array; received csr_array. Write points\.toarray\(\)"),
+        (lambda: qz.quantize(X, 2, r=1), "received r = 1; other orders are Newton's, for laws with a density on the line"),
+        (lambda: qz.quantize(X, 2, r=1, solver=qz.Newton()), "received samples in dimension 2 and r = 1; other orders are"),
         (lambda: qz.DiscreteMeasure(X).sample(3, 0), "rng must be a numpy Generator.* received 0"),
     ],
 )
