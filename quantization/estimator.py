@@ -31,7 +31,8 @@ class OptimalQuantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluste
     r"""K weighted points that minimise $\sum_i s_i \min_k |x_i - c_k|^r$: :func:`quantization.quantize` as an estimator.
 
     n_clusters: the number K of codes. r: 2, as samples have no other solver yet. solver, start, restarts, max_steps: as in
-    :func:`quantization.quantize`; the tolerance is the solver's, as in ``solver=Lloyd(rtol=1e-4)``. random_state: an int, a RandomState, a numpy Generator or None.
+    :func:`quantization.quantize`; the tolerance is the solver's, as in ``solver=Lloyd(rtol=1e-4)``. random_state: an int, a
+    RandomState, a numpy Generator or None.
 
     After ``fit(X, sample_weight=None)``, X (n, d):
     cluster_centers_: (K, d) the codes. weights_: (K,) the masses of their Voronoi cells, of sum 1. labels_: (n,) the nearest
