@@ -10,6 +10,7 @@ from distill.graph import build
 from distill.method import METHODS
 from distill.pipeline.store import Damaged, Store
 from distill.recipe import Recipe
+from distill.report.table import top1
 from distill.run import metrics
 
 _FILES = ("configs:", "- config_name: default", "  data_files:", "  - split: train", "    path: data/*.parquet")
@@ -86,9 +87,10 @@ def _scores(store: Store, stages: list[Any], method: str, ipc: int | None) -> li
     if not rows:
         return ["Not evaluated."]
     row = rows[0]
+    seeds = f"{row['seeds']} seeds" if row["seeds"] > 1 else "one seed"
     return [
-        f"Top-1 {row['top1_mean']:.4f} ± {row['top1_std']:.4f} and top-5 {row['top5_mean']:.4f} after the last step, "
-        f"{row['best_mean']:.4f} at the best look, as fractions over {row['seeds']} seeds: {row['student']} under the protocol "
+        f"Top-1 {top1(row)} and top-5 {row['top5_mean']:.4f} after the last step, "
+        f"{row['best_mean']:.4f} at the best look, as fractions over {seeds}: {row['student']} under the protocol "
         f"`{row['protocol']}`, on the real {(found or {})['split']} split."
     ]
 

@@ -65,11 +65,9 @@ def load(folder: str | Path, method: str | None = None, ipc: int | None = None, 
     try:
         data = trains[method].weighted_set(Store(Path(folder)), draw)
     except Damaged as damage:
-        other = finished_of(folder) not in (None, recipe)
-        raise RecipeError(
-            f"the run is not finished, or damaged: {damage}. "
-            + ("The recipe given here last is not the one that was finished here; run" if other else "Run")
-            + (" that again: it is kept" if other else " it again to mend it")
-        ) from None
+        remedy = "Run it again to mend it"
+        if finished_of(folder) not in (None, recipe):
+            remedy = "The recipe given here last is not the one that was finished here; run that again: it is kept"
+        raise RecipeError(f"the run is not finished, or damaged: {damage}. {remedy}") from None
     weights = data.weights.float()
     return DistilledSet(data.images, data.labels, data.logits, weights, data.classes, trains[method].keys, draw.k, draw.seed)

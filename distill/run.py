@@ -15,11 +15,11 @@ from distill.pipeline.places import gpus
 from distill.pipeline.ranks import lend, others, rank, world
 from distill.pipeline.scheduler import AnyWorker, Watcher, execute
 from distill.pipeline.stage import Stage, ordered
-from distill.pipeline.store import Store, write_whole
+from distill.pipeline.store import RECIPES, Store, write_whole
 from distill.recipe import Recipe, RecipeError, check, read
 from distill.stages.survey import SurveyStage
 
-_LAST, _FINISHED = "recipe.json", "finished.json"  # the recipe given last, and the last whose run came to its end
+_LAST, _FINISHED = RECIPES
 
 
 @dataclass(frozen=True)
@@ -72,9 +72,7 @@ def run(
     try:
         count = 1 if helpers else workers or _workers(checked)
         _check_team(checked, stages, Store(folder), count + len(helpers))
-        _make(checked, stages, folder, count, helpers, watcher or Watcher(), verify=verify)
-        if until is None:
-            write_whole(folder / _FINISHED, _written(checked))
+        _make(checked, stages, folder, count, helpers, watcher or Watcher(), verify=verify, whole=until is None)
     finally:
         for helper in helpers:
             helper.ask_to_end()
@@ -116,17 +114,21 @@ def _make(
     watcher: Watcher,
     *,
     verify: bool,
+    whole: bool,
 ) -> None:
-    """Lock the folder and make what is missing in it."""
+    """Lock the folder and make what is missing in it. whole: whether these are all stages of the recipe."""
     store = Store(folder)
     check_disk([estimate(stage, store, timed=False) for stage in stages], folder)
     _check_folder(folder)
     with locked(folder):
         store.sweep()
-        write_whole(folder / _LAST, _written(recipe))
+        written = json.dumps(recipe.model_dump(), indent=1).encode()
+        write_whole(folder / _LAST, written)
         if verify:
             _check_images(stages, store)
         execute(stages, store, count, describe(count + len(helpers)), watcher, verify=verify, others=helpers)
+        if whole:
+            write_whole(folder / _FINISHED, written)
         store.sweep()
 
 
@@ -174,10 +176,6 @@ def finished_of(folder: str | Path) -> Recipe | None:
     """The recipe that a run folder was last run with to the end, if there is one."""
     path = Path(folder) / _FINISHED
     return _read(path) if path.is_file() else None
-
-
-def _written(recipe: Recipe) -> bytes:
-    return json.dumps(recipe.model_dump(), indent=1).encode()
 
 
 def _read(path: Path) -> Recipe:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from distill.method import METHODS
-from distill.report.table import number, size
+from distill.report.table import number, size, top1
 
 _CAPTIONS = {
     "accuracy.png": "Students' top-1 on real images against images per class, after the last step: mean ± standard "
@@ -50,7 +50,7 @@ def _accuracies(report: Mapping[str, Any]) -> str:
         [
             row["method"],
             "all" if row["ipc"] is None else row["ipc"],
-            f"{row['top1_mean']:.4f} ± {row['top1_std']:.4f}",
+            top1(row),
             f"{row['best_mean']:.4f}",
             f"{row['top5_mean']:.4f}",
             row["seeds"],

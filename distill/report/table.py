@@ -19,12 +19,17 @@ def accuracies(metrics: Mapping[str, Any]) -> Table:
         table.add_row(
             row["method"],
             "all" if row["ipc"] is None else str(row["ipc"]),
-            f"{row['top1_mean']:.4f}" + (f" ± {row['top1_std']:.4f}" if row["seeds"] > 1 else ""),
+            top1(row),
             f"{row['best_mean']:.4f}",
             f"{row['top5_mean']:.4f}",
             *((number(row["w2_latent"]), number(row["w2_decoded"])) if encoded else (size(row["label_bytes"]),)),
         )
     return table
+
+
+def top1(row: Mapping[str, Any]) -> str:
+    """The mean over seeds, with their standard deviation where there are several."""
+    return f"{row['top1_mean']:.4f}" + (f" ± {row['top1_std']:.4f}" if row["seeds"] > 1 else "")
 
 
 def number(value: float | None) -> str:

@@ -14,6 +14,7 @@ _free = {"nnan", "ninf", "nsz", "reassoc", "contract"}
 unordered: Any = _njit(nogil=True, cache=True, fastmath=_free)
 # A part of what is compiled, kept with it alone: where its arguments are named tuples, as what is kept by itself on disk can't be
 # read again once such a class has another name.
+part: Any = _njit(nogil=True, fastmath=False)
 unordered_part: Any = _njit(nogil=True, fastmath=_free)
 inlined: Any = _njit(nogil=True, inline="always")
 

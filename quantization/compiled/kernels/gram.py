@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from quantization.compiled.kernels.compiler import compiled, inlined, unordered_part
+from quantization.compiled.kernels.compiler import compiled, inlined, part, unordered_part
 from quantization.compiled.kernels.near import direct_distance
 from quantization.compiled.kernels.product import SPAN
 
@@ -178,6 +178,14 @@ def _add(row: Any, w: float, target: Any) -> None:
         target[j] += w * row[j]
 
 
+@part
+def _add_squares(sums: Any, masses: Any, totals: Any, labels: Any, squares: Any) -> None:
+    """The squared lengths of the centroids; in this order, as products of two weights may leave the range of float64."""
+    for i in range(len(labels)):
+        share = 1 / totals[labels[i]]
+        squares[labels[i]] += masses[i] * share * (sums[labels[i], i] * share)
+
+
 @unordered_part
 def advance(samples: Samples, codes: Codes, labels: Any, before: Any) -> int:
     """Makes codes the centroids of these cells; returns how many points have changed cells.
@@ -217,9 +225,7 @@ def advance(samples: Samples, codes: Codes, labels: Any, before: Any) -> int:
         for i in moved[:count]:
             _add(matrix[i], -masses[i], sums[before[i]])
             _add(matrix[i], masses[i], sums[labels[i]])
-    for i in range(n):
-        share = 1 / totals[labels[i]]
-        squares[labels[i]] += masses[i] * share * (sums[labels[i], i] * share)
+    _add_squares(sums, masses, totals, labels, squares)
     for j in range(k):
         means[j] /= totals[j]
         peaks[j] /= totals[j]

@@ -1,5 +1,7 @@
 """How loops are compiled is theirs alone."""
 
+from numba.core.caching import NullCache
+
 from quantization.compiled.kernels.compiler import compiled, unordered
 
 
@@ -18,6 +20,7 @@ def _from_elsewhere(x):
 
 def test_a_sum_in_order_stays_so_whoever_has_it_compiled(rng):
     """What settles ties must be one number, also where a loop whose order is free is the first to call for it."""
+    _in_order._cache = _from_elsewhere._cache = NullCache()  # compiled here and now
     x = rng.standard_normal(1000)
     total = 0.0
     for value in x.tolist():

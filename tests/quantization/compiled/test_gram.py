@@ -288,13 +288,14 @@ def test_codes_far_out_at_light_points_keep_the_error_within_its_bound(dtype, rn
         assert abs(step.distortion - truth) <= step.distortion_rtol * step.distortion
 
 
-def test_a_sum_of_many_equal_terms_keeps_the_error_within_its_bound(rng):
+@pytest.mark.parametrize("d", [5, 64])
+def test_a_sum_of_many_equal_terms_keeps_the_error_within_its_bound(d, rng):
     """Of which each is rounded the same way when it is added."""
     scales = np.ones(2000)
     scales[::32] = (-1.0) ** np.arange(63)  # what the frame looks at, so that it moves nothing
     scales[1] = -3
     for _ in range(20):
-        points, masses = scales[:, None] * rng.standard_normal(64), np.full(2000, 1 / 2000)
+        points, masses = scales[:, None] * rng.standard_normal(d), np.full(2000, 1 / 2000)
         step = next(gram.Gram(points, masses).steps(points[:2]))
         truth = closely(points, masses, step.codes())
         assert abs(step.distortion - truth) <= step.distortion_rtol * step.distortion
@@ -327,3 +328,22 @@ def test_a_centroid_that_many_light_points_round_up_has_the_cell_that_it_has():
     assert (gaps[sure] > 0).any()
     assert (gaps[sure] < 0).any()
     np.testing.assert_array_equal(labels[sure], gaps[sure] > 0)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_points_that_products_cannot_tell_apart_are_settled(dtype, rng):
+    """Flat images of nearly one grey, whose products round the same way at every term: more than all that parts them."""
+    points = rng.standard_normal((600, 512)).astype(dtype)
+    masses, misled = np.full(600, 1 / 600), 0
+    for grey in rng.uniform(1, 2, 40):
+        levels = dtype(grey) + np.finfo(dtype).eps * rng.integers(-9, 10, 20).astype(dtype)
+        points[:20], points[20:40] = levels[:, None], -levels[:, None]  # opposite, so that the frame stays where it is
+        own = np.unique(levels, return_index=True)[1][:3]
+        walk = gram.Gram(points, masses)
+        assert not walk.frame.shifted
+        step = next(walk.steps(points[[*own, 20, *range(100, 112)]].astype(np.float64)))
+        nearest = np.abs(levels[:, None].astype(np.longdouble) - levels[own]).argmin(1)
+        np.testing.assert_array_equal(step.measure.__self__.labels[:20], nearest)
+        scores = walk.samples.squares[own] / 2 - walk.samples.matrix[:20, own]
+        misled += (scores.argmin(1) != nearest).any()
+    assert misled > 10  # by products alone
