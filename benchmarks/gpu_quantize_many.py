@@ -12,7 +12,6 @@ import platform
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
@@ -37,11 +36,13 @@ def main(arguments: list[str] | None = None) -> int:
         parser.add_argument(f"--{name}", type=int, default=usual)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--tiles", action="store_true", help="also time other shapes of the kernels' tiles")
-    parser.add_argument("--out", type=Path, help="a folder for the numbers as JSON")
+    parser.add_argument("--profile", action="store_true", help="also write where the time goes, by kernel and by function")
+    parser.add_argument("--out", type=Path, default=Path("results"), help="a folder for the numbers as JSON")
     options = parser.parse_args(arguments)
     if options.device == "cuda" and not torch.cuda.is_available():
         print("no GPU here; --device cpu with small numbers tests the script itself", file=sys.stderr)
         return 2
+    options.out.mkdir(parents=True, exist_ok=True)
     task.IN_STEP = {options.device}
     report: dict[str, Any] = {"machine": machine(options.device), "work": {k: str(v) for k, v in vars(options).items()}}
     show("machine", report["machine"])
@@ -59,9 +60,9 @@ def main(arguments: list[str] | None = None) -> int:
         show("milliseconds by tile", report["tiles"])
     report["others"] = {"flash-kmeans": attempt(flash, data, options), "faiss": attempt(faiss_loop, data, options)}
     show("others, the same steps from random points", report["others"])
-    if options.out:
-        options.out.mkdir(parents=True, exist_ok=True)
-        (options.out / "gpu_quantize_many.json").write_text(json.dumps(report, indent=1))
+    if options.profile:
+        (options.out / "gpu_quantize_many.profile.txt").write_text(profiled(data, options))
+    (options.out / "gpu_quantize_many.json").write_text(json.dumps(report, indent=1))
     return 0 if report["exactness"]["right"] else 1
 
 
@@ -200,32 +201,74 @@ def passes(data: list[torch.Tensor], options: argparse.Namespace, ceiling: float
 
 
 def tiles(data: list[torch.Tensor], options: argparse.Namespace) -> dict[str, dict[str, float]]:
-    """One pass of each kernel with other tiles, in milliseconds."""
-    from quantization.cuda.fused import Fused
+    """One pass of each kernel with other tiles, in milliseconds for each hundred problems; those in use come first."""
+    from quantization.cuda.fused import Fused, Tile
 
-    tried = {
+    some = data[:200]
+    measures = [qz.DiscreteMeasure(x) for x in some]
+    engine = engine_for(Group.of(measures, [options.k] * len(some)))
+    codes = engine.cells(start := torch.stack([x[: options.k] for x in some]), engine.assign(start)).means
+    labels = engine.assign(codes)
+    candidates = torch.arange(2 + int(np.log(options.k)), device=options.device).expand(len(some), -1).contiguous()
+    passes: dict[str, Callable[[], object]] = {
+        "scores": lambda: engine.assign(codes),
+        "sums": lambda: engine.cells(codes, labels),
+        "pairs": lambda: engine.distances(candidates),
+    }
+    tried = {  # points, width, warps, stages
         "scores": [
             (64, 32, 4, 3),
-            (64, 32, 4, 2),
+            (64, 32, 4, 4),
+            (64, 64, 4, 3),
+            (128, 32, 4, 3),
+            (128, 64, 8, 3),
             (128, 32, 8, 3),
             (128, 32, 8, 4),
-            (64, 64, 4, 2),
-            (64, 16, 4, 4),
-            (128, 64, 8, 2),
         ],
-        "sums": [(8, 128, 4, 3), (4, 128, 4, 3), (16, 128, 4, 3), (8, 256, 4, 3), (8, 256, 8, 3), (16, 64, 4, 3)],
-        "pairs": [(8, 64, 4, 3), (4, 64, 4, 3), (4, 128, 4, 3), (8, 32, 4, 3), (16, 32, 4, 3), (8, 128, 8, 3)],
-    }  # points, width, warps, stages
-    kernel = {"scores": "assign, second step", "sums": "cells", "pairs": "distances of k-means++"}
+        "sums": [(4, 256, 2, 3), (4, 256, 2, 5), (2, 512, 2, 4), (4, 512, 4, 4), (2, 256, 1, 4), (4, 256, 1, 4), (8, 256, 2, 4)],
+        "pairs": [(4, 32, 1, 3), (2, 64, 1, 3), (4, 64, 1, 3), (2, 128, 2, 3), (4, 32, 2, 3)],
+    }
     found: dict[str, dict[str, float]] = {}
-    for name, shapes in tried.items():
-        usual = getattr(Fused, name)
-        for points, width, warps, stages in shapes:
-            setattr(Fused, name, replace(usual, points=points, width=width, warps=warps, stages=stages))
-            taken = attempt(passes, data[:200], options, 1.0)
-            found[f"{name} {points} × {width}, {warps} warps, {stages} stages"] = taken.get(kernel[name], taken)
-        setattr(Fused, name, usual)
+    with full_precision(options.device):
+        for name, work in passes.items():
+            usual = getattr(Fused, name)
+            for tile in [
+                usual,
+                *(Tile(points, width, usual.codes, warps, stages) for points, width, warps, stages in tried[name]),
+            ]:
+                setattr(Fused, name, tile)
+                row = f"{name} {tile.points} × {tile.width}, {tile.warps} warps, {tile.stages} stages"
+                found[row] = attempt(_milliseconds, work, options.device, 100 / len(some))
+                print(f"  {row:<40} {found[row]}", flush=True)
+            setattr(Fused, name, usual)
     return found
+
+
+def _milliseconds(work: Callable[[], object], device: str, share: float) -> dict[str, float]:
+    work()
+    return {"ms": 1e3 * share * median(seconds(work, device) for _ in range(5))}
+
+
+def profiled(data: list[torch.Tensor], options: argparse.Namespace) -> str:
+    """Where the time of one call goes: on the device by kernel, on the host by function."""
+    from cProfile import Profile
+    from io import StringIO
+    from pstats import Stats
+
+    from torch.profiler import ProfilerActivity, profile
+
+    def run() -> None:
+        qz.quantize_many(data, options.k, solver=qz.Lloyd(rtol=0), max_steps=options.steps)
+        if options.device == "cuda":
+            torch.cuda.synchronize()
+
+    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as device:
+        run()
+    host, text = Profile(), StringIO()
+    host.runcall(run)
+    Stats(host, stream=text).sort_stats("tottime").print_stats(40)
+    order = "self_cuda_time_total" if options.device == "cuda" else "self_cpu_time_total"
+    return device.key_averages().table(sort_by=order, row_limit=40, max_name_column_width=60) + text.getvalue()
 
 
 def attempt(work: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:

@@ -157,7 +157,7 @@ class _Passes:
 
 
 def _on_host(measure: qz.DiscreteMeasure) -> qz.DiscreteMeasure:
-    return qz.DiscreteMeasure(measure.points.double().cpu().numpy(), measure.weights.double().cpu().numpy())
+    return qz.DiscreteMeasure(measure.points.double().cpu().numpy(), measure.masses.cpu().numpy())
 
 
 class RealStage(SelectStage):

@@ -9,15 +9,15 @@ from typing import Any, ClassVar
 
 import torch as _torch
 
-from quantization.arrays import epsilon
 from quantization.cuda import kernels as _kernels
 from quantization.cuda.group import Group, Tensor
-from quantization.cuda.plain import CellSums, Frame, Plain
+from quantization.cuda.plain import CellSums, Frame, Plain, half_squares_of
 
 torch: Any = _torch
 kernels: Any = _kernels
 
 _ELEMENTS = {torch.float32: kernels.tl.float32, torch.float16: kernels.tl.float16, torch.bfloat16: kernels.tl.bfloat16}
+_POINT_GAIN, _CODE_GAIN = 2.0**8, 2.0**14  # of what is split, whose small coordinates float16 would lose; codes have length ≤ 1
 _CELL_POINTS, _PART_ENTRIES, _PARTS = 4096, 2**24, 1024  # a cell of more points is shared by several programs
 
 
@@ -40,10 +40,11 @@ class Tile:
 class Fused(Plain):
     """Nearest codes, sums over cells and distances of one group's points, on a GPU."""
 
-    scores: ClassVar[Tile] = Tile(points=64, width=32, codes=128)
+    framing: ClassVar[Tile] = Tile(points=1, width=1024)
+    scores: ClassVar[Tile] = Tile(points=128, width=32, codes=128)
     settling: ClassVar[Tile] = Tile(points=1, width=128, codes=16)
-    sums: ClassVar[Tile] = Tile(points=8, width=128)
-    pairs: ClassVar[Tile] = Tile(points=8, width=64)
+    sums: ClassVar[Tile] = Tile(points=4, width=512, stages=4)
+    pairs: ClassVar[Tile] = Tile(points=4, width=64, warps=2)
 
     @classmethod
     def fits(cls, group: Group) -> bool:
@@ -56,16 +57,17 @@ class Fused(Plain):
 
         codes: in the points' dtype, zero past k_p.
         """
-        group, frame, tile = self.group, Frame.of(self.group, codes), self.scores
+        group, tile = self.group, self.scores
         labels = torch.full((group.size, group.n), group.k, dtype=torch.int32, device=group.device)
         doubtful = torch.zeros(group.size, group.n, dtype=torch.int8, device=group.device)
-        precision, terms = _precision(group, tile.width)
-        gamma = 1.1 * (terms + -(-group.dim // tile.width) + 8) * epsilon(frame.codes)
+        frame, rests = self._split(codes) if self.splits else (Frame.of(group, codes), None)
+        terms = _split_terms(group.dim, tile.width) if self.splits else tile.width
+        gamma = 1.1 * (terms + -(-group.dim // tile.width) + 8) * torch.finfo(torch.float32).eps
         kernels.score_codes[(-(-group.n // tile.points), group.size)](
-            *self._points, group.counts, group.ks, frame.codes, frame.half_squares, frame.centre, frame.scale, frame.top,
+            *self._points, group.counts, group.ks, frame.codes, rests, frame.half_squares, frame.centre, frame.scale, frame.top,
             labels, doubtful, group.dim, group.k, group.n, gamma,
             ELEMENT=self._element, ALIGNED=self._aligned, ROWS=tile.points, CODES=min(tile.codes, max(16, _power(group.k))),
-            WIDTH=tile.width, PRECISION=precision, **tile.launch,
+            WIDTH=tile.width, SPLIT=self.splits, POINT_GAIN=_POINT_GAIN, CODE_GAIN=_CODE_GAIN, **tile.launch,
         )  # fmt: skip
         unsettled = doubtful.flatten().nonzero()[:, 0]
         self.settled = len(unsettled)
@@ -110,13 +112,36 @@ class Fused(Plain):
     def distances(self, candidates: Tensor) -> Tensor:
         r"""$|x_i - x_{j}|^2$ for points j, (P, T) → (P, T, N) float64, by direct differences; 0 past the last point."""
         group, trials, tile = self.group, candidates.shape[1], self.pairs
+        most = _power(trials + 1) // 2
+        others = _power(trials - most) if trials > most else 0
         squared = torch.zeros(*candidates.shape, group.n, dtype=torch.float64, device=group.device)
         kernels.measure_pairs[(-(-group.n // tile.points), group.size)](
             *self._points, group.counts, candidates.contiguous(), squared, group.dim, trials, group.n,
-            ELEMENT=self._element, ALIGNED=self._aligned, ROWS=tile.points, TRIALS=_power(trials), WIDTH=tile.width,
-            **tile.launch,
+            ELEMENT=self._element, ALIGNED=self._aligned, ROWS=tile.points, MOST=most, OTHERS=others,
+            WIDTH=tile.width, **tile.launch,
         )  # fmt: skip
         return squared
+
+    def _split(self, codes: Tensor) -> tuple[Frame, Tensor]:
+        """The frame with its codes times _CODE_GAIN in float16, and what is left of them, in float16 too."""
+        group, tile, cells = self.group, self.framing, self.group.size * self.group.k
+        panels = -(-group.dim // tile.width)
+        centre = torch.empty(group.size, group.dim, device=group.device)
+        kernels.mean_codes[(group.size, panels)](codes, group.ks, centre, group.dim, group.k, WIDTH=tile.width, **tile.launch)
+        squares = torch.empty(group.size, group.k, dtype=torch.float64, device=group.device)
+        kernels.centred_squares[(cells,)](codes, centre, squares, group.dim, group.k, WIDTH=tile.width, **tile.launch)
+        half_squares, scale, top = half_squares_of(group, squares.sqrt_(), torch.float32)
+        uppers, rests = (torch.empty(codes.shape, dtype=torch.float16, device=group.device) for _ in range(2))
+        kernels.split_codes[(cells, panels)](
+            codes, centre, scale, uppers, rests, group.dim, group.k, WIDTH=tile.width, GAIN=_CODE_GAIN, **tile.launch
+        )
+        return Frame(uppers, half_squares, centre, scale, top), rests
+
+    @cached_property
+    def splits(self) -> bool:
+        """Whether products are formed on tensor cores, of numbers split in two of float16."""
+        device = self.group.device
+        return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
 
     @cached_property
     def _points(self) -> tuple[Tensor, int]:
@@ -139,14 +164,12 @@ def _power(count: int) -> int:
     return 1 << (count - 1).bit_length()
 
 
-def _precision(group: Group, width: int) -> tuple[str, int]:
-    r"""How products are formed, and how many units of round-off of $|x||c|$ an inner product of ``width`` terms is off by.
+def _split_terms(dim: int, width: int) -> float:
+    r"""How many units u = 2⁻²⁴ of $|x||c| + |c|^2/2$ an inner product of ``width`` terms of split numbers is off by.
 
-    On tensor cores in three passes of TF32 ("tf32x3"): a number is a part of 11 bits and a rest, of which the next 10 or 11 are
-    kept. What is dropped of a product is at most 3·2⁻²⁰ = 48 u of it; what the accumulator cuts off is at most two units of 2u
-    per term and pass (8 terms and the sum are aligned and cut in each instruction, then cut again). In float32 itself: one u a
-    term. float16 and bfloat16 are held to the same.
+    A number is a part of 11 bits and a rest, of which the next 11 are kept. What is dropped of a product is at most
+    3·2⁻²² = 12 u of it. What the accumulator cuts off is at most two units of 2u per term (16 terms and the sum are aligned and
+    cut in each instruction, then cut again); the products of rests, added first, are 2⁻¹¹ of it. Numbers below 2⁻¹⁴ are off by
+    2⁻²⁵ over their gain, a product by √d of these, of which the longest code's length, from 1/2 to 1, makes at most 4 √d u.
     """
-    if group.device.type == "cuda" and torch.cuda.get_device_capability(group.device) >= (8, 0):
-        return "tf32x3", 12 * width + 64
-    return "ieee", width
+    return 12 + 4.02 * width + 4 * (1 / _POINT_GAIN + 1 / _CODE_GAIN) * dim**0.5

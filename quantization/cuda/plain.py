@@ -37,14 +37,20 @@ class Frame:
         work = torch.float64 if group.dtype == torch.float64 else torch.float32
         centre = (codes.sum(1, dtype=torch.float64) / group.ks[:, None]).to(work)
         centred = codes.to(work) - centre[:, None]
-        lengths = torch.linalg.vector_norm(centred, dim=2, dtype=torch.float64).masked_fill_(~group.coded, 0.0)
-        length = lengths.amax(1)
-        exponent = torch.where(length.isfinite(), torch.frexp(length.nan_to_num(posinf=1.0))[1], 0).clamp(-120, 120)
-        scale = ((1023 - exponent.long()) << 52).view(torch.float64)  # 2^-exponent to the last bit, which pow on a GPU is not
-        half_squares = (lengths * scale[:, None]).square() / 2
-        top = half_squares.amax(1).to(work)
-        half_squares = half_squares.masked_fill_(~group.coded, torch.inf).to(work)
-        return cls(centred.mul_(scale[:, None, None]), half_squares, centre, scale.to(work), top)
+        lengths = torch.linalg.vector_norm(centred, dim=2, dtype=torch.float64)
+        half_squares, scale, top = half_squares_of(group, lengths, work)
+        return cls(centred.mul_(scale[:, None, None]), half_squares, centre, scale, top)
+
+
+def half_squares_of(group: Group, lengths: Tensor, dtype: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """What a frame holds of centred codes of these lengths (P, K): half squares, the scale, and the largest half square."""
+    lengths = lengths.masked_fill(~group.coded, 0.0)
+    length = lengths.amax(1)
+    exponent = torch.where(length.isfinite(), torch.frexp(length.nan_to_num(posinf=1.0))[1], 0).clamp(-120, 120)
+    scale = ((1023 - exponent.long()) << 52).view(torch.float64)  # 2^-exponent to the last bit, which pow on a GPU is not
+    half_squares = (lengths * scale[:, None]).square() / 2
+    top = half_squares.amax(1).to(dtype)
+    return half_squares.masked_fill_(~group.coded, torch.inf).to(dtype), scale.to(dtype), top
 
 
 @dataclass(frozen=True, eq=False)

@@ -49,11 +49,13 @@ def engines(group):
     return Plain(group), Fused(group)
 
 
+@pytest.mark.parametrize("splits", [False, True])
 @pytest.mark.parametrize(("sizes", "ks", "d", "dtype"), RAGGED)
-def test_as_the_plain_operations(monkeypatch, sizes, ks, d, dtype):
+def test_as_the_plain_operations(monkeypatch, sizes, ks, d, dtype, splits):
     from quantization.cuda.fused import Fused, Tile
 
-    monkeypatch.setattr(Fused, "scores", Tile(points=16, width=16, codes=16))
+    monkeypatch.setattr(Fused, "scores", Tile(points=16 if INTERPRETED else 64, width=16, codes=16))
+    monkeypatch.setattr(Fused, "splits", splits)
     group = group_of(sizes, ks, d, dtype, offset=3.0)
     plain, fused = engines(group)
     codes = codes_of(group)
@@ -85,8 +87,12 @@ def test_close_codes_far_from_the_origin_are_settled():
     assert torch.equal(labels, plain.assign(base[None]))
 
 
+@pytest.mark.parametrize("splits", [False, True])
 @pytest.mark.parametrize("scale", [1e-30, 1e25])
-def test_products_neither_overflow_nor_underflow(scale):
+def test_products_neither_overflow_nor_underflow(monkeypatch, scale, splits):
+    from quantization.cuda.fused import Fused
+
+    monkeypatch.setattr(Fused, "splits", splits)
     group = group_of((50,), (8,), 12, torch.float32)
     group.points[0].mul_(scale)
     codes = group.points[0][None, :8] * (1 + 1e-3 * torch.arange(8, device=DEVICE)[:, None])
@@ -101,6 +107,24 @@ def test_points_beyond_the_range_of_scores():
     labels = engines(Group.of([DiscreteMeasure(points)], [3]))[1].assign(codes[None])
     costs = (points.double()[:, None] - codes.double()[None]).square().sum(2)
     np.testing.assert_array_equal(labels[0].cpu().numpy(), costs.cpu().numpy().argmin(1))
+
+
+def test_points_beyond_the_range_of_halves_are_settled(monkeypatch):
+    """Split in float16, points a thousand times as long as the codes have no scores; a single code needs none."""
+    from quantization.cuda.fused import Fused
+
+    monkeypatch.setattr(Fused, "splits", True)
+    group = group_of((50,), (8,), 12, torch.float32)
+    codes = group.points[0][None, :8] * torch.ones(1, 8, 1, device=DEVICE)
+    group.points[0][20:] *= 1e4
+    engine = Fused(group)
+    labels = engine.assign(codes)
+    costs = (group.points[0].double()[:, None] - codes[0].double()[None]).square().sum(2)
+    np.testing.assert_array_equal(labels[0].cpu().numpy(), costs.cpu().numpy().argmin(1))
+    assert 20 <= engine.settled < 40
+    single = Fused(Group.of([DiscreteMeasure(group.points[0])], [1]))
+    assert (single.assign(codes[:, :1]) == 0).all()
+    assert single.settled == 0
 
 
 def test_a_large_cell_is_shared_by_programs(monkeypatch):
