@@ -13,7 +13,7 @@ from distill import estimate as estimating
 from distill.estimate import check_disk, estimate, size
 from distill.graph import build
 from distill.models import rehearsal as rehearsing
-from distill.models.rehearsal import coding, counted, from_config, prediction, timed
+from distill.models.rehearsal import answering, coding, counted, from_config, prediction, timed
 from distill.pipeline.store import Store
 from distill.pipeline.work import Rehearsal, Work
 from distill.recipe import RecipeError, read
@@ -151,6 +151,18 @@ def test_hours_are_those_of_the_rehearsal(stages, tmp_path):
     decode = stages["decode diffusion"]
     seconds = [work.times * timed(work.rehearsal, "cpu").seconds for work in decode.work()]
     assert estimate(decode, Store(tmp_path)).hours == pytest.approx(sum(seconds) / 3600)
+
+
+def test_gradients_of_grouped_convolutions_count_as_their_groups():
+    """Both gradients of a convolution take as many operations as it does; torch counts all channels with all."""
+
+    def make():
+        return torch.nn.Sequential(torch.nn.Conv2d(8, 8, 3, groups=8), torch.nn.Flatten(), torch.nn.Linear(8 * 36, 5))
+
+    looks, learns = (counted(answering("grouped", make, (8, 8, 8), 2, learns=learns)).operations for learns in (False, True))
+    convolution, last = 2 * 8 * 9 * 36, 2 * 8 * 36 * 5
+    assert looks == convolution + last
+    assert learns == 3 * looks - convolution  # nothing asks for the images' gradient
 
 
 def test_guidance_doubles_the_predictions(stages):

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from distill.stages.select import flat, nearest_distinct
+import quantization as qz
+from distill.stages.select import _on_host, flat, nearest_distinct
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -39,3 +40,11 @@ def test_latents_become_points_of_double_precision_in_their_order():
     points = flat(latents)
     assert points.dtype == np.float64
     np.testing.assert_array_equal(points, np.arange(24.0).reshape(2, 12))
+
+
+def test_codes_of_a_gpu_keep_their_masses():
+    """Shown in float32, which a GPU's codes are of, weights no longer sum to 1 in float64."""
+    found = qz.DiscreteMeasure.from_masses(torch.randn(7, 3), np.random.default_rng(0).random(7))
+    host = _on_host(found)
+    np.testing.assert_array_equal(host.masses, found.masses.numpy())
+    np.testing.assert_array_equal(host.points, found.points.double().numpy())
