@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--tiles", action="store_true", help="also time other shapes of the kernels' tiles")
     parser.add_argument("--profile", action="store_true", help="also write where the time goes, by kernel and by function")
-    parser.add_argument("--out", type=Path, default=Path("results"), help="a folder for the numbers as JSON")
+    parser.add_argument("--out", type=Path, default=Path("runs/gpu"), help="a folder for the numbers as JSON (default: runs/gpu)")
     options = parser.parse_args(arguments)
     if options.device == "cuda" and not torch.cuda.is_available():
         print("no GPU here; --device cpu with small numbers tests the script itself", file=sys.stderr)
@@ -56,8 +56,8 @@ def main(arguments: list[str] | None = None) -> int:
     report["passes"] = passes(data, options, ceiling)
     show("one pass over all points", report["passes"])
     if options.tiles and options.device == "cuda":
+        print("\nmilliseconds by tile, for each hundred problems")
         report["tiles"] = tiles(data, options)
-        show("milliseconds by tile", report["tiles"])
     report["others"] = {"flash-kmeans": attempt(flash, data, options), "faiss": attempt(faiss_loop, data, options)}
     show("others, the same steps from random points", report["others"])
     if options.profile:
@@ -232,14 +232,12 @@ def tiles(data: list[torch.Tensor], options: argparse.Namespace) -> dict[str, di
     with full_precision(options.device):
         for name, work in passes.items():
             usual = getattr(Fused, name)
-            for tile in [
-                usual,
-                *(Tile(points, width, usual.codes, warps, stages) for points, width, warps, stages in tried[name]),
-            ]:
+            others = [Tile(points, width, usual.codes, warps, stages) for points, width, warps, stages in tried[name]]
+            for tile in [usual, *others]:
                 setattr(Fused, name, tile)
                 row = f"{name} {tile.points} × {tile.width}, {tile.warps} warps, {tile.stages} stages"
                 found[row] = attempt(_milliseconds, work, options.device, 100 / len(some))
-                print(f"  {row:<40} {found[row]}", flush=True)
+                print(f"  {row:<40} {found[row].get('ms', found[row])}", flush=True)
             setattr(Fused, name, usual)
     return found
 

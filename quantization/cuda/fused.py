@@ -60,14 +60,16 @@ class Fused(Plain):
         group, tile = self.group, self.scores
         labels = torch.full((group.size, group.n), group.k, dtype=torch.int32, device=group.device)
         doubtful = torch.zeros(group.size, group.n, dtype=torch.int8, device=group.device)
-        frame, rests = self._split(codes) if self.splits else (Frame.of(group, codes), None)
-        terms = _split_terms(group.dim, tile.width) if self.splits else tile.width
+        if self.splits:
+            (frame, rests), gain, terms = self._split(codes), _POINT_GAIN, _split_terms(group.dim, tile.width)
+        else:
+            frame, rests, gain, terms = Frame.of(group, codes), None, 1.0, tile.width
         gamma = 1.1 * (terms + -(-group.dim // tile.width) + 8) * torch.finfo(torch.float32).eps
         kernels.score_codes[(-(-group.n // tile.points), group.size)](
             *self._points, group.counts, group.ks, frame.codes, rests, frame.half_squares, frame.centre, frame.scale, frame.top,
             labels, doubtful, group.dim, group.k, group.n, gamma,
             ELEMENT=self._element, ALIGNED=self._aligned, ROWS=tile.points, CODES=min(tile.codes, max(16, _power(group.k))),
-            WIDTH=tile.width, SPLIT=self.splits, POINT_GAIN=_POINT_GAIN, CODE_GAIN=_CODE_GAIN, **tile.launch,
+            WIDTH=tile.width, SPLIT=self.splits, POINT_GAIN=gain, CODE_GAIN=_CODE_GAIN, **tile.launch,
         )  # fmt: skip
         unsettled = doubtful.flatten().nonzero()[:, 0]
         self.settled = len(unsettled)

@@ -83,9 +83,9 @@ def score_codes(
     """
     p = tl.program_id(1).to(tl.int64)
     rows = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    inside = rows < tl.load(counts + p)
-    x_rows = points_of(addresses, p, ELEMENT) + rows[:, None] * stride
-    k = tl.load(ks + p)
+    count, k = tl.load(counts + p), tl.load(ks + p)
+    # Past the last point or code the last one is read again: cheaper than a mask for each, in registers above all.
+    x_rows = points_of(addresses, p, ELEMENT) + tl.minimum(rows, count - 1)[:, None] * stride
     scale, top = tl.load(scales + p) * POINT_GAIN, tl.load(tops + p)
     best = tl.full((ROWS,), float("inf"), tl.float32)
     second = tl.full((ROWS,), float("inf"), tl.float32)
@@ -93,16 +93,16 @@ def score_codes(
     squares = tl.zeros((ROWS,), tl.float32)
     for k0 in range(0, k, CODES):
         code = k0 + tl.arange(0, CODES)
-        place = (p * K + code)[:, None].to(tl.int64) * d
+        place = (p * K + tl.minimum(code, k - 1))[:, None].to(tl.int64) * d
         half = tl.load(half_squares + p * K + code, mask=code < k, other=float("inf"))
         scores = tl.zeros((ROWS, CODES), tl.float32)
         squares = tl.zeros((ROWS,), tl.float32)
         for d0 in range(0, d, WIDTH):
             column = d0 + tl.arange(0, WIDTH)
-            x = load_points(x_rows, column, inside[:, None] & (column < d)[None, :], ALIGNED).to(tl.float32)
+            there = (column < d)[None, :]
+            x = load_points(x_rows, column, there, ALIGNED).to(tl.float32)
             centre = tl.load(centres + p * d + column, mask=column < d, other=0.0)
             x = (x - centre[None, :]) * scale
-            there = (code < k)[:, None] & (column < d)[None, :]
             c = tl.load(codes + place + column[None, :], mask=there, other=0.0)
             # Subtracted, not accumulated by the product itself: the compiler folds a sum into the product and would so make one
             # long inner product of many short ones, with a bound on its round-off in proportion.
@@ -113,7 +113,7 @@ def score_codes(
                 inner = tl.dot(upper, tl.trans(c_rest), inner)
                 scores -= tl.dot(upper, tl.trans(c), inner) * (1 / (POINT_GAIN * CODE_GAIN))
             else:
-                scores -= tl.dot(x, tl.trans(c), input_precision="ieee") * (1 / POINT_GAIN)
+                scores -= tl.dot(x, tl.trans(c), input_precision="ieee")
             squares += tl.sum(x * x, 1)
         scores += half[None, :]
         scores = tl.where(scores == scores, scores, float("inf"))  # NaN, of points out of range: then all are, and none is known
@@ -125,8 +125,8 @@ def score_codes(
         best = tl.minimum(best, least)
     size = tl.sqrt(squares) * tl.sqrt(2 * top) / POINT_GAIN + top
     known = ((second > best + gamma * size) & (size < float("inf"))) | (k == 1)
-    tl.store(labels + p * N + rows, tl.where(k == 1, 0, label), mask=inside)
-    tl.store(doubtful + p * N + rows, tl.where(known, 0, 1).to(tl.int8), mask=inside)
+    tl.store(labels + p * N + rows, tl.where(k == 1, 0, label), mask=rows < count)
+    tl.store(doubtful + p * N + rows, tl.where(known, 0, 1).to(tl.int8), mask=rows < count)
 
 
 @triton.jit

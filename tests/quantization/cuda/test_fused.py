@@ -54,7 +54,7 @@ def engines(group):
 def test_as_the_plain_operations(monkeypatch, sizes, ks, d, dtype, splits):
     from quantization.cuda.fused import Fused, Tile
 
-    monkeypatch.setattr(Fused, "scores", Tile(points=16 if INTERPRETED else 64, width=16, codes=16))
+    monkeypatch.setattr(Fused, "scores", Tile(points=16, width=16, codes=16))
     monkeypatch.setattr(Fused, "splits", splits)
     group = group_of(sizes, ks, d, dtype, offset=3.0)
     plain, fused = engines(group)
@@ -85,6 +85,37 @@ def test_close_codes_far_from_the_origin_are_settled():
     costs = (group.points[0].double()[:, None] - base.double()[None]).square().sum(2)
     np.testing.assert_array_equal(labels[0].cpu().numpy(), costs.cpu().numpy().argmin(1))
     assert torch.equal(labels, plain.assign(base[None]))
+
+
+@pytest.mark.parametrize("splits", [False, True])
+@pytest.mark.parametrize(("apart", "mostly_known"), [(2e-3, True), (1e-6, False)])
+def test_codes_as_close_as_the_bound_are_told_apart(monkeypatch, splits, apart, mostly_known):
+    """By scores, which must then be as good as their bound, or by the settling of what the bound leaves in doubt."""
+    from quantization.cuda.fused import Fused
+
+    monkeypatch.setattr(Fused, "splits", splits)
+    group = group_of((1500,), (16,), 40, torch.float32)
+    noise = torch.from_numpy(np.random.default_rng(2).normal(size=(16, 40))).to(DEVICE)
+    spread = torch.from_numpy(np.random.default_rng(3).normal(size=(2, 40))).to(DEVICE).repeat(8, 1)
+    codes = (spread * (1 + apart * noise)).float()  # two lumps, so the frame is as long as the codes and the points
+    engine = Fused(group)
+    labels = engine.assign(codes[None])
+    costs = (group.points[0].double()[:, None] - codes.double()[None]).square().sum(2)
+    np.testing.assert_array_equal(labels[0].cpu().numpy(), costs.cpu().numpy().argmin(1))
+    assert (engine.settled < 750) == mostly_known
+
+
+@pytest.mark.parametrize("splits", [False, True])
+def test_scores_are_formed_about_the_codes_mean(monkeypatch, splits):
+    """Far from the origin, where scores about anything else would leave every point in doubt."""
+    from quantization.cuda.fused import Fused
+
+    monkeypatch.setattr(Fused, "splits", splits)
+    group = group_of((300, 250), (9, 8), 40, torch.float32, offset=1000.0)
+    plain, fused = engines(group)
+    codes = codes_of(group)
+    assert torch.equal(fused.assign(codes), plain.assign(codes))
+    assert fused.settled <= 6
 
 
 @pytest.mark.parametrize("splits", [False, True])
@@ -125,6 +156,19 @@ def test_points_beyond_the_range_of_halves_are_settled(monkeypatch):
     single = Fused(Group.of([DiscreteMeasure(group.points[0])], [1]))
     assert (single.assign(codes[:, :1]) == 0).all()
     assert single.settled == 0
+
+
+def test_numbers_are_split_where_tensor_cores_take_halves(monkeypatch):
+    from quantization.cuda.fused import Fused
+
+    class On:
+        def __init__(self, device):
+            self.device = torch.device(device)
+
+    for capability in ((7, 5), (8, 0), (9, 0)):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device, found=capability: found)
+        assert Fused(On("cuda")).splits == (capability >= (8, 0))
+        assert not Fused(On("cpu")).splits
 
 
 def test_a_large_cell_is_shared_by_programs(monkeypatch):

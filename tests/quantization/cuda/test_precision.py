@@ -12,13 +12,9 @@ def cut(x, bits):
     return np.ldexp(np.trunc(np.ldexp(mantissa, bits)), exponent - bits)
 
 
-def nearest(x, bits):
-    mantissa, exponent = np.frexp(x)
-    return np.ldexp(np.round(np.ldexp(mantissa, bits)), exponent - bits)
-
-
 def half(x):
-    return x.astype(np.float16).astype(np.float64)
+    with np.errstate(over="ignore"):
+        return x.astype(np.float16).astype(np.float64)
 
 
 def split(x):
@@ -39,7 +35,16 @@ def multiplied(x, c, passes):
     return total
 
 
-KINDS = ["normal", "one sign", "one large", "just below a power of two", "tiny beside one", "long"]
+KINDS = [
+    "normal",
+    "one sign",
+    "one large",
+    "just below a power of two",
+    "the same, of one sign",
+    "swallowed",
+    "tiny beside one",
+    "long",
+]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -52,24 +57,37 @@ def test_products_are_within_their_bound(kind, rng):
     if kind == "one sign":
         x, c = np.abs(x), np.abs(c)
     if kind == "one large":
-        x[:, 0] *= 30
-    if kind == "just below a power of two":  # what is cut off is largest
-        x, c = (2 - rng.integers(1, 2**13, size=(2, 2000, width)) * 2.0**-23) * rng.choice([-1, 1], size=(2, 2000, width))
+        x[:, 0] *= 1000
+    if kind in ("just below a power of two", "the same, of one sign"):  # what is cut off is largest
+        x, c = 2 - rng.integers(1, 2**13, size=(2, 2000, width)) * 2.0**-23
+        if kind == "just below a power of two":
+            x, c = x * rng.choice([-1, 1], size=x.shape), c * rng.choice([-1, 1], size=c.shape)
+    if kind == "swallowed":  # each product just below the last bit of the first, and cut off whole
+        x, c = np.full((2, 2000, width), 1.99**0.5 * 2.0**-12)
+        x[:, 0] = c[:, 0] = 1
     if kind == "tiny beside one":  # coordinates that float16 has no bits for, beside those that make the length
         x, c = x * 1e-9, c * 1e-9
         c[:, 0] = 1
     if kind == "long":  # points a hundred times as long as the codes
         x *= 100 / np.abs(x).max()
-    c *= rng.uniform(0.5, 1, (2000, 1)) / np.sqrt((c * c).sum(1, keepdims=True))  # as frames are scaled
+    length = np.sqrt((c * c).sum(1, keepdims=True))
+    c *= np.ldexp(1.0, -np.frexp(length)[1])  # from 1/2 to 1, by a power of two, as frames are scaled
     x, c = x.astype(np.float32).astype(np.float64), c.astype(np.float32).astype(np.float64)
     exact = (x * c).sum(1)
     size = np.sqrt((x * x).sum(1) * (c * c).sum(1)) + (c * c).sum(1) / 2
     gains = fused._POINT_GAIN, fused._CODE_GAIN
 
+    held = np.abs(x * gains[0]).max(1) < np.finfo(np.float16).max
+    assert held.all() == (kind != "one large")
+    with np.errstate(invalid="ignore"):
+        assert np.isnan(multiplied(x[~held] * gains[0], c[~held] * gains[1], 3)).all()  # out of range, and seen to be
+
     def off(passes):
-        found = multiplied(x * gains[0], c * gains[1], passes) / (gains[0] * gains[1])
-        return (np.abs(found - exact) / (UNIT * size)).max()
+        found = multiplied(x[held] * gains[0], c[held] * gains[1], passes) / (gains[0] * gains[1])
+        return (np.abs(found - exact[held]) / (UNIT * size[held])).max()
 
     assert off(3) <= fused._split_terms(width, width)
-    if kind in ("normal", "one sign", "long"):
+    if kind == "swallowed":
+        assert off(3) > 1.5 * (width - 1)  # so the bound must grow with the number of terms
+    elif kind != "tiny beside one":
         assert off(1) > fused._split_terms(width, width)  # one product of float16 is not enough
