@@ -1,7 +1,7 @@
 """The one loop: it runs a solver's generator, applies the budget and the stopping rule, and makes the Solution."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
@@ -116,7 +116,7 @@ class _Run:
         self._start_rng, self._solver_rng, self._certify_rng = rng.spawn(3)
         self._distortions, self._residuals = _Record(), _Record()
         self._state: State | None = None
-        self._codes: FloatArray | None = None
+        self._codes: Callable[[], FloatArray] | None = None
         self._alone = len(asked.streams) == 1
         self._ended = asked.solver.exhausted
 
@@ -128,10 +128,14 @@ class _Run:
         if self._alone or type(self._solver) is not Lloyd or not isinstance(self._problem.exact, Samples):
             return False
         with _steady(self._problem):
-            self._codes = np.array(self._start.draw(self._problem, self._start_rng))
-            other = self._problem.apart(self._codes)
-        self._problem = other or self._problem
-        return other is not None
+            codes = self._start.draw(self._problem, self._start_rng)
+            begun = self._problem.apart(codes)
+        if begun is None:
+            kept = np.array(codes)
+            self._codes = lambda: kept
+            return False
+        self._problem, self._codes = begun
+        return True
 
     def finish(self) -> None:
         """Take every step."""
@@ -171,8 +175,8 @@ class _Run:
         start, solver = self._start, self._solver
         if isinstance(start, Continued) and start.progress is not None and isinstance(solver, Resumable):
             return solver.resume(self._problem, start.progress, self._solver_rng)
-        codes, self._codes = self._codes, None
-        codes = start.draw(self._problem, self._start_rng) if codes is None else codes
+        drawn, self._codes = self._codes, None
+        codes = start.draw(self._problem, self._start_rng) if drawn is None else drawn()
         return solver.solve(self._problem, codes, self._solver_rng)
 
     @property

@@ -1,6 +1,6 @@
 """What is asked of a solver, whatever the law came as: K codes for it, of order r."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import count
@@ -52,10 +52,13 @@ class Problem:
             return self.known
         return exact_law(self.law if self.measure is None else self.measure, self.r)
 
-    def apart(self, codes: FloatArray) -> "Problem | None":
-        """The problem for a run from ``codes`` (K, d) beside others, in any thread; None where runs should follow one another."""
-        known = self.exact.apart(codes, self.passes) if isinstance(self.exact, Samples) else None
-        return None if known is None else replace(self, known=known)
+    def apart(self, codes: FloatArray) -> "tuple[Problem, Callable[[], FloatArray]] | None":
+        """The problem for a run from ``codes`` (K, d) beside others, in any thread, and what makes these codes again.
+
+        None where runs should follow one another.
+        """
+        begun = self.exact.apart(codes, self.passes) if isinstance(self.exact, Samples) else None
+        return None if begun is None else (replace(self, known=begun[0]), begun[1])
 
     @property
     def kind(self) -> str:

@@ -5,14 +5,13 @@ $P_{ki} = \sum_{j \in V_k} w_j G_{ij}$ and the Gram matrix $G_{ij} = \langle x_i
 takes a pass over (K, n) numbers and over the rows of G of the points that changed cells: no coordinate is touched.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from quantization.arrays import FloatArray
-from quantization.cells import Sums
 from quantization.compiled.kernels import gram as kernels
 from quantization.compiled.kernels import inner
 from quantization.compiled.kernels.compiler import PIECE
@@ -20,14 +19,16 @@ from quantization.compiled.kernels.tile import ROWS, lanes
 from quantization.compiled.places import Places
 from quantization.compiled.product import Frame
 from quantization.compiled.steps import Step
-from quantization.compiled.sums import CellSums, add_by_columns
 from quantization.threads import spread
 
 _PAYS = 0.6  # the share of the passes' arithmetic that the matrix may take
 _MATRIX_BYTES = 2**25  # beyond a quarter of the points' own
 _SMALL, _LARGE = 1e-24, 1e24  # mean square and sum of squares of numbers whose products float32 can hold
 _LEAST_MASS = 1e-250  # of a point, if it has any: sums of less would leave the range of float64
+_COLUMNS = 128  # of coordinates that are made or measured at a time
 _DOUBLE = float(np.finfo(np.float64).eps)
+
+Answer = TypeVar("Answer")
 
 
 def pays(points: Any, k: int, passes: int) -> bool:
@@ -67,7 +68,7 @@ class Gram:
         dim, unit = points.shape[1], float(np.finfo(points.dtype).eps)
         self._weighty = not ((masses > 0) & (masses < _LEAST_MASS)).any()
         self._places = Places(points)
-        self.frame = Frame(np.asarray(points[:: -(-len(points) // 64)], dtype=np.float64), points.dtype)
+        self.frame = Frame(np.asarray(points[:: -(-len(points) // 16)], dtype=np.float64), points.dtype)
         matrix = _matrix(points, self.frame)
         squares = np.diagonal(matrix).astype(np.float64)
         lengths = np.sqrt(np.maximum(squares, 0.0)) * (1 + 1e-3)
@@ -124,7 +125,11 @@ class Begun:
     """A descent whose first steps begin at known points."""
 
     def __init__(self, gram: Gram, origin: Any) -> None:
-        self._gram, self._origin = gram, origin
+        self._gram, self._origin, self._start = gram, origin, origin
+
+    def start(self) -> FloatArray:
+        """The codes it begins at, (K, d), made anew at every call: ten starts may take as much memory as the points."""
+        return self._gram.samples.points[self._start].astype(np.float64)
 
     def steps(self, codes: FloatArray) -> Iterator[Step]:
         """Lloyd's steps: the first time from those points, which ``codes`` must be; after that as the matrix takes them."""
@@ -143,23 +148,40 @@ class _Labelling:
     masses: FloatArray
 
     def codes(self) -> FloatArray:
-        if len(self.totals):
-            return self._centroids(self.origin, self.totals)
-        return self.gram.samples.points[self.origin].astype(np.float64)
+        return self._centroids(self.origin, self.totals) if len(self.totals) else self._points()
 
     def following(self) -> FloatArray:
         return self._centroids(self.labels, self.masses)
 
     def measure(self) -> tuple[FloatArray, float, float]:
-        """The codes, their distortion and their stationarity."""
-        codes = self.codes()
-        shifts = np.zeros(codes.shape)
-        cost = add_by_columns(self.gram.samples.points, codes, self.labels, self.gram.samples.masses, shifts)
-        cells = Sums(self.masses, shifts, shifts, cost, float(self.masses.sum()), None).cells(codes, 2.0)
-        return codes, cells.distortion, cells.stationarity
+        """The codes, their distortion and their stationarity: in one pass, as that is what it takes time for."""
+        x, w, a = self.gram.samples[:3]
+        known = len(self.totals) == 0
+        codes = self._points() if known else self._space()
+
+        def part(first: int, last: int) -> tuple[float, float]:
+            if not known:
+                kernels.centroid_columns(x, w, a, self.origin, self.totals, first, last, codes)
+            return kernels.measure_columns(x, w, codes, self.labels, self.masses, first, last)
+
+        distortion, off = np.sum(_by_columns(part, x.shape[1]), 0)
+        return codes, float(distortion), float((off / distortion) ** 0.5) if distortion > 0 else 0.0
+
+    def _points(self) -> FloatArray:
+        return self.gram.samples.points[self.origin].astype(np.float64)
 
     def _centroids(self, labels: Any, masses: FloatArray) -> FloatArray:
         """Of the cells, (K, d), rounded to the points' precision."""
-        samples, frame = self.gram.samples, self.gram.frame
-        centre = np.tile(frame.centre, (len(masses), 1))
-        return CellSums(samples.points, samples.masses, frame).advance(labels, masses, centre).following.astype(np.float64)
+        x, w, a = self.gram.samples[:3]
+        codes = self._space()
+        _by_columns(lambda first, last: kernels.centroid_columns(x, w, a, labels, masses, first, last, codes), x.shape[1])
+        return codes
+
+    def _space(self) -> FloatArray:
+        return np.empty((len(self.masses), self.gram.samples.points.shape[1]))
+
+
+def _by_columns(work: Callable[[int, int], Answer], dim: int) -> list[Answer]:
+    """``work`` on columns from one to another, few enough that they stay in the cache while all rows pass."""
+    starts = range(0, dim, _COLUMNS)
+    return spread(lambda i: work(starts[i], min(starts[i] + _COLUMNS, dim)), len(starts))

@@ -71,15 +71,18 @@ class Sweep:
             self._descents = [way(self._points, self._masses) for way in ways]
         return self._descents
 
-    def apart(self, codes: FloatArray, passes: int) -> "Sweep | None":
-        """Passes for another thread, with their own memory beside the Gram matrix; None where no steps from there are on it."""
-        shared = [way for way in self.descents(len(codes), passes) if isinstance(way, Gram)]
-        begun = [descent for way in shared if (descent := way.begin(codes)) is not None]
-        if not begun:
+    def apart(self, codes: FloatArray, passes: int) -> "tuple[Sweep, Callable[[], FloatArray]] | None":
+        """Passes for another thread, with their own memory beside the Gram matrix, and what makes the codes they begin at.
+
+        None where no steps from there are on the matrix.
+        """
+        shared = next((way for way in self.descents(len(codes), passes) if isinstance(way, Gram)), None)
+        begun = None if shared is None else shared.begin(codes)
+        if begun is None:
             return None
         other = Sweep(self._points, self._masses)
-        other._descents = [*begun]
-        return other
+        other._descents = [begun]
+        return other, begun.start
 
     def _by_rows(self, codes: FloatArray, groups: int) -> Sums:
         """Labels and sums in one go, while a block of rows is in the cache."""

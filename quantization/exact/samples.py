@@ -1,5 +1,6 @@
 """Any finite measure: its cells by a search for the nearest codes."""
 
+from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -49,15 +50,18 @@ class Samples:
         passable = self._sweep(codes) if self.r == 2 else None
         return [] if passable is None else passable.descents(len(codes), passes)
 
-    def apart(self, codes: FloatArray, passes: int) -> "Samples | None":
-        """The same measure with a search memory of its own, for a run in another thread; None where too little is shared."""
+    def apart(self, codes: FloatArray, passes: int) -> "tuple[Samples, Callable[[], FloatArray]] | None":
+        """The same measure with a search memory of its own, for a run from ``codes`` in another thread, and what makes these.
+
+        None where too little is shared.
+        """
         passable = self._sweep(codes) if self.r == 2 else None
-        other = None if passable is None else passable.apart(codes, passes)
-        if other is None:
+        begun = None if passable is None else passable.apart(codes, passes)
+        if begun is None:
             return None
-        same = copy(self)
-        object.__setattr__(same, "_passes", other)
-        return same
+        same, (passes_apart, start) = copy(self), begun
+        object.__setattr__(same, "_passes", passes_apart)
+        return same, start
 
     def _sweep(self, codes: FloatArray) -> "Sweep | None":
         if self._passes is None:

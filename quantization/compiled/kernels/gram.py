@@ -1,10 +1,13 @@
-"""A step of Lloyd's algorithm on inner products: labels beyond doubt, what the cells hold, and the codes that follow."""
+"""A step of Lloyd's algorithm on inner products: labels beyond doubt, what the cells hold, and the codes that follow.
+
+What is wanted of a step in coordinates, centroids and what a labelling costs, is made some columns at a time.
+"""
 
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from quantization.compiled.kernels.compiler import compiled, inlined, part, unordered_part
+from quantization.compiled.kernels.compiler import compiled, inlined, part, unordered, unordered_part
 from quantization.compiled.kernels.near import direct_distance
 from quantization.compiled.kernels.product import SPAN
 
@@ -103,7 +106,7 @@ def _assign(codes: Codes, lengths: Any, slopes: Any, offsets: Any, labels: Any, 
 
 @unordered_part
 def _centroid(samples: Samples, members: Any, total: float, code: Any) -> None:
-    """The centroid of some points whose masses have this total, to the bit as ``keeping`` makes it of all cells."""
+    """The centroid of some points whose masses have this total, to the bit as :func:`centroid_columns` makes it of all cells."""
     points, masses, centre = samples.points, samples.masses, samples.centre
     sums, share = np.empty(SPAN), 1 / total
     for a in range(0, len(code), SPAN):
@@ -173,9 +176,43 @@ def _measure(
 
 
 @inlined
-def _add(row: Any, w: float, target: Any) -> None:
+def _move(row: Any, w: float, left: Any, joined: Any) -> None:
     for j in range(len(row)):
-        target[j] += w * row[j]
+        left[j] -= w * row[j]
+        joined[j] += w * row[j]
+
+
+@inlined
+def _add_four(matrix: Any, masses: Any, rows: Any, target: Any) -> None:
+    a, b, c, d = rows
+    row_a, row_b, row_c, row_d = matrix[a], matrix[b], matrix[c], matrix[d]
+    w_a, w_b, w_c, w_d = masses[a], masses[b], masses[c], masses[d]
+    for j in range(len(target)):
+        target[j] += w_a * row_a[j] + w_b * row_b[j] + w_c * row_c[j] + w_d * row_d[j]
+
+
+@unordered_part
+def _add_cells(matrix: Any, masses: Any, labels: Any, sums: Any) -> None:
+    """The sums of all cells, one after the other: what is added to stays in the cache."""
+    ends, order = np.zeros(len(sums), np.int64), np.empty(len(labels), np.int64)
+    for k in labels[labels < len(sums) - 1]:
+        ends[k + 1] += 1  # where the cell begins, and where it ends once its points have been put into order
+    for k in range(1, len(ends)):
+        ends[k] += ends[k - 1]
+    for i in range(len(labels)):
+        order[ends[labels[i]]] = i
+        ends[labels[i]] += 1
+    first = 0
+    for k in range(len(sums)):
+        target = sums[k]
+        target[:] = 0
+        while first + 4 <= ends[k]:
+            _add_four(matrix, masses, order[first : first + 4], target)
+            first += 4
+        for i in order[first : ends[k]]:
+            for j in range(len(target)):
+                target[j] += masses[i] * matrix[i, j]
+        first = ends[k]
 
 
 @part
@@ -216,15 +253,12 @@ def advance(samples: Samples, codes: Codes, labels: Any, before: Any) -> int:
     for j in range(k):
         anew |= terms[j] > _REFRESH * max(counts[j], 8.0) or peaks[j] > _REFRESH * means[j]
     if anew:
-        sums[:] = 0
         for j in range(k):
             terms[j], peaks[j] = counts[j], means[j]
-        for i in range(n):
-            _add(matrix[i], masses[i], sums[labels[i]])
+        _add_cells(matrix, masses, labels, sums)
     else:
         for i in moved[:count]:
-            _add(matrix[i], -masses[i], sums[before[i]])
-            _add(matrix[i], masses[i], sums[labels[i]])
+            _move(matrix[i], masses[i], sums[before[i]], sums[labels[i]])
     _add_squares(sums, masses, totals, labels, squares)
     for j in range(k):
         means[j] /= totals[j]
@@ -264,3 +298,44 @@ def step(
     for j in range(k):
         way += masses[j] * max(squares[j] - 2 * across[j] / masses[j] + codes.squares[j], 0.0)
     return True, distortion, error, way, False
+
+
+@unordered
+def centroid_columns(points: Any, weights: Any, centre: Any, labels: Any, masses: Any, first: int, last: int, codes: Any) -> None:
+    """Some coordinates of the centroids of cells with these masses, rounded to the points' precision."""
+    a, sums = centre[first:last], np.zeros((len(masses), last - first))
+    for i in range(len(labels)):
+        x, w, row = points[i, first:last], weights[i], sums[labels[i]]
+        for t in range(len(a)):
+            row[t] += w * (np.float64(x[t]) - a[t])
+    rounded = np.empty(last - first, points.dtype)
+    for k in range(len(masses)):
+        row, share, code = sums[k], 1 / masses[k], codes[k, first:last]
+        for t in range(len(a)):
+            rounded[t] = a[t] + share * row[t]
+        for t in range(len(a)):
+            code[t] = rounded[t]
+
+
+@unordered
+def measure_columns(
+    points: Any, weights: Any, codes: Any, labels: Any, masses: Any, first: int, last: int
+) -> tuple[float, float]:
+    """What some coordinates add to the sum of w |x − c|², and to that of W |m − c|² over the cells, with masses W and means m."""
+    cost, off, shifts = 0.0, 0.0, np.zeros((len(masses), last - first))
+    for i in range(len(labels)):
+        x, w, code, row = points[i, first:last], weights[i], codes[labels[i], first:last], shifts[labels[i]]
+        squared = 0.0
+        for t in range(len(row)):
+            row[t] += w * (np.float64(x[t]) - code[t])
+        for t in range(len(row)):
+            difference = np.float64(x[t]) - code[t]
+            squared += difference * difference
+        cost += w * squared
+    for k in range(len(masses)):
+        row, share, squared = shifts[k], 1 / masses[k], 0.0
+        for t in range(len(row)):
+            step = share * row[t]
+            squared += step * step
+        off += masses[k] * squared
+    return cost, off

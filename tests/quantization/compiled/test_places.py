@@ -21,13 +21,26 @@ def test_sparse_points_are_found_at_once(rng):
     points = np.zeros((300, 4096), np.float32)
     points[np.arange(300)[:, None], rng.integers(0, 4096, (300, 3))] = rng.standard_normal((300, 3))
     places = Places(points)
-    assert max(map(len, places._marked.values())) == 1
+    assert len(np.unique(places._sorted)) == 300
     np.testing.assert_array_equal(places.of(points[[5, 200]].astype(np.float64)), [5, 200])
 
 
 def test_points_of_one_mark_are_told_apart(monkeypatch, rng):
     points = rng.standard_normal((50, 8)).astype(np.float32)
-    monkeypatch.setattr(Places, "_marks", lambda self, rows: [7] * len(rows))
+    monkeypatch.setattr(Places, "_marks", lambda self, rows: np.full(len(rows), 7, np.uint64))
     places = Places(points)
     np.testing.assert_array_equal(places.of(points[[4, 0, 49]].astype(np.float64)), [4, 0, 49])
     assert places.of(points[:2] + np.float32(1)) is None
+
+
+def test_points_that_differ_outside_the_columns_looked_at_first_are_told_apart(rng):
+    """In few of them; and so many that all columns are looked at, as one by one would take as long as n passes."""
+    for alike in (3, 40):
+        points = rng.standard_normal((100, 500)).astype(np.float32)
+        points[:alike, 200:300] = points[0, 200:300]
+        places = Places(points)
+        np.testing.assert_array_equal(places.of(points[[2, 0, 99]].astype(np.float64)), [2, 0, 99])
+        changed = points[[1]].copy()
+        changed[0, 0] += 1
+        assert places.of(changed) is None
+        assert (len(np.unique(places._sorted)) == 100) == (alike == 40)
