@@ -14,20 +14,22 @@ from quantization.status import Status
 from quantization.transport.costs import c_transforms, cost_matrix
 from quantization.transport.coupling import Found
 
-_COOLING = 0.25  # the factor between one regularization and the next, from the largest cost down
-_STEPS_A_LEVEL = 20  # at most, before the last level
+_FIRST, _LAST = 3, 20  # alternating steps at a level before Newton's, and at the last one
+_ON_THE_WAY = 1e-3  # the error of a level before the last
+_LEAST_SHARE = 1e-6  # of a Newton step
 
 
 @dataclass(frozen=True)
 class Sinkhorn:
-    r"""$\min_\pi \langle \pi, C \rangle + \varepsilon\, \mathrm{KL}(\pi | a \otimes b)$ by iterations in the log domain.
+    r"""$\min_\pi \langle \pi, C \rangle + \varepsilon\, \mathrm{KL}(\pi | a \otimes b)$ in the log domain.
 
-    reg: ε > 0, in the unit of the costs $|x - y|^r$. rtol: the total variation by which the plan's marginals may miss the weights
-    when it stops. max_steps: iterations at most; running out is the status BUDGET_SPENT, never silent.
+    By Sinkhorn's alternating steps, and Newton's where those are slow. reg: ε > 0, in the unit of the costs $|x - y|^r$.
+    rtol: the total variation by which the plan's marginals may miss the weights when it stops. max_steps: steps of both kinds at
+    most; running out is the status BUDGET_SPENT, never silent.
 
     The plan is then rounded to one with exactly the right marginals, so that ``cost`` is an upper bound on $W_r^r$, and the
     potentials are made feasible, so that their dual value is a lower bound: no claim rests on ε being small.
-    Source: cuturi2013, schmitzer2019, altschuler2017.
+    Source: cuturi2013, schmitzer2019, brauer2017, altschuler2017.
     """
 
     reg: float
@@ -65,29 +67,77 @@ def potentials(
 ) -> tuple[FloatArray, FloatArray, float, Status]:
     r"""u, v of the plan $a_i b_k e^{(u_i + v_k - C_{ik})/\varepsilon}$ for positive weights, its marginals' error, the status.
 
-    The second marginal is met; the error is the total variation of the first. ε falls by steps from the largest cost.
+    One marginal is met; the error is the total variation of the other. ε is halved from the largest cost down. At each level a
+    few alternating steps are followed by Newton's: those converge like $1 - e^{-\max C/\varepsilon}$ at worst, these do not.
     """
-    v, steps = np.zeros(len(b)), 0
-    eps = max(reg, float(costs.max()))
-    u = soft_least(costs, v, b, eps)
+    if len(a) < len(b):
+        v, u, error, status = potentials(b, a, costs.T, reg, rtol, max_steps)
+        return u, v, error, status
+    v, left, eps = np.zeros(len(b)), max_steps, max(reg, float(costs.max()))
     while True:
-        last, error = eps <= reg, np.inf
-        for _ in range(max_steps - steps if last else min(_STEPS_A_LEVEL, max_steps - steps)):
-            v = soft_least(costs.T, u, a, eps)
-            new = soft_least(costs, v, b, eps)
-            error = float(a @ np.abs(np.expm1((u - new) / eps))) / 2
-            steps += 1
-            if error <= (rtol if last else max(rtol, 1e-2)):
-                break
-            u = new
+        last = eps <= reg
+        goal = rtol if last else max(rtol, _ON_THE_WAY)
+        for way, most in ((_alternate, _LAST if last else _FIRST), (_newton, left), (_alternate, left if last else 0)):
+            v, taken = way(v, a, b, costs, eps, goal, min(most, left))
+            left -= taken
         if last:
-            return u, v, error, Status.CONVERGED if error <= rtol else Status.BUDGET_SPENT
-        if steps >= max_steps:
-            u, v = soft_least(costs, v, b, reg), v
-            v = soft_least(costs.T, u, a, reg)
-            error = float(a @ np.abs(np.expm1((u - soft_least(costs, v, b, reg)) / reg))) / 2
-            return u, v, error, Status.BUDGET_SPENT
-        eps = max(reg, eps * _COOLING)
+            break
+        eps = reg if left == 0 else max(reg, eps / 2)
+    u = soft_least(costs, v, b, reg)
+    v = soft_least(costs.T, u, a, reg)
+    error = float(a @ np.abs(np.expm1((u - soft_least(costs, v, b, reg)) / reg))) / 2
+    return u, v, error, Status.CONVERGED if error <= rtol else Status.BUDGET_SPENT
+
+
+def _alternate(
+    v: FloatArray, a: FloatArray, b: FloatArray, costs: FloatArray, eps: float, goal: float, most: int
+) -> tuple[FloatArray, int]:
+    """v after Sinkhorn's steps, until it misses the second marginal by no more than the goal; and how many they were."""
+    for step in range(most):
+        new = soft_least(costs.T, soft_least(costs, v, b, eps), a, eps)
+        error = float(b @ np.abs(np.expm1((v - new) / eps))) / 2
+        v = new
+        if error <= goal:
+            return v, step + 1
+    return v, most
+
+
+def _newton(
+    v: FloatArray, a: FloatArray, b: FloatArray, costs: FloatArray, eps: float, goal: float, most: int
+) -> tuple[FloatArray, int]:
+    r"""The same by Newton's steps on the concave $F(v) = \sum_i a_i u_i(v) + \sum_k b_k v_k$, u the soft minimum.
+
+    With the plan P of u(v), v and its second marginal q, $\nabla F = b - q$ and
+    $-\varepsilon \nabla^2 F = \mathrm{diag}(q) - P^\top \mathrm{diag}(a)^{-1} P$. Adding $b b^\top$ leaves alone the constants,
+    which it does not see; adding the square of the error times diag(b) keeps steps short while the plan is far off.
+    """
+
+    def at(v: FloatArray) -> tuple[float, FloatArray, FloatArray, float]:
+        u = soft_least(costs, v, b, eps)
+        plan = coupled(u, v, a, b, costs, eps)
+        slope = b - plan.sum(0)
+        return float(a @ u + b @ v), plan, slope, float(np.abs(slope).sum()) / 2
+
+    value, plan, slope, error = at(v)
+    for step in range(most):
+        if error <= goal:
+            return v, step
+        curvature = np.diag(b - slope + error**2 * b) - plan.T @ (plan / a[:, None]) + np.outer(b, b)
+        try:
+            way = eps * np.linalg.solve(curvature, slope)
+        except np.linalg.LinAlgError:
+            return v, step
+        rise, share = float(slope @ way), 1.0
+        while True:
+            new = v + share * way
+            reached = at(new)
+            if reached[0] >= value + 1e-4 * share * rise or reached[3] <= error / 2:
+                break
+            share /= 2
+            if share < _LEAST_SHARE:  # round-off decides: no more is to be had
+                return v, step + 1
+        v, (value, plan, slope, error) = new, reached
+    return v, most
 
 
 def soft_least(costs: FloatArray, v: FloatArray, b: FloatArray, eps: float) -> FloatArray:
