@@ -200,9 +200,35 @@ class FrozenLaw:
     dim: int = 1
 
     @staticmethod
-    def fits(law: object) -> bool:
-        """Whether ``law`` is one, known by its members so that scipy.stats need not be loaded; only a frozen one has ``dist``."""
-        return hasattr(law, "dist") and all(callable(getattr(law, method, None)) for method in ("rvs", "ppf", "pdf"))
+    def of(law: Any) -> "FrozenLaw | None":
+        """``law`` where it is one, known by its members so that scipy.stats need not be loaded; only a frozen one has ``dist``.
+
+        Or where it is one of scipy's newer objects, such as ``stats.Normal(mu=1.0)``, which are always frozen.
+        """
+        if hasattr(law, "dist") and _has(law, "rvs", "ppf", "isf", "pdf"):
+            return FrozenLaw(law)
+        if _has(law, "sample", "icdf", "iccdf", "pdf", "cdf", "support") and not isinstance(law, type):
+            return FrozenLaw(_Newer(law))
+        return None
 
     def sample(self, n: int, rng: np.random.Generator) -> FloatArray:
         return np.asarray(self.distribution.rvs(size=n, random_state=rng), dtype=np.float64)[:, None]
+
+
+class _Newer:
+    """One of scipy's newer distributions under the names of its older ones."""
+
+    def __init__(self, law: Any) -> None:
+        self.name = type(law).__name__
+        if np.ndim(law.icdf(0.5)):
+            raise ValueError(f"a distribution needs scalar parameters; received {self.name} with arrays")
+        self.pdf, self.cdf, self.ppf, self.isf, self.support = law.pdf, law.cdf, law.icdf, law.iccdf, law.support
+        self._law = law
+
+    def rvs(self, size: int, random_state: np.random.Generator) -> Any:
+        """So many draws."""
+        return self._law.sample(size, rng=random_state)
+
+
+def _has(law: object, *methods: str) -> bool:
+    return all(callable(getattr(law, method, None)) for method in methods)

@@ -229,8 +229,9 @@ def _cloud(law: Any, samples: int, seed: int) -> FloatArray:
 
 
 def _density(law: Any) -> Callable[[FloatArray], FloatArray] | None:
-    if FrozenLaw.fits(law):
-        return lambda x: np.asarray(law.pdf(x), dtype=np.float64)
+    frozen = FrozenLaw.of(law)
+    if frozen is not None:
+        return lambda x: np.asarray(frozen.distribution.pdf(x), dtype=np.float64)
     if isinstance(law, GaussianMixture) and (law.covs > 0).all():
         return lambda x: np.exp(law.log_density(x[:, None]))
     return None

@@ -124,8 +124,9 @@ def pose(law: Any, k: int, r: float) -> Problem:
         return _pose_stream(law, k, r)
     if isinstance(law, DiscreteMeasure):
         return Problem(k, r, law.points, law.dim, measure=law)
-    if FrozenLaw.fits(law):
-        law = FrozenLaw(law)
+    law = FrozenLaw.of(law) or law
+    if isinstance(law, type):
+        raise ValueError(f"law must be {_LAWS}; received the class {law.__name__}. Make one of it: {law.__name__}(...)")
     if isinstance(law, Law) and not hasattr(law, "__array__"):
         try:
             probe = as_floating(law.sample(1, np.random.default_rng(0)))
@@ -142,7 +143,8 @@ def pose(law: Any, k: int, r: float) -> Problem:
     if not (hasattr(law, "__array__") or hasattr(law, "toarray") or isinstance(law, list | tuple)):
         if hasattr(law, "__iter__") and not isinstance(law, _NOT_BATCHES):
             return _pose_stream(Stream(cast(Any, law)), k, r)
-        raise ValueError(f"law must be {_LAWS}; received {type(law).__name__}")
+        hint = ". Freeze it by a call, as in scipy.stats.norm()" if callable(law) and hasattr(law, "rvs") else ""
+        raise ValueError(f"law must be {_LAWS}; received {type(law).__name__}{hint}")
     measure = DiscreteMeasure(law)
     return Problem(k, r, measure.points, measure.dim, measure=measure)
 

@@ -92,8 +92,9 @@ def _map(law: Any) -> tuple[int, Callable[[FloatArray], Array]]:
 def _single_map(law: Any) -> tuple[int, Callable[[FloatArray], Array]]:
     if isinstance(law, GaussianMixture):
         return law.dim + (len(law.weights) > 1), lambda u: _mixture(law, u)
-    if FrozenLaw.fits(law):
-        return 1, lambda u: np.asarray(law.ppf(u), dtype=np.float64)
+    frozen = FrozenLaw.of(law)
+    if frozen is not None:
+        return 1, lambda u: np.asarray(frozen.distribution.ppf(u), dtype=np.float64)
     if isinstance(law, FromCube) and not isinstance(law, type):
         return law.cube_dim, law.from_cube
     raise ValueError(

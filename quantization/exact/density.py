@@ -1,8 +1,10 @@
 """Laws with a density on the line, in units of their own: what the quadrature needs to know of one."""
 
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from quantization.arrays import FloatArray
 from quantization.laws import FrozenLaw, GaussianMixture
 
 Function = Callable[[FloatArray], FloatArray]
+_SLOW = 2e-4  # seconds a value of a density, from which a caller is told
 _LEVELS = (1e-6, 1e-4, 1e-2, *(i / 16 for i in range(1, 8)))
 
 
@@ -60,7 +63,15 @@ def frozen_density(law: FrozenLaw) -> Density:
     # Standard densities have their kinks and poles at 0 more often than elsewhere.
     marks = np.append(quantiles, [0.0, low, high])
     marks = np.unique(marks[np.isfinite(marks) & (marks >= low) & (marks <= high)])
-    return Density(_vector(standard.pdf), _vector(standard.cdf), low, high, marks, median, spread, loc, scale)
+    pdf, cdf = _vector(standard.pdf, _name(frozen)), _vector(standard.cdf, _name(frozen))
+    pace = min(_seconds(pdf, marks) for _ in range(2)) / len(marks)
+    if pace > _SLOW:
+        warnings.warn(
+            f"the density of {_name(frozen)} takes {1e3 * pace:.2g} ms a value, and to integrate it takes ten thousand of them, "
+            "or many more where it is not smooth. If that is too long, quantize a sample: law.rvs(10**6)[:, None]",
+            stacklevel=2,
+        )
+    return Density(pdf, cdf, low, high, marks, median, spread, loc, scale)
 
 
 def mixture_density(law: GaussianMixture) -> Density:
@@ -92,7 +103,7 @@ def mixture_density(law: GaussianMixture) -> Density:
 
 def _standard(frozen: Any) -> tuple[Any, float, float]:
     """The distribution without its location and scale, and these: positional arguments are shapes, then loc, then scale."""
-    shapes = getattr(frozen.dist, "numargs", None)
+    shapes = getattr(getattr(frozen, "dist", None), "numargs", None)
     if shapes is None or not hasattr(frozen, "args"):
         return frozen, 0.0, 1.0
     named = dict(frozen.kwds)
@@ -103,15 +114,27 @@ def _standard(frozen: Any) -> tuple[Any, float, float]:
     return frozen.dist(*frozen.args[:shapes], **named), float(loc), float(scale)
 
 
-def _vector(function: Any) -> Function:
+def _vector(function: Any, name: str) -> Function:
     """``function`` without warnings, NaN (of a density at the edge of overflow) read as 0."""
 
     def values(t: FloatArray) -> FloatArray:
-        with np.errstate(all="ignore"):
-            return np.nan_to_num(np.asarray(function(t), dtype=np.float64), nan=0.0, posinf=np.inf)
+        try:
+            with np.errstate(all="ignore"):
+                return np.nan_to_num(np.asarray(function(t), dtype=np.float64), nan=0.0, posinf=np.inf)
+        except (ArithmeticError, ValueError) as error:
+            raise ValueError(
+                f"{name} can't be computed everywhere: its {function.__name__} raised {type(error).__name__}: {error}. "
+                "Quantize a sample instead"
+            ) from error
 
     return values
 
 
+def _seconds(function: Function, t: FloatArray) -> float:
+    start = perf_counter()
+    function(t)
+    return perf_counter() - start
+
+
 def _name(frozen: Any) -> str:
-    return str(getattr(getattr(frozen, "dist", None), "name", type(frozen).__name__))
+    return str(getattr(getattr(frozen, "dist", frozen), "name", type(frozen).__name__))

@@ -1,5 +1,6 @@
 """What cells on the line hold, of laws of every kind and size; and which laws have none."""
 
+import time
 from itertools import pairwise
 
 import numpy as np
@@ -7,7 +8,9 @@ import pytest
 from scipy import integrate, stats
 
 import quantization as qz
+from quantization.exact.density import frozen_density
 from quantization.exact.protocol import Searchable, Smooth
+from quantization.laws import FrozenLaw
 from tests.quantization.exact.lines import codes_of, line
 
 KINDS = {
@@ -138,6 +141,9 @@ def test_location_costs_no_digits_of_the_distortion():
         (stats.norm(scale=1e-80), 4, "Rescale"),
         (stats.poisson(3), 2, "received rv_discrete_frozen"),
         (stats.norm(scale=0), 2, "scale = 0"),
+        (stats.norm, 2, r"received norm_gen. Freeze it by a call, as in scipy.stats.norm\(\)"),
+        (stats.norm.__class__, 2, "received the class norm_gen. Make one of it"),
+        (stats.beta(0.01, 0.01), 2, "beta can't be computed everywhere: its pdf raised OverflowError.*Quantize a sample"),
     ],
 )
 def test_refuses_laws_without_the_moment(law, r, hint):
@@ -159,3 +165,36 @@ def test_refuses_a_density_that_is_none():
 
     with pytest.raises(ValueError, match="not the derivative of the distribution function"):
         qz.quantize(Wrong()(), 2)
+
+
+@pytest.mark.skipif(not hasattr(stats, "Normal"), reason="scipy < 1.15 has none of these objects")
+def test_newer_objects_of_scipy_are_the_older_ones(rng):
+    for new, old in (
+        (stats.Normal(mu=1.0, sigma=2.0), stats.norm(1, 2)),
+        (stats.make_distribution(stats.gamma)(a=2.0), stats.gamma(2)),
+    ):
+        ours, theirs = qz.quantize(new, 5), qz.quantize(old, 5)
+        assert ours.status is qz.Status.CONVERGED
+        assert ours.distortion == pytest.approx(theirs.distortion, rel=1e-12)
+        np.testing.assert_allclose(codes_of(ours), codes_of(theirs), atol=1e-9)
+        assert qz.distortion(new, theirs).value == pytest.approx(theirs.distortion, rel=1e-12)
+        assert qz.QuasiMonteCarlo(new).sample(8, rng).shape == (8, 1)
+        assert qz.quantize(new, 5, solver=qz.CLVQ()).distortion < 1.02 * theirs.distortion
+    with pytest.raises(ValueError, match="received Normal with arrays"):
+        qz.quantize(stats.Normal(mu=[0.0, 1.0]), 2)
+
+
+def test_a_slow_density_is_announced():
+    class Slow(stats.rv_continuous):
+        def _pdf(self, x):
+            time.sleep(3e-4 * x.size)
+            return stats.norm.pdf(x)
+
+        def _cdf(self, x):
+            return stats.norm.cdf(x)
+
+        def _ppf(self, q):
+            return stats.norm.ppf(q)
+
+    with pytest.warns(UserWarning, match=r"the density of slow takes 0.\d+ ms a value.*quantize a sample"):
+        frozen_density(FrozenLaw(Slow(name="slow")()))
