@@ -17,6 +17,10 @@ from quantization.arrays import Array, is_torch
 def write(path: str | Path, arrays: dict[str, Any]) -> None:
     """Write named arrays, numpy or torch, to ``path``, in place of what was there; a failure leaves that as it was."""
     path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; give the name of a file in it")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {path.parent} to put {path.name} into; make it first")
     partial = path.with_name(f".{path.name}.{os.getpid()}.{get_ident()}")
     try:
         with partial.open("wb") as file:

@@ -174,6 +174,8 @@ def checked_tolerance(rtol: Any) -> float:
 
 def generator(seed: Any) -> np.random.Generator:
     """``seed`` as a numpy Generator: itself, or one made from an integer ≥ 0."""
+    if seed is None:
+        raise ValueError("seed must be an integer ≥ 0 or a numpy Generator; received None. For chance, np.random.default_rng()")
     return seed if isinstance(seed, np.random.Generator) else np.random.default_rng(checked_count("seed", seed, least=0))
 
 
