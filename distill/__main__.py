@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from distill.estimate import Estimate, size
 from distill.pipeline.lock import InUse
@@ -19,7 +20,7 @@ from distill.pipeline.scheduler import PartFailed
 from distill.pipeline.store import LeadsOut
 from distill.pipeline.watch import Bars, Lines
 from distill.protocols import PRESETS
-from distill.recipe import RecipeError, embedded, read
+from distill.recipe import RecipeError, embedded, listing, read
 from distill.report.table import accuracies
 from distill.run import Planned, estimates, folder_of, plan, run
 
@@ -30,6 +31,7 @@ _EXAMPLES = """examples:
   python -m distill run digits                                distil handwritten digits into runs/digits
   python -m distill run digits --set train.steps=800          other students; all that comes before them is kept
   python -m distill run mine.toml --until decode --out /data/mine
+  python -m distill keys train                                what may stand in a recipe's section [train]
   python -m distill status runs/digits                        what is done and what is missing
   python -m distill evaluate SET --recipe digits --protocol rded   somebody's set beside random images, one protocol
   python -m distill export runs/digits --format parquet       the distilled set, for datasets.load_dataset
@@ -96,16 +98,12 @@ def _parser() -> argparse.ArgumentParser:
         "--until", metavar="STAGE", help="stop after this stage: codec, encode, select, decode, label, train, ..."
     )
     running.add_argument("--out", type=Path, metavar="DIR", help="the run's folder (default: runs/<recipe name>)")
-    running.add_argument(
-        "--dry-run", action="store_true", help="say what would be made and what it takes: disk, hours, memory; and stop"
-    )
-    running.add_argument(
-        "--verify", action="store_true", help="check the contents of finished parts, not only their sizes and times"
-    )
-    running.add_argument(
-        "--workers", type=int, metavar="N", help="worker processes of one thread each (default: one a processor, or a GPU)"
-    )
+    _add_how(running)
     running.set_defaults(action=_run)
+
+    keys = commands.add_parser("keys", help="every option that a recipe may hold: what it means, what it takes, its default")
+    keys.add_argument("section", nargs="?", metavar="SECTION", help="such as data, select or train (default: all)")
+    keys.set_defaults(action=_keys)
 
     status = commands.add_parser("status", help="what a run folder holds and what is missing")
     status.add_argument("run", type=Path, metavar="RUN", help="a run's folder, such as runs/digits")
@@ -123,7 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     judging.add_argument("--own-labels", action="store_true", help="learn from the soft labels that the set brings")
     judging.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a key; may be repeated")
     judging.add_argument("--out", type=Path, metavar="DIR", help="the run's folder (default: runs/judged-<name of FOLDER>)")
-    judging.add_argument("--workers", type=int, metavar="N", help="worker processes (default: one a processor)")
+    _add_how(judging)
     judging.set_defaults(action=_evaluate)
 
     exporting = commands.add_parser("export", help="write a distilled set as an image folder or as parquet")
@@ -143,6 +141,19 @@ def _parser() -> argparse.ArgumentParser:
     cleaning.add_argument("--yes", action="store_true", help="remove without asking")
     cleaning.set_defaults(action=_clean)
     return parser
+
+
+def _add_how(command: argparse.ArgumentParser) -> None:
+    """How a recipe is run, whichever it is."""
+    command.add_argument(
+        "--dry-run", action="store_true", help="say what would be made and what it takes: disk, hours, memory; and stop"
+    )
+    command.add_argument(
+        "--verify", action="store_true", help="check the contents of finished parts, not only their sizes and times"
+    )
+    command.add_argument(
+        "--workers", type=int, metavar="N", help="worker processes of one thread each (default: one a processor, or a GPU)"
+    )
 
 
 def _run(options: argparse.Namespace, console: Console) -> int:
@@ -173,17 +184,37 @@ def _run(options: argparse.Namespace, console: Console) -> int:
     return 0
 
 
+def _keys(options: argparse.Namespace, console: Console) -> int:
+    for each in listing(options.section):
+        source = "  source = " + " or ".join(f'"{one}"' for one in each.sources) if each.sources else ""
+        console.print(f"\n[{each.name}]{source}", style="bold", markup=False, highlight=False)
+        console.print(each.meaning, markup=False, highlight=False)
+        table = Table(box=None, pad_edge=False)
+        for column in ("key", "takes", "default"):
+            table.add_column(column)
+        for option in each.options:
+            table.add_row(Text(option.name), Text(option.takes), Text(option.default or "must be given"))
+        if each.options:
+            console.print(table)
+    return 0
+
+
 def _status(options: argparse.Namespace, console: Console) -> int:
     _show(plan(options.run), console)
     return 0
 
 
 def _evaluate(options: argparse.Namespace, console: Console) -> int:
-    from distill.judging import evaluate
+    from distill.judging import evaluate, judgement
 
-    settings = {"protocol": options.protocol, "own_labels": options.own_labels, "set": options.set, "out": options.out}
+    asked = {"protocol": options.protocol, "own_labels": options.own_labels, "set": options.set}
+    if options.dry_run:
+        recipe = judgement(options.folder, options.recipe, **asked)
+        _show_estimates(estimates(recipe, folder_of(recipe, options.out)), console)
+        return 0
+    settings = {"out": options.out, "verify": options.verify, "workers": options.workers}
     with Bars(console) if console.is_terminal else nullcontext(Lines(console)) as watcher:
-        done = evaluate(options.folder, options.recipe, **settings, workers=options.workers, watcher=watcher)
+        done = evaluate(options.folder, options.recipe, **asked, **settings, watcher=watcher)
     if done.metrics is not None:
         console.print(accuracies(done.metrics))
     console.print(f"Report: {done.folder / 'report' / 'index.html'}.", highlight=False, soft_wrap=True)

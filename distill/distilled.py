@@ -44,6 +44,10 @@ class DistilledSet(Dataset[tuple[Tensor, Tensor, Tensor]]):
         return self.images[index].float() / 255, self.labels[index], self.weights[index]
 
 
+def _or(values: list[Any]) -> str:
+    return " or ".join(map(str, values))
+
+
 def load(folder: str | Path, method: str | None = None, ipc: int | None = None, seed: int | None = None) -> DistilledSet:
     """The set that a run distilled: by default its first method, its largest budget and its first seed."""
     recipe = recipe_of(folder)
@@ -59,7 +63,8 @@ def load(folder: str | Path, method: str | None = None, ipc: int | None = None, 
     if not chosen:
         has = [list(dict.fromkeys(getattr(draw, key) for draw in held)) for key in ("k", "seed")]
         raise RecipeError(
-            f"this run has no images of {method} for ipc = {ipc} and seed = {seed}; it has ipc {has[0]} and seeds {has[1]}"
+            f"this run has no set of {method} with {'any number of' if ipc is None else ipc} images a class and "
+            f"{'any seed' if seed is None else f'seed {seed}'}; it has {_or(has[0])} images a class, and seed {_or(has[1])}"
         )
     draw = max(chosen, key=lambda draw: draw.k or 0)  # of the first seed: the first of equals
     try:

@@ -20,6 +20,7 @@ def evaluate(
     own_labels: bool = False,
     out: str | Path | None = None,
     set: Sequence[str] = (),
+    verify: bool = False,
     workers: int | None = None,
     watcher: Watcher | None = None,
 ) -> Run:
@@ -27,9 +28,22 @@ def evaluate(
 
     recipe: whose data, teacher, students and seeds are used. protocol: instead of the recipe's own, and of what the recipe sets
     of it. own_labels: learn from the soft labels that the set brings. out: the folder, ``runs/judged-<name of the folder>`` by
-    default; the same call resumes. A metadata.csv in the folder may give weights and soft labels
-    (:class:`distill.stages.given.GivenStage`).
+    default; the same call resumes. verify, workers: as in :func:`distill.run`. A metadata.csv in the folder may give weights and
+    soft labels (:class:`distill.stages.given.GivenStage`).
     """
+    asked = judgement(folder, recipe, protocol=protocol, own_labels=own_labels, set=set)
+    return run(asked, out=out, verify=verify, workers=workers, watcher=watcher)
+
+
+def judgement(
+    folder: str | Path,
+    recipe: str | Path | Mapping[str, Any] | Recipe,
+    *,
+    protocol: str | None = None,
+    own_labels: bool = False,
+    set: Sequence[str] = (),
+) -> Recipe:
+    """The recipe of such a run."""
     students = [change for change in set if change.strip().startswith("train.")]
     table = read(recipe, [change for change in set if change not in students]).model_dump()
     ipc = images_a_class(folder)
@@ -41,7 +55,7 @@ def evaluate(
     table["select"] |= {"k": ipc, "shares": {}}
     if protocol is not None:
         table["train"] = {key: value for key, value in table["train"].items() if key in _NETWORK} | {"protocol": protocol}
-    return run(read(table, students), out=out, workers=workers, watcher=watcher)
+    return read(table, students)
 
 
 def _slug(name: str) -> str:

@@ -15,6 +15,11 @@ class Method:
     decode: str  # diffusion | real
     summary: str
 
+    @property
+    def does(self) -> tuple[str, float, str]:
+        """What it comes to: equal for methods that are one under two names, such as uniform and ddoq-power(0)."""
+        return self.select, exponent(self.weights), self.decode
+
 
 _NAMED = {
     "ddoq": Method("quantize", "mass", "diffusion", "optimal quantization: decoded codes, weighted by their cells' masses"),

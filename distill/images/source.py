@@ -31,6 +31,11 @@ def load(data: Data) -> Images:
                 "images out with data.test_fraction"
             )
         train, test = _split(train, data.test_fraction, data.seed)
+    elif data.test_fraction:
+        raise RecipeError(
+            f"data.test_fraction = {data.test_fraction:g} holds training images out where there is no test split, and "
+            f"{data.path!r} has one, {data.test!r}. Leave data.test_fraction out, or set data.test to one that is not there"
+        )
     if data.validation_fraction:
         train, test = _split(train, data.validation_fraction, data.seed + 1)
     images = Images(train, test, classes, channels=3, size=data.size, naming=namer(data.names))

@@ -10,10 +10,10 @@ from distill.recipe.section import Section, Steps, Training, by_source, distinct
 class Select(Section):
     """How a class is quantized: K codes for every K in ``k``, an int or a list; fewer where a class has fewer images.
 
-    solver: ``lloyd``, or ``clvq`` (streaming: latents are read shard by shard, never held as one). steps: mini-batches (CLVQ) or
-    full passes (Lloyd) at most. space: of the codes, the latents or the noise to which DDIM inverts them. medoids: each code is
-    replaced by the image's latent nearest to it, with the masses of the new cells. shares: of some classes' budgets, such as
-    2.0 for twice as many codes.
+    solver: ``lloyd``, or ``clvq`` (streaming: latents are read shard by shard, never held as one). steps: mini-batches of
+    ``batch`` (CLVQ) or full passes (Lloyd) at most. restarts: of which the best is kept. space: of the codes, the latents or the
+    noise to which DDIM inverts them. medoids: each code is replaced by the image's latent nearest to it, with the masses of the
+    new cells. shares: of some classes' budgets, such as 2.0 for twice as many codes.
     """
 
     k: Annotated[
@@ -38,7 +38,8 @@ class Select(Section):
 class TrainedPrior(Training):
     """A class-conditional latent diffusion transformer, trained here to predict v under a cosine schedule.
 
-    ema: decay of the moving average of its weights, which then are the prior's; 0 takes the last ones.
+    layers, heads, head_width: its size. label_dropout: the share of the images whose class is hidden, for guidance. ema: decay of
+    the moving average of its weights, which then are the prior's; 0 takes the last ones.
     """
 
     source: Literal["train"]
@@ -54,6 +55,7 @@ class PretrainedPrior(Section):
 
     kind: a UNet conditioned on text (Stable Diffusion) or a transformer conditioned on a class (DiT). path: holds ``scheduler``
     and ``unet``, ``tokenizer`` and ``text_encoder``, or ``transformer``. revision: the commit on a hub.
+    dtype: of the computation.
     prompt: the text of a class, with {name} for what the class is called. negative_prompt: of the unguided direction.
     classes: what the transformer's labels stand for, ImageNet-1K's classes or the data's own in their order.
     """
@@ -84,8 +86,8 @@ class Decode(Section):
     """Codes to images, by sampling from the prior; nothing of it is used where there is none.
 
     strength: the share of the sampler's time to which codes are noised. steps: of the whole time. guidance: the classifier-free
-    scale. start: codes are noised at random, or inverted by DDIM (under their class, with ``inversion_guidance``).
-    batch: codes at once; halved where memory runs out.
+    scale. scheduler: of the sampler's steps. start: codes are noised at random, or inverted by DDIM (under their class, with
+    ``inversion_guidance``). batch: codes at once; halved where memory runs out.
     """
 
     strength: Annotated[float, Field(ge=0, le=1)] = 0.7

@@ -13,7 +13,7 @@ class DigitsData(Section):
     """scikit-learn's digits. size: pixels a side. test_fraction: of each class, kept for evaluation alone.
 
     validation_fraction: to choose options by, hold this share of the training images out and evaluate there; the test images are
-    then not looked at.
+    then not looked at. seed: of what is held out.
     """
 
     source: Literal["digits"]
@@ -30,7 +30,8 @@ class Photos(Section):
     subset: classes to keep: ``imagenette``, ``imagewoof``, ``imagenet-100``, a text file with one a line, or a list.
     names: what people and prompts call a class, where it is not ImageNet's name of a WordNet id.
     max_unreadable: the share of the images that may be unreadable (they are skipped and listed) before the run is stopped.
-    test_fraction: of each class, where the data has no test split of its own. validation_fraction: as for the digits.
+    test_fraction: of each class, where the data has no test split of its own. validation_fraction: to choose options by, as for
+    the digits. seed: of what is held out.
     """
 
     path: Annotated[str, Field(min_length=1)]
@@ -100,7 +101,10 @@ Data = Annotated[
 
 
 class TrainedCodec(Training):
-    """A KL autoencoder, trained here: latents of ``latent_channels`` × size/2^(levels − 1) a side."""
+    """A KL autoencoder, trained here: latents of ``latent_channels`` × size/2^(levels − 1) a side.
+
+    channels: of each level. kl_weight: of the divergence from N(0, I).
+    """
 
     source: Literal["train"]
     latent_channels: Steps
@@ -109,7 +113,8 @@ class TrainedCodec(Training):
 
 
 class PretrainedCodec(Section):
-    """An autoencoder that others trained. path: its folder, or its name on a hub (with the commit as ``revision``).
+    """An autoencoder that others trained, of a ``kind`` of diffusers'. path: its folder, or its name on a hub (with the commit as
+    ``revision``).
 
     subfolder: where the autoencoder lies within it. size: pixels a side of what it encodes and decodes, ``data.size`` by default;
     decoded images are scaled to ``data.size``. latents: the posterior's mean, or a sample with a seed of its own for every

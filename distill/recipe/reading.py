@@ -48,19 +48,19 @@ def check(table: Mapping[str, Any]) -> Recipe:
 def keys(section: type[Section] = Recipe, prefix: str = "") -> Iterator[str]:
     """Every valid key, by its full path."""
     for name, field in section.model_fields.items():
-        below = [each for each in _alternatives(field.annotation) if isinstance(each, type) and issubclass(each, Section)]
+        below = [each for each in alternatives(field.annotation) if isinstance(each, type) and issubclass(each, Section)]
         if below:
             yield from dict.fromkeys(key for each in below for key in keys(each, f"{prefix}{name}."))
         else:
             yield prefix + name
 
 
-def _alternatives(annotation: Any) -> list[Any]:
+def alternatives(annotation: Any) -> list[Any]:
     """The types that an option may have, freed of what is annotated on them."""
     if get_origin(annotation) is Annotated:
-        return _alternatives(get_args(annotation)[0])
+        return alternatives(get_args(annotation)[0])
     if get_origin(annotation) in (Union, UnionType):
-        return [each for part in get_args(annotation) for each in _alternatives(part)]
+        return [each for part in get_args(annotation) for each in alternatives(part)]
     return [annotation]
 
 

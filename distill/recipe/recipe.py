@@ -16,11 +16,20 @@ def _known_methods(values: list[Any]) -> list[Any]:
     for value in values:
         if value not in METHODS:
             raise ValueError(f"names no method {value!r}; the methods are {', '.join(METHODS)} and ddoq-sqrt, ddoq-power(a)")
+    known: dict[Any, Any] = {}
+    for value in values:
+        same = known.setdefault(METHODS[value].does, value)
+        if same != value:
+            raise ValueError(f"must not repeat an entry, and {value!r} is {same!r} by another name")
     return distinct(values)
 
 
 class Recipe(Section):
-    """All of a run. seeds: each varies the random draw, the quantization, the decoding noise and the student."""
+    """All of a run. name: of its folder.
+
+    seeds: each varies the random draw, the quantization, the decoding noise and the student.
+    methods: ``ddoq``, ``ddoq-sqrt``, ``ddoq-power(a)``, ``uniform``, ``random``, ``closest``, ``full`` or ``given``.
+    """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1), AfterValidator(distinct)]

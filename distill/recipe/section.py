@@ -22,7 +22,7 @@ UNKNOWN_SOURCE = "unknown_source"
 
 
 class Training(Section):
-    """A training run of ``steps`` batches under AdamW and one cycle of the learning rate."""
+    """A training run of ``steps`` batches of ``batch`` under AdamW and one cycle of rates up to ``learning_rate``."""
 
     steps: Steps
     batch: Steps

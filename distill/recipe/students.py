@@ -40,7 +40,7 @@ class Network(Section):
 class TrainedTeacher(Training, Network):
     """A network trained here on all of the training data, with their classes; its logits label every method's images.
 
-    model: ``convnet`` or a model of timm's. shift, crop, flip, cutmix: augmentation, as in ``train``.
+    model: ``convnet`` or a model of timm's. shift, crop, flip, cutmix: augmentation, as in ``train``. weight_decay: AdamW's.
     """
 
     source: Literal["train"]
@@ -75,11 +75,11 @@ class TrainedTeacher(Training, Network):
 
 
 class PretrainedTeacher(Section):
-    """A network of timm's or torchvision's, by name.
+    """A network of timm's or torchvision's.
 
-    weights: ``pretrained``, or a file of yours (safetensors, or torch's own format, from which tensors alone are read). size:
-    pixels a side it is fed, its own by default. outputs: which of its outputs are the data's classes, in their order; by default
-    all of them where there are as many, and ImageNet's outputs for classes that are WordNet ids.
+    model: its name. weights: ``pretrained``, or a file of yours (safetensors, or torch's own format, from which tensors alone are
+    read). size: pixels a side it is fed, its own by default. outputs: which of its outputs are the data's classes, in their
+    order; by default all of them where there are as many, and ImageNet's outputs for classes that are WordNet ids.
     """
 
     source: Literal["timm", "torchvision"]
@@ -123,7 +123,8 @@ class Train(Network):
     """Students: the same protocol for every method. Whatever is set beside ``protocol`` takes the place of what it says.
 
     protocol: ``fkd``, ``rded``, ``rd3``, ``hard`` or ``small``. student: ``convnet`` or a model of timm's. weighting: how
-    weights go through CutMix, ``product``, ``draw`` or ``mix``. epochs, or steps: how long.
+    weights go through CutMix, ``product``, ``draw`` or ``mix``. epochs, or steps: how long. batch, optimizer, learning_rate,
+    weight_decay, momentum (of sgd), schedule (of the learning rate): how.
     shift: pixels of random translation. patches, crop, flip, cutmix: the rest of the augmentation; crop = [1, 1] and cutmix = 0
     are none. processes: workers, so on GPUs as many GPUs, that train one student together; its bits then depend on how many.
     temperature: of the soft labels. labels: ``online``, ``stored``, ``image`` or ``hard``. evaluations: looks at the

@@ -67,6 +67,7 @@ def test_what_cannot_be_parsed_exits_with_two(capsys, arguments):
         (["run", "digits", "--out", "{tmp}/file"], "file"),
         (["run", "digits", "--out", "{tmp}/file/below"], "file"),
         (["run", "digits", "--out", "{tmp}"], "holds other files"),
+        (["keys", "trian"], "no section 'trian'; its sections are recipe, data, codec"),
         (["status", "{tmp}"], "is not a run folder"),
         (["status", "{tmp}/none"], "is not a run folder"),
     ],

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -60,6 +61,16 @@ def test_the_command_judges_a_folder_beside_random_images_and_encodes_nothing(fo
     with (folder / "train" / "metadata.csv").open(newline="") as file:
         weights = np.array([float(row["weight"]) for row in csv.DictReader(file) if row["label"] == "three"])
     np.testing.assert_allclose(tensors["k3.seed0.weights"], weights / weights.sum(), rtol=4 * np.finfo(float).eps)
+
+
+def test_what_a_judgement_takes_is_said_beforehand(folder, tiny_changes, tmp_path, capsys):
+    changes = [word for change in tiny_changes for word in ("--set", change)]
+    command = ["evaluate", str(folder), "--recipe", "digits", "--out", str(tmp_path / "run"), "--dry-run", *changes]
+    assert main(command) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"train given", said)
+    assert "all that is known" in said
+    assert not (tmp_path / "run").exists()
 
 
 def test_stored_labels_are_split_by_epochs_shared_and_counted(folder, tiny_changes, tmp_path):
@@ -210,7 +221,7 @@ def test_a_given_set_is_loaded_as_every_other_whatever_the_budgets(folder, tmp_p
     for arguments in ({}, {"ipc": 3}, {"seed": 5}):
         with pytest.raises(RecipeError, match="not finished"):
             load(tmp_path, "given", **arguments)
-    with pytest.raises(RecipeError, match=r"no images of given for ipc = 2.*it has ipc \[3\]"):
+    with pytest.raises(RecipeError, match=r"no set of given with 2 images a class and any seed; it has 3 images a class"):
         load(tmp_path, "given", 2)
 
 

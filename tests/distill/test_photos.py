@@ -142,6 +142,11 @@ def test_without_a_test_split_some_of_the_training_images_are_held_out(tree):
     assert rows_of(load(folder(tree)).train) == sorted(rows_of(data.train) + rows_of(data.test))
 
 
+def test_a_share_to_hold_out_beside_a_test_split_is_refused(tree):
+    with pytest.raises(RecipeError, match=r"test_fraction = 0.5 holds .* where there is no test split, and .* has one, 'val'"):
+        load(folder(tree, test_fraction=0.5))
+
+
 def test_shares_are_held_out_of_every_class():
     labels = np.repeat(np.arange(4), [10, 1, 7, 40])
     kept, out = held_out(labels, 0.25, 0)

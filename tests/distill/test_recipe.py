@@ -206,6 +206,8 @@ def test_an_unknown_or_repeated_method_is_refused():
     assert message.startswith("methods: names no method 'magic'")
     assert all(name in message for name in METHODS)
     assert "must not repeat" in refused("digits", "methods=['ddoq', 'ddoq']")
+    for one, other in (("ddoq-power(0.25)", "ddoq-power(.25)"), ("uniform", "ddoq-power(0)"), ("ddoq-sqrt", "ddoq-power(0.5)")):
+        assert f"{other!r} is {one!r} by another name" in refused("digits", f"methods={[one, other]}")
 
 
 def test_latents_that_the_transformer_cannot_cut_into_patches_are_refused():

@@ -165,7 +165,7 @@ def test_nothing_is_pickled(tmp_path):
 
 def test_a_place_that_is_none_is_named(tmp_path):
     sol = qz.quantize(np.arange(6.0)[:, None], 2)
-    with pytest.raises(FileNotFoundError, match="no folder .*nowhere to put sol.npz into; make it first"):
+    with pytest.raises(FileNotFoundError, match=r"no folder .*nowhere to put sol.npz into; make it first"):
         sol.save(tmp_path / "nowhere" / "sol.npz")
     with pytest.raises(IsADirectoryError, match="is a folder; give the name of a file in it"):
         sol.save(tmp_path)
