@@ -17,6 +17,8 @@ from distill.pipeline.scheduler import AnyWorker, Watcher, execute
 from distill.pipeline.stage import Stage, ordered
 from distill.pipeline.store import RECIPES, Store, write_whole
 from distill.recipe import Recipe, RecipeError, check, read
+from distill.stages.codec import PretrainedCodecStage
+from distill.stages.prior import PretrainedPriorStage
 from distill.stages.survey import SurveyStage
 
 _LAST, _FINISHED = RECIPES
@@ -125,7 +127,7 @@ def _make(
         written = json.dumps(recipe.model_dump(), indent=1).encode()
         write_whole(folder / _LAST, written)
         if verify:
-            _check_images(stages, store)
+            _check_sources(stages, store)
         execute(stages, store, count, describe(count + len(helpers)), watcher, verify=verify, others=helpers)
         if whole:
             write_whole(folder / _FINISHED, written)
@@ -202,16 +204,20 @@ def metrics(store: Store, stages: Sequence[Stage]) -> dict[str, Any] | None:
     return store.values(evaluate, "metrics") if evaluate is not None and store.holds(evaluate, "metrics") else None
 
 
-def _check_images(stages: Sequence[Stage], store: Store) -> None:
-    """Refuse images that hold other bytes than what the folder's artifacts were made of. Reads all of them."""
-    for survey in stages:
-        if isinstance(survey, SurveyStage) and store.manifest(survey) is not None:
-            changed = survey.changed(store)
-            if changed:
-                raise RecipeError(
-                    f"the images of {len(changed)} classes, such as {changed[0]!r}, changed since this run read them, though not "
-                    f"their names and sizes. Restore them, or give the new ones a folder of their own with --out"
-                )
+def _check_sources(stages: Sequence[Stage], store: Store) -> None:
+    """Refuse images and models that hold other bytes than what the folder's artifacts were made of. Reads all of them."""
+    for stage in stages:
+        if isinstance(stage, SurveyStage) and store.manifest(stage) is not None:
+            what, changed = "the images of {} classes", stage.changed(store)
+        elif isinstance(stage, PretrainedCodecStage | PretrainedPriorStage) and store.holds(stage, "model"):
+            what, changed = f"{{}} files of the {stage.name}'s model", stage.changed(store)
+        else:
+            continue
+        if changed:
+            raise RecipeError(
+                f"{what.format(len(changed))}, such as {changed[0]!r}, changed since this run read them, though not their names "
+                "and sizes. Restore them, or give the new ones a folder of their own with --out"
+            )
 
 
 def _check_folder(folder: Path) -> None:

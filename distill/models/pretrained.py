@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from distill.recipe import RecipeError
 
 _FILES = (".json", ".safetensors", ".txt")
 _VARIANTS = ("*.fp16.*", "*.non_ema.*")
+_LONGEST_HEADER = 10**8  # bytes that safetensors allows
+_ENDS = 4096  # bytes of a tensor that are looked at on either side
 
 
 @dataclass(frozen=True)
@@ -36,13 +39,10 @@ class Pretrained:
         return config
 
     def fingerprint(self) -> str:
-        """What names the content: relative paths and sizes, or the name and commit on a hub."""
+        """What names the content: relative paths and marks, or the name and commit on a hub."""
         if not Path(self.path).is_dir():
             return f"{self.path}@{self._commit()}"
-        digest = hashlib.sha256()
-        for name, path in self._files():
-            digest.update(f"{name}\0{path.stat().st_size}\n".encode())
-        return digest.hexdigest()
+        return hashlib.sha256("".join(f"{name}\0{_mark(path)}\n" for name, path in self._files()).encode()).hexdigest()
 
     def folder(self) -> Path:
         """The folder of the whole model on this machine, fetched from the hub if it is not there yet."""
@@ -55,12 +55,17 @@ class Pretrained:
         )
 
     def record(self) -> dict[str, Any]:
-        """Every file with its size and SHA-256."""
-        return {name: {"size": path.stat().st_size, "sha256": _sha256(path)} for name, path in self._files()}
+        """Every file with its size, its mark and its SHA-256."""
+        return {name: {"size": path.stat().st_size, "mark": _mark(path), "sha256": _sha256(path)} for name, path in self._files()}
+
+    def changed(self, record: dict[str, Any]) -> list[str]:
+        """The files that are other ones than the record's. Reads all of them."""
+        now = {name: _sha256(path) for name, path in self._files()}
+        return sorted(name for name in now.keys() | record.keys() if now.get(name) != record.get(name, {}).get("sha256"))
 
     def unchanged(self, record: dict[str, Any]) -> None:
-        """Refuses files that are not those of the record, by size."""
-        if {name: path.stat().st_size for name, path in self._files()} != {name: each["size"] for name, each in record.items()}:
+        """Refuses files that are not those of the record, by their marks."""
+        if {name: _mark(path) for name, path in self._files()} != {name: each["mark"] for name, each in record.items()}:
             raise ValueError(f"{self.key}.path = {self.path!r}: files changed since this run recorded them; run the recipe again")
 
     def _check_whole(self) -> None:
@@ -74,6 +79,9 @@ class Pretrained:
                     f"{self.key}.path = {self.path!r} holds no .safetensors in {folder or 'it'}, the one format read; "
                     "convert them, or fetch a revision that has them"
                 )
+            for path in (root / folder).glob("*.safetensors"):
+                if not _complete(path):
+                    raise RecipeError(f"{self.key}.path = {self.path!r}: {path.relative_to(root)} was cut short; fetch it again")
 
     def _files(self) -> list[tuple[str, Path]]:
         root = self.folder()
@@ -100,6 +108,56 @@ class Pretrained:
                 "so that the recipe names the content"
             )
         return self.revision
+
+
+def _complete(path: Path) -> bool:
+    """Whether a file of safetensors is as long as its header says; the tensors are not read."""
+    found = _tensors(path)
+    return found is not None and path.stat().st_size == max((end for _, end in found), default=_start(path))
+
+
+def _mark(path: Path) -> str:
+    """Tells a file from another without reading gigabytes: of tensors the header, and where each begins and ends; else all.
+
+    Models of one kind have files of one size. Training changes about every number of a tensor that it changes.
+    """
+    status = path.stat()
+    return _marked(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _marked(path: Path, size: int, time: int) -> str:
+    places = _tensors(path) if path.suffix == ".safetensors" else None
+    if places is None:
+        return _sha256(path)
+    digest = hashlib.sha256(str(size).encode())
+    with path.open("rb") as file:
+        digest.update(file.read(_start(path)))
+        for begin, end in sorted(places):
+            for place in (begin, max(begin, end - _ENDS)):
+                file.seek(place)
+                digest.update(file.read(min(_ENDS, end - begin)))
+    return digest.hexdigest()
+
+
+def _tensors(path: Path) -> list[tuple[int, int]] | None:
+    """Where in a file of safetensors each tensor begins and ends; None where its header is none."""
+    start = _start(path)
+    if start - 8 > _LONGEST_HEADER:
+        return None
+    with path.open("rb") as file:
+        header = file.read(start)[8:]
+    try:
+        found = [entry["data_offsets"] for name, entry in json.loads(header).items() if name != "__metadata__"]
+        return [(start + begin, start + end) for begin, end in found]
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def _start(path: Path) -> int:
+    """Where the tensors begin, as the first eight bytes say."""
+    with path.open("rb") as file:
+        return 8 + int.from_bytes(file.read(8), "little")
 
 
 def _sha256(path: Path) -> str:

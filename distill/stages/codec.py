@@ -149,6 +149,10 @@ class PretrainedCodecStage(CodecStage):
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         return {"model.json": {"kind": self._options.kind, "config": self._config, "files": self._source.record()}}
 
+    def changed(self, read: Reader) -> list[str]:
+        """The model's files that hold other bytes than when they were recorded. Reads all of them."""
+        return self._source.changed(read.values(self, "model")["files"])
+
     def load(self, read: Reader) -> "Autoencoder":
         from distill.models.autoencoder import Autoencoder
         from distill.models.diffusion import load_autoencoder

@@ -165,6 +165,10 @@ class PretrainedPriorStage(PriorStage):
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         return {"model.json": {"kind": self._options.kind, "config": self._config, "files": self._source.record()}}
 
+    def changed(self, read: Reader) -> list[str]:
+        """The model's files that hold other bytes than when they were recorded. Reads all of them."""
+        return self._source.changed(read.values(self, "model")["files"])
+
     def predict(self, read: Reader, index: int, guidance: float) -> "Predict":
         from distill.models.sampler import guided, of_class, of_text
 

@@ -5,6 +5,7 @@ import torch
 
 from distill.models.autoencoder import Autoencoder
 from distill.models.diffusion import load_autoencoder
+from distill.models.numerics import as_workers
 from tests.distill.pretrained.parts import EPS32, WNIDS, images_of, made
 
 
@@ -16,7 +17,7 @@ def test_encoding_is_the_posterior_mean_times_the_factor(table, stable_diffusion
     model = AutoencoderKL.from_pretrained(stable_diffusion / "vae", low_cpu_mem_usage=False).eval()
     for index, part in enumerate(data.part_names):
         pixels = torch.from_numpy(data.train.read(data.train.of_class(index))).float() / 127.5 - 1
-        with torch.no_grad():
+        with torch.no_grad(), as_workers(on_gpu=False):
             expected = model.encode(pixels).latent_dist.mean * 0.18215
         assert torch.equal(store.tensors(encode, f"{part}-0")["latents"], expected)
 

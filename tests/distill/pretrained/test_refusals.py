@@ -1,12 +1,15 @@
 """Models that do not fit the recipe, are not whole or have changed: refused before anything is made of them."""
 
+import json
+import os
 import shutil
 
 import pytest
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from distill.graph import build
 from distill.recipe import RecipeError, read
+from distill.run import _check_sources
 from tests.distill.pretrained.parts import made
 
 
@@ -46,6 +49,24 @@ def test_a_model_that_is_not_whole_is_refused_before_anything_is_made(table, sta
         build(read(table))
 
 
+@pytest.mark.parametrize("kept", [0, 5, 200, 0.5, -1])
+def test_weights_that_were_cut_short_are_refused_before_anything_is_made(table, stable_diffusion, tmp_path, kept):
+    """Also where only a pointer to them was fetched."""
+    place = tmp_path / "sd"
+    shutil.copytree(stable_diffusion, place)
+    weights = place / "unet/diffusion_pytorch_model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[: int(kept * len(whole)) if isinstance(kept, float) else kept])
+    table["prior"]["path"] = str(place)
+    with pytest.raises(RecipeError, match=r"unet/diffusion_pytorch_model.safetensors was cut short; fetch it again"):
+        build(read(table))
+    weights.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    with pytest.raises(RecipeError, match="was cut short"):
+        build(read(table))
+    weights.write_bytes(whole)
+    build(read(table))
+
+
 def test_channels_and_sides_that_differ_are_refused(dit_table, dit, tmp_path):
     dit_table["data"]["size"] = 64
     with pytest.raises(RecipeError, match="latents of 16 a side, the codec makes 32"):
@@ -65,19 +86,44 @@ def test_a_prior_of_other_classes_is_refused(dit_table):
         build(read(dit_table))
 
 
+def scaled(weights, factor):
+    """The same tensors of other values, in a file of the same size."""
+    save_file({name: tensor * factor for name, tensor in load_file(weights).items()}, weights, {"format": "pt"})
+
+
 def test_weights_that_changed_since_they_were_recorded_are_not_mixed_in(table, stable_diffusion, tmp_path, monkeypatch):
+    """Models of one kind have files of one size."""
     monkeypatch.setattr("distill.models.kept._kept", {})
     shutil.copytree(stable_diffusion, tmp_path / "sd")
     table["codec"]["path"] = str(tmp_path / "sd")
+    weights = tmp_path / "sd" / "vae" / "diffusion_pytorch_model.safetensors"
+    scaled(weights, 1.0)
     store, stages = made(table, tmp_path / "run", "codec")
-    record = store.values(stages["codec"], "model")["files"]
+    record, size = store.values(stages["codec"], "model")["files"], weights.stat().st_size
     assert set(record) == {"vae/config.json", "vae/diffusion_pytorch_model.safetensors"}
-    assert len(load_file(tmp_path / "sd" / "vae" / "diffusion_pytorch_model.safetensors")) > 10
-    with (tmp_path / "sd" / "vae" / "diffusion_pytorch_model.safetensors").open("ab") as file:
-        file.write(b"\0")
+    scaled(weights, 1.5)
+    assert weights.stat().st_size == size
     with pytest.raises(ValueError, match="files changed"):
         stages["codec"].load(store)
     assert build(read(table))[1].digest != stages["codec"].digest
+
+
+def test_a_number_in_the_midst_of_a_tensor_is_seen_where_all_is_verified(table, stable_diffusion, tmp_path, monkeypatch):
+    monkeypatch.setattr("distill.models.pretrained._ENDS", 8)
+    shutil.copytree(stable_diffusion, tmp_path / "sd")
+    table["codec"]["path"] = str(tmp_path / "sd")
+    store, stages = made(table, tmp_path / "run", "codec")
+    _check_sources(list(stages.values()), store)
+    weights = tmp_path / "sd" / "vae" / "diffusion_pytorch_model.safetensors"
+    whole, about = bytearray(weights.read_bytes()), weights.stat()
+    start = 8 + int.from_bytes(whole[:8], "little")
+    begin, end = json.loads(whole[8:start])["decoder.conv_in.weight"]["data_offsets"]
+    whole[start + (begin + end) // 2] ^= 1
+    weights.write_bytes(whole)
+    os.utime(weights, ns=(about.st_atime_ns, about.st_mtime_ns))
+    assert build(read(table))[1].digest == stages["codec"].digest
+    with pytest.raises(RecipeError, match=r"1 files of the codec's model, such as 'vae/.*changed since this run read them"):
+        _check_sources(list(stages.values()), store)
 
 
 def test_a_model_elsewhere_is_the_same_model(table, stable_diffusion, tmp_path):
