@@ -14,10 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from distill.estimate import Estimate, size
+from distill.pipeline.inside import LeadsOut
 from distill.pipeline.lock import InUse
 from distill.pipeline.ranks import rank
 from distill.pipeline.scheduler import PartFailed
-from distill.pipeline.store import LeadsOut
 from distill.pipeline.watch import Bars, Lines
 from distill.protocols import PRESETS
 from distill.recipe import RecipeError, embedded, listing, read

@@ -11,6 +11,7 @@ from typing import Any
 
 from distill.card import card
 from distill.distilled import DistilledSet, load
+from distill.pipeline.inside import inside
 from distill.recipe import RecipeError
 from distill.run import recipe_of
 
@@ -50,7 +51,7 @@ def export(
     data = load(run, method, k, seed)
     method = recipe.methods[0] if method is None else method
     name = "-".join([method, *([f"ipc{data.ipc}"] if data.ipc else []), f"seed{data.seed}", format])
-    folder = Path(out) if out is not None else Path(run) / "exports" / name
+    folder = Path(out) if out is not None else inside(Path(run), "exports", name)
     if folder.exists():
         raise RecipeError(f"{folder} is there already; remove it, or give another folder with --out")
     folder.parent.mkdir(parents=True, exist_ok=True)

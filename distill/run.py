@@ -10,6 +10,7 @@ from typing import Any
 from distill.estimate import Estimate, check_disk, estimate
 from distill.graph import build
 from distill.pipeline.environment import describe, processors
+from distill.pipeline.inside import inside
 from distill.pipeline.lock import locked
 from distill.pipeline.places import gpus
 from distill.pipeline.ranks import lend, others, rank, world
@@ -226,7 +227,7 @@ def _check_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         strangers = [path.name for path in folder.iterdir() if path.name != ".lock" and not path.name.startswith(_LAST)]
         if not strangers or (folder / _LAST).is_file():
-            (folder / ".lock").open("a").close()
+            inside(folder, ".lock").open("a").close()
     except OSError as error:
         raise RecipeError(f"{folder} cannot be a run's folder: {error.strerror}. Give another with --out") from None
     if strangers and not (folder / _LAST).is_file():

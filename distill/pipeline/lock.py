@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from distill.pipeline.inside import inside
+
 
 class InUse(RuntimeError):
     """Another process is writing to the run folder."""
@@ -15,7 +17,7 @@ class InUse(RuntimeError):
 def locked(folder: Path) -> Iterator[None]:
     """Hold ``folder`` for writing; raises :class:`InUse` at once where another process does."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a+") as file:
+    with inside(folder, ".lock").open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -15,6 +15,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from distill.pipeline.inside import inside
 from distill.pipeline.places import environments
 from distill.pipeline.scheduler import Place, Worker
 from distill.pipeline.stage import Stage
@@ -70,7 +71,7 @@ def others() -> list[RemoteWorker]:
 def lend(root: Path, device: str) -> None:
     """Make what rank 0 orders, until it sends this rank home."""
     store, number = _store(), rank()
-    errors = root / _log(number)
+    errors = inside(root, _log(number))
     worker: Worker | None = None
     try:
         for order in count():

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+from distill.pipeline.inside import inside
 from distill.pipeline.places import environments
 from distill.pipeline.stage import Stage, ordered
 from distill.pipeline.store import Damaged, Store
@@ -301,7 +302,7 @@ def _remake(board: _Board, store: Store, stage: Stage, part: str, remakes: Count
 @contextmanager
 def _staff(root: Path, workers: int, device: str) -> Iterator[list[Worker]]:
     """Workers, stopped at the end whatever happens; the log of their errors stays if there is anything in it."""
-    errors = root / _ERRORS
+    errors = inside(root, _ERRORS)
     errors.write_bytes(b"")
     staff: list[Worker] = []
     try:

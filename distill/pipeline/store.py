@@ -17,16 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from distill.pipeline.checkpoint import Checkpoint
+from distill.pipeline.inside import inside
 from distill.pipeline.stage import Content, Product, Stage
 from distill.pipeline.team import ALONE, Team
 
 RECIPES = ("recipe.json", "finished.json")  # of a run's folder: the recipe given last, and the last that came to its end
 _PARTIAL, _MEETING = ".partial", ".meeting"
 _ARTIFACT = re.compile(r"[a-z]+-[0-9a-f]{12}|report")
-
-
-class LeadsOut(ValueError):
-    """A link, or a name that leads elsewhere, where the run's own files should be."""
 
 
 class Unwritable(OSError):
@@ -179,10 +176,7 @@ class Store:
         return self._inside(stage.folder_name, ".seals", f"{part}.json")
 
     def _inside(self, *names: str) -> Path:
-        path = self.root.joinpath(*names)
-        if not path.resolve().is_relative_to(self.root) or path.is_symlink():
-            raise LeadsOut(f"{'/'.join(names)} leads out of the run folder {self.root}; remove the link")
-        return path
+        return inside(self.root, *names)
 
 
 def is_artifact(path: Path) -> bool:

@@ -1,5 +1,6 @@
 import io
 import re
+import shutil
 import subprocess
 import sys
 
@@ -99,6 +100,24 @@ def test_a_link_in_a_run_folder_counts_as_missing(copied, tmp_path, capsys):
     for folder, missing in ((encode, 10), (select, 1)):
         row = next(line for line in out.splitlines() if folder.name in line)
         assert re.findall(r"\d+", row)[-1] == str(missing)
+
+
+@pytest.mark.parametrize("name", [".lock", "worker-errors.log", "exports"])
+def test_what_links_lead_to_outside_of_the_run_stays_as_it_is(copied, tiny_command, tmp_path, capsys, name):
+    outside = tmp_path / "outside"
+    if name == "exports":
+        outside.mkdir()
+    else:
+        outside.write_text("precious")
+    (copied / name).unlink(missing_ok=True)
+    (copied / name).symlink_to(outside)
+    if name != "exports":
+        shutil.rmtree(next(copied.glob("evaluate-*")))  # so that there is work
+    again = [*tiny_command[3:], "--out", str(copied)]
+    command = ["export", str(copied), "--format", "imagefolder"] if name == "exports" else again
+    assert main(command) == 2
+    assert f"{name}" in capsys.readouterr().err
+    assert list(outside.iterdir()) == [] if name == "exports" else outside.read_text() == "precious"
 
 
 def test_the_process_exits_with_two_and_keeps_standard_output_clean(clean_environment):
