@@ -1,6 +1,7 @@
 """What a run will take, before it is spent: parts, disk, memory and time of each stage, with the ground of each figure."""
 
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,12 +59,12 @@ def _rehearsed(stage: Stage) -> tuple[float | None, int | None, str]:
 
     hours, memory, grounds = 0.0, None, list[str]()
     try:
-        works = stage.work()
+        works = Counter(stage.work())
         for work in works:
             counted(work.rehearsal)
     except Exception as error:  # whatever a network of others' raises when it is built, a plan is still to be had
         return None, None, f"unknown, for no rehearsal can be held: {error}"
-    for work in works:
+    for work, often in works.items():
         rehearsal = work.rehearsal
         if stage.device == "cpu" or cuda.is_available():
             found = timed(rehearsal, stage.device)
@@ -74,8 +75,8 @@ def _rehearsed(stage: Stage) -> tuple[float | None, int | None, str]:
             memory = max(memory or 0, found.memory) if found.memory is not None else memory
         else:
             found, how = counted(rehearsal), f"at {SPEED:.0e}/s, for want of a GPU here"
-        hours += work.times * (found.seconds or found.operations / SPEED) / 3600
-        grounds.append(f"{work.what} × {found.operations:.3g} operations ({how})")
+        hours += often * work.times * (found.seconds or found.operations / SPEED) / 3600
+        grounds.append(f"{f'{often} × ' if often > 1 else ''}{work.what} × {found.operations:.3g} operations ({how})")
     return (hours if grounds else None), memory, ", ".join(grounds)
 
 

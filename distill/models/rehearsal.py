@@ -1,4 +1,4 @@
-"""Rehearsals: made for the networks of this project, their operations counted, and timed on a device."""
+"""Rehearsals: made for the networks of this project, their operations counted, and timed on a device; what they weigh."""
 
 import time
 from collections.abc import Callable
@@ -16,6 +16,7 @@ from distill.models.numerics import as_workers
 from distill.models.student import autocast
 from distill.pipeline.work import Rehearsal
 
+TRAINED = 5  # times a network's weight that its training needs on disk: its own, and a checkpoint of four
 _RUNS, _SECONDS = 20, 0.5  # runs of a rehearsal at most, and the seconds after which no more begin
 
 Make = Callable[[], Any]
@@ -131,6 +132,15 @@ def reconstructing(key: str, make: Make, shape: tuple[int, ...], batch: int) -> 
 def from_config(kind: str, config: dict[str, Any]) -> Make:
     """A model of diffusers with random weights, of a configuration."""
     return lambda: getattr(import_module("diffusers"), kind).from_config(config)
+
+
+def weight(make: Make, copies: int = 1) -> tuple[float, str]:
+    """The bytes of a network's numbers in float32, none of which are made, so many times over; and how that is reckoned."""
+    with torch.device("meta"):
+        model = make()
+    count = sum(each.numel() for each in model.state_dict().values())
+    times = f" × {copies}: the network's, and while it is trained a checkpoint's with averages and moments" if copies > 1 else ""
+    return float(4 * count * copies), f"{count:,} numbers × 4 bytes{times}"
 
 
 def _backward_of_convolution(gradient: Any, given: Any, weight: Any, *others: Any, **rest: Any) -> int:

@@ -91,6 +91,11 @@ class TrainedCodecStage(CodecStage):
 
         return coding(self.digest, self._new, half, self._shape(half), min(most, BATCH))
 
+    def weight(self) -> tuple[float, str]:
+        from distill.models.rehearsal import TRAINED, weight
+
+        return weight(self._new, TRAINED)
+
     def work(self) -> list[Work]:
         from distill.models.rehearsal import reconstructing
 

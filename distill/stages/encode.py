@@ -30,9 +30,14 @@ class LatentStage(Stage):
         data = self._data
         return [f"{data.part_name(index)}-{shard}" for shard in range(-(-len(data.train.of_class(index)) // SHARD))]
 
+    @property
+    def entries(self) -> int:
+        """Numbers of a latent."""
+        return self._codec.channels * self._codec.side**2
+
     def weight(self) -> tuple[float, str]:
         codec = self._recipe.codec
-        images, entries = len(self._data.train), self._codec.channels * self._codec.side**2
+        images, entries = len(self._data.train), self.entries
         each = 2 if isinstance(codec, PretrainedCodec) and codec.stored == "float16" else 4
         return float(images * entries * each), f"{images:,} images × {entries:,} entries × {each} bytes"
 

@@ -60,6 +60,11 @@ class TrainedPriorStage(PriorStage):
 
         return prediction(self.digest, self._new, self._shape, batch)
 
+    def weight(self) -> tuple[float, str]:
+        from distill.models.rehearsal import TRAINED, weight
+
+        return weight(self._new, TRAINED)
+
     def work(self) -> list[Work]:
         from distill.models.rehearsal import prediction
 

@@ -81,6 +81,10 @@ class QuantizeStage(SelectStage):
     def options(self) -> Mapping[str, Any]:
         return {**super().options(), **self._recipe.select.model_dump(), "k": self._recipe.select.budgets}
 
+    def weight(self) -> tuple[float, str]:
+        codes, entries = self.count(), self._latents.entries
+        return 8.0 * codes * (entries + 1), f"{codes:,} codes × {entries + 1:,} numbers × 8 bytes"
+
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         import torch
 

@@ -81,6 +81,11 @@ class TrainedTeacherStage(TeacherStage):
 
         return answering(self.digest, self._network, self._shape, batch, precision)
 
+    def weight(self) -> tuple[float, str]:
+        from distill.models.rehearsal import TRAINED, weight
+
+        return weight(self._network, TRAINED)
+
     def work(self) -> list[Work]:
         from distill.models.rehearsal import answering
 
@@ -140,6 +145,12 @@ class PretrainedTeacherStage(TeacherStage):
 
         make, shape = blank(self._options.source, self._options.model, self._options.size)
         return answering(self.digest, make, shape, batch, precision)
+
+    def weight(self) -> tuple[float, str]:
+        from distill.models.rehearsal import weight
+        from distill.models.teachers import blank
+
+        return weight(blank(self._options.source, self._options.model, self._options.size)[0])
 
     def load(self, read: Reader) -> Any:
         from distill.models.teachers import rebuilt

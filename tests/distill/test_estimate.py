@@ -26,22 +26,35 @@ def recipe(table):
 
 
 @pytest.fixture
+def digits():
+    return read("digits")
+
+
+@pytest.fixture
 def stages(recipe):
     return {stage.title: stage for stage in build(read(recipe))}
 
 
 def test_bytes_are_those_of_the_tensors_to_be_written(stages, tmp_path):
     store = Store(tmp_path)
-    for title in ("survey", "codec", "encode", "select random", "images random"):
+    for title in ("survey", "codec", "encode", "select quantize", "select random", "images random"):
         for part in stages[title].parts():
             make_part(store, stages[title], part, lambda fraction: None)
-    for title, beside in (("encode", 0), ("images random", 8 * 6)):
+    for title, beside in (("encode", 0), ("select quantize", 0), ("images random", 8 * 6)):
         tensors = [tensor for part in stages[title].parts() for tensor in store.tensors(stages[title], part).values()]
         # Images carry their weights, eight bytes each of six.
         assert stages[title].weight()[0] == sum(t.numel() * t.element_size() for t in tensors) - beside
     left = estimate(stages["encode"], store)
     assert (left.disk, left.hours, left.done) == (0, 0, 3)
     assert left.memory > 0
+
+
+def test_networks_that_are_trained_weigh_what_their_files_do(digits):
+    """And a checkpoint of four times as much while they are."""
+    stages = {stage.name: stage for stage in build(digits)}
+    for name, make in (("codec", stages["codec"]._new), ("prior", stages["prior"]._new), ("teacher", stages["teacher"]._network)):
+        state = make().state_dict()
+        assert stages[name].weight()[0] == 5 * sum(tensor.numel() * 4 for tensor in state.values()), name
 
 
 def test_finished_parts_tell_what_the_others_take(stages, tmp_path):
