@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from distill.models.batches import in_batches
+from distill.models.batches import Batches
 from distill.models.convnet import scaled
 
 BATCH = 512  # images at once, where a recipe says nothing else
@@ -22,6 +22,7 @@ class Autoencoder:
     def __init__(self, model: Any, *, device: str = "cpu", batch: int = BATCH, sample: bool = False) -> None:
         self._model, self._dtype, self._device = model.to(device).eval(), model.dtype, device
         self.batch, self.samples = batch, sample
+        self._encoding, self._decoding = Batches(batch), Batches(batch)
         self._scale = getattr(model.config, "scaling_factor", None) or 1.0
         self._shift = getattr(model.config, "shift_factor", None) or 0.0
 
@@ -33,7 +34,7 @@ class Autoencoder:
             pixels = scaled(images[some].to(self._device)).to(self._dtype)
             return (self._latents(pixels, seeds[some]).float().cpu() - self._shift) * self._scale
 
-        return torch.cat(list(in_batches(work, len(images), self.batch)))
+        return torch.cat(list(self._encoding.of(work, len(images))))
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
@@ -44,7 +45,7 @@ class Autoencoder:
             pixels = self._model.decode(inner).sample.float()
             return ((pixels.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).cpu()
 
-        return torch.cat(list(in_batches(work, len(latents), self.batch)))
+        return torch.cat(list(self._decoding.of(work, len(latents))))
 
     def _latents(self, pixels: Tensor, seeds: Sequence[int]) -> Tensor:
         encoded = self._model.encode(pixels)

@@ -8,26 +8,30 @@ import torch
 Answer = TypeVar("Answer")
 
 
-def in_batches(work: Callable[[slice], Answer], n: int, size: int) -> Iterator[Answer]:
-    """``work`` of consecutive slices of ``range(n)``, of ``size`` each, or of half as many after memory ran out.
+class Batches:
+    """How many at once: ``size``, and from when memory ran out half as many, in what is worked on later too."""
 
-    Raises what ran out where one alone does not fit.
-    """
-    start = 0
-    while start < n:
-        try:
-            answer = work(slice(start, min(start + size, n)))
-        except (RuntimeError, MemoryError) as error:
-            if size == 1 or not ran_out(error):
-                raise
-            answer = None
-        if answer is None:  # outside of the except clause, which keeps the failed batch alive
-            size = -(-size // 2)
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
-            continue
-        yield answer
-        start += size
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def of(self, work: Callable[[slice], Answer], n: int) -> Iterator[Answer]:
+        """``work`` of consecutive slices of ``range(n)``. Raises what ran out where one alone does not fit."""
+        start = 0
+        while start < n:
+            size = min(self.size, n - start)
+            try:
+                answer = work(slice(start, start + size))
+            except (RuntimeError, MemoryError) as error:
+                if size == 1 or not ran_out(error):
+                    raise
+                answer = None
+            if answer is None:  # outside of the except clause, which keeps the failed batch alive
+                self.size = -(-size // 2)
+                if torch.cuda.is_available():
+                    torch.cuda.empty_cache()
+                continue
+            yield answer
+            start += size
 
 
 def ran_out(error: Exception) -> bool:

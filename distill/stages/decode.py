@@ -2,7 +2,8 @@
 
 import io
 from collections.abc import Mapping
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from distill.stages.draw import Draw, draws
 from distill.stages.prior import PriorStage
 from distill.stages.select import QuantizeStage, RealStage, flat
 from distill.stages.survey import SurveyStage
+
+if TYPE_CHECKING:
+    from distill.models.batches import Batches
 
 
 class DiffusionStage(Stage):
@@ -70,10 +74,14 @@ class DiffusionStage(Stage):
         rehearsal = self._prior.rehearsal(min(decode.batch, most))
         return [Work(codes * calls, f"{codes:,} codes × {calls} predictions", rehearsal), *halves]
 
+    @cached_property
+    def _batches(self) -> "Batches":
+        from distill.models.batches import Batches
+
+        return Batches(self._recipe.decode.batch)
+
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         import torch
-
-        from distill.models.batches import in_batches
 
         codec, selected, index = self._codec.load(read), read.tensors(self._select, part), self._data.index_of(part)
         todo = draws(self._recipe, "quantize")
@@ -83,7 +91,7 @@ class DiffusionStage(Stage):
         sample = self._sampler(part, read, index)
         latents: list[Any] = []
         done = 0
-        for some in in_batches(lambda some: sample(codes[some], names[some]), len(codes), self._recipe.decode.batch):
+        for some in self._batches.of(lambda some: sample(codes[some], names[some]), len(codes)):
             latents.append(some)
             done += len(some)
             progress(0.9 * done / len(codes))

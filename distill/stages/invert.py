@@ -1,7 +1,8 @@
 """Invert: every latent as the noise that DDIM takes to it, for codes that are quantized there."""
 
 from collections.abc import Mapping
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from distill.images import Images
 from distill.pipeline.stage import Product, Progress, Reader
@@ -11,6 +12,9 @@ from distill.recipe.codes import taken
 from distill.stages.encode import EncodeStage, LatentStage
 from distill.stages.prior import PriorStage
 from distill.stages.survey import SurveyStage
+
+if TYPE_CHECKING:
+    from distill.models.batches import Batches
 
 
 class InvertStage(LatentStage):
@@ -33,10 +37,15 @@ class InvertStage(LatentStage):
         calls = taken(decode.steps, decode.strength) * (1 if decode.inversion_guidance == 1 else 2)
         return [Work(images * calls, f"{images:,} images × {calls} predictions", self._prior.rehearsal(decode.batch))]
 
+    @cached_property
+    def _batches(self) -> "Batches":
+        from distill.models.batches import Batches
+
+        return Batches(self._recipe.decode.batch)
+
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         import torch
 
-        from distill.models.batches import in_batches
         from distill.models.diffusion import inverse_of
         from distill.models.sampler import invert
 
@@ -49,7 +58,7 @@ class InvertStage(LatentStage):
         def work(some: slice) -> Any:
             return invert(predict, inverse, latents[some].float(), steps=decode.steps, strength=decode.strength)
 
-        for some in in_batches(work, len(latents), decode.batch):
+        for some in self._batches.of(work, len(latents)):
             noise.append(some.to(latents.dtype))
             done += len(some)
             progress(done / len(latents))

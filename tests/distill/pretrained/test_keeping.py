@@ -5,7 +5,7 @@ from collections import OrderedDict
 import pytest
 import torch
 
-from distill.models.batches import in_batches
+from distill.models.batches import Batches
 from distill.models.kept import kept
 
 
@@ -27,7 +27,7 @@ def test_batches_halve_until_they_fit_and_nothing_is_lost(fits):
         sizes.append(some.stop - some.start)
         return list(range(some.start, some.stop))
 
-    assert [i for batch in in_batches(work, 37, 16) for i in batch] == list(range(37))
+    assert [i for batch in Batches(16).of(work, 37) for i in batch] == list(range(37))
     assert max(sizes) <= fits
 
 
@@ -36,6 +36,20 @@ def test_one_that_does_not_fit_alone_is_reported():
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     with pytest.raises(torch.OutOfMemoryError):
-        list(in_batches(work, 3, 4))
+        list(Batches(4).of(work, 3))
     with pytest.raises(RuntimeError, match="shapes"):
-        list(in_batches(lambda some: (_ for _ in ()).throw(RuntimeError("shapes")), 3, 4))
+        list(Batches(4).of(lambda some: (_ for _ in ()).throw(RuntimeError("shapes")), 3))
+
+
+def test_memory_runs_out_once_and_not_anew_for_every_class():
+    asked, batches = [], Batches(32)
+
+    def work(some):
+        asked.append(some.stop - some.start)
+        if asked[-1] > 4:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return list(range(some.start, some.stop))
+
+    for _ in range(3):
+        assert [i for batch in batches.of(work, 9) for i in batch] == list(range(9))
+    assert asked == [9, 5, *[3, 3, 3] * 3]
