@@ -5,7 +5,7 @@ tensor on its device. torch is recognised through ``sys.modules``, so that impor
 """
 
 import sys
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,12 +85,27 @@ def all_finite(x: Array) -> bool:
     return bool(xp.isfinite(total)) or bool(xp.isfinite(x).all())
 
 
+def _exactly(integers: Array, floating: Array) -> Array:
+    """``floating``, which the integers were made; refuses integers that are not all numbers of float64."""
+    if integers.dtype.itemsize < 8 or len(floating) == 0:
+        return floating
+    if max(float(floating.max()), -float(floating.min())) > 2.0**53:
+        with np.errstate(invalid="ignore"):
+            back = floating.to(integers.dtype) if is_torch(floating) else floating.astype(integers.dtype)
+        if not bool((back == integers).all()):
+            raise ValueError(
+                "integers beyond 2^53 are not all numbers of float64, so that different ones may become equal; received "
+                f"{int(integers.min())} to {int(integers.max())}. Subtract what they share, or convert them as you see fit"
+            )
+    return floating
+
+
 def as_floating(x: Any) -> Array:
     """``x`` as an array of real numbers: floating dtypes kept, integers and booleans made float64."""
     if is_torch(x):
         if x.is_complex():
             raise ValueError(f"points must be real; received a tensor of dtype {x.dtype}")
-        return x.detach() if x.is_floating_point() else x.detach().double()
+        return x.detach() if x.is_floating_point() else _exactly(x.detach(), x.detach().double())
     if np.ma.is_masked(x):
         raise ValueError("points must be there; received an array with masked entries. Drop or fill them")
     if hasattr(x, "toarray"):
@@ -100,8 +115,14 @@ def as_floating(x: Any) -> Array:
         if array.dtype.kind not in "fiubO":
             raise TypeError(f"an array of dtype {array.dtype}")
         floating = array if array.dtype.kind == "f" else array.astype(np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"points must be an array of real numbers; received {type(x).__name__} ({error})") from None
+    except (TypeError, ValueError, OverflowError) as error:
+        first: Any = cast(list[Any], x)[0] if isinstance(x, list) and x else None
+        hint = ". For a list of batches write Stream(batches)" if getattr(first, "ndim", 0) > 1 else ""
+        raise ValueError(
+            f"points must be an array of real numbers; received {type(cast(Any, x)).__name__} ({error}){hint}"
+        ) from None
+    if array.dtype.kind in "iu":
+        _exactly(array, floating)
     if floating.dtype.itemsize > 8:
         return floating.astype(np.float64)
     return floating.astype(floating.dtype.newbyteorder("="), copy=False)

@@ -1,6 +1,7 @@
 """Optimal quantization with scikit-learn's interface; the one module that needs scikit-learn."""
 
 # pyright: reportMissingTypeStubs=false
+import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -9,6 +10,7 @@ from scipy.spatial.distance import cdist
 
 from quantization.arrays import FloatArray, IntArray
 from quantization.estimate import distortion
+from quantization.exact.samples import TooFewPoints
 from quantization.iterate import quantize
 from quantization.laws import Stream
 from quantization.measure import DiscreteMeasure
@@ -18,6 +20,7 @@ from quantization.solvers.clvq import CLVQ
 
 try:
     from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.utils import validation
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
@@ -39,6 +42,7 @@ class OptimalQuantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluste
     code of each sample. distortion_: the mean of $\min_k |x_i - c_k|^r$ by weight. inertia_: the sum, as KMeans calls it.
     n_iter_: steps taken. solution_: the whole answer, with its status, stationarity and trace.
 
+    Where X has fewer distinct samples than ``n_clusters``, these are the codes, as many as there are, with a ConvergenceWarning.
     float32 stays float32; distortions are summed in float64. Equal seeds give equal results. An answer that did not converge is
     an answer: ask ``solution_.require()``. Sparse matrices are refused.
     """
@@ -68,16 +72,19 @@ class OptimalQuantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluste
         if len(points) < k:
             raise ValueError(f"n_samples={len(points)} should be >= n_clusters={k}. Lower n_clusters or give more samples")
         measure, total = _weighted(points, sample_weight)
-        solution = quantize(
-            measure,
-            k,
-            r=self.r,
-            solver=self.solver,
-            start=self.start,
-            restarts=self.restarts,
-            seed=_seed(self.random_state),
-            max_steps=self.max_steps,
-        )
+        options: dict[str, Any] = {"r": self.r, "solver": self.solver, "start": self.start, "restarts": self.restarts}
+        options |= {"seed": _seed(self.random_state), "max_steps": self.max_steps}
+        try:
+            solution = quantize(measure, k, **options)
+        except TooFewPoints as few:
+            if self.start is not None:
+                raise
+            warnings.warn(
+                f"X has {few.distinct} distinct samples of positive weight, fewer than n_clusters = {k}; they are the codes",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+            solution = quantize(measure, few.distinct, **options)
         self.n_iter_: int = solution.steps
         self.weights_: FloatArray = solution.measure.weights
         return self._fitted(points, solution, solution.distortion, total)

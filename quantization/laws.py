@@ -206,6 +206,10 @@ class FrozenLaw:
         Or where it is one of scipy's newer objects, such as ``stats.Normal(mu=1.0)``, which are always frozen.
         """
         if hasattr(law, "dist") and _has(law, "rvs", "ppf", "isf", "pdf"):
+            given = (*getattr(law, "args", ()), *getattr(law, "kwds", {}).values())
+            if any(np.size(parameter) != 1 for parameter in given):
+                name = getattr(law.dist, "name", type(law).__name__)
+                raise ValueError(f"a frozen distribution needs scalar parameters; received {name} with arrays")
             return FrozenLaw(law)
         if _has(law, "sample", "icdf", "iccdf", "pdf", "cdf", "support") and not isinstance(law, type):
             return FrozenLaw(_Newer(law))

@@ -148,7 +148,8 @@ class DiscreteMeasure:
 def _checked_points(points: Any) -> Array:
     points = as_floating(points)
     if points.ndim != 2 or 0 in points.shape:
-        hint = "; write x[:, None] for points on the line" if points.ndim == 1 else ""
+        hints = {1: "; write x[:, None] for points on the line", 3: "; for a list of batches write Stream(batches)"}
+        hint = hints.get(points.ndim, "")
         raise ValueError(f"points must have shape (n, d) with n, d ≥ 1; received shape {tuple(points.shape)}{hint}")
     if not all_finite(points):
         bad = int((~namespace(points).isfinite(points)).any(1).sum())

@@ -13,7 +13,7 @@ from quantization.arrays import Array, FloatArray, as_floating, like, namespace
 from quantization.batches import Batch, checked_points, numbered, reservoir
 from quantization.exact.choice import exact_law
 from quantization.exact.protocol import ExactLaw
-from quantization.exact.samples import Samples
+from quantization.exact.samples import Samples, check_magnitude
 from quantization.laws import FrozenLaw, Law, Stream
 from quantization.measure import DiscreteMeasure
 
@@ -24,6 +24,8 @@ _LAWS = (
 OTHER_ORDERS = "other orders are Newton's, for laws with a density on the line"
 _NOT_BATCHES: tuple[type, ...] = (str, bytes, dict, set, frozenset)  # iterables that hold no batches
 _PASS_DRAWS = 2**17
+_MOST = 2**62
+_SQUARES = 308  # decades of float64: of a law that is sampled one draw is looked at, and others may be smaller or larger
 _PILOT_DRAWS_PER_CODE, _PILOT_DRAWS, _PILOT_READS = 64, 2**14, 16
 
 
@@ -139,6 +141,8 @@ def pose(law: Any, k: int, r: float) -> Problem:
             raise ValueError(
                 f"law.sample(n, rng) must return an array (n, d); sample(1, rng) returned shape {tuple(probe.shape)}"
             )
+        if not isinstance(law, FrozenLaw):  # which says of its scale what is wrong with it
+            check_magnitude(probe, r, decades=_SQUARES)
         return Problem(k, r, probe, int(probe.shape[1]), law=law)
     if not (hasattr(law, "__array__") or hasattr(law, "toarray") or isinstance(law, list | tuple)):
         if hasattr(law, "__iter__") and not isinstance(law, _NOT_BATCHES):
@@ -149,11 +153,13 @@ def pose(law: Any, k: int, r: float) -> Problem:
     return Problem(k, r, measure.points, measure.dim, measure=measure)
 
 
-def checked_count(name: str, value: Any, least: int = 1) -> int:
-    """``value`` as an int ≥ ``least``."""
+def checked_count(name: str, value: Any, least: int = 1, most: float = _MOST) -> int:
+    """``value`` as an int ≥ ``least``, and such that arrays can have so many entries."""
     if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         raise ValueError(f"{name} must be an integer ≥ {least}; received {value!r}")
-    return int(value)
+    if (number := int(value)) > most:
+        raise ValueError(f"{name} must be at most 2^62; received {number}")
+    return number
 
 
 def checked_order(r: Any) -> float:
@@ -176,7 +182,9 @@ def generator(seed: Any) -> np.random.Generator:
     """``seed`` as a numpy Generator: itself, or one made from an integer ≥ 0."""
     if seed is None:
         raise ValueError("seed must be an integer ≥ 0 or a numpy Generator; received None. For chance, np.random.default_rng()")
-    return seed if isinstance(seed, np.random.Generator) else np.random.default_rng(checked_count("seed", seed, least=0))
+    if isinstance(seed, np.random.Generator):
+        return seed
+    return np.random.default_rng(checked_count("seed", seed, least=0, most=np.inf))
 
 
 def _pose_stream(stream: Stream, k: int, r: float) -> Problem:

@@ -7,7 +7,7 @@ import numpy as np
 
 from quantization.arrays import Array, FloatArray, as_floating, like, namespace, range_exponent, rounded, to_host
 from quantization.exact.protocol import Searchable
-from quantization.exact.samples import too_few_points
+from quantization.exact.samples import TooFewPoints
 from quantization.measure import DiscreteMeasure
 from quantization.problem import Problem, checked_count
 from quantization.progress import Progress
@@ -65,7 +65,7 @@ class RandomPoints:
         weights = to_host(pilot.masses)
         support = np.flatnonzero(weights)
         if len(support) < problem.k:
-            raise too_few_points(problem.k, len(np.unique(to_host(pilot.points[support]), axis=0)))
+            raise TooFewPoints(problem.k, len(np.unique(to_host(pilot.points[support]), axis=0)))
         chosen = rng.choice(support, size=problem.k, replace=False, p=weights[support] / weights[support].sum())
         return to_host(pilot.points[chosen])
 
@@ -145,7 +145,7 @@ def _d2_sampling(measure: DiscreteMeasure, k: int, rng: np.random.Generator) -> 
             if not bool(xp.isfinite(mass.sum())):  # squares overflowed: any of the furthest points
                 mass = weights * xp.isinf(costs.values)
         if not bool((mass > 0).any()):
-            raise too_few_points(k, len(chosen))
+            raise TooFewPoints(k, len(chosen))
         candidates = _by_mass(mass, rng.random(trials))
         chosen.append(candidates[int(np.argmin(costs.after(candidates)))])
         costs.take(chosen[-1])

@@ -13,7 +13,7 @@ from quantization.arrays import FloatArray, like, to_host
 from quantization.cuda.group import Group, Tensor, grouped
 from quantization.cuda.plain import Plain
 from quantization.cuda.seeding import d2_sampling
-from quantization.exact.samples import too_few_points
+from quantization.exact.samples import TooFewPoints
 from quantization.measure import DiscreteMeasure
 from quantization.precision import full_precision
 from quantization.solution import Solution, Trace
@@ -170,7 +170,7 @@ def _started(engine: Plain, runs: list[_Run]) -> Tensor:
         for i, rows, number in zip(together, chosen, distinct, strict=True):
             k = runs[i].task.problem.k
             if number is not None:
-                raise Refused(runs[i].index, str(too_few_points(k, number)))
+                raise Refused(runs[i].index, str(TooFewPoints(k, number)))
             codes[i, :k] = group.points[i][rows[:k]]
     return codes
 

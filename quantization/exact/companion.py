@@ -88,7 +88,9 @@ class _Bins:
     def runs(self, longest: int, r: float) -> tuple[FloatArray, FloatArray]:
         r"""Least costs $\min_x \sum_i m_i |z_i - x|^r$ of runs of bins, and their codes x, at [stop, length - 1]; inf for none.
 
-        The least over the bins' centres, found by bisection as the cost is convex in x, and a parabola through its neighbours.
+        The least over the bins' centres, found by bisection as the cost is convex in x, and a parabola through the norms there
+        and at its neighbours: norms differ by no more than their places do, where costs of a run that spans a gap of the law
+        leave a parabola far below nought.
         """
         count, z = len(self.centres), self.centres
         other = np.clip(np.arange(count)[:, None] + np.arange(-longest, longest), 0, count - 1)
@@ -111,7 +113,7 @@ class _Bins:
             falls = cost(np.minimum(middle + 1, last)) < cost(middle)
             low, high = np.where(falls, np.minimum(middle + 1, last), low), np.where(falls, high, middle)
         before, after = np.maximum(low - 1, start), np.minimum(low + 1, last)
-        at, left, right = cost(low), cost(before), cost(after)
+        at, left, right = (np.maximum(cost(b), 0.0) ** (1 / r) for b in (low, before, after))
         # The parabola through (0, at), (-g, left) and (h, right), where there are three, with no gap of the law between them.
         g, h = z[low] - z[before], z[after] - z[low]
         with np.errstate(all="ignore"):
@@ -119,7 +121,7 @@ class _Bins:
             bend = ((right - at) / h + (left - at) / g) / (g + h)
             smooth = (g < 2 * h) & (h < 2 * g) & (bend > 0)
             move = np.where(smooth, np.clip(-slope / (2 * bend), -g, h), 0.0)
-            least = np.where(smooth, at + move * (slope + bend * move), at)
+            least = np.where(smooth, at + move * (slope + bend * move), at) ** r
         return np.where(stop >= length, least, np.inf), z[low] + move
 
 

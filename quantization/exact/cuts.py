@@ -5,7 +5,7 @@ import numpy as np
 from quantization.arrays import IntArray
 from quantization.exact.partition import optimal_runs
 from quantization.exact.rising import Rising
-from quantization.exact.samples import too_few_points
+from quantization.exact.samples import TooFewPoints
 
 _BINS, _BINS_PER_CODE, _MOST_BINS = 2**15, 64, 2**17  # in one programme, whose table takes 400 bytes a bin; 4 a code at least
 _REACH, _STRIDE = 64, 512  # bins on either side of a cut; intervals that move together
@@ -24,7 +24,7 @@ def best_cuts(line: Rising, k: int) -> IntArray:
     distinct = _greedy_bins(line, 0.0, _BINS)
     if distinct is not None:
         if len(distinct) <= k:
-            raise too_few_points(k, len(distinct) - 1)
+            raise TooFewPoints(k, len(distinct) - 1)
         return distinct[optimal_runs(*line.moments(distinct)[:2], k)]
     bins = _bins(line, max(_BINS, min(_BINS_PER_CODE * k, _MOST_BINS), 4 * k))
     cuts = bins[optimal_runs(*line.moments(bins)[:2], k)]

@@ -109,8 +109,6 @@ def _standard(frozen: Any) -> tuple[Any, float, float]:
     named = dict(frozen.kwds)
     loc = named.pop("loc", frozen.args[shapes] if len(frozen.args) > shapes else 0.0)
     scale = named.pop("scale", frozen.args[shapes + 1] if len(frozen.args) > shapes + 1 else 1.0)
-    if any(np.size(a) != 1 for a in (*frozen.args, *frozen.kwds.values())):
-        raise ValueError(f"a frozen distribution needs scalar parameters; received {_name(frozen)} with arrays")
     return frozen.dist(*frozen.args[:shapes], **named), float(loc), float(scale)
 
 

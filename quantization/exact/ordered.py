@@ -11,10 +11,10 @@ from quantization import voronoi
 from quantization.arrays import FloatArray, IntArray, rounded
 from quantization.cells import Cells, stationarity
 from quantization.exact.rising import Rising
-from quantization.exact.samples import Samples, too_few_points
+from quantization.exact.samples import Samples, TooFewPoints
 from quantization.measure import DiscreteMeasure
 
-_DECADES = 300  # of costs: what is smaller loses digits of float64
+_DECADES, _MOST_DECADES = 300, 308  # of costs: what is smaller loses digits of float64, what is larger leaves it
 _FAR = 2.0**100  # codes this many ranges away from their points: squares leave the range that the sums are scaled for
 
 
@@ -32,10 +32,10 @@ class Ordered:
     def __post_init__(self) -> None:
         points = self.measure.points
         width = float(points.max()) / 2 - float(points.min()) / 2  # halves, as the whole may overflow
-        if width > 0 and self.r * np.log10(width) < -_DECADES:
+        if width > 0 and not -_DECADES <= self.r * np.log10(width) <= _MOST_DECADES:
             raise ValueError(
-                f"the points' range to the power r must be above 1e-{_DECADES}, or all distances would count as nought; received "
-                f"a range of {2 * width:g} and r = {self.r:g}. Rescale the points"
+                f"the points' range to the power r must lie within 1e±{_DECADES}, or distances would count as nought or as "
+                f"infinite; received a range of {2 * width:g} and r = {self.r:g}. Rescale the points"
             )
 
     def cells(self, codes: FloatArray) -> Cells:
@@ -127,7 +127,7 @@ def _moved(line: Rising, codes: FloatArray, empty: NDArray[np.bool_], split: _Sp
     edges = zip(split.edges[:-1].tolist(), split.edges[1:].tolist(), split.codes.tolist(), strict=True)
     heap = [interval(start, stop, code) for start, stop, code in edges if start < stop]
     if not any(cost < 0 for cost, *_ in heap):
-        raise too_few_points(len(codes), len(heap))
+        raise TooFewPoints(len(codes), len(heap))
     heapify(heap)
     for k in np.flatnonzero(empty):
         cost, index, start, stop, code = heappop(heap)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from quantization.arrays import FloatArray, epsilon, rounded, to_host
+from quantization.arrays import Array, FloatArray, epsilon, rounded, to_host
 from quantization.cells import Cells
 from quantization.measure import DiscreteMeasure
 from quantization.voronoi import cells, nearest, squared_distances, sweep
@@ -28,16 +28,7 @@ class Samples:
     _passes: "Sweep | None" = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        points = self.measure.points
-        if epsilon(points) > 1e-10 and self.r < 7:
-            return  # no power of these numbers leaves the range of float64
-        largest = max(float(points.max()), -float(points.min()))
-        decades = self.r * float(np.log10(largest)) if largest > 0 else 0.0
-        if abs(decades) > _DECADES:
-            raise ValueError(
-                f"the points' magnitude to the power r must lie within 1e±{_DECADES}; received points up to {largest:g} in "
-                f"absolute value and r = {self.r:g}. Rescale the points"
-            )
+        check_magnitude(self.measure.points, self.r)
 
     def cells(self, codes: FloatArray) -> Cells:
         passes = self._sweep(codes) if self.r == 2 else None
@@ -80,7 +71,7 @@ class Samples:
             codes = codes.copy()
             costs = measure.masses * nearest(measure.points, codes).squared
             if not float(costs.max()) > 0:
-                raise too_few_points(len(codes), int((c.masses > 0).sum()))
+                raise TooFewPoints(len(codes), int((c.masses > 0).sum()))
             for k in np.flatnonzero(c.masses == 0):
                 costliest = int(costs.argmax())
                 if not float(costs[costliest]) > 0:
@@ -92,8 +83,24 @@ class Samples:
         return codes, c
 
 
-def too_few_points(k: int, distinct: int) -> ValueError:
-    """The error for more codes than distinct points of positive weight."""
-    return ValueError(
-        f"k = {k} codes need at least {k} distinct points of positive weight; received {distinct}. Lower k to {distinct} or less"
-    )
+def check_magnitude(points: Array, r: float, decades: float = _DECADES) -> None:
+    """Refuses points (n, d) whose distances to the power r would leave the range of float64."""
+    if epsilon(points) > 1e-10 and r < 7:
+        return  # no power of these numbers does
+    largest = max(float(points.max()), -float(points.min()))
+    if largest > 0 and abs(r * float(np.log10(largest))) > decades:
+        raise ValueError(
+            f"the points' magnitude to the power r must lie within 1e±{_DECADES}; received points up to {largest:g} in "
+            f"absolute value and r = {r:g}. Rescale the points"
+        )
+
+
+class TooFewPoints(ValueError):
+    """There are more codes than distinct points of positive weight, ``distinct``."""
+
+    def __init__(self, k: int, distinct: int) -> None:
+        super().__init__(
+            f"k = {k} codes need at least {k} distinct points of positive weight; received {distinct}. Lower k to {distinct} or "
+            "less"
+        )
+        self.distinct = distinct

@@ -7,6 +7,7 @@ import pytest
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -16,8 +17,13 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import quantization as qz
 
 
+@pytest.mark.filterwarnings("ignore:X has .* distinct samples")  # as some of the checks have
 @parametrize_with_checks(
-    [qz.OptimalQuantizer(n_clusters=2, max_steps=5), qz.OptimalQuantizer(n_clusters=1, solver=qz.CLVQ(epochs=1))],
+    [
+        qz.OptimalQuantizer(),
+        qz.OptimalQuantizer(n_clusters=2, max_steps=5),
+        qz.OptimalQuantizer(n_clusters=1, solver=qz.CLVQ(epochs=1)),
+    ],
     expected_failed_checks=lambda _: PER_ESTIMATOR_XFAIL_CHECKS[KMeans],
 )
 def test_is_an_estimator(estimator, check):
@@ -121,7 +127,7 @@ def test_lives_among_scikit_learns(rng):
     ("options", "x", "weights", "hint"),
     [
         ({"n_clusters": 4}, np.zeros((3, 2)), None, "n_samples=3 should be >= n_clusters=4"),
-        ({"n_clusters": 2}, np.zeros((3, 2)), None, "distinct points"),
+        ({"n_clusters": 2, "start": qz.RandomPoints()}, np.zeros((3, 2)), None, "distinct points"),
         ({"n_clusters": 0}, np.zeros((3, 2)), None, "n_clusters must be an integer ≥ 1"),
         ({"n_clusters": 1}, np.zeros((3, 2)), np.zeros(3), "zero weights"),
         ({"n_clusters": 1}, np.zeros((3, 2)), [-1, 1, 1], "nonnegative|negative|≥ 0"),
@@ -133,6 +139,16 @@ def test_lives_among_scikit_learns(rng):
 def test_refuses_misuse(options, x, weights, hint):
     with pytest.raises(ValueError, match=hint):
         qz.OptimalQuantizer(**options).fit(x, sample_weight=weights)
+
+
+def test_fewer_distinct_samples_than_clusters_are_the_codes_and_said():
+    """As KMeans does, which scikit-learn's own checks rely on."""
+    x = np.repeat([[0.0, 0.0], [1.0, 0.0], [0.0, 2.0]], 4, axis=0)
+    with pytest.warns(ConvergenceWarning, match="X has 3 distinct samples of positive weight, fewer than n_clusters = 5"):
+        fitted = qz.OptimalQuantizer(5).fit(x)
+    assert fitted.distortion_ == 0
+    assert fitted.cluster_centers_.shape == (3, 2)
+    np.testing.assert_array_equal(fitted.cluster_centers_[fitted.labels_], x)
 
 
 def test_refuses_sparse_matrices():

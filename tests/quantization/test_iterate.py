@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 import quantization as qz
 
@@ -161,3 +162,52 @@ def test_read_only_input_is_fine(points):
     points.flags.writeable = False
     assert qz.quantize(points, 3, start=points[:3]).measure.size == 3
     assert qz.quantize(torch.zeros(3, 2) + torch.arange(3)[:, None], 2, start=points[:2]).measure.size == 2
+
+
+class Scaled:
+    """N(0, s² I) in three dimensions, by samples."""
+
+    def __init__(self, scale):
+        self.scale = scale
+
+    def sample(self, n, rng):
+        return self.scale * rng.standard_normal((n, 3))
+
+
+@pytest.mark.parametrize("scale", [1e-170, 1e160])
+def test_scales_beyond_range_are_refused_whatever_the_law(scale, rng):
+    x = scale * rng.standard_normal((100, 1))
+    for law, k in ((x, 3), (np.tile(x, 2), 3), (Scaled(scale), 3)):
+        with pytest.raises(ValueError, match=r"to the power r must lie within 1e±300.*Rescale the points"):
+            qz.quantize(law, k)
+    with pytest.raises(ValueError, match="Rescale the points"):
+        qz.distortion(Scaled(scale), np.zeros((1, 3)))
+
+
+@pytest.mark.parametrize(
+    ("law", "k", "hint"),
+    [
+        ([[10**400, 1], [0, 2]], 1, "too large to convert"),
+        (np.array([[2**63 - 1], [2**63 - 3], [0]]), 2, r"integers beyond 2\^53 .*received 0 to 9223372036854775807"),
+        (np.array([[2**64 - 1], [2**64 - 3]], np.uint64), 2, r"integers beyond 2\^53"),
+        (np.array([[-(2**63) + 1], [0]]), 2, r"integers beyond 2\^53"),
+        (torch.tensor([[2**62 + 1], [2**62], [0]]), 2, r"integers beyond 2\^53"),
+        (np.zeros((3, 2)), 10**30, r"k must be at most 2\^62; received 1000000"),
+        ([np.zeros((4, 2)), np.zeros((4, 2))], 1, r"received shape \(2, 4, 2\); for a list of batches write Stream\(batches\)"),
+        ([np.zeros((4, 2)), np.zeros((5, 2))], 1, r"For a list of batches write Stream\(batches\)"),
+        (stats.norm(loc=[0, 1]), 2, "needs scalar parameters; received norm with arrays"),
+    ],
+)
+def test_what_is_no_law_is_said(law, k, hint):
+    with pytest.raises(ValueError, match=hint):
+        qz.quantize(law, k)
+
+
+def test_integers_that_are_numbers_of_float64_are_taken():
+    for x in (
+        np.array([[2**53], [0]]),
+        np.array([[-(2**53)], [5]]),
+        torch.tensor([[2**53], [0]]),
+        np.array([[3], [1]], np.uint8),
+    ):
+        assert qz.quantize(x, 2).distortion == 0

@@ -1,5 +1,7 @@
 """Starts on the line: empty cells are filled, and the search finds the global optimum."""
 
+import itertools
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -54,6 +56,27 @@ SCALES = mixture([0.1, 0.2, 0.3, 0.4], [0.0, 1.0, 5.0, 20.0], [0.1, 0.3, 1.0, 0.
 )
 def test_the_search_finds_the_global_optimum(law, k, r):
     assert qz.quantize(law, k, r=r).distortion <= best_of_many(law, k, r, 10) * (1 + 1e-12)
+
+
+@pytest.mark.parametrize("r", [1.0, 1.5, 4.0, 7.0])
+@pytest.mark.parametrize("seed", range(4))
+def test_codes_are_shared_out_among_far_components_as_the_best_of_all_shares(seed, r):
+    """Runs of bins that span a gap of the law once cost less than nothing, where r is large."""
+    rng = np.random.default_rng(seed)
+    laws = [mixture([0.7, 0.3], [0.0, 40.0], [2.0, 0.5])]
+    m = int(rng.integers(2, 4))
+    laws += [mixture(rng.dirichlet(np.ones(m)), np.cumsum(rng.uniform(20, 40, m)), np.exp(rng.uniform(-1.5, 1.5, m)))]
+    for law in laws:
+        means, deviations = law.means[:, 0], np.sqrt(law.covs[:, 0, 0])
+        for k in (5, 8):
+            best = np.inf
+            for shares in itertools.product(range(1, k), repeat=len(means) - 1):
+                counts = [*shares, k - sum(shares)]
+                if min(counts) > 0:
+                    spans = [np.linspace(-1, 1, n + 2)[1:-1] for n in counts]
+                    start = np.concatenate([a + 2 * s * t for a, s, t in zip(means, deviations, spans, strict=True)])
+                    best = min(best, qz.quantize(law, k, r=r, start=start[:, None]).distortion)
+            assert qz.quantize(law, k, r=r).distortion <= best * (1 + 1e-12)
 
 
 @pytest.mark.slow
