@@ -1,3 +1,4 @@
+import tracemalloc
 import types
 from dataclasses import replace
 
@@ -211,3 +212,19 @@ def test_integers_that_are_numbers_of_float64_are_taken():
         np.array([[3], [1]], np.uint8),
     ):
         assert qz.quantize(x, 2).distortion == 0
+
+
+@pytest.mark.parametrize(
+    ("dtype", "order", "n"), [(np.float64, "F", 20_000), (np.float32, "F", 40_000), (np.float16, "C", 40_000)]
+)
+def test_memory_stays_within_a_share_of_the_points_whatever_their_layout(dtype, order, n, rng):
+    """The points plus a quarter, 24 bytes a point and 64 MB."""
+    points = np.asarray(rng.standard_normal((n, 1024), dtype=np.float32).astype(dtype), order=order)
+    qz.quantize(points[:3000], 8, max_steps=1)  # what is compiled and kept for good
+    tracemalloc.start()
+    try:
+        qz.quantize(points, 8, max_steps=2)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak <= points.nbytes / 4 + 24 * n + 64e6
