@@ -116,7 +116,9 @@ def _parser() -> argparse.ArgumentParser:
         "labels) beside students of as many random real images, under one protocol. Giving the command again resumes.",
     )
     judging.add_argument("folder", type=Path, metavar="FOLDER", help="a folder of images a class, or an export of a run")
-    judging.add_argument("--recipe", required=True, help="whose data, teacher, students and seeds to use: a name or a TOML file")
+    judging.add_argument(
+        "--recipe", help="whose data, teacher, students and seeds to use: a name or a TOML file (default: an export's run's)"
+    )
     judging.add_argument("--protocol", choices=list(PRESETS), help="instead of the recipe's")
     judging.add_argument("--own-labels", action="store_true", help="learn from the soft labels that the set brings")
     judging.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a key; may be repeated")
@@ -206,12 +208,15 @@ def _status(options: argparse.Namespace, console: Console) -> int:
 
 def _evaluate(options: argparse.Namespace, console: Console) -> int:
     from distill.judging import evaluate, judgement
+    from distill.stages.given import brings_labels
 
     asked = {"protocol": options.protocol, "own_labels": options.own_labels, "set": options.set}
     if options.dry_run:
         recipe = judgement(options.folder, options.recipe, **asked)
         _show_estimates(estimates(recipe, folder_of(recipe, options.out)), console)
         return 0
+    if brings_labels(options.folder) and not options.own_labels:
+        console.print("The set brings soft labels; the protocol's are used. --own-labels learns from the set's.", soft_wrap=True)
     settings = {"out": options.out, "verify": options.verify, "workers": options.workers}
     with Bars(console) if console.is_terminal else nullcontext(Lines(console)) as watcher:
         done = evaluate(options.folder, options.recipe, **asked, **settings, watcher=watcher)
@@ -225,7 +230,7 @@ def _export(options: argparse.Namespace, console: Console) -> int:
     from distill.export import export
 
     done = export(options.run, format=options.format, method=options.method, k=options.k, seed=options.seed, out=options.out)
-    console.print(f"{done.images} images: {done.folder}", highlight=False, soft_wrap=True)
+    console.print(f"{done.images} images: {done.folder}{f'. {done.note}' if done.note else ''}", highlight=False, soft_wrap=True)
     return 0
 
 

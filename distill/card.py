@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,8 @@ def card(run: str | Path, recipe: Recipe, data: DistilledSet, method: str, forma
         "",
         f"{len(data)} images of {len(data.classes)} classes, {tuple(data.images.shape[1:])} (channels, height, width); "
         f"seed {data.seed}. Method `{method}`: {METHODS[method].summary}. `weight` is the factor of an image's loss, of mean 1 "
-        "over the set and the same total for every class" + ("; soft labels are the teacher's logits, in fp16." if soft else "."),
+        "over the set and the same total for every class"
+        + ("; soft labels are the teacher's logits, in fp16." if soft else f". {labels_left(recipe)}"),
         "",
         "```python",
         "import datasets",
@@ -48,7 +50,7 @@ def card(run: str | Path, recipe: Recipe, data: DistilledSet, method: str, forma
         _terms(recipe, data),
         "",
         "## Models",
-        *(f"* {part}: `{_shown(getattr(recipe, part).model_dump())}`" for part in ("codec", "prior", "teacher")),
+        *(_model(part, getattr(recipe, part).model_dump()) for part in ("codec", "prior", "teacher")),
         *_teacher(store, stages),
         "",
         "## How it was made",
@@ -61,12 +63,39 @@ def card(run: str | Path, recipe: Recipe, data: DistilledSet, method: str, forma
     return "\n".join(lines)
 
 
+def labels_left(recipe: Recipe) -> str:
+    """Why a set comes without soft labels."""
+    why = {
+        "online": "its protocol asks the teacher anew at every step",
+        "stored": "its protocol's are of crops, others every epoch, and stay in the run",
+        "hard": "its protocol learns from the classes",
+    }
+    return f"It has no soft labels: {why[recipe.train.rules.labels]}."
+
+
 def _terms(recipe: Recipe, data: DistilledSet) -> str:
     if recipe.data.source == "digits":
         return "Made of the digits bundled with scikit-learn (UCI Optical Recognition of Handwritten Digits, CC BY 4.0)."
     if all(key.startswith("n") and key[1:].isdigit() for key in data.keys):
         return "The classes are WordNet ids: made of ImageNet, whose terms allow research and teaching that is not commercial."
     return "The terms of the data that it was made of apply; see where these came from."
+
+
+def _model(part: str, options: dict[str, Any]) -> str:
+    """A model's options, and the licence that its own card states, if others made it and it lies here."""
+    line = f"* {part}: `{_shown(options)}`"
+    if options["source"] in ("train", "none"):
+        return line
+    path = Path(options.get("path") or "")
+    header = next((_header(place / "README.md") for place in (path, path.parent) if (place / "README.md").is_file()), "")
+    stated = re.search(r"^license: *(\S.*)$", header, re.MULTILINE)
+    return f"{line}; licence: {stated[1].strip() if stated else 'not stated where it lies; see where it came from'}"
+
+
+def _header(card: Path) -> str:
+    """What stands between the first two lines of ---."""
+    parts = card.read_text(encoding="utf-8", errors="replace").split("---", 2)
+    return parts[1] if len(parts) == 3 and not parts[0].strip() else ""
 
 
 def _teacher(store: Store, stages: list[Any]) -> list[str]:

@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from distill.card import card
+from distill.card import card, labels_left
 from distill.distilled import DistilledSet, load
 from distill.pipeline.inside import inside
 from distill.recipe import RecipeError
@@ -21,10 +21,11 @@ _SHARD = 256 * 2**20  # bytes of images in one parquet file, about
 
 @dataclass(frozen=True)
 class Export:
-    """Where a set was written, and how many images it has."""
+    """Where a set was written, how many images it has, and what of their labels is not in it, if anything."""
 
     folder: Path
     images: int
+    note: str
 
 
 def export(
@@ -65,7 +66,7 @@ def export(
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    return Export(folder, len(data))
+    return Export(folder, len(data), "" if data.logits is not None else labels_left(recipe))
 
 
 def _image_folder(data: DistilledSet, folder: Path) -> None:

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from distill.pipeline.scheduler import Watcher
-from distill.recipe import Recipe, read
-from distill.run import Run, run
+from distill.pipeline.store import RECIPES
+from distill.recipe import Recipe, RecipeError, read
+from distill.run import Run, recipe_of, run
 from distill.stages.given import images_a_class
 
 _NETWORK = ("protocol", "student", "width", "depth", "small_stem", "precision", "weighting")
@@ -14,7 +15,7 @@ _NETWORK = ("protocol", "student", "width", "depth", "small_stem", "precision", 
 
 def evaluate(
     folder: str | Path,
-    recipe: str | Path | Mapping[str, Any] | Recipe,
+    recipe: str | Path | Mapping[str, Any] | Recipe | None = None,
     *,
     protocol: str | None = None,
     own_labels: bool = False,
@@ -26,10 +27,11 @@ def evaluate(
 ) -> Run:
     """Train and test students of the images in ``folder``, a folder a class, beside students of as many random real images.
 
-    recipe: whose data, teacher, students and seeds are used. protocol: instead of the recipe's own, and of what the recipe sets
-    of it. own_labels: learn from the soft labels that the set brings. out: the folder, ``runs/judged-<name of the folder>`` by
-    default; the same call resumes. verify, workers: as in :func:`distill.run`. A metadata.csv in the folder may give weights and
-    soft labels (:class:`distill.stages.given.GivenStage`).
+    recipe: whose data, teacher, students and seeds are used; by default those of the run in whose folder the set lies, as exports
+    do. protocol: instead of the recipe's own, and of what the recipe sets of it. own_labels: learn from the soft labels that the
+    set brings. out: the folder, ``runs/judged-<name of the folder>`` by default; the same call resumes. verify, workers: as in
+    :func:`distill.run`. A metadata.csv in the folder may give weights and soft labels
+    (:class:`distill.stages.given.GivenStage`).
     """
     asked = judgement(folder, recipe, protocol=protocol, own_labels=own_labels, set=set)
     return run(asked, out=out, verify=verify, workers=workers, watcher=watcher)
@@ -37,7 +39,7 @@ def evaluate(
 
 def judgement(
     folder: str | Path,
-    recipe: str | Path | Mapping[str, Any] | Recipe,
+    recipe: str | Path | Mapping[str, Any] | Recipe | None = None,
     *,
     protocol: str | None = None,
     own_labels: bool = False,
@@ -45,7 +47,9 @@ def judgement(
 ) -> Recipe:
     """The recipe of such a run."""
     students = [change for change in set if change.strip().startswith("train.")]
-    table = read(recipe, [change for change in set if change not in students]).model_dump()
+    table = read(
+        _own_recipe(folder) if recipe is None else recipe, [change for change in set if change not in students]
+    ).model_dump()
     ipc = images_a_class(folder)
     table |= {
         "name": f"judged-{_slug(Path(folder).resolve().name)}",
@@ -56,6 +60,14 @@ def judgement(
     if protocol is not None:
         table["train"] = {key: value for key, value in table["train"].items() if key in _NETWORK} | {"protocol": protocol}
     return read(table, students)
+
+
+def _own_recipe(folder: str | Path) -> Recipe:
+    """The recipe of the run in whose folder a set lies, as exports do."""
+    run = next((place for place in Path(folder).resolve().parents if (place / RECIPES[0]).is_file()), None)
+    if run is None:
+        raise RecipeError(f"{folder} lies in no run's folder; say whose data, teacher, students and seeds to use with --recipe")
+    return recipe_of(run)
 
 
 def _slug(name: str) -> str:

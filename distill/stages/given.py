@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import math
+import re
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +23,8 @@ _IMAGES = (".jpeg", ".jpg", ".png", ".webp", ".bmp", ".ppm")
 class GivenStage(Stage):
     """A draw's ``images`` (K, C, H, W) uint8, ``weights`` (K,) of sum 1, and ``logits`` (K, classes) where the set has its own.
 
-    The folder holds one a class, named as the data's classes or by number in their order; or ``train/`` with those in it. A
+    The folder holds one a class, named as the data's classes or by number in their order (000 or new000); or ``train/`` with
+    those in it. A
     ``metadata.csv`` may say file_name and weight, and soft_label_file (safetensors, its tensor ``logits``) with soft_label_row.
     """
 
@@ -80,12 +82,13 @@ class GivenStage(Stage):
         names, classes = [path.name for path in found], self._data.classes
         if set(names) == set(classes):
             folders = [self._root / name for name in classes]
-        elif len(found) == len(classes) and all(name.isdigit() for name in names):
-            folders = sorted(found, key=lambda path: int(path.name))
+        elif len(found) == len(classes) and (numbers := _numbers(names)) is not None:
+            folders = [path for _, path in sorted(zip(numbers, found, strict=True))]
         else:
             raise RecipeError(
                 f"{self._root} must hold a folder a class, named as the data's {len(classes)} classes, such as {classes[0]!r}, "
-                f"or by number in their order; it holds {len(names)}, such as {names[0] if names else 'none'!r}"
+                f"or by number in their order, such as 000 or new000; it holds {len(names)}, such as "
+                f"{names[0] if names else 'none'!r}"
             )
         files = [sorted(p for p in folder.iterdir() if p.suffix.lower() in _IMAGES) for folder in folders]
         for folder, some in zip(folders, files, strict=True):
@@ -178,6 +181,25 @@ def images_a_class(folder: str | Path) -> int:
     if not counts or not max(counts):
         raise RecipeError(f"{root} holds no folder a class with images in it")
     return max(counts)
+
+
+def brings_labels(folder: str | Path) -> bool:
+    """Whether a folder's metadata.csv names soft labels."""
+    notes = _root(folder) / "metadata.csv"
+    if not notes.is_file():
+        return False
+    with notes.open(newline="", encoding="utf-8-sig") as file:
+        return "soft_label_file" in (csv.DictReader(file).fieldnames or [])
+
+
+def _numbers(names: list[str]) -> list[int] | None:
+    """The numbers that folders of classes end with, behind one and the same beginning; None where they are no such names."""
+    found = [re.fullmatch(r"(.*?)(\d+)", name) for name in names]
+    parts = [match.groups() for match in found if match is not None]
+    numbers = [int(number) for _, number in parts]
+    if len(parts) != len(names) or len({beginning for beginning, _ in parts}) != 1 or len(set(numbers)) != len(numbers):
+        return None
+    return numbers
 
 
 def _root(folder: str | Path) -> Path:

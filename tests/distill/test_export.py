@@ -12,10 +12,11 @@ from safetensors.torch import load_file
 import distill
 from distill import export as exporting
 from distill.__main__ import main
+from distill.card import _model, labels_left
 from distill.cleaning import leftovers
 from distill.export import export
 from distill.pipeline.lock import locked
-from distill.recipe import RecipeError
+from distill.recipe import RecipeError, read
 from distill.run import plan
 
 
@@ -77,13 +78,30 @@ def test_the_card_says_data_models_digest_and_scores(finished, metrics, tmp_path
     assert str(finished.folder) not in card
 
 
+@pytest.mark.parametrize(("labels", "why"), [("online", "asks the teacher anew"), ("stored", "crops"), ("hard", "the classes")])
+def test_a_set_without_soft_labels_says_why(labels, why):
+    changes = [f"train.labels={labels}", *(["train.temperature=1.0"] if labels == "hard" else [])]
+    assert why in labels_left(read("digits", changes))
+
+
+def test_the_card_states_the_licence_that_a_models_own_card_states(tmp_path):
+    options = {"source": "pretrained", "kind": "AutoencoderKL", "path": str(tmp_path / "vae")}
+    (tmp_path / "vae").mkdir()
+    assert "licence: not stated" in _model("codec", options)
+    (tmp_path / "README.md").write_text("---\nlicense: creativeml-openrail-m\ntags: []\n---\nlicense: none\n")
+    assert "licence: creativeml-openrail-m" in _model("codec", options)
+    (tmp_path / "vae" / "README.md").write_text("license: none")
+    assert "licence: not stated" in _model("codec", options)
+    assert "licence" not in _model("prior", {"source": "none"})
+
+
 def test_a_folder_that_is_taken_and_what_the_run_has_not_are_refused(finished, tmp_path, capsys):
     (tmp_path / "set").mkdir()
     command = ["export", str(finished.folder), "--format", "parquet", "--out"]
     assert main([*command, str(tmp_path / "set")]) == 2
     assert "is there already" in capsys.readouterr().err
     assert main([*command, str(tmp_path / "other"), "--k", "7"]) == 2
-    assert "ipc = 7" in capsys.readouterr().err
+    assert "with 7 images a class" in capsys.readouterr().err
     assert not (tmp_path / "other").exists()
     with pytest.raises(RecipeError, match="the formats are"):
         export(finished.folder, format="zip")

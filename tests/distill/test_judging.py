@@ -15,12 +15,12 @@ from distill.__main__ import main
 from distill.distilled import load
 from distill.export import export
 from distill.graph import build
-from distill.judging import evaluate
+from distill.judging import evaluate, judgement
 from distill.models.soft_labels import bytes_an_image
 from distill.pipeline.store import Store
 from distill.recipe import RecipeError, read
 from distill.run import recipe_of
-from distill.stages.given import GivenStage
+from distill.stages.given import GivenStage, brings_labels
 from distill.stages.label import StoredLabelStage
 from distill.stages.train import TrainStage
 
@@ -130,6 +130,32 @@ def test_numbered_folders_are_the_classes_in_order(folder, tmp_path):
     made = stage.make("0003-three", None, None)["0003-three.safetensors"]
     assert made["k3.seed0.images"].shape == (3, 1, 16, 16)
     assert made["k3.seed0.weights"].tolist() == [1 / 3] * 3
+
+
+def test_numbers_behind_one_beginning_are_numbers_too(folder, tmp_path):
+    """As some write them: new000, new001."""
+    for index, name in enumerate(("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")):
+        shutil.copytree(folder / "train" / name, tmp_path / f"new{index:03d}")
+    stage = next(stage for stage in build(judged(tmp_path)) if isinstance(stage, GivenStage))
+    assert [files[0].parent.name for files in stage._files] == [f"new{index:03d}" for index in range(10)]
+    (tmp_path / "new003").rename(tmp_path / "old003")
+    with pytest.raises(RecipeError, match="by number in their order, such as 000 or new000; it holds 10, such as 'new000'"):
+        build(judged(tmp_path))
+
+
+def test_an_export_within_a_run_is_judged_by_the_runs_own_recipe(copied, tmp_path, capsys):
+    assert main(["export", str(copied), "--format", "imagefolder", "--k", "3"]) == 0
+    capsys.readouterr()
+    place = next((copied / "exports").iterdir())
+    asked = judgement(place)
+    assert asked.given.path == str(place)
+    assert asked.data == recipe_of(copied).data
+    assert asked.methods == ["given", "random"]
+    elsewhere = shutil.copytree(place, tmp_path / "elsewhere")
+    assert main(["evaluate", str(elsewhere), "--protocol", "rded"]) == 2
+    assert "lies in no run's folder; say whose data" in capsys.readouterr().err
+    assert brings_labels(place)
+    assert not brings_labels(tmp_path)
 
 
 def own(path):
