@@ -80,7 +80,7 @@ def test_the_card_says_data_models_digest_and_scores(finished, metrics, tmp_path
 
 @pytest.mark.parametrize(("labels", "why"), [("online", "asks the teacher anew"), ("stored", "crops"), ("hard", "the classes")])
 def test_a_set_without_soft_labels_says_why(labels, why):
-    changes = [f"train.labels={labels}", *(["train.temperature=1.0"] if labels == "hard" else [])]
+    changes = ["train.protocol=fkd", f"train.labels={labels}"]
     assert why in labels_left(read("digits", changes))
 
 
