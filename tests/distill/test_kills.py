@@ -66,16 +66,15 @@ def kill_and_resume(tiny_command, environment, folder, stages, *, kills, workers
     total = sum(len(stage.parts()) for stage in stages)
     times = 0
     for _ in range(kills):
-        orphans = killed(command, folder, environment, rng, total // kills)
-        if orphans is None:
-            break
+        orphans = killed(command, folder, environment, rng, total // (kills + 1))
+        assert orphans is not None, f"it came to its end before a kill; moments of seed {seed}"
         times += 1
         assert len(orphans) == workers, f"moments of seed {seed}"
         deadline = time.monotonic() + 30
         while any(map(alive, orphans)) and time.monotonic() < deadline:
             time.sleep(0.05)
         assert not any(map(alive, orphans)), f"workers outlive the run they belong to; moments of seed {seed}"
-    assert times
+    assert times == kills
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"moments of seed {seed}: {done.stderr}"
     assert not list(folder.rglob("*.partial"))
@@ -101,8 +100,8 @@ def test_without_kills_the_number_of_workers_does_not_change_a_byte(finished, ti
 
 
 @pytest.mark.slow
-def test_killed_eight_times_the_results_are_the_same_bytes(finished, tiny_command, clean_environment, tmp_path, stages):
-    moments = kill_and_resume(tiny_command, clean_environment, tmp_path / "run", stages, kills=8, workers=2)
+def test_killed_ten_times_the_results_are_the_same_bytes(finished, tiny_command, clean_environment, tmp_path, stages):
+    moments = kill_and_resume(tiny_command, clean_environment, tmp_path / "run", stages, kills=10, workers=2)
     assert contents(tmp_path / "run") == contents(finished.folder), moments
 
 

@@ -1,0 +1,75 @@
+"""The command on models of others, from photographs to report and export: stopped, spread over workers, launched as ranks."""
+
+import json
+import subprocess
+import sys
+from types import NoneType
+
+import pytest
+
+from distill.graph import build
+from distill.recipe import read
+from tests.distill.test_kills import contents, kill_and_resume
+
+TINY = {"teacher": {"width": 4, "steps": 4}, "train": {"width": 4, "steps": 4, "evaluations": 2}}
+
+
+@pytest.fixture(params=["stable diffusion", "DiT"])
+def recipe(request, table, dit):
+    """Every method, on either kind of model."""
+    if request.param == "DiT":
+        table["prior"] = {"source": "pretrained", "kind": "DiTTransformer2DModel", "path": str(dit), "classes": "data"}
+    for section, changes in TINY.items():
+        table[section] |= changes
+    return table | {"methods": ["ddoq", "uniform", "ddoq-sqrt", "random", "closest"], "seeds": [0, 1]}
+
+
+@pytest.fixture
+def command(recipe, tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(toml(recipe))
+    assert read(path) == read(recipe)
+    return [sys.executable, "-m", "distill", "run", str(path)]
+
+
+def done(command, environment):
+    told = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert told.returncode == 0, told.stderr
+
+
+def toml(table):
+    """A recipe as people write it: options that are set, sections after them."""
+    lines = [f"{key} = {json.dumps(value)}" for key, value in table.items() if not isinstance(value, dict | NoneType)]
+    for name, section in table.items():
+        if isinstance(section, dict):
+            set_ = {key: value for key, value in section.items() if value is not None and value != {}}
+            lines += [f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in set_.items())]
+    return "\n".join(lines) + "\n"
+
+
+def test_from_photographs_to_a_report_and_a_set_to_load(command, clean_environment, tmp_path):
+    import datasets
+
+    done([*command, "--out", str(tmp_path / "run")], clean_environment)
+    assert (tmp_path / "run" / "report" / "index.html").is_file()
+    metrics = json.loads(next((tmp_path / "run").glob("evaluate-*/metrics.json")).read_text())
+    assert {row["method"] for row in metrics["rows"]} == {"ddoq", "uniform", "ddoq-sqrt", "random", "closest"}
+    export = ["export", str(tmp_path / "run"), "--format", "parquet", "--out", str(tmp_path / "set")]
+    done([*command[:3], *export], clean_environment)
+    rows = datasets.load_dataset(str(tmp_path / "set"), split="train", cache_dir=str(tmp_path / "cache"))
+    assert len(rows) == 6
+    assert sum(rows["weight"]) == pytest.approx(6, rel=1e-6)
+    assert rows[0]["image"].size == (32, 32)
+    done([*command, "--out", str(tmp_path / "again"), "--workers", "3"], clean_environment)
+    assert contents(tmp_path / "again") == contents(tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_killed_ten_times_and_launched_as_two_ranks_the_results_are_the_same_bytes(command, recipe, clean_environment, tmp_path):
+    stages = build(read(recipe))
+    moments = kill_and_resume(command, clean_environment, tmp_path / "killed", stages, kills=10, workers=1)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *command[1:]]
+    done([*launch, "--out", str(tmp_path / "ranks")], clean_environment)
+    found, expected = contents(tmp_path / "killed"), contents(tmp_path / "ranks")
+    assert found.keys() == expected.keys(), moments
+    assert [path for path in expected if found[path] != expected[path]] == [], moments
