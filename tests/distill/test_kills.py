@@ -66,7 +66,8 @@ def kill_and_resume(tiny_command, environment, folder, stages, *, kills, workers
     total = sum(len(stage.parts()) for stage in stages)
     times = 0
     for _ in range(kills):
-        orphans = killed(command, folder, environment, rng, total // (kills + 1))
+        # Half of the parts are left for what is made between the moment aimed at and the kill.
+        orphans = killed(command, folder, environment, rng, max(1, total // (2 * kills)))
         assert orphans is not None, f"it came to its end before a kill; moments of seed {seed}"
         times += 1
         assert len(orphans) == workers, f"moments of seed {seed}"
