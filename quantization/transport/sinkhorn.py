@@ -17,6 +17,7 @@ from quantization.transport.coupling import Found
 _FIRST, _LAST = 3, 20  # alternating steps at a level before Newton's, and at the last one
 _ON_THE_WAY = 1e-3  # the error of a level before the last
 _LEAST_SHARE = 1e-6  # of a Newton step
+_ROUND_OFF = 4 * float(np.finfo(np.float64).eps)  # of the dual value
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,8 @@ def _newton(
             share /= 2
             if share < _LEAST_SHARE:  # round-off decides: no more is to be had
                 return v, step + 1
+        if reached[3] >= error and reached[0] <= value + _ROUND_OFF * abs(value):
+            return v, step + 1
         v, (value, plan, slope, error) = new, reached
     return v, most
 
