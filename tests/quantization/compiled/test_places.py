@@ -44,3 +44,11 @@ def test_points_that_differ_outside_the_columns_looked_at_first_are_told_apart(r
         changed[0, 0] += 1
         assert places.of(changed) is None
         assert (len(np.unique(places._sorted)) == 100) == (alike == 40)
+
+
+def test_codes_that_are_no_points_are_none_wherever_their_marks_lie(rng):
+    points = rng.standard_normal((8, 100)).astype(np.float32)
+    places = Places(points)
+    for code in rng.standard_normal((200, 1, 100)):
+        assert places.of(code) is None
+    assert places.of(np.concatenate([points[:2], points[:1] + 1])) is None
