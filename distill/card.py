@@ -87,7 +87,8 @@ def _model(part: str, options: dict[str, Any]) -> str:
     if options["source"] in ("train", "none"):
         return line
     path = Path(options.get("path") or "")
-    header = next((_header(place / "README.md") for place in (path, path.parent) if (place / "README.md").is_file()), "")
+    places = [path, *([path.parent] if (path.parent / "model_index.json").is_file() else [])] if options.get("path") else []
+    header = next((_header(place / "README.md") for place in places if (place / "README.md").is_file()), "")
     stated = re.search(r"^license: *(\S.*)$", header, re.MULTILINE)
     return f"{line}; licence: {stated[1].strip() if stated else 'not stated where it lies; see where it came from'}"
 

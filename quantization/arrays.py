@@ -87,7 +87,7 @@ def all_finite(x: Array) -> bool:
 
 def _exactly(integers: Array, floating: Array) -> Array:
     """``floating``, which the integers were made; refuses integers that are not all numbers of float64."""
-    if integers.dtype.itemsize < 8 or len(floating) == 0:
+    if integers.dtype.itemsize < 8 or floating.ndim == 0 or 0 in floating.shape:
         return floating
     if max(float(floating.max()), -float(floating.min())) > 2.0**53:
         with np.errstate(invalid="ignore"):

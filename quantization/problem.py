@@ -142,7 +142,7 @@ def pose(law: Any, k: int, r: float) -> Problem:
                 f"law.sample(n, rng) must return an array (n, d); sample(1, rng) returned shape {tuple(probe.shape)}"
             )
         if not isinstance(law, FrozenLaw):  # which says of its scale what is wrong with it
-            check_magnitude(probe, r, decades=_SQUARES)
+            _check_scale(law, probe, r)
         return Problem(k, r, probe, int(probe.shape[1]), law=law)
     if not (hasattr(law, "__array__") or hasattr(law, "toarray") or isinstance(law, list | tuple)):
         if hasattr(law, "__iter__") and not isinstance(law, _NOT_BATCHES):
@@ -151,6 +151,16 @@ def pose(law: Any, k: int, r: float) -> Problem:
         raise ValueError(f"law must be {_LAWS}; received {type(law).__name__}{hint}")
     measure = DiscreteMeasure(law)
     return Problem(k, r, measure.points, measure.dim, measure=measure)
+
+
+def _check_scale(law: Law, probe: Array, r: float) -> None:
+    """Refuses a sampled law whose draws' powers leave float64; where one draw is small, by many, as others may be larger."""
+    largest = max(float(probe.max()), -float(probe.min()))
+    decades = r * float(np.log10(largest)) if largest > 0 else 0.0
+    if decades > _SQUARES:
+        check_magnitude(probe, r)
+    elif decades < -_SQUARES:
+        check_magnitude(as_floating(law.sample(2**10, np.random.default_rng(0))), r)
 
 
 def checked_count(name: str, value: Any, least: int = 1, most: float = _MOST) -> int:

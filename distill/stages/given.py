@@ -199,6 +199,8 @@ def _numbers(names: list[str]) -> list[int] | None:
     numbers = [int(number) for _, number in parts]
     if len(parts) != len(names) or len({beginning for beginning, _ in parts}) != 1 or len(set(numbers)) != len(numbers):
         return None
+    if parts[0][0] and max(numbers) - min(numbers) >= len(numbers):  # as WordNet ids, which are names and no order
+        return None
     return numbers
 
 

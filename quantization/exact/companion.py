@@ -120,8 +120,10 @@ class _Bins:
             slope = ((right - at) * g / h - (left - at) * h / g) / (g + h)
             bend = ((right - at) / h + (left - at) / g) / (g + h)
             smooth = (g < 2 * h) & (h < 2 * g) & (bend > 0)
-            move = np.where(smooth, np.clip(-slope / (2 * bend), -g, h), 0.0)
-            least = np.where(smooth, at + move * (slope + bend * move), at) ** r
+            move = np.clip(-slope / (2 * bend), -g, h)
+            lower = at + move * (slope + bend * move)
+            smooth &= lower > 0  # below nought beside a spike, where no parabola fits
+            move, least = np.where(smooth, move, 0.0), np.where(smooth, lower, at) ** r
         return np.where(stop >= length, least, np.inf), z[low] + move
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -83,12 +83,12 @@ class Samples:
         return codes, c
 
 
-def check_magnitude(points: Array, r: float, decades: float = _DECADES) -> None:
+def check_magnitude(points: Array, r: float) -> None:
     """Refuses points (n, d) whose distances to the power r would leave the range of float64."""
     if epsilon(points) > 1e-10 and r < 7:
         return  # no power of these numbers does
     largest = max(float(points.max()), -float(points.min()))
-    if largest > 0 and abs(r * float(np.log10(largest))) > decades:
+    if largest > 0 and abs(r * float(np.log10(largest))) > _DECADES:
         raise ValueError(
             f"the points' magnitude to the power r must lie within 1e±{_DECADES}; received points up to {largest:g} in "
             f"absolute value and r = {r:g}. Rescale the points"
@@ -103,4 +103,7 @@ class TooFewPoints(ValueError):
             f"k = {k} codes need at least {k} distinct points of positive weight; received {distinct}. Lower k to {distinct} or "
             "less"
         )
-        self.distinct = distinct
+        self.k, self.distinct = k, distinct
+
+    def __reduce__(self) -> Any:
+        return type(self), (self.k, self.distinct)

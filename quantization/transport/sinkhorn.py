@@ -121,7 +121,7 @@ def _newton(
 
     value, plan, slope, error = at(v)
     for step in range(most):
-        if error <= goal:
+        if error <= goal or not error <= 1:  # more than any plan's: what u + v − C rounds to decides it
             return v, step
         curvature = np.diag(b - slope + error**2 * b) - plan.T @ (plan / a[:, None]) + np.outer(b, b)
         try:
@@ -150,7 +150,8 @@ def soft_least(costs: FloatArray, v: FloatArray, b: FloatArray, eps: float) -> F
 
 def coupled(u: FloatArray, v: FloatArray, a: FloatArray, b: FloatArray, costs: FloatArray, eps: float) -> FloatArray:
     r"""$a_i b_k e^{(u_i + v_k - C_{ik})/\varepsilon}$."""
-    return np.exp((u[:, None] + v - costs) / eps + np.log(a)[:, None] + np.log(b))
+    with np.errstate(over="ignore"):
+        return np.exp((u[:, None] + v - costs) / eps + np.log(a)[:, None] + np.log(b))
 
 
 def rounded_plan(plan: FloatArray, a: FloatArray, b: FloatArray) -> FloatArray:

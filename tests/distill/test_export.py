@@ -88,6 +88,7 @@ def test_the_card_states_the_licence_that_a_models_own_card_states(tmp_path):
     options = {"source": "pretrained", "kind": "AutoencoderKL", "path": str(tmp_path / "vae")}
     (tmp_path / "vae").mkdir()
     assert "licence: not stated" in _model("codec", options)
+    (tmp_path / "model_index.json").write_text("{}")
     (tmp_path / "README.md").write_text("---\nlicense: creativeml-openrail-m\ntags: []\n---\nlicense: none\n")
     assert "licence: creativeml-openrail-m" in _model("codec", options)
     (tmp_path / "vae" / "README.md").write_text("license: none")

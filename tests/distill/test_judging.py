@@ -20,7 +20,7 @@ from distill.models.soft_labels import bytes_an_image
 from distill.pipeline.store import Store
 from distill.recipe import RecipeError, read
 from distill.run import recipe_of
-from distill.stages.given import GivenStage, brings_labels
+from distill.stages.given import GivenStage, _numbers, brings_labels
 from distill.stages.label import StoredLabelStage
 from distill.stages.train import TrainStage
 
@@ -138,6 +138,7 @@ def test_numbers_behind_one_beginning_are_numbers_too(folder, tmp_path):
         shutil.copytree(folder / "train" / name, tmp_path / f"new{index:03d}")
     stage = next(stage for stage in build(judged(tmp_path)) if isinstance(stage, GivenStage))
     assert [files[0].parent.name for files in stage._files] == [f"new{index:03d}" for index in range(10)]
+    assert _numbers(["n02086240", "n02087394", "n02088364"]) is None
     (tmp_path / "new003").rename(tmp_path / "old003")
     with pytest.raises(RecipeError, match="by number in their order, such as 000 or new000; it holds 10, such as 'new000'"):
         build(judged(tmp_path))
