@@ -64,8 +64,10 @@ class Pretrained:
         return sorted(name for name in now.keys() | record.keys() if now.get(name) != record.get(name, {}).get("sha256"))
 
     def unchanged(self, record: dict[str, Any]) -> None:
-        """Refuses files that are not those of the record, by their marks."""
-        if {name: _mark(path) for name, path in self._files()} != {name: each["mark"] for name, each in record.items()}:
+        """Refuses files that are not those of the record, by their marks; records of earlier versions have sizes alone."""
+        now = {name: {"size": path.stat().st_size, "mark": _mark(path)} for name, path in self._files()}
+        then = {name: {key: each[key] for key in ("size", "mark") if key in each} for name, each in record.items()}
+        if now.keys() != then.keys() or any(now[name] | each != now[name] for name, each in then.items()):
             raise ValueError(f"{self.key}.path = {self.path!r}: files changed since this run recorded them; run the recipe again")
 
     def _check_whole(self) -> None:
@@ -122,11 +124,11 @@ def _mark(path: Path) -> str:
     Models of one kind have files of one size. Training changes about every number of a tensor that it changes.
     """
     status = path.stat()
-    return _marked(path, status.st_size, status.st_mtime_ns)
+    return _marked(path, status.st_size, status.st_mtime_ns, _ENDS)
 
 
 @lru_cache(maxsize=256)
-def _marked(path: Path, size: int, time: int) -> str:
+def _marked(path: Path, size: int, time: int, ends: int) -> str:
     places = _tensors(path) if path.suffix == ".safetensors" else None
     if places is None:
         return _sha256(path)
@@ -134,9 +136,9 @@ def _marked(path: Path, size: int, time: int) -> str:
     with path.open("rb") as file:
         digest.update(file.read(_start(path)))
         for begin, end in sorted(places):
-            for place in (begin, max(begin, end - _ENDS)):
+            for place in (begin, max(begin, end - ends)):
                 file.seek(place)
-                digest.update(file.read(min(_ENDS, end - begin)))
+                digest.update(file.read(min(ends, end - begin)))
     return digest.hexdigest()
 
 

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import quantization as qz
+from quantization.transport import sinkhorn
 
 EPS = np.finfo(np.float64).eps
 everyday = settings(deadline=None, max_examples=25, derandomize=True)
@@ -194,6 +195,17 @@ def test_little_regularization_takes_few_steps(n, m, reg, rng):
     assert coupling.marginal_error <= 1e-6
     largest = np.square(x[:, None] - y).sum(2).max()
     assert exact * (1 - 1e-9) <= coupling.cost <= exact + reg * np.log(n * m) + 4e-6 * largest
+
+
+@pytest.mark.parametrize("reg", [1e-12, 1e-14, 1e-16, 1e-20])
+def test_an_error_is_that_of_the_plan_where_round_off_decides(reg, rng):
+    """Potentials that no longer move look converged."""
+    costs, a, b = rng.random((30, 40)), np.full(30, 1 / 30), rng.dirichlet(np.ones(40))
+    u, v, error, status = sinkhorn.potentials(a, b, costs, reg, 1e-9, 200)
+    plan = sinkhorn.coupled(u, v, a, b, costs, reg)
+    true = max(np.abs(plan.sum(1) - a).sum(), np.abs(plan.sum(0) - b).sum()) / 2
+    assert error == pytest.approx(true, rel=1e-9)
+    assert (status is qz.Status.CONVERGED) == (true <= 1e-9)
 
 
 def test_the_divergence_is_there_at_its_own_tolerance(rng):

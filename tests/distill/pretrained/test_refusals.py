@@ -101,6 +101,8 @@ def test_weights_that_changed_since_they_were_recorded_are_not_mixed_in(table, s
     store, stages = made(table, tmp_path / "run", "codec")
     record, size = store.values(stages["codec"], "model")["files"], weights.stat().st_size
     assert set(record) == {"vae/config.json", "vae/diffusion_pytorch_model.safetensors"}
+    older = {name: {"size": each["size"], "sha256": each["sha256"]} for name, each in record.items()}
+    stages["codec"]._source.unchanged(older)
     scaled(weights, 1.5)
     assert weights.stat().st_size == size
     with pytest.raises(ValueError, match="files changed"):
