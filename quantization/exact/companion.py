@@ -7,32 +7,70 @@ from typing import Any
 import numpy as np
 
 from quantization.arrays import FloatArray, IntArray
+from quantization.exact.density import Density
 from quantization.exact.panels import Panels, rule
 from quantization.exact.sides import sides
 
 _PROBES = 512
+_MOST_PIECES = 16
 _PER_BIN = 4
 _ROUNDS = 20
 _FEW = 16
 
 
-def searched(panels: Panels, k: int, r: float) -> FloatArray:
+@dataclass(frozen=True, eq=False)
+class Companion:
+    r"""The companion density $\propto f^{1/(1+r)}$, that codes have as K → ∞: at ``places`` the shares ``below``, of 1 in all."""
+
+    places: FloatArray
+    below: FloatArray
+
+    @classmethod
+    def of(cls, panels: Panels, r: float) -> "Companion":
+        widths = (np.diff(panels.edges)[:, None] * rule(r)[1]).ravel()
+        with np.errstate(all="ignore"):
+            shares = np.nan_to_num(panels.masses.ravel() / widths, posinf=0.0) ** (1 / (1 + r)) * widths
+        return cls(panels.nodes.ravel(), (np.cumsum(shares) - shares / 2) / shares.sum())
+
+    def quantiles(self, k: int, low: float = 0.0, high: float = 1.0) -> FloatArray:
+        r"""The quantiles $(i + \frac12)/k$, (k,), of what lies between two shares, by linear interpolation."""
+        interp: Any = np.interp
+        return interp(low + (np.arange(k) + 0.5) / k * (high - low), self.below, self.places)
+
+    def valleys(self, density: Density) -> FloatArray:
+        """Shares (P - 1,) that part P pieces, on each of which f is log-concave but near its ends; none where f is throughout.
+
+        Between two pieces the slopes of log f rise, but for round-off; of more than 16 pieces those less apart are taken as one.
+        """
+        z, first = np.unique(self.quantiles(_PROBES), return_index=True)
+        with np.errstate(all="ignore"):
+            slopes = np.diff(np.log(density.pdf(z))) / np.diff(z)
+            rises = np.diff(slopes)
+            rising = np.append(~(rises <= 1e-6 * np.abs(slopes).max()), False)
+        begins = np.flatnonzero(np.diff(rising, prepend=False) & rising)
+        ends = np.flatnonzero(np.diff(rising, prepend=False) & ~rising)
+        heights = np.array([np.nan_to_num(rises[a:b], nan=np.inf).sum() for a, b in zip(begins, ends, strict=True)])
+        highest = np.sort(np.argsort(-heights, kind="stable")[: _MOST_PIECES - 1])
+        return ((first[begins + 1] + first[ends]) / 2 + 0.5)[highest] / _PROBES
+
+
+def searched(panels: Panels, k: int, r: float, companion: Companion, valleys: FloatArray) -> FloatArray:
     r"""Codes (k,), in order and in the density's units, in the basin of the global optimum as far as bins can tell.
 
     A log-concave density has one stationary codebook, and quantiles of the companion density are near it.
     Otherwise an optimal partition of bins of equal companion mass: for r = 2 that of :mod:`quantization.exact.partition`, of
     some hundred bins a code; for other r that of :class:`_Bins`. Edges of runs are edges of bins, which costs 1e-5 of the
-    distortion or 1e-3: codebooks that differ by less can be taken for each other. Source: trushkin1982, graf2000.
+    distortion or 1e-3: see :mod:`quantization.exact.exchange`. Source: trushkin1982, graf2000.
     """
-    if k == 1 or _log_concave(panels, r):
-        return companion_quantiles(panels, k, r)
+    if k == 1 or not len(valleys):
+        return companion.quantiles(k)
     if r == 2:
         from quantization.exact.partition import optimal_runs  # loads numba
 
-        masses, means = _fine_bins(panels, max(min(256 * k, 2**15), 2**13, 16 * k), r)
+        masses, means = _fine_bins(panels, max(min(256 * k, 2**15), 2**13, 16 * k), companion)
         starts = optimal_runs(masses, means, k)[:-1]
         return np.add.reduceat(masses * means, starts) / np.add.reduceat(masses, starts)
-    bins = _Bins.of(panels, max(_PROBES, (32 if k <= 64 else 16 if k <= 256 else 8) * k), r)
+    bins = _Bins.of(panels, max(_PROBES, (32 if k <= 64 else 16 if k <= 256 else 8) * k), companion)
     usual = -(-len(bins.centres) // k)
     longest = len(bins.centres) if k <= _FEW else min(len(bins.centres), int(usual * (3 + 6 * min(1, 64 / k))))
     costs, codes = bins.runs(longest, r)
@@ -40,27 +78,9 @@ def searched(panels: Panels, k: int, r: float) -> FloatArray:
     return np.array([codes[stop, stop - start - 1] for start, stop in pairwise(edges)])
 
 
-def companion_quantiles(panels: Panels, k: int, r: float) -> FloatArray:
-    r"""The quantiles $(i + \frac12)/k$, (k,), of the companion density, by linear interpolation between the panels' nodes."""
-    widths = (np.diff(panels.edges)[:, None] * rule(r)[1]).ravel()
-    with np.errstate(all="ignore"):
-        shares = np.nan_to_num(panels.masses.ravel() / widths, posinf=0.0) ** (1 / (1 + r)) * widths
-    below = np.cumsum(shares) - shares / 2
-    interp: Any = np.interp
-    return interp((np.arange(k) + 0.5) / k * shares.sum(), below, panels.nodes.ravel())
-
-
-def _log_concave(panels: Panels, r: float) -> bool:
-    """Whether the slopes of log f between quantiles of the companion density never rise, but for round-off."""
-    z = np.unique(companion_quantiles(panels, _PROBES, r))
-    with np.errstate(all="ignore"):
-        slopes = np.diff(np.log(panels.density.pdf(z))) / np.diff(z)
-    return bool((np.diff(slopes) <= 1e-6 * np.abs(slopes).max()).all())
-
-
-def _fine_bins(panels: Panels, bins: int, r: float) -> tuple[FloatArray, FloatArray]:
+def _fine_bins(panels: Panels, bins: int, companion: Companion) -> tuple[FloatArray, FloatArray]:
     """Masses and means of the Voronoi cells of so many quantiles of the companion density, less those that coincide."""
-    z = np.unique(companion_quantiles(panels, bins, r))
+    z = np.unique(companion.quantiles(bins))
     m = sides(panels, z, 1.0)
     masses = m.mass.sum(0)
     return masses, z + (m.first[1] - m.first[0]) / np.where(masses > 0, masses, 1.0)
@@ -79,8 +99,8 @@ class _Bins:
     centres: FloatArray
 
     @classmethod
-    def of(cls, panels: Panels, bins: int, r: float) -> "_Bins":
-        masses, means = _fine_bins(panels, _PER_BIN * bins, r)
+    def of(cls, panels: Panels, bins: int, companion: Companion) -> "_Bins":
+        masses, means = _fine_bins(panels, _PER_BIN * bins, companion)
         short = -len(means) % _PER_BIN
         points = np.append(means, np.full(short, means[-1])).reshape(-1, _PER_BIN)
         return cls(points, np.append(masses, np.zeros(short)).reshape(-1, _PER_BIN), points.mean(1))

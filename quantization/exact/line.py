@@ -7,8 +7,9 @@ from scipy import sparse
 
 from quantization.arrays import FloatArray, IntArray
 from quantization.cells import Cells, stationarity
-from quantization.exact.companion import searched
+from quantization.exact.companion import Companion, searched
 from quantization.exact.density import Density
+from quantization.exact.exchange import Exchange
 from quantization.exact.panels import panels_of
 from quantization.exact.sides import Sides, sides
 
@@ -100,8 +101,13 @@ class Line:
         return moved
 
     def search(self, k: int, rng: np.random.Generator) -> FloatArray:
-        """Codes in the basin of the global optimum: see :func:`quantization.exact.companion.searched`."""
-        return self._density.outward(searched(self._panels, k, self._r))
+        """The best local optimum found: by a search over bins, and from there by exchanges of codes between modes."""
+        companion = Companion.of(self._panels, self._r)
+        valleys = companion.valleys(self._density)
+        codes = searched(self._panels, k, self._r, companion, valleys)
+        if k > 1 and len(valleys):
+            codes = Exchange(self, self._density, self._r, companion, valleys).settled(codes)
+        return self._density.outward(codes)
 
     def _measured(self, codes: FloatArray) -> "_Measured":
         key = codes.tobytes()
