@@ -85,31 +85,16 @@ def all_finite(x: Array) -> bool:
     return bool(xp.isfinite(total)) or bool(xp.isfinite(x).all())
 
 
-def _exactly(integers: Array, floating: Array) -> Array:
-    """``floating``, which the integers were made; refuses integers that are not all numbers of float64."""
-    if integers.dtype.itemsize < 8 or floating.ndim == 0 or 0 in floating.shape:
-        return floating
-    if max(float(floating.max()), -float(floating.min())) > 2.0**53:
-        with np.errstate(invalid="ignore"):
-            back = floating.to(integers.dtype) if is_torch(floating) else floating.astype(integers.dtype)
-        if not bool((back == integers).all()):
-            raise ValueError(
-                "integers beyond 2^53 are not all numbers of float64, so that different ones may become equal; received "
-                f"{int(integers.min())} to {int(integers.max())}. Subtract what they share, or convert them as you see fit"
-            )
-    return floating
-
-
-def as_floating(x: Any) -> Array:
-    """``x`` as an array of real numbers: floating dtypes kept, integers and booleans made float64."""
+def as_floating(x: Any, what: str = "points") -> Array:
+    """``x`` as an array of real numbers: floating dtypes kept, integers and booleans made float64. what: their name in errors."""
     if is_torch(x):
         if x.is_complex():
-            raise ValueError(f"points must be real; received a tensor of dtype {x.dtype}")
-        return x.detach() if x.is_floating_point() else _exactly(x.detach(), x.detach().double())
+            raise ValueError(f"{what} must be real; received a tensor of dtype {x.dtype}")
+        return x.detach() if x.is_floating_point() else x.detach().double()
     if np.ma.is_masked(x):
-        raise ValueError("points must be there; received an array with masked entries. Drop or fill them")
+        raise ValueError(f"{what} must be there; received an array with masked entries. Drop or fill them")
     if hasattr(x, "toarray"):
-        raise ValueError(f"points must be a dense array; received {type(x).__name__}. Write points.toarray()")
+        raise ValueError(f"{what} must be a dense array; received {type(x).__name__}. Write {what}.toarray()")
     try:
         array = np.asarray(x)
         if array.dtype.kind not in "fiubO":
@@ -119,10 +104,25 @@ def as_floating(x: Any) -> Array:
         first: Any = cast(list[Any], x)[0] if isinstance(x, list) and x else None
         hint = ". For a list of batches write Stream(batches)" if getattr(first, "ndim", 0) > 1 else ""
         raise ValueError(
-            f"points must be an array of real numbers; received {type(cast(Any, x)).__name__} ({error}){hint}"
+            f"{what} must be an array of real numbers; received {type(cast(Any, x)).__name__} ({error}){hint}"
         ) from None
-    if array.dtype.kind in "iu":
-        _exactly(array, floating)
     if floating.dtype.itemsize > 8:
         return floating.astype(np.float64)
     return floating.astype(floating.dtype.newbyteorder("="), copy=False)
+
+
+def check_exact(given: Any, points: Array) -> None:
+    """Refuses integers that float64 ``points`` were made of where different ones may have become equal."""
+    integers = given if is_torch(given) else np.asarray(given)
+    kind = getattr(integers.dtype, "kind", "f" if is_torch(given) and given.is_floating_point() else "i")
+    if kind not in "iu" or integers.dtype.itemsize < 8:
+        return
+    if max(float(points.max()), -float(points.min())) > 2.0**53:
+        with np.errstate(invalid="ignore"):
+            back = points.to(integers.dtype) if is_torch(points) else points.astype(integers.dtype)
+        # Where a cast of what is too large gives the largest integer, that would look exact.
+        if not bool(((back == integers) & (points < 2.0 ** (63 if kind == "i" else 64))).all()):
+            raise ValueError(
+                "integers beyond 2^53 are not all numbers of float64, so that different ones may become equal; received "
+                f"{int(integers.min())} to {int(integers.max())}. Subtract what they share, or convert them as you see fit"
+            )

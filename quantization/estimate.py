@@ -78,11 +78,14 @@ def expected(
     problem: Problem, f: Callable[[Array], FloatArray], rng: np.random.Generator, draws: int, confidence: float
 ) -> Estimate:
     """E f(X) ≥ 0 of a law known by sampling, f: (n, d) → (n,): the mean over fresh draws, with an interval."""
-    replicated, values = isinstance(problem.law, Replicated), Moments()
+    every, means = Moments(), Moments()
     for batch, _ in _ones(problem, rng, draws):
         value = f(batch)
-        values.add(value.mean(keepdims=True) if replicated else value)
-    return _interval(values, confidence, skewed=not replicated)
+        every.add(value)
+        means.add(value.mean(keepdims=True))
+    _warn_of_heavy_tails(every)
+    replicated = isinstance(problem.law, Replicated)
+    return _interval(means if replicated else every, confidence, skewed=not replicated)
 
 
 def checked_confidence(confidence: Any) -> float:
@@ -112,6 +115,15 @@ def _interval(costs: Moments, confidence: float, skewed: bool) -> Estimate:
     error, ratio = costs.standard_error, costs.skewness / costs.count**0.5 if skewed else 0.0
     if not np.isfinite(costs.mean):
         return Estimate(costs.mean, 0.0, np.inf, np.inf)
+    quantile = float(stdtrit(costs.count - 1, (1 + confidence) / 2))
+    below, above = _unskewed(quantile, ratio / 3), -_unskewed(-quantile, ratio / 3)
+    low, high = costs.mean - max(below, 0.0) * error, costs.mean + max(above, 0.0) * error
+    return Estimate(costs.mean, max(low, 0.0), high, error)
+
+
+def _warn_of_heavy_tails(costs: Moments) -> None:
+    """Of draws, also where these make up for one another: what they do not reach, no interval knows."""
+    ratio = costs.skewness / costs.count**0.5
     if ratio > _HEAVY and costs.count >= _ENOUGH:
         warnings.warn(
             f"the costs of {costs.count} draws have skewness {ratio:.2f}·√draws: a few draws decide the mean, as where E|X|^(2r) "
@@ -119,10 +131,6 @@ def _interval(costs: Moments, confidence: float, skewed: bool) -> Estimate:
             RuntimeWarning,
             stacklevel=4,
         )
-    quantile = float(stdtrit(costs.count - 1, (1 + confidence) / 2))
-    below, above = _unskewed(quantile, ratio / 3), -_unskewed(-quantile, ratio / 3)
-    low, high = costs.mean - max(below, 0.0) * error, costs.mean + max(above, 0.0) * error
-    return Estimate(costs.mean, max(low, 0.0), high, error)
 
 
 def _unskewed(x: float, a: float) -> float:

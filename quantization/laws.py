@@ -203,7 +203,8 @@ class FrozenLaw:
     def of(law: Any) -> "FrozenLaw | None":
         """``law`` where it is one, known by its members so that scipy.stats need not be loaded; only a frozen one has ``dist``.
 
-        Or where it is one of scipy's newer objects, such as ``stats.Normal(mu=1.0)``, which are always frozen.
+        Or where it is one of scipy's newer objects, such as ``stats.Normal(mu=1.0)``, which are always frozen. Raises
+        ``ValueError`` for arrays of parameters, and for discrete ones.
         """
         if hasattr(law, "dist") and _has(law, "rvs", "ppf", "isf", "pdf"):
             given = (*getattr(law, "args", ()), *getattr(law, "kwds", {}).values())
@@ -211,7 +212,8 @@ class FrozenLaw:
                 name = getattr(law.dist, "name", type(law).__name__)
                 raise ValueError(f"a frozen distribution needs scalar parameters; received {name} with arrays")
             return FrozenLaw(law)
-        if _has(law, "sample", "icdf", "iccdf", "pdf", "cdf", "support") and not isinstance(law, type):
+        scipys = any(kind.__module__.startswith("scipy.stats.") for kind in cast(Any, type(law)).__mro__)
+        if scipys and _has(law, "sample", "icdf", "iccdf", "pdf", "pmf", "cdf", "support"):
             return FrozenLaw(_Newer(law))
         return None
 
@@ -226,6 +228,10 @@ class _Newer:
         self.name = type(law).__name__
         if np.ndim(law.icdf(0.5)):
             raise ValueError(f"a distribution needs scalar parameters; received {self.name} with arrays")
+        if law.pmf(law.icdf(0.5)) > 0:
+            raise ValueError(
+                f"{self.name} is discrete; write DiscreteMeasure(x[:, None], law.pmf(x)) for its values x, or quantize a sample"
+            )
         self.pdf, self.cdf, self.ppf, self.isf, self.support = law.pdf, law.cdf, law.icdf, law.iccdf, law.support
         self._law = law
 

@@ -13,6 +13,7 @@ from quantization.arrays import (
     FloatArray,
     all_finite,
     as_floating,
+    check_exact,
     double,
     epsilon,
     is_torch,
@@ -145,8 +146,8 @@ class DiscreteMeasure:
         return points
 
 
-def _checked_points(points: Any) -> Array:
-    points = as_floating(points)
+def _checked_points(given: Any) -> Array:
+    points = as_floating(given)
     if points.ndim != 2 or 0 in points.shape:
         hints = {1: "; write x[:, None] for points on the line", 3: "; for a list of batches write Stream(batches)"}
         hint = hints.get(points.ndim, "")
@@ -156,11 +157,12 @@ def _checked_points(points: Any) -> Array:
         raise ValueError(
             f"points must be finite; received {bad} of {points.shape[0]} rows with NaN or infinite entries. Drop or repair them"
         )
+    check_exact(given, points)
     return points
 
 
 def _checked_masses(masses: Any, n: int) -> FloatArray:
-    host = to_host(as_floating(masses))
+    host = to_host(as_floating(masses, "weights"))
     if host.shape != (n,):
         raise ValueError(f"weights must have shape ({n},), one per point; received shape {host.shape}")
     if not np.isfinite(host).all():
@@ -177,7 +179,7 @@ def _sum_slack(weights: Any) -> float:
 
     2^22 units for float64, 2^10 for float32, 2^3 below, where tiny weights are also rounded to a fixed spacing each.
     """
-    weights = as_floating(weights)
+    weights = as_floating(weights, "weights")
     eps = epsilon(weights)
     return eps * (2**22 if eps < 1e-12 else 2**10 if eps < 1e-5 else 2**3) + len(weights) * least_positive(weights) / 2
 

@@ -131,7 +131,7 @@ def pose(law: Any, k: int, r: float) -> Problem:
         raise ValueError(f"law must be {_LAWS}; received the class {law.__name__}. Make one of it: {law.__name__}(...)")
     if isinstance(law, Law) and not hasattr(law, "__array__"):
         try:
-            probe = as_floating(law.sample(1, np.random.default_rng(0)))
+            probe = as_floating(law.sample(1, np.random.default_rng(0)), "draws")
         except Exception as error:  # whatever goes wrong in somebody's sampler, the mend is the same
             raise ValueError(
                 f"law.sample(n, rng) must take a number and a numpy Generator and return draws (n, d); "

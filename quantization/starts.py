@@ -93,7 +93,7 @@ class Given:
     points: Any
 
     def check(self, problem: Problem) -> None:
-        codes = to_host(as_floating(self.points))
+        codes = to_host(as_floating(self.points, "the start"))
         if codes.shape != (problem.k, problem.dim):
             raise ValueError(f"the start must have shape (k, d) = ({problem.k}, {problem.dim}); received {codes.shape}")
         with np.errstate(over="ignore"):

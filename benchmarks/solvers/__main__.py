@@ -30,10 +30,11 @@ from benchmarks.solvers.timing import timed
 from benchmarks.solvers.work import WORKS, Problem, Work
 
 PACKAGES = ("numpy", "scipy", "numba", "scikit-learn", "faiss-cpu", "torch")
+GRAM = "plain torch, on the Gram matrix"
 SLOW = {  # who would take minutes a round: bounds of gigabytes, or many times the reference's time
-    "plane": {"scikit-learn elkan", "plain torch"},
-    "medium": {"scikit-learn elkan", "scikit-learn MiniBatchKMeans", "plain torch"},
-    "line": {"scikit-learn elkan", "scikit-learn MiniBatchKMeans", "plain torch"},
+    "plane": {"scikit-learn elkan", "plain torch", GRAM},
+    "medium": {"scikit-learn elkan", "scikit-learn MiniBatchKMeans", "plain torch", GRAM},
+    "line": {"scikit-learn elkan", "scikit-learn MiniBatchKMeans", "plain torch", GRAM},
     "latents": {"scikit-learn elkan"},
     "restarts": {"scikit-learn elkan", "scikit-learn MiniBatchKMeans", "plain torch"},
 }

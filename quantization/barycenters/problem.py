@@ -105,7 +105,7 @@ def _simplex(name: str, value: Any, count: int, each: str) -> FloatArray:
     if value is None:
         return np.full(count, 1 / count)
     try:
-        weights = to_host(as_floating(value))
+        weights = to_host(as_floating(value, name))
     except ValueError:
         raise ValueError(f"{name} must be an array of {count} numbers, {each}; received {value!r}") from None
     if weights.shape != (count,):

@@ -68,7 +68,7 @@ def frozen_density(law: FrozenLaw) -> Density:
     if pace > _SLOW:
         warnings.warn(
             f"the density of {_name(frozen)} takes {1e3 * pace:.2g} ms a value, and to integrate it takes ten thousand of them, "
-            "or many more where it is not smooth. If that is too long, quantize a sample: law.rvs(10**6)[:, None]",
+            "or many more where it is not smooth. If that is too long, quantize a sample of it, an array (n, 1)",
             stacklevel=2,
         )
     return Density(pdf, cdf, low, high, marks, median, spread, loc, scale)
@@ -109,7 +109,7 @@ def _standard(frozen: Any) -> tuple[Any, float, float]:
     named = dict(frozen.kwds)
     loc = named.pop("loc", frozen.args[shapes] if len(frozen.args) > shapes else 0.0)
     scale = named.pop("scale", frozen.args[shapes + 1] if len(frozen.args) > shapes + 1 else 1.0)
-    return frozen.dist(*frozen.args[:shapes], **named), float(loc), float(scale)
+    return frozen.dist(*frozen.args[:shapes], **named), np.asarray(loc).item(), np.asarray(scale).item()
 
 
 def _vector(function: Any, name: str) -> Function:

@@ -86,6 +86,17 @@ def test_says_where_the_draws_speak_against_a_variance():
         qz.distortion(Sampled(lambda rng, n: rng.exponential(size=n)), [[0.0]], seed=0)
 
 
+def test_says_so_of_draws_that_make_up_for_one_another():
+    """Sobol points reach as far into a tail as draws do, and no farther; a spread of replicates does not show it."""
+    for heavy in (stats.t(1.5), stats.pareto(2.5)):
+        law = qz.QuasiMonteCarlo([heavy, stats.norm()])
+        with pytest.warns(RuntimeWarning, match="E\\|X\\|\\^\\(2r\\)"):
+            qz.distortion(law, [[0.0, 0.0]], seed=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        qz.distortion(qz.QuasiMonteCarlo([stats.expon(), stats.norm()]), [[0.0, 0.0]], seed=0)
+
+
 def test_draws_are_what_was_asked_for():
     law = normal()
     qz.distortion(law, [[0.0]], draws=300_000)

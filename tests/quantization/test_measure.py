@@ -105,6 +105,21 @@ def test_keeps_library_and_dtype_through_every_operation(given_dtype, kept, rng)
     assert sol.measure.points.dtype == sol.measure.weights.dtype == kept
 
 
+def test_whole_numbers_beyond_float64_may_be_masses_but_not_points():
+    big = [2**62 + 1, 2**62, 0]
+    for masses in (np.array(big), torch.tensor(big), np.array(big, np.uint64)):
+        np.testing.assert_array_equal(qz.DiscreteMeasure.from_masses([[0.0], [1.0], [2.0]], masses).weights, [0.5, 0.5, 0.0])
+        with pytest.raises(ValueError, match=r"integers beyond 2\^53.*received 0 to 4611686018427387905"):
+            qz.DiscreteMeasure(masses[:, None])
+    for largest in (np.array([[2**63 - 1], [0]]), torch.tensor([[2**63 - 1], [0]]), np.array([[2**64 - 1], [0]], np.uint64)):
+        with pytest.raises(ValueError, match=r"integers beyond 2\^53"):
+            qz.DiscreteMeasure(largest)
+    with pytest.raises(ValueError, match="weights must be an array of real numbers"):
+        qz.DiscreteMeasure([[0.0], [1.0]], ["a", "b"])
+    with pytest.raises(ValueError, match=r"shape \(n, d\)"):
+        qz.DiscreteMeasure(np.array([2**62 + 1, 3]))
+
+
 def test_long_doubles_become_doubles():
     assert qz.DiscreteMeasure(np.zeros((2, 1), dtype=np.longdouble)).points.dtype == np.float64
 

@@ -182,6 +182,28 @@ def test_newer_objects_of_scipy_are_the_older_ones(rng):
         assert qz.quantize(new, 5, solver=qz.CLVQ()).distortion < 1.02 * theirs.distortion
     with pytest.raises(ValueError, match="received Normal with arrays"):
         qz.quantize(stats.Normal(mu=[0.0, 1.0]), 2)
+    if hasattr(stats, "Binomial"):
+        with pytest.raises(ValueError, match="Binomial is discrete; write DiscreteMeasure"):
+            qz.quantize(stats.Binomial(n=9, p=0.5), 2)
+
+
+def test_a_law_of_ones_own_is_sampled_whatever_else_it_can_do():
+    class Square:
+        """On the plane, and with all that scipy's newer objects have."""
+
+        dim = 2
+
+        def sample(self, n, rng):
+            return rng.random((n, 2))
+
+    for name in ("icdf", "iccdf", "pdf", "pmf", "cdf", "support"):
+        setattr(Square, name, lambda self, *arguments: pytest.fail("asked for"))
+    assert qz.quantize(Square(), 4, max_steps=5).measure.dim == 2
+
+
+def test_parameters_of_one_entry_are_numbers():
+    one = qz.quantize(stats.norm(loc=np.array([2.0]), scale=np.array([3.0])), 5)
+    np.testing.assert_array_equal(one.measure.points, qz.quantize(stats.norm(2, 3), 5).measure.points)
 
 
 def test_a_slow_density_is_announced():
