@@ -117,7 +117,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     judging.add_argument("folder", type=Path, metavar="FOLDER", help="a folder of images a class, or an export of a run")
     judging.add_argument(
-        "--recipe", help="whose data, teacher, students and seeds to use: a name or a TOML file (default: an export's run's)"
+        "--recipe",
+        help="whose data, teacher, students and seeds to use: a name or a TOML file (default: of an export those of its run, of "
+        "a set with the classes of ImageNet or a known subset those of the embedded recipe)",
     )
     judging.add_argument("--protocol", choices=list(PRESETS), help="instead of the recipe's")
     judging.add_argument("--own-labels", action="store_true", help="learn from the soft labels that the set brings")

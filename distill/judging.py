@@ -4,12 +4,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from distill.images.names import imagenet_classes, subset
 from distill.pipeline.scheduler import Watcher
 from distill.pipeline.store import RECIPES
 from distill.recipe import Recipe, RecipeError, read
 from distill.run import Run, recipe_of, run
-from distill.stages.given import images_a_class
+from distill.stages.given import class_folders, images_a_class, numbers
 
+_IMAGENET = {  # embedded recipes, and the subsets that they are for
+    "imagenet1k-dit-ipc10": None,
+    "imagenet100-dit": "imagenet-100",
+    "imagenette-dit": "imagenette",
+    "imagewoof-dit": "imagewoof",
+}
 _NETWORK = ("protocol", "student", "width", "depth", "small_stem", "precision", "weighting")
 
 
@@ -28,10 +35,10 @@ def evaluate(
     """Train and test students of the images in ``folder``, a folder a class, beside students of as many random real images.
 
     recipe: whose data, teacher, students and seeds are used; by default those of the run in whose folder the set lies, as exports
-    do. protocol: instead of the recipe's own, and of what the recipe sets of it. own_labels: learn from the soft labels that the
-    set brings. out: the folder, ``runs/judged-<name of the folder>`` by default; the same call resumes. verify, workers: as in
-    :func:`distill.run`. A metadata.csv in the folder may give weights and soft labels
-    (:class:`distill.stages.given.GivenStage`).
+    do, and else those of the embedded recipe for the ImageNet classes that it holds. protocol: instead of the recipe's own, and
+    of what the recipe sets of it. own_labels: learn from the soft labels that the set brings. out: the folder,
+    ``runs/judged-<name of the folder>`` by default; the same call resumes. verify, workers: as in :func:`distill.run`. A
+    metadata.csv in the folder may give weights and soft labels (:class:`distill.stages.given.GivenStage`).
     """
     asked = judgement(folder, recipe, protocol=protocol, own_labels=own_labels, set=set)
     return run(asked, out=out, verify=verify, workers=workers, watcher=watcher)
@@ -63,11 +70,19 @@ def judgement(
 
 
 def _own_recipe(folder: str | Path) -> Recipe:
-    """The recipe of the run in whose folder a set lies, as exports do."""
+    """The recipe of the run in whose folder a set lies, as exports do; else an embedded one for its classes of ImageNet."""
     run = next((place for place in Path(folder).resolve().parents if (place / RECIPES[0]).is_file()), None)
-    if run is None:
-        raise RecipeError(f"{folder} lies in no run's folder; say whose data, teacher, students and seeds to use with --recipe")
-    return recipe_of(run)
+    if run is not None:
+        return recipe_of(run)
+    names = set(class_folders(folder))
+    for recipe, part in _IMAGENET.items():
+        classes = imagenet_classes() if part is None else subset(part)
+        if names == set(classes) or (part is None and len(names) == len(classes) and numbers(sorted(names)) is not None):
+            return read(recipe)
+    raise RecipeError(
+        f"the {len(names)} classes of {folder} are not those of ImageNet or a subset that is known, and it lies in no run's "
+        "folder; say whose data, teacher, students and seeds to use with --recipe"
+    )
 
 
 def _slug(name: str) -> str:

@@ -78,12 +78,12 @@ class GivenStage(Stage):
         """The images of each class of the data, in order."""
         if not self._root.is_dir():
             raise RecipeError(f"given.path: there is no folder {self._given.path}")
-        found = sorted(path for path in self._root.iterdir() if path.is_dir() and not path.name.startswith("."))
-        names, classes = [path.name for path in found], self._data.classes
+        names, classes = class_folders(self._given.path), self._data.classes
+        found = [self._root / name for name in names]
         if set(names) == set(classes):
             folders = [self._root / name for name in classes]
-        elif len(found) == len(classes) and (numbers := _numbers(names)) is not None:
-            folders = [path for _, path in sorted(zip(numbers, found, strict=True))]
+        elif len(found) == len(classes) and (order := numbers(names)) is not None:
+            folders = [path for _, path in sorted(zip(order, found, strict=True))]
         else:
             raise RecipeError(
                 f"{self._root} must hold a folder a class, named as the data's {len(classes)} classes, such as {classes[0]!r}, "
@@ -172,6 +172,11 @@ class GivenStage(Stage):
         return kept((str(path), path.stat().st_mtime_ns), lambda: load_file(path)["logits"])
 
 
+def class_folders(folder: str | Path) -> list[str]:
+    """The names of the folders of classes, sorted."""
+    return sorted(path.name for path in _root(folder).iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
 def images_a_class(folder: str | Path) -> int:
     """The most images that a class of a folder has."""
     root = _root(folder)
@@ -192,7 +197,7 @@ def brings_labels(folder: str | Path) -> bool:
         return "soft_label_file" in (csv.DictReader(file).fieldnames or [])
 
 
-def _numbers(names: list[str]) -> list[int] | None:
+def numbers(names: list[str]) -> list[int] | None:
     """The numbers that folders of classes end with, behind one and the same beginning; None where they are no such names."""
     found = [re.fullmatch(r"(.*?)(\d+)", name) for name in names]
     parts = [match.groups() for match in found if match is not None]

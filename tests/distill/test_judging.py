@@ -9,18 +9,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from safetensors.numpy import load_file, save_file
 
 from distill.__main__ import main
 from distill.distilled import load
 from distill.export import export
 from distill.graph import build
+from distill.images.names import imagenet_classes, subset
 from distill.judging import evaluate, judgement
 from distill.models.soft_labels import bytes_an_image
 from distill.pipeline.store import Store
 from distill.recipe import RecipeError, read
 from distill.run import recipe_of
-from distill.stages.given import GivenStage, _numbers, brings_labels
+from distill.stages.given import GivenStage, brings_labels, numbers
 from distill.stages.label import StoredLabelStage
 from distill.stages.train import TrainStage
 
@@ -132,13 +134,13 @@ def test_numbered_folders_are_the_classes_in_order(folder, tmp_path):
     assert made["k3.seed0.weights"].tolist() == [1 / 3] * 3
 
 
-def test_numbers_behind_one_beginning_are_numbers_too(folder, tmp_path):
+def testnumbers_behind_one_beginning_arenumbers_too(folder, tmp_path):
     """As some write them: new000, new001."""
     for index, name in enumerate(("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")):
         shutil.copytree(folder / "train" / name, tmp_path / f"new{index:03d}")
     stage = next(stage for stage in build(judged(tmp_path)) if isinstance(stage, GivenStage))
     assert [files[0].parent.name for files in stage._files] == [f"new{index:03d}" for index in range(10)]
-    assert _numbers(["n02086240", "n02087394", "n02088364"]) is None
+    assert numbers(["n02086240", "n02087394", "n02088364"]) is None
     (tmp_path / "new003").rename(tmp_path / "old003")
     with pytest.raises(RecipeError, match="by number in their order, such as 000 or new000; it holds 10, such as 'new000'"):
         build(judged(tmp_path))
@@ -157,6 +159,27 @@ def test_an_export_within_a_run_is_judged_by_the_runs_own_recipe(copied, tmp_pat
     assert "lies in no run's folder; say whose data" in capsys.readouterr().err
     assert brings_labels(place)
     assert not brings_labels(tmp_path)
+
+
+def test_a_set_of_imagenets_classes_is_judged_by_the_recipe_for_them(tmp_path, capsys):
+    def set_of(name, classes):
+        for each in classes:
+            (tmp_path / name / each).mkdir(parents=True)
+        for each in classes:
+            Image.new("RGB", (4, 4)).save(tmp_path / name / each / "0.png")
+        return tmp_path / name
+
+    for name, subset_of in (("imagenette", "imagenette"), ("imagewoof", "imagewoof"), ("imagenet-100", "imagenet-100")):
+        asked = judgement(set_of(name, subset(subset_of)), protocol="rd3")
+        assert (asked.data.subset, asked.train.protocol, asked.given.ipc) == (subset_of, "rd3", 1)
+    for whole in (imagenet_classes(), [f"new{index:03d}" for index in range(1000)]):
+        asked = judgement(set_of(f"all-{whole[0]}", whole))
+        assert (asked.data.subset, asked.data.path) == (None, "data/imagenet")
+    changes = ["--set", f"data.path={tmp_path}/none", "--set", "compute.device=cpu"]
+    assert main(["evaluate", str(tmp_path / "imagenette"), "--protocol", "rded", *changes]) == 2
+    assert f"{tmp_path}/none" in capsys.readouterr().err
+    with pytest.raises(RecipeError, match=r"10 classes of .* are not those of ImageNet or a subset that is known"):
+        judgement(set_of("numbers", [str(index) for index in range(10)]))
 
 
 def own(path):
