@@ -7,10 +7,10 @@ manifest, gaussian-d3-k10.json: the distortion E min_k |X - x_k|^2 with its conf
 options, seeds, versions and wall time. For another Gaussian N(m, C) with C = A A^T take A x_k + m, with the same weights (optimal
 again where A is a multiple of a rotation; else a good start).
 
-How: d = 1 and 2 by the package's default, exact cells where it has them. d >= 3 in four stages: several searches by CLVQ with
-large steps (they leave poor optima that Lloyd stays in), each polished by Lloyd on a randomized quasi-Monte Carlo sample; the
-best is refined by Lloyd on a larger sample and by averaged CLVQ on fresh draws; the distortion and the weights are measured on
-draws that no other stage has seen.
+How: d = 1 and 2 by the package's default, exact cells; d = 2 by the best of several searches. d >= 3 in four stages: several
+searches by CLVQ with large steps (they leave poor optima that Lloyd stays in), each polished by Lloyd on a randomized quasi-Monte
+Carlo sample; the best is refined by Lloyd on a larger sample and by averaged CLVQ on fresh draws; the distortion and the weights
+are measured on draws that no other stage has seen.
 
 Run it again to resume: grids that are done with the same options are skipped, a changed or damaged file is made anew. Files
 appear whole or not at all. --table prints what lies in --out as Markdown, and makes nothing.
@@ -34,12 +34,12 @@ import numpy as np
 
 import quantization as qz
 
-_METHOD = 1  # raised with what decides a grid, so that older ones are made anew
+_METHOD = 2  # raised with what decides a grid, so that older ones are made anew
 
 
 @dataclass(frozen=True)
 class Effort:
-    """What is spent on one grid in d ≥ 3. restarts: searches. points: of Lloyd's sample. search, refine, certify: draws."""
+    """What is spent on one grid. restarts: searches, where d ≥ 2. The rest where d ≥ 3; points: of Lloyd's sample; draws else."""
 
     restarts: int = 4
     search: int = 2**20
@@ -66,7 +66,7 @@ def grid(dim: int, k: int, effort: Effort, seed: int = 0, confidence: float = 0.
     law, seeds = qz.Gaussian(np.zeros(dim), np.eye(dim)), np.random.default_rng([seed, dim, k])
     if dim <= 2:
         say("solving")
-        solution = qz.quantize(law, k, seed=seeds, max_steps=2000)
+        solution = qz.quantize(law, k, restarts=effort.restarts if dim == 2 else 1, seed=seeds, max_steps=2000)
         certificate = qz.distortion(law, solution.measure.points, confidence=confidence, draws=effort.certify, seed=seeds)
         return Grid(solution.measure, certificate, solution.stationarity, repr(solution.solver))
     even = qz.QuasiMonteCarlo(law)

@@ -54,7 +54,7 @@ def test_resumes_and_mends(tmp_path):
     whole, about = path.read_bytes(), json.loads(manifest.read_text())
     assert not gaussian_grids.make(3, 2, tmp_path, SMALL)
     assert about["distortion"]["low"] < about["distortion"]["value"] < about["distortion"]["high"]
-    assert about["options"] == {"method": 1, "dim": 3, "codes": 2, "seed": 0, **asdict(SMALL)}
+    assert about["options"] == {"method": 2, "dim": 3, "codes": 2, "seed": 0, **asdict(SMALL)}
     assert {"numpy", "scipy", "python", "optimal-quantization"} <= set(about["versions"])
     path.write_bytes(whole[:-1])
     assert gaussian_grids.make(3, 2, tmp_path, SMALL)
