@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from distill.distilled import DistilledSet
-from distill.graph import build
 from distill.method import METHODS
 from distill.pipeline.store import Damaged, Store
 from distill.recipe import Recipe
+from distill.record import graph_of
 from distill.report.table import top1
 from distill.run import metrics
 
@@ -19,7 +19,7 @@ _FILES = ("configs:", "- config_name: default", "  data_files:", "  - split: tra
 
 def card(run: str | Path, recipe: Recipe, data: DistilledSet, method: str, format: str) -> str:
     """README.md, with the header that the ``datasets`` library reads."""
-    stages = build(recipe)
+    stages = graph_of(run, recipe).stages
     store = Store(Path(run))
     digest = hashlib.sha256(json.dumps(recipe.model_dump(), sort_keys=True).encode()).hexdigest()
     soft = data.logits is not None

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from distill.graph import build
 from distill.pipeline.lock import locked
 from distill.pipeline.store import is_artifact
 from distill.recipe import Recipe
+from distill.record import stages_of
 from distill.run import finished_of, recipe_of
 
 
@@ -26,7 +26,7 @@ def leftovers(folder: str | Path, keep: Sequence[Recipe] = ()) -> list[Leftover]
     root = Path(folder)
     finished = finished_of(root)
     recipes = [recipe_of(root), *keep, *([] if finished is None else [finished])]
-    named = {stage.folder_name for recipe in recipes for stage in build(recipe)}
+    named = {stage.folder_name for recipe in recipes for stage in stages_of(root, recipe)}
     strangers = [path for path in sorted(root.iterdir()) if is_artifact(path) and path.name not in named]
     return [_measured(path) for path in strangers]
 

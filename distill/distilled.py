@@ -6,13 +6,13 @@ from typing import Any
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from distill.graph import build
 from distill.method import METHODS
 from distill.pipeline.store import Damaged, Store
 from distill.recipe import RecipeError
+from distill.record import graph_of
 from distill.run import finished_of, recipe_of
 from distill.stages.draw import draws
-from distill.stages.train import TrainStage
+from distill.stages.weighted import weighted_set
 
 
 class DistilledSet(Dataset[tuple[Tensor, Tensor, Tensor]]):
@@ -52,9 +52,9 @@ def load(folder: str | Path, method: str | None = None, ipc: int | None = None, 
     """The set that a run distilled: by default its first method, its largest budget and its first seed."""
     recipe = recipe_of(folder)
     method = recipe.methods[0] if method is None else method
-    trains = {stage.method: stage for stage in build(recipe) if isinstance(stage, TrainStage)}
-    if method not in trains:
-        raise RecipeError(f"this run has no method {method!r}; it has {', '.join(trains)}")
+    graph = graph_of(folder, recipe)
+    if method not in graph.sets:
+        raise RecipeError(f"this run has no method {method!r}; it has {', '.join(graph.sets)}")
     select = METHODS[method].select
     held, one = draws(recipe, select), select in ("all", "given")  # whatever the seed
     if held[0].k is None and ipc is not None:
@@ -68,11 +68,13 @@ def load(folder: str | Path, method: str | None = None, ipc: int | None = None, 
         )
     draw = max(chosen, key=lambda draw: draw.k or 0)  # of the first seed: the first of equals
     try:
-        data = trains[method].weighted_set(Store(Path(folder)), draw)
+        data = weighted_set(
+            Store(Path(folder)), graph.part_names, graph.names, *graph.sets[method], draw, METHODS[method].weights
+        )
     except Damaged as damage:
         remedy = "Run it again to mend it"
         if finished_of(folder) not in (None, recipe):
             remedy = "The recipe given here last is not the one that was finished here; run that again: it is kept"
         raise RecipeError(f"the run is not finished, or damaged: {damage}. {remedy}") from None
     weights = data.weights.float()
-    return DistilledSet(data.images, data.labels, data.logits, weights, data.classes, trains[method].keys, draw.k, draw.seed)
+    return DistilledSet(data.images, data.labels, data.logits, weights, data.classes, graph.classes, draw.k, draw.seed)

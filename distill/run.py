@@ -18,6 +18,7 @@ from distill.pipeline.scheduler import AnyWorker, Watcher, execute
 from distill.pipeline.stage import Stage, ordered
 from distill.pipeline.store import RECIPES, Store, write_whole
 from distill.recipe import Recipe, RecipeError, check, read
+from distill.record import keep, stages_of
 from distill.stages.codec import PretrainedCodecStage
 from distill.stages.prior import PretrainedPriorStage
 from distill.stages.survey import SurveyStage
@@ -66,7 +67,8 @@ def run(
     if workers is not None and workers < 1:
         raise RecipeError(f"workers must be at least 1; received {workers}")
     _check_device(checked)
-    stages = upto(build(checked), until)
+    graph = build(checked)
+    stages = upto(graph, until)
     folder = folder_of(checked, out)
     if rank() > 0:
         lend(folder, checked.compute.device)
@@ -75,7 +77,7 @@ def run(
     try:
         count = 1 if helpers else workers or _workers(checked)
         _check_team(checked, stages, Store(folder), count + len(helpers))
-        _make(checked, stages, folder, count, helpers, watcher or Watcher(), verify=verify, whole=until is None)
+        _make(checked, graph, stages, folder, count, helpers, watcher or Watcher(), verify=verify, whole=until is None)
     finally:
         for helper in helpers:
             helper.ask_to_end()
@@ -110,6 +112,7 @@ def _check_team(recipe: Recipe, stages: Sequence[Stage], store: Store, workers: 
 
 def _make(
     recipe: Recipe,
+    graph: list[Stage],
     stages: list[Stage],
     folder: Path,
     count: int,
@@ -127,6 +130,7 @@ def _make(
         store.sweep()
         written = json.dumps(recipe.model_dump(), indent=1).encode()
         write_whole(folder / _LAST, written)
+        keep(folder, graph, recipe, finished_of(folder))
         if verify:
             _check_sources(stages, store)
         execute(stages, store, count, describe(count + len(helpers)), watcher, verify=verify, others=helpers)
@@ -141,17 +145,18 @@ def folder_of(recipe: Recipe, out: str | Path | None = None) -> Path:
 
 
 def plan(folder: str | Path) -> list[Planned]:
-    """What a run folder holds of the recipe it was last run with."""
-    return progress_of(recipe_of(folder), folder)
+    """What a run folder holds of the recipe it was last run with. Writes nothing."""
+    return _planned(stages_of(folder, recipe_of(folder)), folder)
 
 
 def progress_of(recipe: Recipe, folder: str | Path, *, until: str | None = None) -> list[Planned]:
     """What a folder holds of a recipe's stages. Writes nothing."""
+    return _planned(upto(build(recipe), until), folder)
+
+
+def _planned(stages: Sequence[Stage], folder: str | Path) -> list[Planned]:
     store = Store(Path(folder))
-    return [
-        Planned(stage, len(stage.parts()), sum(store.holds(stage, part) for part in stage.parts()))
-        for stage in upto(build(recipe), until)
-    ]
+    return [Planned(stage, len(stage.parts()), sum(store.holds(stage, part) for part in stage.parts())) for stage in stages]
 
 
 def estimates(recipe: Recipe, folder: str | Path, *, until: str | None = None) -> list[Estimate]:

@@ -22,6 +22,7 @@ from distill.pipeline.stage import Content, Product, Stage
 from distill.pipeline.team import ALONE, Team
 
 RECIPES = ("recipe.json", "finished.json")  # of a run's folder: the recipe given last, and the last that came to its end
+GRAPHS = "graphs.json"  # what stages these two had, and which parts
 _PARTIAL, _MEETING = ".partial", ".meeting"
 _ARTIFACT = re.compile(r"[a-z]+-[0-9a-f]{12}|report")
 
@@ -152,7 +153,7 @@ class Store:
         ours = [folder for folder in self.root.iterdir() if is_artifact(folder)]
         places = (f"*{_PARTIAL}", f".seals/*{_PARTIAL}", f".checkpoints/*{_PARTIAL}", f".checkpoints/*{_MEETING}")
         left = [path for folder in ours for place in places for path in folder.glob(place)]
-        left += [path for name in RECIPES for path in self.root.glob(f"{name}.*{_PARTIAL}")]
+        left += [path for name in (*RECIPES, GRAPHS) for path in self.root.glob(f"{name}.*{_PARTIAL}")]
         for path in left:
             path.unlink(missing_ok=True)
 

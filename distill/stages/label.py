@@ -124,7 +124,7 @@ class StoredLabelStage(Stage):
         run, rules = self._runs[name], self._recipe.train.rules
         device = torch.device(self.device)
         teacher = self._teacher.load(read)
-        data = weighted_set(read, self._data, self._images, None, run.draw, "uniform")
+        data = weighted_set(read, self._data.part_names, self._data.names, self._images, None, run.draw, "uniform")
         passes = Passes(data.images, data.weights, rules, self._recipe.data.size, pass_seed(run.seed), device)
         epochs = rules.epochs_at(run.draw.k)
         assert epochs is not None

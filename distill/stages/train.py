@@ -40,7 +40,7 @@ class TrainStage(Stage):
         images: Stage,
         labels: ImageLabelStage | StoredLabelStage | GivenStage | TeacherStage | None,
     ) -> None:
-        self._recipe, self._data, self._survey, self.method = recipe, data, survey, method
+        self._recipe, self.data, self._survey, self.method = recipe, data, survey, method
         self.select, self.images, self.labels = select, images, labels
         self.parents = (survey, images) if labels is None else (survey, images, labels)
         self.device, self.dtype = recipe.compute.device, recipe.train.precision
@@ -51,15 +51,15 @@ class TrainStage(Stage):
         return f"train {self.method}"
 
     @property
-    def keys(self) -> tuple[str, ...]:
-        """The classes, as the source of the data writes them."""
-        return self._data.classes
+    def logits(self) -> ImageLabelStage | GivenStage | None:
+        """The stage that labels each image once, if one does."""
+        return self.labels if isinstance(self.labels, ImageLabelStage | GivenStage) else None
 
     def options(self) -> Mapping[str, Any]:
         train = self._recipe.train
         network = {name: getattr(train, name) for name in ("student", "width", "depth", "small_stem", "processes")}
         weights = METHODS[self.method].weights
-        return {**train.rules.described(), **network, "weights": weights, "data": self._data.fingerprint}
+        return {**train.rules.described(), **network, "weights": weights, "data": self.data.fingerprint}
 
     def parts(self) -> list[str]:
         return [run.name for run in self.runs()]
@@ -70,18 +70,18 @@ class TrainStage(Stage):
         options, rules, side, found = self._recipe.train, self._recipe.train.rules, self._recipe.data.size, list[Work]()
         for k in dict.fromkeys(run.draw.k for run in self.runs()):
             those = [run for run in self.runs() if run.draw.k == k]
-            n = images_of(those[0].draw, self._data)
+            n = images_of(those[0].draw, self.data)
             batch = rules.batch_at(k, n)
             epochs = rules.epochs_at(k)
             seen = len(those) * (rules.steps_at(k, n) * batch if epochs is None else epochs * n)
-            shape, share = (self._data.channels, side, side), -(-batch // self.processes)
-            key = json.dumps([options.model_dump(), len(self._data.classes)])
+            shape, share = (self.data.channels, side, side), -(-batch // self.processes)
+            key = json.dumps([options.model_dump(), len(self.data.classes)])
             learning = answering(key, self._new, shape, share, options.precision, learns=True)
             found.append(Work(seen, f"{seen:,} images seen by students", learning))
             if isinstance(self.labels, TeacherStage):
                 found.append(Work(seen, f"{seen:,} by the teacher", self.labels.rehearsal(share, options.precision)))
             times = self.processes * rules.evaluations * len(those)
-            found.append(looking(self._data, times, answering(key, self._new, shape, LOOK)))
+            found.append(looking(self.data, times, answering(key, self._new, shape, LOOK)))
         return found
 
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
@@ -90,8 +90,8 @@ class TrainStage(Stage):
 
     def weighted_set(self, read: Reader, draw: Draw) -> WeightedSet:
         """The training set of a draw, all classes, with this method's weights."""
-        logits = self.labels if isinstance(self.labels, ImageLabelStage | GivenStage) else None
-        return weighted_set(read, self._data, self.images, logits, draw, METHODS[self.method].weights)
+        data = self.data
+        return weighted_set(read, data.part_names, data.names, self.images, self.logits, draw, METHODS[self.method].weights)
 
     def runs(self) -> list[Run]:
         """The students, a part each."""
@@ -114,7 +114,7 @@ class TrainStage(Stage):
             data.weights,
             rules,
             targets,
-            scores_on_test(self._data, self._survey, read, device),
+            scores_on_test(self.data, self._survey, read, device),
             progress,
             student=options.student,
             ipc=run.draw.k,
@@ -134,7 +134,7 @@ class TrainStage(Stage):
 
     def _new(self) -> Any:
         """A student with random weights."""
-        return network(self._recipe.train.student, self._recipe.train, self._data)
+        return network(self._recipe.train.student, self._recipe.train, self.data)
 
     def _targets(self, read: Reader, run: Run, data: WeightedSet, device: Any) -> tuple[Any, int]:
         """What the student learns to say, and how many bytes of labels that takes on disk."""
@@ -142,12 +142,12 @@ class TrainStage(Stage):
 
         rules, labels = self._recipe.train.rules, self.labels
         if isinstance(labels, StoredLabelStage):
-            return stored_targets(read, labels, run, len(self._data.classes), rules.temperature, device)
+            return stored_targets(read, labels, run, len(self.data.classes), rules.temperature, device)
         if isinstance(labels, ImageLabelStage | GivenStage):
             size = data.logits.numel() * data.logits.element_size()
             return student.image_targets(data.logits, rules.temperature, device), size
         if labels is None:
-            return student.hard_targets(data.labels, len(self._data.classes), device), 0
+            return student.hard_targets(data.labels, len(self.data.classes), device), 0
         return student.online_targets(labels.load(read), rules.temperature, device, self._recipe.train.precision), 0
 
 

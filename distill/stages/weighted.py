@@ -1,11 +1,11 @@
 """A method's training set: the images of all classes as one tensor, each with its class and its sample weight."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from distill.images import Images
 from distill.pipeline.stage import Reader, Stage
 from distill.stages.draw import Draw
 from distill.weights import moded, sample_weights
@@ -26,12 +26,17 @@ class WeightedSet:
     classes: tuple[str, ...]
 
 
-def weighted_set(read: Reader, data: Images, images: Stage, logits: Stage | None, draw: Draw, mode: str) -> WeightedSet:
-    """The set of a draw: ``images`` decoded, ``logits`` labelled image by image if anything is, weighted by a mode."""
+def weighted_set(
+    read: Reader, parts: Sequence[str], names: tuple[str, ...], images: Stage, logits: Stage | None, draw: Draw, mode: str
+) -> WeightedSet:
+    """The set of a draw: ``images`` decoded, ``logits`` labelled image by image if anything is, weighted by a mode.
+
+    parts: one a class. names: of the classes.
+    """
     import torch
 
     pixels, labels, teachers, measures = [], [], [], []
-    for index, part in enumerate(data.part_names):
+    for index, part in enumerate(parts):
         decoded = read.tensors(images, part)
         measures.append(moded(draw.of(decoded, "weights").double().numpy(), mode))
         pixels.append(draw.of(decoded, "images"))
@@ -41,4 +46,4 @@ def weighted_set(read: Reader, data: Images, images: Stage, logits: Stage | None
     whole = torch.cat(teachers) if teachers else None
     # All of the data are taken as they come: each image counts alike, whatever its class.
     weights = sample_weights(measures) if draw.k is not None else [measure * len(measure) for measure in measures]
-    return WeightedSet(torch.cat(pixels), torch.cat(labels), whole, torch.from_numpy(np.concatenate(weights)), data.names)
+    return WeightedSet(torch.cat(pixels), torch.cat(labels), whole, torch.from_numpy(np.concatenate(weights)), names)

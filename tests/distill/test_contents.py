@@ -56,7 +56,7 @@ def test_means_and_deviations_are_those_of_the_students(finished, metrics, by_ti
 
 
 def test_accuracies_are_counts_of_the_test_images(metrics, stages):
-    n = len(next(stage for stage in stages if isinstance(stage, TrainStage))._data.test.labels)
+    n = len(next(stage for stage in stages if isinstance(stage, TrainStage)).data.test.labels)
     for row in metrics["rows"]:
         for value in row["top1"]:
             assert value * n == pytest.approx(round(value * n), abs=4 * n * EPS)
@@ -131,7 +131,7 @@ def test_codes_are_those_before_decoding_and_images_are_bytes(finished, by_title
 
 
 def test_real_images_are_distinct_images_of_their_class(finished, by_title, stages):
-    data = next(stage for stage in stages if isinstance(stage, TrainStage))._data
+    data = next(stage for stage in stages if isinstance(stage, TrainStage)).data
     for method in ("random", "closest"):
         for index, part in enumerate(data.part_names):
             chosen = load_file(finished.folder / by_title[f"select {method}"].folder_name / f"{part}.safetensors")
@@ -145,7 +145,7 @@ def test_real_images_are_distinct_images_of_their_class(finished, by_title, stag
 
 
 def test_full_is_the_whole_training_set(finished, by_title, stages):
-    data = next(stage for stage in stages if isinstance(stage, TrainStage))._data
+    data = next(stage for stage in stages if isinstance(stage, TrainStage)).data
     for index, part in enumerate(data.part_names):
         images = load_file(finished.folder / by_title["images all"].folder_name / f"{part}.safetensors")
         np.testing.assert_array_equal(images["all.seed0.images"], data.train.images[data.train.of_class(index)])

@@ -36,7 +36,8 @@ def snapshot(folder):
 
 
 def artifacts(folder):
-    return {path: each for path, each in snapshot(folder).items() if path.name not in (".lock", "recipe.json", "finished.json")}
+    others = (".lock", "recipe.json", "finished.json", "graphs.json")
+    return {path: each for path, each in snapshot(folder).items() if path.name not in others}
 
 
 def tamper(path):

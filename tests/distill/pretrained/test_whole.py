@@ -1,14 +1,16 @@
 """The command on models of others, from photographs to report and export: stopped, spread over workers, launched as ranks."""
 
 import json
+import shutil
 import subprocess
 import sys
 from types import NoneType
 
 import pytest
 
+import distill
 from distill.graph import build
-from distill.recipe import read
+from distill.recipe import RecipeError, read
 from tests.distill.test_kills import contents, kill_and_resume
 
 TINY = {"teacher": {"width": 4, "steps": 4}, "train": {"width": 4, "steps": 4, "evaluations": 2}}
@@ -62,6 +64,41 @@ def test_from_photographs_to_a_report_and_a_set_to_load(command, clean_environme
     assert rows[0]["image"].size == (32, 32)
     done([*command, "--out", str(tmp_path / "again"), "--workers", "3"], clean_environment)
     assert contents(tmp_path / "again") == contents(tmp_path / "run")
+
+
+def test_a_run_is_read_where_its_images_and_models_are_not(recipe, clean_environment, tmp_path):
+    """As where only its folder was copied to."""
+    sources = tmp_path / "sources"
+    for section in ("data", "codec", "prior"):
+        recipe[section]["path"] = str(shutil.copytree(recipe[section]["path"], sources / section))
+    path = tmp_path / "mine.toml"
+    path.write_text(toml(recipe))
+    command, run = [sys.executable, "-m", "distill"], tmp_path / "run"
+    done([*command, "run", str(path), "--out", str(run)], clean_environment)
+    told, before = said([*command, "status", str(run)], clean_environment), distill.load(run, "uniform")
+    export = [*command, "export", str(run), "--format", "imagefolder", "--out"]
+    done([*export, str(tmp_path / "before")], clean_environment)
+    shutil.rmtree(sources)
+    with pytest.raises(RecipeError):
+        build(read(recipe))
+    after = distill.load(run, "uniform")
+    assert after.images.equal(before.images)
+    assert after.weights.equal(before.weights)
+    assert (after.classes, after.keys) == (before.classes, before.keys)
+    done([*export, str(tmp_path / "after")], clean_environment)
+    assert contents(tmp_path / "after") == contents(tmp_path / "before")
+    assert said([*command, "status", str(run)], clean_environment) == told
+    assert "Nothing to remove" in said([*command, "clean", str(run)], clean_environment)
+    again = subprocess.run(
+        [*command, "run", str(path), "--out", str(run)], env=clean_environment, capture_output=True, check=False
+    )
+    assert again.returncode == 2
+    assert b"can't be listed" in again.stderr
+    assert distill.load(run).images.equal(distill.load(run, "ddoq").images)
+
+
+def said(command, environment):
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
 
 
 @pytest.mark.slow

@@ -1,0 +1,121 @@
+"""A run's graph as it was when it was run, kept in its folder: so that it is read also where its images and models are not."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from distill.graph import build
+from distill.pipeline.stage import Product, Progress, Reader, Stage
+from distill.pipeline.store import GRAPHS, write_whole
+from distill.recipe import Recipe, RecipeError
+from distill.stages.train import TrainStage
+
+
+class KeptStage(Stage):
+    """A stage of which the name, the digest and the parts are known, and no more: its parts can be read, and none be made."""
+
+    def __init__(self, name: str, digest: str, folder: str, title: str, parts: Sequence[str]) -> None:
+        self.name, self.digest = name, digest  # type: ignore[misc]
+        self._folder, self._title, self._parts = folder, title, list(parts)
+
+    @property
+    def title(self) -> str:
+        return self._title
+
+    @property
+    def folder_name(self) -> str:
+        return self._folder
+
+    def parts(self) -> list[str]:
+        return self._parts
+
+    def options(self) -> Mapping[str, Any]:
+        self._refuse()
+
+    def make(self, part: str, read: Reader, progress: Progress) -> Product:
+        self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        raise RecipeError(f"{self._folder} can be read here, but not made: the run's images or models are not at hand")
+
+
+@dataclass(frozen=True)
+class Graph:
+    """classes, names: as the data write them, and as people call them. part_names: a part a class.
+
+    sets: of each method the stage of its images, and that of the labels of each image if there are such.
+    """
+
+    classes: tuple[str, ...]
+    names: tuple[str, ...]
+    part_names: list[str]
+    stages: list[Stage]
+    sets: Mapping[str, tuple[Stage, Stage | None]]
+
+    @classmethod
+    def of(cls, stages: list[Stage]) -> "Graph":
+        trains = [stage for stage in stages if isinstance(stage, TrainStage)]
+        data = trains[0].data
+        sets = {stage.method: (stage.images, stage.logits) for stage in trains}
+        return cls(data.classes, data.names, data.part_names, stages, sets)
+
+    def written(self) -> dict[str, Any]:
+        """As JSON values."""
+        sets = {method: [images.folder_name, logits and logits.folder_name] for method, (images, logits) in self.sets.items()}
+        named = {"classes": list(self.classes), "names": list(self.names), "part_names": self.part_names}
+        return {**named, "stages": _told(self.stages), "sets": sets}
+
+    @classmethod
+    def read(cls, written: Mapping[str, Any]) -> "Graph":
+        stages: list[Stage] = [KeptStage(*each) for each in written["stages"]]
+        by_folder = {stage.folder_name: stage for stage in stages}
+        sets = {method: (by_folder[images], by_folder.get(logits)) for method, (images, logits) in written["sets"].items()}
+        return cls(tuple(written["classes"]), tuple(written["names"]), list(written["part_names"]), stages, sets)
+
+
+def keep(folder: Path, stages: list[Stage], recipe: Recipe, finished: Recipe | None) -> None:
+    """Write the graph of a recipe that is about to be run in a folder, beside that of the one last finished there."""
+    known, wanted = _known(folder), [_key(each) for each in (finished, recipe) if each is not None]
+    kept = {key: known[key] for key in wanted if key in known}
+    if kept.get(wanted[-1], {}).get("stages") != _told(stages):  # else it is there, and names of classes take a while
+        write_whole(folder / GRAPHS, json.dumps(kept | {wanted[-1]: Graph.of(stages).written()}).encode())
+
+
+def _told(stages: list[Stage]) -> list[list[Any]]:
+    return [[each.name, each.digest, each.folder_name, each.title, each.parts()] for each in stages]
+
+
+def graph_of(folder: str | Path, recipe: Recipe) -> Graph:
+    """The graph that a recipe had when it was run in a folder; of a run without a record, the one that it has now."""
+    return _kept(Path(folder), recipe) or Graph.of(build(recipe))
+
+
+def stages_of(folder: str | Path, recipe: Recipe) -> list[Stage]:
+    """The stages that a recipe has now; those that it had when it was run, where its images or models are not at hand."""
+    try:
+        return build(recipe)
+    except RecipeError:
+        if (graph := _kept(Path(folder), recipe)) is None:
+            raise
+        return graph.stages
+
+
+def _kept(folder: Path, recipe: Recipe) -> Graph | None:
+    try:
+        return Graph.read(_known(folder)[_key(recipe)])
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _known(folder: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads((folder / GRAPHS).read_bytes()))
+    except (OSError, TypeError, ValueError):
+        return {}
+
+
+def _key(recipe: Recipe) -> str:
+    return hashlib.sha256(json.dumps(recipe.model_dump(), sort_keys=True).encode()).hexdigest()
