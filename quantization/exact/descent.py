@@ -22,8 +22,11 @@ _SETTLED = 1e-9
 _STEPS = 100
 
 
-def descended(law: Smooth, r: float, codes: FloatArray) -> tuple[FloatArray, float]:
-    """The local optimum below ``codes`` (K, d), to where its distortion no longer falls by a billionth a step, and that."""
+def descended(law: Smooth, r: float, codes: FloatArray, goal: float = np.inf) -> tuple[FloatArray, float]:
+    """The local optimum below ``codes`` (K, d), to where its distortion no longer falls by a billionth a step, and that.
+
+    A descent that will not get below ``goal`` is broken off: each step of it gains less than the one before.
+    """
     codes, c = law.occupied(codes)
     damping = FIRST_DAMPING
     for _ in range(_STEPS):
@@ -32,7 +35,8 @@ def descended(law: Smooth, r: float, codes: FloatArray) -> tuple[FloatArray, flo
             break
         before = c.distortion
         codes, c, damping = step
-        if not c.distortion < (1 - _SETTLED) * before:
+        gain = before - c.distortion
+        if gain <= _SETTLED * before or c.distortion - gain > goal:
             break
     return codes, c.distortion
 

@@ -1,7 +1,6 @@
 """How many codes each mode of a law on the line has: what a search over bins may get wrong by one is put right here."""
 
 from collections.abc import Iterator
-from itertools import permutations
 
 import numpy as np
 
@@ -27,49 +26,68 @@ class Exchange:
         self._law, self._density, self._r, self._companion = law, density, r, companion
         self._shares = np.concatenate([[0.0], valleys, [1.0]])
         self._cuts = np.concatenate([companion.quantiles(1, share, share) for share in valleys])
+        self._tried: set[tuple[int, ...]] = set()
+        self._worths: dict[tuple[int, int], float] = {}
 
     def settled(self, codes: FloatArray) -> FloatArray:
         """The local optimum below codes (K,), and from it on to lower ones, until no exchange helps."""
         codes, value = self._descended(codes)
-        for _ in range(2 * len(codes)):  # from a search over bins one or two, from anywhere else no more
-            lower = next((found for found in self._neighbours(codes, value) if found[1] < (1 - _LESS) * value), None)
-            if lower is None:
+        known = False  # whether anything that is remembered is of other codes
+        for _ in range(2 * len(codes)):  # from a search over bins a few, from anywhere else no more
+            pieces = np.split(codes, np.searchsorted(codes, self._cuts))
+            tries = (self._with(pieces, {i: -1, j: 1}, value) for i, j in self._pairs(pieces, value))
+            lower = next((found for found in tries if found[1] < (1 - _LESS) * value), None)
+            if lower is not None:
+                codes, value = lower
+                known = True
+            elif known:
+                self._tried.clear()
+                self._worths.clear()
+                known = False
+            else:
                 break
-            codes, value = lower
         return codes
 
-    def _neighbours(self, codes: FloatArray, value: float) -> Iterator[tuple[FloatArray, float]]:
-        """The local optima an exchange away and their distortions: between adjacent pieces, then those that promise a fall.
+    def _pairs(self, pieces: list[FloatArray], value: float) -> Iterator[tuple[int, int]]:
+        """Pairs of pieces to move a code between: adjacent ones, which see each other, and others that promise a fall.
 
-        A code moved from piece i to j changes D by what K - 1 codes without it lose and K + 1 codes with one more gain, as far as
-        the pieces do not see each other; adjacent ones do.
+        Adjacent ones are not tried again as long as they and those beside them have as many codes. The promise is what the
+        pieces' last and next codes are worth where they do not see each other. Of such pairs as many are tried as there are
+        pieces: where the first do not keep their promise, hardly one will.
         """
-        pieces = np.split(codes, np.searchsorted(codes, self._cuts))
-        giving = [i for i, piece in enumerate(pieces) if len(piece)]
-        for i in giving:
-            for j in (i - 1, i + 1):
-                if 0 <= j < len(pieces):
-                    yield self._with(pieces, {i: -1, j: 1})
-        if len(pieces) == 2:
+        counts, last = [len(piece) for piece in pieces], len(pieces) - 1
+        for left in range(last):
+            for i, j in ((left, left + 1), (left + 1, left)):
+                trial = i, j, *counts[max(left - 1, 0) : left + 3]
+                if counts[i] and trial not in self._tried:
+                    self._tried.add(trial)
+                    yield i, j
+        if last < 2:
             return
-        losses = {i: self._with(pieces, {i: -1})[1] - value for i in giving}
-        gains = [value - self._with(pieces, {j: 1})[1] for j in range(len(pieces))]
-        far = [(gains[j] - losses[i], i, j) for i, j in permutations(range(len(pieces)), 2) if i in losses and abs(i - j) > 1]
-        for promise, i, j in sorted(far, reverse=True):
-            if promise > 0:
-                yield self._with(pieces, {i: -1, j: 1})
+        losses = {i: self._worth(pieces, value, i, 0) for i, n in enumerate(counts) if n}
+        gains = [self._worth(pieces, value, j, 1) for j in range(len(pieces))]
+        falls = [(gains[j] - losses[i], i, j) for i in losses for j in range(len(pieces)) if abs(i - j) > 1]
+        yield from ((i, j) for fall, i, j in sorted(falls, reverse=True)[: len(pieces)] if fall > 0)
 
-    def _with(self, pieces: list[FloatArray], changes: dict[int, int]) -> tuple[FloatArray, float]:
-        """The local optimum with so many codes more in some pieces."""
+    def _worth(self, pieces: list[FloatArray], value: float, piece: int, more: int) -> float:
+        """How much the distortion falls by a piece's last code, or by one more: what its n-th code is worth."""
+        key = piece, len(pieces[piece]) + more
+        if key not in self._worths:
+            other = self._with(pieces, {piece: 2 * more - 1})[1]
+            self._worths[key] = value - other if more else other - value
+        return self._worths[key]
+
+    def _with(self, pieces: list[FloatArray], changes: dict[int, int], goal: float = np.inf) -> tuple[FloatArray, float]:
+        """The local optimum with so many codes more in some pieces, or what shows that it is not below ``goal``."""
         spread = list(pieces)
         for i, change in changes.items():
             n = len(pieces[i]) + change
             few = len(pieces[i]) < 2
             spread[i] = self._companion.quantiles(n, *self._shares[i : i + 2]) if few else _spread(pieces[i], n)
-        return self._descended(np.concatenate(spread))
+        return self._descended(np.concatenate(spread), goal)
 
-    def _descended(self, codes: FloatArray) -> tuple[FloatArray, float]:
-        found, value = descended(self._law, self._r, self._density.outward(codes))
+    def _descended(self, codes: FloatArray, goal: float = np.inf) -> tuple[FloatArray, float]:
+        found, value = descended(self._law, self._r, self._density.outward(codes), goal)
         return np.sort(self._density.inward(found)), value
 
 

@@ -65,6 +65,19 @@ def test_exchanges_lead_to_the_optimum_from_afar(wrong, r):
     assert distortion == pytest.approx(qz.quantize(THREE, 60, r=r).distortion, rel=1e-9)
 
 
+@pytest.mark.parametrize("k", [2, 5, 9, 14])
+def test_modes_without_a_code_give_none(k):
+    """Ten modes, and fewer codes or hardly more: the optimum of many draws is as good, but for chance."""
+    rng = np.random.default_rng(3)
+    law = mixture(rng.dirichlet(np.ones(10)), np.cumsum(rng.uniform(4, 12, 10)), np.exp(rng.uniform(-1, 0.5, 10)))
+    found = qz.quantize(law, k).require()
+    assert found.measure.size == k
+    drawn = qz.quantize(law.sample(200_000, rng), k)
+    there = qz.distortion(law, drawn.measure.points).value
+    assert found.distortion <= there
+    assert found.distortion >= 0.99 * drawn.distortion
+
+
 def test_pieces_are_parted_in_valleys_and_beside_spikes():
     def parted(law):
         exact = line(law)
