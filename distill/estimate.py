@@ -9,6 +9,7 @@ from statistics import median
 
 from distill.pipeline.stage import Stage
 from distill.pipeline.store import Store
+from distill.pipeline.work import Work
 from distill.recipe import RecipeError
 
 SPEED = 1e14  # operations a second, about a third of an A100's or a tenth of an H100's peak in half precision
@@ -18,7 +19,7 @@ SPEED = 1e14  # operations a second, about a third of an A100's or a tenth of an
 class Estimate:
     """Of a stage. disk: bytes still to write. hours: of one worker's work. memory: the peak of a worker's, on its device.
 
-    Each is None where nothing tells it yet. ground: what disk and hours are reckoned from.
+    Each is None where nothing tells it yet. ground: what they are reckoned from.
     """
 
     stage: Stage
@@ -46,38 +47,52 @@ def estimate(stage: Stage, store: Store, *, timed: bool = True) -> Estimate:
         return Estimate(stage, len(parts), len(seals), left * each, hours, memory, ground)
     weight = stage.weight()
     hours, gpu_memory, ground = _rehearsed(stage) if timed else (None, None, "")
-    grounds = [f"disk: {weight[1]}" if weight else "", f"time: {ground}" if ground else ""]
-    ground = "; ".join(filter(None, grounds)) or "unknown until a part is made"
+    ground = "; ".join(filter(None, [f"disk: {weight[1]}" if weight else "", ground])) or "unknown until a part is made"
     return Estimate(stage, len(parts), 0, weight[0] if weight else None, hours, gpu_memory, ground)
 
 
 def _rehearsed(stage: Stage) -> tuple[float | None, int | None, str]:
-    """Hours, peak memory on a GPU, and their ground: what the stage does over and over, timed if its device is at hand."""
+    """Hours, peak memory on a GPU, and their grounds: what the stage does over and over, timed if its device is at hand."""
     from torch import cuda
 
-    from distill.models.rehearsal import counted, timed
+    from distill.models.rehearsal import counted, peak, timed
 
-    hours, memory, grounds = 0.0, None, list[str]()
+    hours, memories, grounds = 0.0, list[tuple[int, str]](), list[str]()
+    here = stage.device == "cpu" or cuda.is_available()
     try:
         works = Counter(stage.work())
         for work in works:
             counted(work.rehearsal)
+            if not here:
+                peak(work.rehearsal)
     except Exception as error:  # whatever a network of others' raises when it is built, a plan is still to be had
-        return None, None, f"unknown, for no rehearsal can be held: {error}"
+        return None, None, f"time: unknown, for no rehearsal can be held: {error}"
     for work, often in works.items():
         rehearsal = work.rehearsal
-        if stage.device == "cpu" or cuda.is_available():
+        if here:
             found = timed(rehearsal, stage.device)
             if found.seconds is None:
                 how = f"memory ran out at {rehearsal.batch} at once"
             else:
                 how = f"{rehearsal.batch} at once timed here, {found.operations / found.seconds:.2g} operations/s"
-            memory = max(memory or 0, found.memory) if found.memory is not None else memory
         else:
             found, how = counted(rehearsal), f"at {SPEED:.0e}/s, for want of a GPU here"
         hours += often * work.times * (found.seconds or found.operations / SPEED) / 3600
         grounds.append(f"{f'{often} × ' if often > 1 else ''}{work.what} × {found.operations:.3g} operations ({how})")
-    return (hours if grounds else None), memory, ", ".join(grounds)
+        memory = found.memory if here else peak(rehearsal)
+        if memory is not None:
+            memories.append((memory + round(work.kept), _memory(work, measured=here)))
+    if not works:
+        return None, None, ""
+    memory, ground = max(memories, default=(None, ""))
+    return hours, memory, "; ".join(filter(None, [f"time: {', '.join(grounds)}", ground]))
+
+
+def _memory(work: Work, *, measured: bool) -> str:
+    """The ground of a peak of memory."""
+    kept = f", and {size(work.kept)} that lie there meanwhile" if work.kept else ""
+    how = "measured by its rehearsal" if measured else "weights, gradients and activations, counted for want of a GPU here"
+    return f"memory: {work.rehearsal.batch} at once, {how}{kept}{'' if measured else '; not the workspaces of its kernels'}"
 
 
 def check_disk(found: Sequence[Estimate], folder: Path) -> None:

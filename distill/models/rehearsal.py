@@ -1,4 +1,4 @@
-"""Rehearsals: made for the networks of this project, their operations counted, and timed on a device; what they weigh."""
+"""Rehearsals: made for the networks of this project, their operations and memory counted, timed on a device; what they weigh."""
 
 import time
 from collections.abc import Callable
@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from distill.models.batches import ran_out
+from distill.models.memory import FusedAttention, Living, lowered
 from distill.models.numerics import as_workers
-from distill.models.student import autocast
 from distill.pipeline.work import Rehearsal
 
+ADAMW = 2  # numbers that this optimizer keeps for each that it trains: the mean of its gradients and of their squares
 TRAINED = 5  # times a network's weight that its training needs on disk: its own, and a checkpoint of four
 _RUNS, _SECONDS = 20, 0.5  # runs of a rehearsal at most, and the seconds after which no more begin
 
@@ -44,6 +45,20 @@ def counted(rehearsal: Rehearsal) -> Measured:
         with FlopCounterMode(display=False, custom_mapping=mended) as counter:
             run()
     return Measured(counter.get_total_flops() / rehearsal.batch)
+
+
+@cache
+def peak(rehearsal: Rehearsal) -> int:
+    """The peak of a batch on a GPU in bytes, counted as the operations are: of weights, gradients and activations.
+
+    Without the workspaces of kernels. Of what learns the second batch is counted, which finds the first one's gradients there.
+    """
+    with torch.set_grad_enabled(rehearsal.learns), Living() as living, FusedAttention():
+        run = rehearsal.on("meta")
+        living.peak = living.now  # a model may be made in another precision than it is used in
+        for _ in range(1 + rehearsal.learns):
+            run()
+    return living.peak
 
 
 @cache
@@ -109,7 +124,7 @@ def answering(
         model.train(learns)
 
         def run() -> None:
-            with autocast(torch.device(device), "float32" if device == "meta" else precision):
+            with lowered(device, precision):
                 logits = model(given)
             if learns:
                 logits.float().square().mean().backward()

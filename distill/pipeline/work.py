@@ -21,8 +21,11 @@ class Rehearsal:
 
 @dataclass(frozen=True)
 class Work:
-    """times: how often it is done in all. what: that number in words, with what does it."""
+    """times: how often it is done in all. what: that number in words, with what does it. kept: bytes that lie on a GPU meanwhile
+    and are no part of a rehearsal: an optimizer's state, averages, data, another network.
+    """
 
     times: float
     what: str
     rehearsal: Rehearsal
+    kept: float = 0.0

@@ -97,11 +97,12 @@ class TrainedCodecStage(CodecStage):
         return weight(self._new, TRAINED)
 
     def work(self) -> list[Work]:
-        from distill.models.rehearsal import reconstructing
+        from distill.models.rehearsal import ADAMW, reconstructing, weight
 
-        options = self._options
+        options, images = self._options, len(self._data.train) * self._colours * self.size**2
         rehearsal = reconstructing(self.digest, self._new, self._shape("encoder"), options.batch)
-        return [Work(options.steps * options.batch, f"{options.steps:,} steps of {options.batch}", rehearsal)]
+        kept = weight(self._new, ADAMW)[0] + images
+        return [Work(options.steps * options.batch, f"{options.steps:,} steps of {options.batch}", rehearsal, kept)]
 
     def _new(self) -> Any:
         from distill.models.diffusion import new_autoencoder

@@ -66,11 +66,12 @@ class TrainedPriorStage(PriorStage):
         return weight(self._new, TRAINED)
 
     def work(self) -> list[Work]:
-        from distill.models.rehearsal import prediction
+        from distill.models.rehearsal import ADAMW, prediction, weight
 
-        options = self._options
+        options, latents = self._options, 4 * len(self._data.train) * self._encode.entries
         rehearsal = prediction(self.digest, self._new, self._shape, options.batch, learns=True)
-        return [Work(options.steps * options.batch, f"{options.steps:,} steps of {options.batch}", rehearsal)]
+        kept = weight(self._new, ADAMW + bool(options.ema))[0] + latents
+        return [Work(options.steps * options.batch, f"{options.steps:,} steps of {options.batch}", rehearsal, kept)]
 
     def _new(self) -> Any:
         from distill.models.diffusion import new_transformer

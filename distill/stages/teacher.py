@@ -10,6 +10,7 @@ from distill.images.names import imagenet_classes
 from distill.models.kept import kept
 from distill.pipeline.stage import Product, Progress, Reader, Stage, seed_of
 from distill.pipeline.work import Rehearsal, Work
+from distill.protocols.protocol import Protocol
 from distill.recipe import PretrainedTeacher, Recipe, RecipeError, TrainedTeacher
 from distill.recipe.students import Network
 from distill.stages.survey import SurveyStage
@@ -87,12 +88,13 @@ class TrainedTeacherStage(TeacherStage):
         return weight(self._network, TRAINED)
 
     def work(self) -> list[Work]:
-        from distill.models.rehearsal import answering
+        from distill.models.rehearsal import answering, weight
 
         options = self._options
         rehearsal = answering(self.digest, self._network, self._shape, options.batch, options.precision, learns=True)
-        looks = looking(self._data, 1, self.rehearsal(LOOK, options.precision))
-        return [Work(options.steps * options.batch, f"{options.steps:,} steps of {options.batch}", rehearsal), looks]
+        kept = weight(self._network, moments(options.protocol))[0]
+        looks = looking(self._data, 1, self.rehearsal(LOOK, options.precision), kept)
+        return [Work(options.steps * options.batch, f"{options.steps:,} steps of {options.batch}", rehearsal, kept), looks]
 
     @property
     def _shape(self) -> tuple[int, int, int]:
@@ -211,10 +213,17 @@ def held(images: Any, device: Any) -> Any:
     return images.to(device) if images.numel() < free / 2 else images
 
 
-def looking(data: Images, times: int, rehearsal: Rehearsal) -> Work:
-    """The work of looks at the test images."""
+def looking(data: Images, times: int, rehearsal: Rehearsal, kept: float = 0.0) -> Work:
+    """The work of looks at the test images, beside what a training keeps."""
     seen = times * len(data.test.labels)
-    return Work(seen, f"{seen:,} test images", rehearsal)
+    return Work(seen, f"{seen:,} test images", rehearsal, kept)
+
+
+def moments(rules: Protocol) -> int:
+    """How many numbers the optimizer of a protocol keeps for each of a network's."""
+    from distill.models.rehearsal import ADAMW
+
+    return ADAMW if rules.optimizer == "adamw" else int(rules.momentum > 0)
 
 
 def scores_on_test(data: Images, survey: SurveyStage, read: Reader, device: Any, batch: int = LOOK) -> Any:

@@ -13,7 +13,7 @@ from distill import estimate as estimating
 from distill.estimate import check_disk, estimate, size
 from distill.graph import build
 from distill.models import rehearsal as rehearsing
-from distill.models.rehearsal import answering, coding, counted, from_config, prediction, timed
+from distill.models.rehearsal import answering, coding, counted, from_config, peak, prediction, timed, weight
 from distill.pipeline.store import Store
 from distill.pipeline.work import Rehearsal, Work
 from distill.recipe import RecipeError, read
@@ -158,6 +158,38 @@ def test_without_its_device_the_operations_are_counted(recipe, tmp_path):
     (work,), found = encode.work(), estimate(encode, Store(tmp_path))
     assert found.hours == pytest.approx(15 * counted(work.rehearsal).operations / estimating.SPEED / 3600)
     assert "for want of a GPU here" in found.ground
+
+
+def test_without_its_device_the_memory_is_counted(recipe, tmp_path):
+    """Of what needs most of it, beside what lies on the device meanwhile: moments, images, a teacher at work."""
+    if torch.cuda.is_available():
+        pytest.skip("its device is here")
+    table = {**recipe, "train": {"protocol": "rd3", "epochs": 3}}
+    stages = {stage.title: stage for stage in build(read(table, ["compute.device=cuda"]))}
+    (encode,), found = stages["encode"].work(), estimate(stages["encode"], Store(tmp_path))
+    assert found.memory == peak(encode.rehearsal)
+    assert "counted for want of a GPU here; not the workspaces" in found.ground
+    teacher, student = stages["teacher"], stages["train ddoq"]
+    most = max(peak(work.rehearsal) + work.kept for work in student.work())
+    assert estimate(student, Store(tmp_path)).memory == most
+    learning, labelling, _ = student.work()
+    assert learning.kept == weight(student._new, 2)[0] + peak(labelling.rehearsal)
+    assert {work.kept for work in teacher.work()} == {weight(teacher._network, 2)[0]}
+
+
+@pytest.mark.parametrize(("train", "copies"), [({"processes": 1}, 1), ({"processes": 2}, 2)])
+def test_momentum_is_one_number_a_weight_and_gathered_gradients_another(recipe, train, copies):
+    table = {**recipe, "train": {"protocol": "rd3", "optimizer": "sgd", "labels": "hard", "epochs": 3, **train}}
+    student = next(stage for stage in build(read(table)) if stage.title == "train ddoq")
+    assert student.work()[0].kept == weight(student._new, copies)[0]
+
+
+def test_what_is_trained_here_keeps_its_data_beside_it(digits):
+    stages = {stage.name: stage for stage in build(digits)}
+    data, codec, prior = stages["survey"]._data, stages["codec"], stages["prior"]
+    images, latents = data.train.images.nbytes, 4 * len(data.train) * stages["encode"].entries
+    assert codec.work()[0].kept == weight(codec._new, 2)[0] + images
+    assert prior.work()[0].kept == weight(prior._new, 2 + (digits.prior.ema > 0))[0] + latents
 
 
 def test_hours_are_those_of_the_rehearsal(stages, tmp_path):
