@@ -53,39 +53,55 @@ def estimate(stage: Stage, store: Store, *, timed: bool = True) -> Estimate:
 
 def _rehearsed(stage: Stage) -> tuple[float | None, int | None, str]:
     """Hours, peak memory on a GPU, and their grounds: what the stage does over and over, timed if its device is at hand."""
+    try:
+        works = Counter(stage.work())
+        found = [_held(stage, work) for work in works]
+    except Exception as error:  # whatever a network of others' raises when it is built, a plan is still to be had
+        return None, None, f"time: unknown, for no rehearsal can be held: {error}"
+    if not works:
+        return None, None, ""
+    hours = sum(often * each.seconds for often, each in zip(works.values(), found, strict=True)) / 3600
+    grounds = [
+        f"{often} × {each.ground}" if often > 1 else each.ground for often, each in zip(works.values(), found, strict=True)
+    ]
+    most = max(found, key=lambda each: each.memory or 0)
+    return hours, most.memory, "; ".join(filter(None, [f"time: {', '.join(grounds)}", most.memory_ground]))
+
+
+@dataclass(frozen=True)
+class _Held:
+    """A work's rehearsal. seconds: of all of the work. memory: the peak on a GPU, None where that is not known."""
+
+    seconds: float
+    ground: str
+    memory: int | None
+    memory_ground: str
+
+
+def _held(stage: Stage, work: Work) -> _Held:
     from torch import cuda
 
     from distill.models.rehearsal import counted, peak, timed
 
-    hours, memories, grounds = 0.0, list[tuple[int, str]](), list[str]()
-    here = stage.device == "cpu" or cuda.is_available()
-    try:
-        works = Counter(stage.work())
-        for work in works:
-            counted(work.rehearsal)
-            if not here:
-                peak(work.rehearsal)
-    except Exception as error:  # whatever a network of others' raises when it is built, a plan is still to be had
-        return None, None, f"time: unknown, for no rehearsal can be held: {error}"
-    for work, often in works.items():
-        rehearsal = work.rehearsal
-        if here:
-            found = timed(rehearsal, stage.device)
-            if found.seconds is None:
-                how = f"memory ran out at {rehearsal.batch} at once"
-            else:
-                how = f"{rehearsal.batch} at once timed here, {found.operations / found.seconds:.2g} operations/s"
-        else:
-            found, how = counted(rehearsal), f"at {SPEED:.0e}/s, for want of a GPU here"
-        hours += often * work.times * (found.seconds or found.operations / SPEED) / 3600
-        grounds.append(f"{f'{often} × ' if often > 1 else ''}{work.what} × {found.operations:.3g} operations ({how})")
-        memory = found.memory if here else peak(rehearsal)
-        if memory is not None:
-            memories.append((memory + round(work.kept), _memory(work, measured=here)))
-    if not works:
-        return None, None, ""
-    memory, ground = max(memories, default=(None, ""))
-    return hours, memory, "; ".join(filter(None, [f"time: {', '.join(grounds)}", ground]))
+    rehearsal, here = work.rehearsal, stage.device == "cpu" or cuda.is_available()
+    if not rehearsal.network:
+        found = timed(rehearsal, stage.device if here else "cpu")
+        if found.seconds is None:
+            raise MemoryError("memory ran out")
+        how = f"{found.seconds:.2g} s each, timed {'here' if here else 'on the CPU, for want of a GPU here'}"
+    elif here:
+        found = timed(rehearsal, stage.device)
+        speed = f"timed here, {found.operations / found.seconds:.2g} operations/s" if found.operations and found.seconds else ""
+        how = f"{rehearsal.batch} at once {speed}" if speed else f"memory ran out at {rehearsal.batch} at once"
+    else:
+        found, how = counted(rehearsal), f"at {SPEED:.0e}/s, for want of a GPU here"
+    operations = found.operations or 0.0
+    seconds = work.times * (found.seconds or operations / SPEED)
+    ground = f"{work.what} × {operations:.3g} operations ({how})" if rehearsal.network else f"{work.what} ({how})"
+    memory = found.memory if here else peak(rehearsal) if rehearsal.network else None
+    if memory is None:
+        return _Held(seconds, ground, None, "")
+    return _Held(seconds, ground, memory + round(work.kept), _memory(work, measured=here))
 
 
 def _memory(work: Work, *, measured: bool) -> str:
