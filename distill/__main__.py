@@ -296,7 +296,8 @@ def _show_estimates(found: Sequence[Estimate], console: Console) -> None:
         soft_wrap=True,
     )
     for each in found:
-        if (each.disk is not None or each.hours is not None) and each.parts > each.done:
+        known = any(figure is not None for figure in (each.disk, each.hours, each.host))
+        if known and each.parts > each.done:
             console.print(f"  {each.stage.title}: {each.ground}", highlight=False, soft_wrap=True)
 
 

@@ -17,7 +17,8 @@ SPEED = 1e14  # operations a second, about a third of an A100's or a tenth of an
 
 @dataclass(frozen=True)
 class Estimate:
-    """Of a stage. disk: bytes still to write. hours: of one worker's work. memory: the peak of a worker's, on its device.
+    """Of a stage. disk: bytes still to write. hours: of one worker's work. memory: the peak of a worker's, on its device. host:
+    the bytes of data that each worker holds in its own memory beside, where a part needs many at once.
 
     Each is None where nothing tells it yet. ground: what they are reckoned from.
     """
@@ -29,6 +30,7 @@ class Estimate:
     hours: float | None
     memory: int | None
     ground: str
+    host: float | None = None
 
 
 def estimate(stage: Stage, store: Store, *, timed: bool = True) -> Estimate:
@@ -47,8 +49,11 @@ def estimate(stage: Stage, store: Store, *, timed: bool = True) -> Estimate:
         return Estimate(stage, len(parts), len(seals), left * each, hours, memory, ground)
     weight = stage.weight()
     hours, gpu_memory, ground = _rehearsed(stage) if timed else (None, None, "")
-    ground = "; ".join(filter(None, [f"disk: {weight[1]}" if weight else "", ground])) or "unknown until a part is made"
-    return Estimate(stage, len(parts), 0, weight[0] if weight else None, hours, gpu_memory, ground)
+    held = stage.resident()
+    grounds = [f"disk: {weight[1]}" if weight else "", ground, f"host memory: {size(held[0])}, {held[1]}" if held else ""]
+    ground = "; ".join(filter(None, grounds)) or "unknown until a part is made"
+    disk, host = (found[0] if found else None for found in (weight, held))
+    return Estimate(stage, len(parts), 0, disk, hours, gpu_memory, ground, host)
 
 
 def _rehearsed(stage: Stage) -> tuple[float | None, int | None, str]:

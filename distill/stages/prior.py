@@ -65,10 +65,14 @@ class TrainedPriorStage(PriorStage):
 
         return weight(self._new, TRAINED)
 
+    def resident(self) -> tuple[float, str]:
+        images, entries = len(self._data.train), self._encode.entries
+        return 4.0 * images * entries, f"{images:,} latents × {entries:,} entries × 4 bytes"
+
     def work(self) -> list[Work]:
         from distill.models.rehearsal import ADAMW, prediction, weight
 
-        options, latents = self._options, 4 * len(self._data.train) * self._encode.entries
+        options, latents = self._options, self.resident()[0]
         rehearsal = prediction(self.digest, self._new, self._shape, options.batch, learns=True)
         kept = weight(self._new, ADAMW + bool(options.ema))[0] + latents
         return [Work(options.steps * options.batch, f"{options.steps:,} steps of {options.batch}", rehearsal, kept)]

@@ -22,9 +22,13 @@ class TeacherStage(Stage):
     """``teacher.safetensors`` and ``teacher.json``, which says what it is and its top-1 on the test split, a fraction."""
 
     name = "teacher"
+    _data: Images
 
     def parts(self) -> list[str]:
         return ["teacher"]
+
+    def resident(self) -> tuple[float, str]:
+        return in_memory(self._data, {"test images": len(self._data.test)})
 
     @abstractmethod
     def load(self, read: Reader) -> Any:
@@ -86,6 +90,9 @@ class TrainedTeacherStage(TeacherStage):
         from distill.models.rehearsal import TRAINED, weight
 
         return weight(self._network, TRAINED)
+
+    def resident(self) -> tuple[float, str]:
+        return in_memory(self._data, {"training images": len(self._data.train), "test images": len(self._data.test)})
 
     def work(self) -> list[Work]:
         from distill.models.rehearsal import answering, weight
@@ -213,6 +220,12 @@ def held(images: Any, device: Any) -> Any:
     return images.to(device) if images.numel() < free / 2 else images
 
 
+def in_memory(data: Images, counts: Mapping[str, int]) -> tuple[float, str]:
+    """The bytes of so many images of each kind as pixels, and how that is reckoned."""
+    images = " and ".join(f"{count:,} {kind}" for kind, count in counts.items())
+    return float(sum(counts.values()) * data.bytes_an_image), f"{images} × {data.bytes_an_image:,} bytes in each worker"
+
+
 def looking(data: Images, times: int, rehearsal: Rehearsal, kept: float = 0.0) -> Work:
     """The work of looks at the test images, beside what a training keeps."""
     seen = times * len(data.test.labels)
@@ -227,7 +240,11 @@ def moments(rules: Protocol) -> int:
 
 
 def scores_on_test(data: Images, survey: SurveyStage, read: Reader, device: Any, batch: int = LOOK) -> Any:
-    """A look at the test images: a model → its top-1 and top-5 there, as fractions. A worker decodes these images once."""
+    """A look at the test images: a model → its top-1 and top-5 there, as fractions.
+
+    A worker decodes these images once and keeps them in its memory: students look many times, and decoding takes longer than most
+    looks. What they take there, stages say (:meth:`Stage.resident`).
+    """
     import torch
 
     seen = survey.all_readable(read, "test")

@@ -13,8 +13,8 @@ from distill.stages.draw import Draw, Run, images_of, runs
 from distill.stages.given import GivenStage
 from distill.stages.label import ImageLabelStage, StoredLabelStage, pass_seed
 from distill.stages.survey import SurveyStage
-from distill.stages.teacher import LOOK, TeacherStage, held, looking, moments, network, scores_on_test
-from distill.stages.weighted import WeightedSet, weighted_set
+from distill.stages.teacher import LOOK, TeacherStage, held, in_memory, looking, moments, network, scores_on_test
+from distill.stages.weighted import JOINED, WeightedSet, weighted_set
 
 
 class TrainStage(Stage):
@@ -63,6 +63,10 @@ class TrainStage(Stage):
 
     def parts(self) -> list[str]:
         return [run.name for run in self.runs()]
+
+    def resident(self) -> tuple[float, str]:
+        most = max(images_of(run.draw, self._data) for run in self.runs())
+        return in_memory(self._data, {JOINED: 2 * most, "test images": len(self._data.test)})
 
     def work(self) -> list[Work]:
         from distill.models.rehearsal import answering, peak, weight

@@ -332,6 +332,22 @@ def test_what_is_trained_here_keeps_its_data_beside_it(digits):
     assert prior.work()[0].kept == weight(prior._new, 2 + (digits.prior.ema > 0))[0] + latents
 
 
+def test_data_that_workers_hold_are_those_that_they_read(digits, tmp_path):
+    """Pixels of the test split and of what is learnt from, 256 bytes an image: what is read whole, to the last byte."""
+    stages = {stage.title: stage for stage in build(digits)}
+    data = stages["survey"]._data
+    tests, trained = data.test.images.nbytes, data.train.images.nbytes
+    assert stages["teacher"].resident()[0] == tests + trained
+    assert stages["codec"].resident()[0] == trained
+    assert stages["train ddoq"].resident()[0] == tests + 2 * 10 * 10 * 256
+    assert stages["train full"].resident()[0] == tests + 2 * trained
+    assert stages["encode"].resident() is None
+    found = estimate(stages["train full"], Store(tmp_path))
+    assert found.host == tests + 2 * trained
+    said = "2,874 images of a student, each twice while they are joined, and 360 test images × 256 bytes in each worker"
+    assert f"host memory: {size(found.host)}, {said}" in found.ground
+
+
 def test_hours_are_those_of_the_rehearsal(stages, tmp_path):
     decode = stages["decode diffusion"]
     seconds = [work.times * timed(work.rehearsal, "cpu").seconds for work in decode.work()]
