@@ -87,8 +87,15 @@ def main() -> None:
     parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
     parser.add_argument("--precision", default="bfloat16", choices=["float32", "bfloat16", "float16"])
     parser.add_argument("--over", type=int, default=1, metavar="N", help="divide the batches by N, for a small device")
+    parser.add_argument("--count", action="store_true", help="count the memory of a GPU instead of timing anything; needs none")
     parser.add_argument("--only", default="", help="rows whose names hold this")
     options = parser.parse_args()
+    if options.count:
+        print(f"torch {torch.__version__}, {options.precision}\n\n| what | batch | memory, counted |\n|---|---|---|")
+        for what, each in rows(options.precision, options.over):
+            if options.only in what:
+                print(f"| {what} | {each.batch} | {rehearsal.peak(each) / 1e9:.3g} GB |", flush=True)
+        return
     if options.device == "cuda" and not torch.cuda.is_available():
         parser.error("no GPU is to be seen here; --device cpu --over 64 --only resnet18 shows what it would print")
     torch.set_num_threads(1)

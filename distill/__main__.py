@@ -294,11 +294,12 @@ def _show_estimates(found: Sequence[Estimate], console: Console) -> None:
     console.print(table)
     console.print(
         "Hours of one worker's work, a GPU's if the recipe asks for one; memory: the measured peak of a part, or on a GPU of its"
-        " rehearsal; ?: not known until a part is made.",
+        " rehearsal, counted where no GPU is here; ?: not known until a part is made.",
         soft_wrap=True,
     )
     for each in found:
-        if (each.disk is not None or each.hours is not None) and each.parts > each.done:
+        known = any(figure is not None for figure in (each.disk, each.hours, each.host))
+        if known and each.parts > each.done:
             console.print(f"  {each.stage.title}: {each.ground}", highlight=False, soft_wrap=True)
 
 

@@ -9,6 +9,7 @@ from statistics import median
 
 from distill.pipeline.stage import Stage
 from distill.pipeline.store import Store
+from distill.pipeline.work import Work
 from distill.recipe import RecipeError
 
 SPEED = 1e14  # operations a second, about a third of an A100's or a tenth of an H100's peak in half precision
@@ -16,9 +17,10 @@ SPEED = 1e14  # operations a second, about a third of an A100's or a tenth of an
 
 @dataclass(frozen=True)
 class Estimate:
-    """Of a stage. disk: bytes still to write. hours: of one worker's work. memory: the peak of a worker's, on its device.
+    """Of a stage. disk: bytes still to write. hours: of one worker's work. memory: the peak of a worker's, on its device. host:
+    the bytes of data that each worker holds in its own memory beside, where a part needs many at once.
 
-    Each is None where nothing tells it yet. ground: what disk and hours are reckoned from.
+    Each is None where nothing tells it yet. ground: what they are reckoned from.
     """
 
     stage: Stage
@@ -28,6 +30,7 @@ class Estimate:
     hours: float | None
     memory: int | None
     ground: str
+    host: float | None = None
 
 
 def estimate(stage: Stage, store: Store, *, timed: bool = True) -> Estimate:
@@ -46,38 +49,71 @@ def estimate(stage: Stage, store: Store, *, timed: bool = True) -> Estimate:
         return Estimate(stage, len(parts), len(seals), left * each, hours, memory, ground)
     weight = stage.weight()
     hours, gpu_memory, ground = _rehearsed(stage) if timed else (None, None, "")
-    grounds = [f"disk: {weight[1]}" if weight else "", f"time: {ground}" if ground else ""]
+    held = stage.resident()
+    grounds = [f"disk: {weight[1]}" if weight else "", ground, f"host memory: {size(held[0])}, {held[1]}" if held else ""]
     ground = "; ".join(filter(None, grounds)) or "unknown until a part is made"
-    return Estimate(stage, len(parts), 0, weight[0] if weight else None, hours, gpu_memory, ground)
+    disk, host = (found[0] if found else None for found in (weight, held))
+    return Estimate(stage, len(parts), 0, disk, hours, gpu_memory, ground, host)
 
 
 def _rehearsed(stage: Stage) -> tuple[float | None, int | None, str]:
-    """Hours, peak memory on a GPU, and their ground: what the stage does over and over, timed if its device is at hand."""
-    from torch import cuda
-
-    from distill.models.rehearsal import counted, timed
-
-    hours, memory, grounds = 0.0, None, list[str]()
+    """Hours, peak memory on a GPU, and their grounds: what the stage does over and over, timed if its device is at hand."""
     try:
         works = Counter(stage.work())
-        for work in works:
-            counted(work.rehearsal)
+        found = [_held(stage, work) for work in works]
     except Exception as error:  # whatever a network of others' raises when it is built, a plan is still to be had
-        return None, None, f"unknown, for no rehearsal can be held: {error}"
-    for work, often in works.items():
-        rehearsal = work.rehearsal
-        if stage.device == "cpu" or cuda.is_available():
-            found = timed(rehearsal, stage.device)
-            if found.seconds is None:
-                how = f"memory ran out at {rehearsal.batch} at once"
-            else:
-                how = f"{rehearsal.batch} at once timed here, {found.operations / found.seconds:.2g} operations/s"
-            memory = max(memory or 0, found.memory) if found.memory is not None else memory
-        else:
-            found, how = counted(rehearsal), f"at {SPEED:.0e}/s, for want of a GPU here"
-        hours += often * work.times * (found.seconds or found.operations / SPEED) / 3600
-        grounds.append(f"{f'{often} × ' if often > 1 else ''}{work.what} × {found.operations:.3g} operations ({how})")
-    return (hours if grounds else None), memory, ", ".join(grounds)
+        return None, None, f"time: unknown, for no rehearsal can be held: {error}"
+    if not works:
+        return None, None, ""
+    hours = sum(often * each.seconds for often, each in zip(works.values(), found, strict=True)) / 3600
+    grounds = [
+        f"{often} × {each.ground}" if often > 1 else each.ground for often, each in zip(works.values(), found, strict=True)
+    ]
+    most = max(found, key=lambda each: each.memory or 0)
+    return hours, most.memory, "; ".join(filter(None, [f"time: {', '.join(grounds)}", most.memory_ground]))
+
+
+@dataclass(frozen=True)
+class _Held:
+    """A work's rehearsal. seconds: of all of the work. memory: the peak on a GPU, None where that is not known."""
+
+    seconds: float
+    ground: str
+    memory: int | None
+    memory_ground: str
+
+
+def _held(stage: Stage, work: Work) -> _Held:
+    from torch import cuda
+
+    from distill.models.rehearsal import counted, peak, timed
+
+    rehearsal, here = work.rehearsal, stage.device == "cpu" or cuda.is_available()
+    if not rehearsal.network:
+        found = timed(rehearsal, stage.device if here else "cpu")
+        if found.seconds is None:
+            raise MemoryError("memory ran out")
+        how = f"{found.seconds:.2g} s each, timed {'here' if here else 'on the CPU, for want of a GPU here'}"
+    elif here:
+        found = timed(rehearsal, stage.device)
+        speed = f"timed here, {found.operations / found.seconds:.2g} operations/s" if found.operations and found.seconds else ""
+        how = f"{rehearsal.batch} at once {speed}" if speed else f"memory ran out at {rehearsal.batch} at once"
+    else:
+        found, how = counted(rehearsal), f"at {SPEED:.0e}/s, for want of a GPU here"
+    operations = found.operations or 0.0
+    seconds = work.times * (found.seconds or operations / SPEED)
+    ground = f"{work.what} × {operations:.3g} operations ({how})" if rehearsal.network else f"{work.what} ({how})"
+    memory = found.memory if here else peak(rehearsal) if rehearsal.network else None
+    if memory is None:
+        return _Held(seconds, ground, None, "")
+    return _Held(seconds, ground, memory + round(work.kept), _memory(work, measured=here))
+
+
+def _memory(work: Work, *, measured: bool) -> str:
+    """The ground of a peak of memory."""
+    kept = f", and {size(work.kept)} that lie there meanwhile" if work.kept else ""
+    how = "measured by its rehearsal" if measured else "weights, gradients and activations, counted for want of a GPU here"
+    return f"memory: {work.rehearsal.batch} at once, {how}{kept}{'' if measured else '; not the workspaces of its kernels'}"
 
 
 def check_disk(found: Sequence[Estimate], folder: Path) -> None:

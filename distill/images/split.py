@@ -104,6 +104,11 @@ class Images:
         """What a prompt calls the classes."""
         return self.naming(self.classes)
 
+    @property
+    def bytes_an_image(self) -> int:
+        """Of its pixels."""
+        return self.channels * self.size**2
+
     def split(self, name: str) -> Split:
         """``train`` or ``test``."""
         return {"train": self.train, "test": self.test}[name]

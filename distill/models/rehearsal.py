@@ -1,9 +1,9 @@
-"""Rehearsals: made for the networks of this project, their operations counted, and timed on a device; what they weigh."""
+"""Rehearsals: made for the networks of this project, their operations and memory counted, timed on a device; what they weigh."""
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from statistics import median
 from typing import Any
@@ -12,10 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from distill.models.batches import ran_out
+from distill.models.memory import FusedAttention, Living, lowered
 from distill.models.numerics import as_workers
-from distill.models.student import autocast
 from distill.pipeline.work import Rehearsal
+from quantization.threads import spread
 
+ADAMW = 2  # numbers that this optimizer keeps for each that it trains: the mean of its gradients and of their squares
 TRAINED = 5  # times a network's weight that its training needs on disk: its own, and a checkpoint of four
 _RUNS, _SECONDS = 20, 0.5  # runs of a rehearsal at most, and the seconds after which no more begin
 
@@ -24,11 +26,12 @@ Make = Callable[[], Any]
 
 @dataclass(frozen=True)
 class Measured:
-    """Of one image. operations: floating-point ones. seconds: on the device, None where memory ran out. memory: peak of a batch
-    on a GPU, in bytes, with the weights and without an optimizer's state; None on a CPU.
+    """Of one image, or whatever a batch is of. operations: floating-point ones of a network, None where it is none. seconds: on
+    the device, None where memory ran out. memory: peak of a batch on a GPU, in bytes, with the weights and without an
+    optimizer's state; None on a CPU.
     """
 
-    operations: float
+    operations: float | None
     seconds: float | None = None
     memory: int | None = None
 
@@ -47,12 +50,28 @@ def counted(rehearsal: Rehearsal) -> Measured:
 
 
 @cache
+def peak(rehearsal: Rehearsal) -> int:
+    """The peak of a batch on a GPU in bytes, counted as the operations are: of weights, gradients and activations.
+
+    Without the workspaces of kernels. Of what learns the second batch is counted, which finds the first one's gradients there.
+    """
+    with torch.set_grad_enabled(rehearsal.learns), Living() as living, FusedAttention():
+        run = rehearsal.on("meta")
+        living.peak = living.now  # a model may be made in another precision than it is used in
+        for _ in range(1 + rehearsal.learns):
+            run()
+    return living.peak
+
+
+@cache
 def timed(rehearsal: Rehearsal, device: str) -> Measured:
     """The same with the median time on a device that is at hand, in one thread as workers compute, after a run to warm it up."""
-    operations, on_gpu = counted(rehearsal).operations, device == "cuda"
+    operations, on_gpu = counted(rehearsal).operations if rehearsal.network else None, device == "cuda"
     try:
         with as_workers(on_gpu), torch.set_grad_enabled(rehearsal.learns):
             run = rehearsal.on(device)
+            if not rehearsal.network:  # which computes with threads of its own
+                run = partial(spread, lambda _, do=run: do(), 1)
             if on_gpu:
                 torch.cuda.empty_cache()
                 torch.cuda.reset_peak_memory_stats()
@@ -109,7 +128,7 @@ def answering(
         model.train(learns)
 
         def run() -> None:
-            with autocast(torch.device(device), "float32" if device == "meta" else precision):
+            with lowered(device, precision):
                 logits = model(given)
             if learns:
                 logits.float().square().mean().backward()

@@ -24,7 +24,7 @@ from distill.pipeline.team import ALONE, Team
 from distill.protocols.pairs import pair_weights
 from distill.protocols.protocol import Protocol as Rules
 
-_DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -194,7 +194,7 @@ def learn(
 
 def autocast(device: torch.device, precision: str) -> Any:
     """The context in which a network computes in a lower precision, or in none but its own."""
-    return torch.autocast(device.type, _DTYPES[precision]) if precision in _DTYPES else nullcontext()
+    return torch.autocast(device.type, DTYPES[precision]) if precision in DTYPES else nullcontext()
 
 
 def hard_targets(labels: Tensor, classes: int, device: torch.device) -> Targets:

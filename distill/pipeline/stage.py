@@ -62,6 +62,13 @@ class Stage(ABC):
         """What its parts will weigh on disk in bytes, and how that is reckoned; None where only making one tells."""
         return None
 
+    def resident(self) -> tuple[float, str] | None:
+        """The bytes of the data that each worker has in its own memory while it makes a part, and how that is reckoned.
+
+        None where it reads a class, or a few images, at a time.
+        """
+        return None
+
     def work(self) -> list[Work]:
         """What its parts do over and over; nothing where only making one tells how long they take."""
         return []

@@ -96,12 +96,17 @@ class TrainedCodecStage(CodecStage):
 
         return weight(self._new, TRAINED)
 
-    def work(self) -> list[Work]:
-        from distill.models.rehearsal import reconstructing
+    def resident(self) -> tuple[float, str]:
+        images, each = len(self._data.train), self._data.bytes_an_image
+        return float(images * each), f"{images:,} training images × {each:,} bytes"
 
-        options = self._options
+    def work(self) -> list[Work]:
+        from distill.models.rehearsal import ADAMW, reconstructing, weight
+
+        options, images = self._options, self.resident()[0]
         rehearsal = reconstructing(self.digest, self._new, self._shape("encoder"), options.batch)
-        return [Work(options.steps * options.batch, f"{options.steps:,} steps of {options.batch}", rehearsal)]
+        kept = weight(self._new, ADAMW)[0] + images
+        return [Work(options.steps * options.batch, f"{options.steps:,} steps of {options.batch}", rehearsal, kept)]
 
     def _new(self) -> Any:
         from distill.models.diffusion import new_autoencoder

@@ -16,7 +16,7 @@ from distill.stages.codec import CodecStage
 from distill.stages.draw import Draw, draws
 from distill.stages.prior import PriorStage
 from distill.stages.select import QuantizeStage, RealStage, flat
-from distill.stages.survey import SurveyStage
+from distill.stages.survey import SurveyStage, reading
 
 if TYPE_CHECKING:
     from distill.models.batches import Batches
@@ -161,6 +161,9 @@ class RealImagesStage(Stage):
     def weight(self) -> tuple[float, str]:
         images, each = self._select.count(), self._data.channels * self._data.size**2
         return float(images * each), f"{images:,} images × {each:,} bytes"
+
+    def work(self) -> list[Work]:
+        return [reading(self._data, self._select.count())]
 
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         import torch

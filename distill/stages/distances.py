@@ -1,6 +1,6 @@
 """Distances: how far each class's weighted codes are from its images, in latent space, by exact transport."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,9 +10,11 @@ import quantization as qz
 from distill.images import Images
 from distill.method import METHODS
 from distill.pipeline.stage import Product, Progress, Reader, Stage
+from distill.pipeline.work import Rehearsal, Work
 from distill.recipe import Recipe
 from distill.stages.draw import Draw, draws
 from distill.stages.encode import EncodeStage, LatentStage
+from distill.stages.random_class import RandomClass
 from distill.stages.select import SelectStage, flat
 from distill.weights import moded
 
@@ -50,6 +52,26 @@ class DistancesStage(Stage):
 
     def parts(self) -> list[str]:
         return self._data.part_names
+
+    def work(self) -> list[Work]:
+        method, classes = METHODS[self.method], len(self._data.classes)
+        law = RandomClass(-(-len(self._data.train) // classes), self._space.entries)
+        moves = method.decode != "real" or self._space is not self._encode
+        plans = 1 + moves + (method.weights == "mass")
+        found: list[Work] = []
+        for k in dict.fromkeys(draw.k for draw in draws(self._recipe, method.select) if draw.k is not None):
+            count = classes * sum(draw.k == k for draw in draws(self._recipe, method.select))
+
+            def on(device: str, k: int = min(k, law.held)) -> Callable[[], Any]:
+                points, rng = law.points(), np.random.default_rng(1)
+                images, codes, weights = qz.DiscreteMeasure(points), rng.standard_normal((k, law.d)), rng.dirichlet(np.ones(k))
+                return lambda: (qz.distortion(images, codes), [_w2_squared(images, codes, weights) for _ in range(plans)])
+
+            rehearsal = Rehearsal(f"transport/{law}/{k}/{plans}", 1, on, network=False)
+            squared = ", as if time grew with their square" if law.ground else ""  # from 5,200 to 10,400 it tripled
+            what = f"{count:,} codebooks of {k} × {plans} exact transports{law.ground}{squared}"
+            found.append(Work(count * law.times**2, what, rehearsal))
+        return found
 
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         index = self._data.index_of(part)

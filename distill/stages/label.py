@@ -11,8 +11,8 @@ from distill.recipe import Recipe
 from distill.stages.decode import DiffusionStage, RealImagesStage
 from distill.stages.draw import Run, draws, images_of, runs
 from distill.stages.given import GivenStage
-from distill.stages.teacher import TeacherStage
-from distill.stages.weighted import weighted_set
+from distill.stages.teacher import TeacherStage, in_memory
+from distill.stages.weighted import JOINED, weighted_set
 
 _BATCH = 256
 
@@ -96,6 +96,10 @@ class StoredLabelStage(Stage):
 
         each, seen = bytes_an_image(len(self._data.classes), self._recipe.label.top), self._seen()
         return float(seen * each), f"{seen:,} images seen × {each:,} bytes"
+
+    def resident(self) -> tuple[float, str]:
+        most = max(images_of(run.draw, self._data) for run in self._runs.values())
+        return in_memory(self._data, {JOINED: 2 * most})
 
     def work(self) -> list[Work]:
         seen = self._seen()

@@ -65,12 +65,17 @@ class TrainedPriorStage(PriorStage):
 
         return weight(self._new, TRAINED)
 
-    def work(self) -> list[Work]:
-        from distill.models.rehearsal import prediction
+    def resident(self) -> tuple[float, str]:
+        images, entries = len(self._data.train), self._encode.entries
+        return 4.0 * images * entries, f"{images:,} latents × {entries:,} entries × 4 bytes"
 
-        options = self._options
+    def work(self) -> list[Work]:
+        from distill.models.rehearsal import ADAMW, prediction, weight
+
+        options, latents = self._options, self.resident()[0]
         rehearsal = prediction(self.digest, self._new, self._shape, options.batch, learns=True)
-        return [Work(options.steps * options.batch, f"{options.steps:,} steps of {options.batch}", rehearsal)]
+        kept = weight(self._new, ADAMW + bool(options.ema))[0] + latents
+        return [Work(options.steps * options.batch, f"{options.steps:,} steps of {options.batch}", rehearsal, kept)]
 
     def _new(self) -> Any:
         from distill.models.diffusion import new_transformer

@@ -1,7 +1,8 @@
 """Select: what stands for each class, in latent space: optimal codes with their cell masses, or real images."""
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,10 +11,15 @@ from numpy.typing import NDArray
 import quantization as qz
 from distill.images import Images
 from distill.pipeline.stage import Product, Progress, Reader, Stage, seed_of
+from distill.pipeline.work import Rehearsal, Work
 from distill.recipe import Recipe
+from distill.recipe.codes import Select
 from distill.stages.draw import Draw, draws, size_of
 from distill.stages.encode import LatentStage
+from distill.stages.random_class import RandomClass
 from distill.stages.survey import SurveyStage
+
+_FEW = 100  # steps of a rehearsal whose steps are short
 
 
 class SelectStage(Stage):
@@ -85,77 +91,145 @@ class QuantizeStage(SelectStage):
         codes, entries = self.count(), self._latents.entries
         return 8.0 * codes * (entries + 1), f"{codes:,} codes × {entries + 1:,} numbers × 8 bytes"
 
+    def work(self) -> list[Work]:
+        options, classes = self._recipe.select, len(self._data.classes)
+        todo = draws(self._recipe, "quantize")
+        # Draws of other seeds take as long again; a GPU solves all of them in step.
+        some = todo if self.device != "cpu" and not options.streaming else [draw for draw in todo if draw.seed == todo[0].seed]
+        law = RandomClass(-(-len(self._data.train) // classes), self._latents.entries)
+        sizes = [min(draw.k or law.n, law.held) for draw in some]
+        ground = f"{law.ground}{', not read from a disk' if options.streaming else ''}"
+        solves, what = classes * len(todo) / len(some), f"{classes * len(todo) // len(some):,} × {len(some)} codebooks"
+        more = options.steps - 1
+        # Lloyd's algorithm may come to rest after a step or two on noise; CLVQ takes all it is given.
+        few = min(more, _FEW if options.solver == "clvq" else 1)
+
+        def rehearsal(steps: int, *, begun: bool) -> Rehearsal:
+            asked = options.model_copy(update={"steps": steps, "medoids": options.medoids and not begun})
+
+            def on(device: str) -> Callable[[], Any]:
+                points = law.points()
+                starts = [points[:size] for size in sizes] if begun else None
+                return lambda: quantized([lambda: points], sizes, range(len(sizes)), asked, device, starts=starts)
+
+            return Rehearsal(f"quantize/{law}/{sizes}/{asked}/{begun}", steps, on, network=False)
+
+        begin = Work(solves * law.times, f"{what} begun{ground}", rehearsal(1, begun=False))
+        if not more:
+            return [begin]
+        return [
+            begin,
+            Work(solves * more * law.times, f"{what} × {more:,} more steps at most{ground}", rehearsal(few, begun=True)),
+        ]
+
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         import torch
 
-        todo = draws(self._recipe, "quantize")
+        options, todo = self._recipe.select, draws(self._recipe, "quantize")
         sizes = [self.size(read, part, draw) for draw in todo]
         seeds = [seed_of("quantize", part, draw.name) for draw in todo]
+        index = self._data.index_of(part)
+        shards = [partial(self._shard, read, shard) for shard in self._latents.shards(index)]
+        if not options.streaming:
+            shards = [lambda: flat(self._latents.latents(read, index))]
         try:
-            if self._recipe.select.streaming:
-                measures = self._streamed(part, read, sizes, seeds, progress)
-            else:
-                measures = self._whole(part, read, sizes, seeds, progress)
+            measures = quantized(shards, sizes, seeds, options, self.device, progress)
         except ValueError as error:
-            raise ValueError(f"select.k = {self._recipe.select.k} does not suit class {part}: {error}") from None
+            raise ValueError(f"select.k = {options.k} does not suit class {part}: {error}") from None
         tensors: dict[str, Any] = {}
         for draw, measure in zip(todo, measures, strict=True):
             tensors |= draw.tensors(points=torch.from_numpy(measure.points), weights=torch.from_numpy(measure.weights))
         return {f"{part}.safetensors": tensors}
 
-    def _whole(self, part: str, read: Reader, sizes: list[int], seeds: list[int], progress: Progress) -> list[qz.DiscreteMeasure]:
-        import torch
+    def _shard(self, read: Reader, shard: str) -> NDArray[np.float64]:
+        return flat(read.tensors(self._latents, shard)["latents"])
 
-        options, points = self._recipe.select, flat(self._latents.latents(read, self._data.index_of(part)))
-        there = points if self.device == "cpu" else torch.from_numpy(points).float().to(self.device)
-        law, solver = qz.DiscreteMeasure(there), qz.CLVQ(batch=options.batch) if options.solver == "clvq" else qz.Lloyd()
-        limits = {"restarts": options.restarts, "max_steps": options.steps}
-        if self.device != "cpu":  # all draws in step
-            found = qz.quantize_many([law] * len(sizes), sizes, solver=solver, seed=seeds, **limits)
-        else:
-            found = []
-            for i, (size, seed) in enumerate(zip(sizes, seeds, strict=True)):
-                found += qz.quantize_many([law], size, solver=solver, seed=[seed], **limits)
-                progress((i + 1) / len(sizes))
-        codes = [solution.measure if self.device == "cpu" else _on_host(solution.measure) for solution in found]
-        if not options.medoids:
-            return codes
-        whole = qz.DiscreteMeasure(points)
-        return [whole.project(points[np.sort(nearest_distinct(points, measure.points))]) for measure in codes]
 
-    def _streamed(
-        self, part: str, read: Reader, sizes: list[int], seeds: list[int], progress: Progress
-    ) -> list[qz.DiscreteMeasure]:
-        options, shards = self._recipe.select, self._latents.shards(self._data.index_of(part))
-        measures: list[qz.DiscreteMeasure] = []
-        for i, (size, seed) in enumerate(zip(sizes, seeds, strict=True)):
-            stream = qz.Stream(_Passes(read, self._latents, shards, options.batch, seed))
-            codes = qz.quantize(
-                stream, size, solver=qz.CLVQ(batch=options.batch), restarts=options.restarts, seed=seed, max_steps=options.steps
-            ).measure.points
-            masses, count = np.zeros(len(codes)), 0
-            for shard in shards:
-                points = flat(read.tensors(self._latents, shard)["latents"])
-                if len(points):
-                    masses += len(points) * qz.DiscreteMeasure(points).project(codes).weights
-                    count += len(points)
-            measures.append(qz.DiscreteMeasure(codes, masses / masses.sum()))
+def quantized(
+    shards: Sequence[Callable[[], NDArray[np.float64]]],
+    sizes: Sequence[int],
+    seeds: Sequence[int],
+    options: Select,
+    device: str,
+    progress: Progress = lambda done: None,
+    *,
+    starts: Sequence[NDArray[np.float64]] | None = None,
+) -> list[qz.DiscreteMeasure]:
+    """A measure a size and seed for the points (n, d) of a class, which its shards read: one of them, where it is not streamed.
+
+    starts: codes to begin with instead of those of k-means++.
+    """
+    begin = list(starts or [None] * len(sizes))
+    if options.streaming:
+        return _streamed(shards, sizes, seeds, begin, options, progress)
+    (points,) = (read() for read in shards)
+    return _whole(points, sizes, seeds, begin, options, device, progress)
+
+
+def _whole(
+    points: NDArray[np.float64],
+    sizes: Sequence[int],
+    seeds: Sequence[int],
+    starts: Sequence[Any],
+    options: Select,
+    device: str,
+    progress: Progress,
+) -> list[qz.DiscreteMeasure]:
+    import torch
+
+    there = points if device == "cpu" else torch.from_numpy(points).float().to(device)
+    law, solver = qz.DiscreteMeasure(there), qz.CLVQ(batch=options.batch) if options.solver == "clvq" else qz.Lloyd()
+    limits = {"restarts": options.restarts, "max_steps": options.steps}
+    if device != "cpu":  # all draws in step
+        found = qz.quantize_many([law] * len(sizes), list(sizes), solver=solver, seed=list(seeds), start=list(starts), **limits)
+    else:
+        found = []
+        for i, (size, seed, start) in enumerate(zip(sizes, seeds, starts, strict=True)):
+            found += qz.quantize_many([law], size, solver=solver, seed=[seed], start=start, **limits)
             progress((i + 1) / len(sizes))
-        return measures
+    codes = [solution.measure if device == "cpu" else _on_host(solution.measure) for solution in found]
+    if not options.medoids:
+        return codes
+    whole = qz.DiscreteMeasure(points)
+    return [whole.project(points[np.sort(nearest_distinct(points, measure.points))]) for measure in codes]
+
+
+def _streamed(
+    shards: Sequence[Callable[[], NDArray[np.float64]]],
+    sizes: Sequence[int],
+    seeds: Sequence[int],
+    starts: Sequence[Any],
+    options: Select,
+    progress: Progress,
+) -> list[qz.DiscreteMeasure]:
+    measures: list[qz.DiscreteMeasure] = []
+    limits = {"restarts": options.restarts, "max_steps": options.steps}
+    for i, (size, seed, start) in enumerate(zip(sizes, seeds, starts, strict=True)):
+        stream = qz.Stream(_Passes(shards, options.batch, seed))
+        codes = qz.quantize(stream, size, solver=qz.CLVQ(batch=options.batch), seed=seed, start=start, **limits).measure.points
+        masses, count = np.zeros(len(codes)), 0
+        for read in shards:
+            points = read()
+            if len(points):
+                masses += len(points) * qz.DiscreteMeasure(points).project(codes).weights
+                count += len(points)
+        measures.append(qz.DiscreteMeasure(codes, masses / masses.sum()))
+        progress((i + 1) / len(sizes))
+    return measures
 
 
 class _Passes:
     """Passes over the shards of a class, the shards and the points of each in an order of the pass's own."""
 
-    def __init__(self, read: Reader, latents: LatentStage, shards: list[str], batch: int, seed: int) -> None:
-        self._read, self._latents, self._shards, self._batch, self._seed = read, latents, shards, batch, seed
+    def __init__(self, shards: Sequence[Callable[[], NDArray[np.float64]]], batch: int, seed: int) -> None:
+        self._shards, self._batch, self._seed = shards, batch, seed
         self._begun = 0
 
     def __call__(self) -> Iterator[Any]:
         rng = np.random.default_rng([self._seed, self._begun])
         self._begun += 1
         for shard in rng.permutation(len(self._shards)):
-            points = flat(self._read.tensors(self._latents, self._shards[shard])["latents"])
+            points = self._shards[shard]()
             points = points[rng.permutation(len(points))]
             yield from (points[start : start + self._batch] for start in range(0, len(points), self._batch))
 

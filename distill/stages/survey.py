@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,11 @@ from distill.images.pixels import Unreadable
 from distill.images.rows import readers
 from distill.pipeline.stage import Product, Progress, Reader, Stage
 from distill.pipeline.store import Damaged
+from distill.pipeline.work import Rehearsal, Work
 from distill.recipe import Recipe
 
 _SPLITS = ("train", "test")
+_SOME = 64  # images that a rehearsal reads
 
 
 class SurveyStage(Stage):
@@ -35,6 +38,13 @@ class SurveyStage(Stage):
 
     def parts(self) -> list[str]:
         return self._data.part_names
+
+    def work(self) -> list[Work]:
+        split = self._data.train
+        some, images = _spread(split), sum(len(self._data.split(name)) for name in _SPLITS)
+        key = f"survey/{self._data.fingerprint}"
+        rehearsal = Rehearsal(key, len(some), lambda device: lambda: _inspected(split, some), network=False)
+        return [Work(images, f"{images:,} images read and checked, as {len(some)} of them were in one thread", rehearsal)]
 
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         index = self._data.index_of(part)
@@ -86,6 +96,25 @@ class SurveyStage(Stage):
             if any(known[name]["sha256"] != _contents(self._data.split(name), index) for name in _SPLITS):
                 found.append(self._data.classes[index])
         return found
+
+
+def reading(data: Images, images: int) -> Work:
+    """The work of reading so many training images to pixels."""
+    split = data.train
+    some = _spread(split)
+
+    def read() -> None:
+        for position in some:
+            with suppress(Unreadable):
+                split.read([int(position)])
+
+    rehearsal = Rehearsal(f"reading/{data.fingerprint}", len(some), lambda device: read, network=False)
+    return Work(images, f"{images:,} images read, as {len(some)} were in one thread", rehearsal)
+
+
+def _spread(split: Split) -> NDArray[np.int64]:
+    """Positions of some images, evenly from all of a split."""
+    return np.unique(np.linspace(0, len(split) - 1, min(_SOME, len(split))).astype(np.int64))
 
 
 def _inspected(split: Split, positions: NDArray[np.int64]) -> dict[str, Any]:

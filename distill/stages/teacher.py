@@ -10,6 +10,7 @@ from distill.images.names import imagenet_classes
 from distill.models.kept import kept
 from distill.pipeline.stage import Product, Progress, Reader, Stage, seed_of
 from distill.pipeline.work import Rehearsal, Work
+from distill.protocols.protocol import Protocol
 from distill.recipe import PretrainedTeacher, Recipe, RecipeError, TrainedTeacher
 from distill.recipe.students import Network
 from distill.stages.survey import SurveyStage
@@ -21,9 +22,13 @@ class TeacherStage(Stage):
     """``teacher.safetensors`` and ``teacher.json``, which says what it is and its top-1 on the test split, a fraction."""
 
     name = "teacher"
+    _data: Images
 
     def parts(self) -> list[str]:
         return ["teacher"]
+
+    def resident(self) -> tuple[float, str]:
+        return in_memory(self._data, {"test images": len(self._data.test)})
 
     @abstractmethod
     def load(self, read: Reader) -> Any:
@@ -86,13 +91,17 @@ class TrainedTeacherStage(TeacherStage):
 
         return weight(self._network, TRAINED)
 
+    def resident(self) -> tuple[float, str]:
+        return in_memory(self._data, {"training images": len(self._data.train), "test images": len(self._data.test)})
+
     def work(self) -> list[Work]:
-        from distill.models.rehearsal import answering
+        from distill.models.rehearsal import answering, weight
 
         options = self._options
         rehearsal = answering(self.digest, self._network, self._shape, options.batch, options.precision, learns=True)
-        looks = looking(self._data, 1, self.rehearsal(LOOK, options.precision))
-        return [Work(options.steps * options.batch, f"{options.steps:,} steps of {options.batch}", rehearsal), looks]
+        kept = weight(self._network, moments(options.protocol))[0]
+        looks = looking(self._data, 1, self.rehearsal(LOOK, options.precision), kept)
+        return [Work(options.steps * options.batch, f"{options.steps:,} steps of {options.batch}", rehearsal, kept), looks]
 
     @property
     def _shape(self) -> tuple[int, int, int]:
@@ -211,14 +220,31 @@ def held(images: Any, device: Any) -> Any:
     return images.to(device) if images.numel() < free / 2 else images
 
 
-def looking(data: Images, times: int, rehearsal: Rehearsal) -> Work:
-    """The work of looks at the test images."""
+def in_memory(data: Images, counts: Mapping[str, int]) -> tuple[float, str]:
+    """The bytes of so many images of each kind as pixels, and how that is reckoned."""
+    images = " and ".join(f"{count:,} {kind}" for kind, count in counts.items())
+    return float(sum(counts.values()) * data.bytes_an_image), f"{images} × {data.bytes_an_image:,} bytes in each worker"
+
+
+def looking(data: Images, times: int, rehearsal: Rehearsal, kept: float = 0.0) -> Work:
+    """The work of looks at the test images, beside what a training keeps."""
     seen = times * len(data.test.labels)
-    return Work(seen, f"{seen:,} test images", rehearsal)
+    return Work(seen, f"{seen:,} test images", rehearsal, kept)
+
+
+def moments(rules: Protocol) -> int:
+    """How many numbers the optimizer of a protocol keeps for each of a network's."""
+    from distill.models.rehearsal import ADAMW
+
+    return ADAMW if rules.optimizer == "adamw" else int(rules.momentum > 0)
 
 
 def scores_on_test(data: Images, survey: SurveyStage, read: Reader, device: Any, batch: int = LOOK) -> Any:
-    """A look at the test images: a model → its top-1 and top-5 there, as fractions. A worker decodes these images once."""
+    """A look at the test images: a model → its top-1 and top-5 there, as fractions.
+
+    A worker decodes these images once and keeps them in its memory: students look many times, and decoding takes longer than most
+    looks. What they take there, stages say (:meth:`Stage.resident`).
+    """
     import torch
 
     seen = survey.all_readable(read, "test")

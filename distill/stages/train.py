@@ -13,8 +13,8 @@ from distill.stages.draw import Draw, Run, images_of, runs
 from distill.stages.given import GivenStage
 from distill.stages.label import ImageLabelStage, StoredLabelStage, pass_seed
 from distill.stages.survey import SurveyStage
-from distill.stages.teacher import LOOK, TeacherStage, held, looking, network, scores_on_test
-from distill.stages.weighted import WeightedSet, weighted_set
+from distill.stages.teacher import LOOK, TeacherStage, held, in_memory, looking, moments, network, scores_on_test
+from distill.stages.weighted import JOINED, WeightedSet, weighted_set
 
 
 class TrainStage(Stage):
@@ -64,8 +64,12 @@ class TrainStage(Stage):
     def parts(self) -> list[str]:
         return [run.name for run in self.runs()]
 
+    def resident(self) -> tuple[float, str]:
+        most = max(images_of(run.draw, self.data) for run in self.runs())
+        return in_memory(self.data, {JOINED: 2 * most, "test images": len(self.data.test)})
+
     def work(self) -> list[Work]:
-        from distill.models.rehearsal import answering
+        from distill.models.rehearsal import answering, peak, weight
 
         options, rules, side, found = self._recipe.train, self._recipe.train.rules, self._recipe.data.size, list[Work]()
         for k in dict.fromkeys(run.draw.k for run in self.runs()):
@@ -77,11 +81,16 @@ class TrainStage(Stage):
             shape, share = (self.data.channels, side, side), -(-batch // self.processes)
             key = json.dumps([options.model_dump(), len(self.data.classes)])
             learning = answering(key, self._new, shape, share, options.precision, learns=True)
-            found.append(Work(seen, f"{seen:,} images seen by students", learning))
-            if isinstance(self.labels, TeacherStage):
-                found.append(Work(seen, f"{seen:,} by the teacher", self.labels.rehearsal(share, options.precision)))
+            # Processes that train together gather their gradients in a copy of them.
+            kept = weight(self._new, moments(rules) + (self.processes > 1))[0]
+            labelling = self.labels.rehearsal(share, options.precision) if isinstance(self.labels, TeacherStage) else None
+            # The teacher answers while all that the student's gradient needs is there.
+            teaching = peak(labelling) if labelling else 0
+            found.append(Work(seen, f"{seen:,} images seen by students", learning, kept + teaching))
+            if labelling:
+                found.append(Work(seen, f"{seen:,} by the teacher", labelling))
             times = self.processes * rules.evaluations * len(those)
-            found.append(looking(self.data, times, answering(key, self._new, shape, LOOK)))
+            found.append(looking(self.data, times, answering(key, self._new, shape, LOOK), kept + teaching))
         return found
 
     def make(self, part: str, read: Reader, progress: Progress) -> Product:

@@ -10,6 +10,8 @@ from distill.pipeline.stage import Reader, Stage
 from distill.stages.draw import Draw
 from distill.weights import moded, sample_weights
 
+JOINED = "images of a student, each twice while they are joined,"  # what a set takes of memory, in words
+
 
 @dataclass(frozen=True)
 class WeightedSet:
