@@ -10,6 +10,7 @@ from typing import Any
 
 from distill.recipe import RecipeError
 
+_INDEX = "*.safetensors.index.json"
 _FILES = (".json", ".safetensors", ".txt")
 _VARIANTS = ("*.fp16.*", "*.non_ema.*")
 _LONGEST_HEADER = 10**8  # bytes that safetensors allows
@@ -76,18 +77,30 @@ class Pretrained:
         for folder in self.folders if root.is_dir() else ():
             if not (root / folder).is_dir():
                 raise RecipeError(f"{self.key}.path = {self.path!r} lacks the folder {folder}")
-            if (root / folder / "config.json").exists() and not any((root / folder).glob("*.safetensors")):
+            for index in (root / folder).glob(_INDEX):
+                self._check_shards(index)
+            weights = [path for path in _within(root / folder) if path.suffix == ".safetensors"]
+            if (root / folder / "config.json").exists() and not weights:
                 raise RecipeError(
                     f"{self.key}.path = {self.path!r} holds no .safetensors in {folder or 'it'}, the one format read; "
                     "convert them, or fetch a revision that has them"
                 )
-            for path in (root / folder).glob("*.safetensors"):
-                if not _complete(path):
+            for path in weights:
+                if not (path.is_file() and _complete(path)):
                     raise RecipeError(f"{self.key}.path = {self.path!r}: {path.relative_to(root)} was cut short; fetch it again")
+
+    def _check_shards(self, index: Path) -> None:
+        """Refuses an index of weights in several files that can't be read, or names a file that is not there."""
+        name, folder, shards = index.relative_to(self.path), index.parent, _shards(index)
+        if not shards:
+            raise RecipeError(f"{self.key}.path = {self.path!r}: {name} says of no weights where they are; fetch it again")
+        if lost := [shard for shard in shards if not _lies(folder, shard)]:
+            which = f"{lost[0]}, which is" if len(lost) == 1 else f"{len(lost)} files, such as {lost[0]}, that are"
+            raise RecipeError(f"{self.key}.path = {self.path!r}: {name} names {which} not in {folder}; fetch the model again")
 
     def _files(self) -> list[tuple[str, Path]]:
         root = self.folder()
-        found = [path for folder in self.folders for path in (root / folder).glob("*") if path.suffix in _FILES]
+        found = [path for folder in self.folders for path in _within(root / folder) if path.suffix in _FILES]
         return sorted((str(path.relative_to(root)), path) for path in found)
 
     def _file(self, name: str) -> Path:
@@ -110,6 +123,25 @@ class Pretrained:
                 "so that the recipe names the content"
             )
         return self.revision
+
+
+def _within(folder: Path) -> list[Path]:
+    """What lies in a folder, and what an index there names, which may lie deeper."""
+    named = [folder / shard for index in folder.glob(_INDEX) for shard in _shards(index) if _lies(folder, shard)]
+    return sorted({*folder.glob("*"), *named})
+
+
+def _shards(index: Path) -> list[str]:
+    """The files over which an index spreads weights; none where it can't be read."""
+    try:
+        return sorted({str(shard) for shard in json.loads(index.read_bytes())["weight_map"].values()})
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return []
+
+
+def _lies(folder: Path, shard: str) -> bool:
+    """Whether a file is in the folder, or deeper in it."""
+    return not Path(shard).is_absolute() and ".." not in Path(shard).parts and (folder / shard).is_file()
 
 
 def _complete(path: Path) -> bool:

@@ -5,6 +5,7 @@ import os
 import shutil
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 from distill.graph import build
@@ -65,6 +66,88 @@ def test_weights_that_were_cut_short_are_refused_before_anything_is_made(table, 
         build(read(table))
     weights.write_bytes(whole)
     build(read(table))
+
+
+def spread(weights, folder=""):
+    """The same weights in two files, below a folder of their own or not, and the index by which libraries find them."""
+    tensors = load_file(weights)
+    names = sorted(tensors)
+    halves = {f"{folder}part-{i}.safetensors": names[i::2] for i in (0, 1)}
+    for file, half in halves.items():
+        (weights.parent / file).parent.mkdir(exist_ok=True)
+        save_file({name: tensors[name] for name in half}, weights.parent / file, {"format": "pt"})
+    index = weights.with_name(f"{weights.name}.index.json")
+    index.write_text(json.dumps({"metadata": {}, "weight_map": {name: file for file, half in halves.items() for name in half}}))
+    weights.unlink()
+    return index, [weights.parent / file for file in halves]
+
+
+SHARDED = ["unet/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors"]
+
+
+@pytest.mark.parametrize("weights", SHARDED)
+def test_a_missing_shard_of_weights_is_refused_before_anything_is_made(table, stable_diffusion, tmp_path, weights):
+    place = tmp_path / "sd"
+    shutil.copytree(stable_diffusion, place)
+    index, shards = spread(place / weights)
+    table["prior"]["path"] = str(place)
+    build(read(table))
+    kept = shards[1].read_bytes()
+    shards[1].unlink()
+    with pytest.raises(RecipeError, match=rf"{weights}.index.json names part-1.safetensors, which is not in {shards[1].parent};"):
+        build(read(table))
+    shards[1].symlink_to(tmp_path / "nowhere")  # as a hub's cache that was cleared leaves it
+    with pytest.raises(RecipeError, match=r"names part-1.safetensors, which is not in"):
+        build(read(table))
+    shards[0].unlink()
+    with pytest.raises(RecipeError, match=r"names 2 files, such as part-0.safetensors, that are not in"):
+        build(read(table))
+    for said in ("{", "[]", "{}", '{"weight_map": []}', '{"weight_map": {}}'):
+        index.write_text(said)
+        with pytest.raises(RecipeError, match=r"index.json says of no weights where they are; fetch it again"):
+            build(read(table))
+    shards[1].unlink()
+    shards[1].write_bytes(kept)
+    for elsewhere in (shards[1], "../" + str(shards[1].relative_to(place))):
+        index.write_text(json.dumps({"weight_map": {"weight": str(elsewhere)}}))
+        with pytest.raises(RecipeError, match="which is not in"):
+            build(read(table))
+
+
+@pytest.mark.parametrize("folder", ["", "deeper/"])
+@pytest.mark.parametrize("weights", SHARDED)
+def test_a_model_in_shards_is_named_by_all_of_them(table, stable_diffusion, tmp_path, weights, folder):
+    def digest():
+        return next(stage for stage in build(read(table)) if stage.name == "prior").digest
+
+    place = tmp_path / "sd"
+    shutil.copytree(stable_diffusion, place)
+    _, shards = spread(place / weights, folder)
+    table["prior"]["path"] = str(place)
+    seen = {digest()}
+    for shard in shards:
+        scaled(shard, 1.5)
+        seen.add(digest())
+    assert len(seen) == 3
+    with shards[0].open("r+b") as file:
+        file.truncate(200)
+    with pytest.raises(RecipeError, match=rf"{shards[0].relative_to(place)} was cut short"):
+        build(read(table))
+
+
+def test_a_model_in_shards_is_the_one_in_a_file(table, stable_diffusion, tmp_path):
+    def loaded():
+        store, stages = made(table, tmp_path / str(table["prior"]["path"] == str(stable_diffusion)), "prior")
+        return stages["prior"]._kept(store, "unet").state_dict(), stages["prior"]._kept(store, "text")("a church")
+
+    unet, states = loaded()
+    shutil.copytree(stable_diffusion, tmp_path / "sd")
+    for weights in SHARDED:
+        spread(tmp_path / "sd" / weights)
+    table["prior"]["path"] = str(tmp_path / "sd")
+    again, same = loaded()
+    assert all(torch.equal(unet[name], again[name]) for name in unet.keys() | again.keys())
+    assert torch.equal(states, same)
 
 
 def test_channels_and_sides_that_differ_are_refused(dit_table, dit, tmp_path):
