@@ -20,6 +20,8 @@ from distill.protocols import PRESETS
 # name, student, protocol, pixels, channels, classes, images, batch, steps
 ROWS = (
     ("digits", "convnet", "small", 16, 1, 10, 100, 32, 60),
+    ("digits", "convnet", "rded", 16, 1, 10, 100, 32, 60),
+    ("digits", "convnet", "hard", 16, 1, 10, 100, 32, 60),
     ("imagenette, ConvNet", "convnet", "rded", 64, 3, 10, 100, 50, 6),
     ("imagenette, ResNet-18", "resnet18", "rded", 64, 3, 10, 100, 50, 4),
     ("imagenet, ResNet-18", "resnet18", "rded", 224, 3, 100, 200, 20, 2),
@@ -32,12 +34,13 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16", "float16"])
+    parser.add_argument("--only", default="", help="rows whose names hold this")
     options = parser.parse_args()
     device = torch.device(options.device)
     if device.type == "cpu":
         torch.set_num_threads(1)
     print("| student | protocol | pixels | batch | images/s | share in the model |\n|---|---|---|---|---|---|")
-    for row in ROWS:
+    for row in (row for row in ROWS if options.only in row[0]):
         name, rule, pixels, batch, steps = row[0], row[2], row[3], row[7], row[8]
         loop, model = prepared(row, device, options.precision)
         loop(), model()

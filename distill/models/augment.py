@@ -1,12 +1,13 @@
 r"""Augmentation in batches, on the device where the images are; what is random is drawn before, for a whole pass.
 
 All that moves pixels here is separable, $x \mapsto A\, x\, B^\top$ with one matrix on the rows of an image and one on its
-columns: translation, shuffled patches, crops resized with an antialiasing triangle filter, and flips are one product each. A
-pass's draws are a function of a seed alone, an image at a time, so that neither batches nor processes change what is drawn.
+columns: translation, shuffled patches, crops resized with an antialiasing triangle filter, and flips are one product each. Where
+nothing is resized the matrices hold a one a row at most, and pixels are looked up instead, to the same bits. A pass's draws are
+a function of a seed alone, an image at a time, so that neither batches nor processes change what is drawn.
 """
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -50,6 +51,13 @@ def joined(parts: list[Draws]) -> Draws:
     return Draws(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(Draws)))
 
 
+def laid_end_to_end(passes: list[Draws]) -> Draws:
+    """Whole passes, one below the other, partners counted from the first row of all."""
+    below = joined(passes)
+    starts = torch.arange(len(passes)).repeat_interleave(len(passes[0].image)) * len(passes[0].image)
+    return replace(below, partner=below.partner + starts)
+
+
 def draw(
     augmentation: Augmentation, weights: NDArray[np.float64], source: tuple[int, int], size: int, pairing: str, seed: int
 ) -> Draws:
@@ -68,6 +76,8 @@ def draw(
 def moved(images: Tensor, draws: Draws, size: int) -> Tensor:
     """Images (b, C, H, W) of uint8, moved as their rows of draws say: (b, C, size, size) in float32 from 0 to 1."""
     b, channels, height, width = images.shape
+    if move_whole(draws, (height, width), size):
+        return looked_up(images, draws).float() / 255
     rows = _matrix(height, size, draws.shift[:, 0], draws.strips[:, 0], draws.crop[:, 0::2])
     columns = _matrix(width, size, draws.shift[:, 1], draws.strips[:, 1], draws.crop[:, 1::2])
     if draws.flip.shape[1]:
@@ -75,6 +85,23 @@ def moved(images: Tensor, draws: Draws, size: int) -> Tensor:
     wide = (images.reshape(b, -1, width).float() / 255) @ columns.mT
     wide = wide.reshape(b, channels, height, size).transpose(1, 2).reshape(b, height, -1)
     return (rows @ wide).reshape(b, size, channels, size).transpose(1, 2).contiguous()
+
+
+def move_whole(draws: Draws, source: tuple[int, int], size: int) -> bool:
+    """Whether pixels move whole: images of height and width ``source`` are neither cut out nor resized."""
+    return not draws.crop.shape[1] and source == (size, size)
+
+
+def looked_up(images: Tensor, draws: Draws) -> Tensor:
+    """Images (b, C, S, S) of any dtype whose pixels :func:`move_whole`, as their rows of draws say; nought where none comes."""
+    b, channels, size, _ = images.shape
+    # In images with an edge of black around them, from which all comes that would come from outside.
+    edged = torch.nn.functional.pad(images, (1, 1, 1, 1)).reshape(b, channels, -1)
+    rows, columns = (_origin(size, draws.shift[:, i], draws.strips[:, i]).clamp(-1, size) + 1 for i in (0, 1))
+    if draws.flip.shape[1]:
+        columns = torch.where(draws.flip, columns.flip(1), columns)
+    at = rows[:, :, None] * (size + 2) + columns[:, None]
+    return edged.gather(2, at.reshape(b, 1, -1).expand(-1, channels, -1)).reshape(images.shape)
 
 
 def pasted(images: Tensor, others: Tensor, draws: Draws) -> Tensor:
@@ -95,12 +122,8 @@ def _matrix(length: int, size: int, shift: Tensor, strips: Tensor, crop: Tensor)
     """The matrices (b, size, length) of one axis: move by ``shift``, or reorder the strips, cut out, resize."""
     device = shift.device
     pixels = torch.arange(length, device=device)
-    if strips.shape[1] > 1:
-        strip = (pixels // max(1, length // strips.shape[1])).clamp(max=strips.shape[1] - 1)
-        rank = strips.argsort(1)[:, strip]  # where each pixel's strip comes
-        place = rank.argsort(dim=1, stable=True).argsort(1)  # where each pixel comes, the order within strips kept
-    else:
-        place = pixels + shift[:, None]  # a row an image
+    # Where each pixel comes, a row an image.
+    place = _shuffled(length, strips).argsort(1) if strips.shape[1] > 1 else pixels + shift[:, None]
     if not crop.shape[1] and length == size:  # pixels move whole
         return (place[:, None, :] == pixels[:, None]).float()
     start, extent = crop.unbind(1) if crop.shape[1] else (0 * shift, 0 * shift + length)
@@ -111,6 +134,18 @@ def _matrix(length: int, size: int, shift: Tensor, strips: Tensor, crop: Tensor)
     weight = (1 - distance).clamp(min=0) * inside[:, None, :]
     # Every row is an average; translation leaves rows of noughts, which are black.
     return weight / weight.sum(2, keepdim=True).clamp(min=1e-6)
+
+
+def _origin(length: int, shift: Tensor, strips: Tensor) -> Tensor:
+    """Which pixel (b, length) comes to each place of one axis; outside of the image where none does."""
+    return _shuffled(length, strips) if strips.shape[1] > 1 else torch.arange(length, device=shift.device) - shift[:, None]
+
+
+def _shuffled(length: int, strips: Tensor) -> Tensor:
+    """Which pixel (b, length) comes to each place of one axis as its strips are reordered, the order within strips kept."""
+    pixels = torch.arange(length, device=strips.device)
+    strip = (pixels // max(1, length // strips.shape[1])).clamp(max=strips.shape[1] - 1)
+    return strips.argsort(1)[:, strip].argsort(dim=1, stable=True)  # by where each pixel's strip comes
 
 
 def _crops(area: tuple[float, float] | None, n: int, source: tuple[int, int], rng: np.random.Generator) -> NDArray[np.int64]:

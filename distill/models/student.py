@@ -6,14 +6,14 @@ where they are, on the student's device if they fit there; nothing is loaded whi
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from distill.models.augment import Draws, draw, joined, kept, moved, pasted
+from distill.models.augment import Draws, draw, joined, kept, laid_end_to_end, move_whole, moved, pasted
 from distill.models.networks import optimizer_for
 from distill.models.schedules import cycle, factor
 from distill.models.together import largest, of_the_whole, spread, together
@@ -25,6 +25,7 @@ from distill.protocols.pairs import pair_weights
 from distill.protocols.protocol import Protocol as Rules
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+_AT_ONCE = 2**18  # bytes of images that are drawn for, and moved, at once
 
 
 @dataclass(frozen=True)
@@ -45,32 +46,45 @@ class Targets(Protocol):
     def __call__(self, batch: Mixed) -> Tensor: ...
 
 
+@dataclass(frozen=True)
+class _Stretch:
+    """Some passes laid end to end, a row a place. shown: all of it as one batch, or None where that is left to the steps."""
+
+    draws: Draws
+    epoch: Tensor
+    place: Tensor
+    shown: Mixed | None = None
+
+
 class Passes:
     """The passes of a student over its images, in order: what a step sees is a function of the seed and the step.
 
     images: (n, C, H, W) uint8. weights: (n,), of mean 1. size: of what the student sees.
+
+    To draw for few small images and to move them takes a sixth of a small student's step, nearly all of it for calls: so short
+    passes are drawn many at once, and moved at once where that takes no sums, which another batch may round otherwise.
     """
 
     def __init__(self, images: Tensor, weights: Tensor, rules: Rules, size: int, seed: int, device: torch.device) -> None:
         self.images, self.size, self.device = images, size, device
         self._weights, self._rules, self.seed = weights.double().numpy(), rules, seed
-        self._places, self._drawn = torch.arange(len(images)), dict[int, Draws]()
+        self._source = (images.shape[2], images.shape[3])
+        self._short = images.nbytes <= _AT_ONCE
+        self._a_stretch = max(1, _AT_ONCE // images.nbytes)  # passes in one
+        self._stretches = dict[int, _Stretch]()
 
     def __len__(self) -> int:
         return len(self.images)
 
     def draws(self, epoch: int) -> Draws:
         """What pass ``epoch`` draws."""
-        if epoch not in self._drawn:
-            self._drawn = {number: drawn for number, drawn in self._drawn.items() if number >= epoch - 1}
-            source, seed = (self.images.shape[2], self.images.shape[3]), seed_of(self.seed, "pass", epoch)
-            rules = self._rules
-            self._drawn[epoch] = draw(rules.augmentation, self._weights, source, self.size, rules.weighting, seed)
-        return self._drawn[epoch]
+        rules, seed = self._rules, seed_of(self.seed, "pass", epoch)
+        return draw(rules.augmentation, self._weights, self._source, self.size, rules.weighting, seed)
 
     def mixed(self, epoch: int, places: Tensor) -> Mixed:
         """The images at some places of a pass, augmented and mixed."""
-        return self._mixed([(epoch, places)])
+        number, before = divmod(epoch, self._a_stretch)
+        return self._mixed([(self._stretch(number), places + before * len(self))])
 
     def batch(self, step: int, size: int, *, whole: bool, team: Team = ALONE) -> Mixed:
         """The batch of a step, or a team's share of it: part of one pass, or ``whole`` and across passes laid end to end."""
@@ -78,9 +92,9 @@ class Passes:
         mine = team.share(stop - start)
         # A process whose share is empty goes through the motions with an image that counts for nothing.
         first, last = start + mine.start, start + max(mine.stop, mine.start + 1)
-        n = len(self)
-        passes = range(first // n, (last - 1) // n + 1)
-        return self._mixed([(e, slice(max(first - e * n, 0), min(last - e * n, n))) for e in passes])
+        rows = self._a_stretch * len(self)
+        numbers = range(first // rows, (last - 1) // rows + 1)
+        return self._mixed([(self._stretch(i), slice(max(first - i * rows, 0), min(last - i * rows, rows))) for i in numbers])
 
     def count(self, step: int, size: int, *, whole: bool) -> int:
         """The images of a step's batch."""
@@ -95,21 +109,39 @@ class Passes:
         epoch, number = divmod(step, -(-n // size))
         return epoch * n + number * size, epoch * n + min((number + 1) * size, n)
 
-    def _mixed(self, parts: list[tuple[int, Tensor | slice]]) -> Mixed:
-        drawn = [(self.draws(epoch), places) for epoch, places in parts]
-        here = joined([draws.at(places, self.device) for draws, places in drawn])
-        each = [self._places[places] for _, places in parts]
-        place = torch.cat(each)
-        epoch = torch.cat([torch.full((len(some),), number) for some, (number, _) in zip(each, parts, strict=True)])
-        pixels, second, share = self._moved(here), here.image, torch.ones(len(place), device=self.device)
+    def _stretch(self, number: int) -> _Stretch:
+        """A stretch by its number; the one before is kept too, as a batch may begin in it."""
+        if number not in self._stretches:
+            self._stretches = {other: each for other, each in self._stretches.items() if other >= number - 1}
+            first = number * self._a_stretch
+            self._stretches[number] = self._drawn(range(first, first + self._a_stretch))
+        return self._stretches[number]
+
+    def _drawn(self, epochs: range) -> _Stretch:
+        n, draws = len(self), laid_end_to_end([self.draws(epoch) for epoch in epochs])
+        epoch, place = torch.tensor(epochs).repeat_interleave(n), torch.arange(n).repeat(len(epochs))
+        if not self._short:
+            return _Stretch(draws, epoch, place)
+        stretch = _Stretch(draws.at(slice(None), self.device), epoch, place)
+        alike = move_whole(draws, self._source, self.size)  # whatever the batch
+        return replace(stretch, shown=self._mixed([(stretch, slice(None))])) if alike else stretch
+
+    def _mixed(self, parts: list[tuple[_Stretch, Tensor | slice]]) -> Mixed:
+        shown = [_part(each.shown, rows) for each, rows in parts if each.shown is not None]
+        if len(shown) == len(parts):
+            return shown[0] if len(shown) == 1 else _end_to_end(shown)
+        epoch = torch.cat([each.epoch[rows] for each, rows in parts])
+        place = torch.cat([each.place[rows] for each, rows in parts])
+        here = joined([each.draws.at(rows, self.device) for each, rows in parts])
+        pixels, second, share = moved(self._chosen(here), here, self.size), here.image, torch.ones(len(place), device=self.device)
         if self._rules.augmentation.cutmix is not None:
-            there = joined([draws.at(draws.partner[places], self.device) for draws, places in drawn])
-            pixels, second, share = pasted(pixels, self._moved(there), here), there.image, kept(here, self.size)
+            there = joined([each.draws.at(each.draws.partner[rows], self.device) for each, rows in parts])
+            pixels = pasted(pixels, moved(self._chosen(there), there, self.size), here)
+            second, share = there.image, kept(here, self.size)
         return Mixed(pixels, epoch, place, here.image, second, share)
 
-    def _moved(self, draws: Draws) -> Tensor:
-        chosen = self.images[draws.image.to(self.images.device)]
-        return moved(chosen.to(self.device), draws, self.size)
+    def _chosen(self, draws: Draws) -> Tensor:
+        return self.images[draws.image.to(self.images.device)].to(self.device)
 
 
 def learn(
@@ -221,6 +253,24 @@ def online_targets(teacher: nn.Module, temperature: float, device: torch.device,
     return targets
 
 
+def _part(batch: Mixed, rows: Tensor | slice) -> Mixed:
+    """Some rows of a batch; what is not mixed stays so."""
+    first = batch.first[rows]
+    second = first if batch.second is batch.first else batch.second[rows]
+    return Mixed(batch.pixels[rows], batch.epoch[rows], batch.place[rows], first, second, batch.kept[rows])
+
+
+def _end_to_end(parts: list[Mixed]) -> Mixed:
+    """One batch of several."""
+    pixels, epoch, place, first, kept = (
+        torch.cat([getattr(part, name) for part in parts]) for name in ("pixels", "epoch", "place", "first", "kept")
+    )
+    mixes = any(part.second is not part.first for part in parts)
+    return Mixed(pixels, epoch, place, first, torch.cat([part.second for part in parts]) if mixes else first, kept)
+
+
 def _blend(rows: Tensor, batch: Mixed) -> Tensor:
+    if batch.second is batch.first:  # nothing is mixed
+        return rows[batch.first]
     share = batch.kept[:, None]
     return share * rows[batch.first] + (1 - share) * rows[batch.second]

@@ -52,8 +52,9 @@ def descend(
         raise RuntimeError(f"processes that train together hold different checkpoints, this one of step {done}; try again")
     with checkpoint or nullcontext():
         for step in range(done, steps):
+            options = rate(step)
             for group in optimizer.param_groups:
-                group.update(rate(step))
+                group.update(options)
             value = loss(step)
             optimizer.zero_grad()
             if scaler is None:

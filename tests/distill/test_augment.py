@@ -6,7 +6,7 @@ import torch
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2.functional import resized_crop
 
-from distill.models.augment import draw, kept, moved, pasted
+from distill.models.augment import _matrix, draw, kept, looked_up, moved, pasted
 from distill.protocols import Augmentation
 
 EPS = float(np.finfo(np.float32).eps)
@@ -67,6 +67,20 @@ def test_flips_shuffles_and_shifts_are_those_of_a_loop():
             if augmentation.flip and draws.flip[i]:
                 expected = expected.flip(2)
             assert torch.equal(found[i], expected), (augmentation, i)
+
+
+@pytest.mark.parametrize(
+    "augmentation", [Augmentation(), Augmentation(shift=30), Augmentation(shift=4, flip=True), Augmentation(patches=3, flip=True)]
+)
+def test_pixels_that_move_whole_are_looked_up_to_the_bits_of_the_products(augmentation):
+    """The matrices serve where images are resized along one axis; theirs hold a one a row at most here, so sums are exact."""
+    x, draws = images(40), drawn(augmentation, 40)
+    rows, columns = (_matrix(20, 20, draws.shift[:, i], draws.strips[:, i], draws.crop[:, i::2]) for i in (0, 1))
+    if draws.flip.shape[1]:
+        columns = torch.where(draws.flip[:, :, None], columns.flip(1), columns)
+    expected = torch.einsum("bij,bcjk,blk->bcil", rows, x.float() / 255, columns)
+    assert torch.equal(moved(x, draws, 20), expected)
+    assert torch.equal(looked_up(x, draws).float() / 255, expected)
 
 
 def test_every_shift_occurs_and_equally_often():

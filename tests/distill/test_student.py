@@ -1,15 +1,20 @@
 """A student's training: what it sees is a function of its seed, and it may be cut off anywhere."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from distill.models import student
 from distill.models.networks import Normalized, new_student, why_not
 from distill.models.soft_labels import bytes_an_image, compressed, restored
 from distill.models.student import Passes, hard_targets, image_targets, learn, online_targets
 from distill.pipeline.checkpoint import EVERY, Checkpoint
 from distill.pipeline.store import write_whole
+from distill.pipeline.team import Team
 from distill.protocols import PRESETS, Augmentation, Protocol
 
 CPU = torch.device("cpu")
@@ -46,6 +51,16 @@ class Net(nn.Module):
 
     def forward(self, x):
         return self.layers(x)
+
+
+class Counted(TorchDispatchMode):
+    """How many operations torch is asked for."""
+
+    operations = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.operations += 1
+        return func(*args, **(kwargs or {}))
 
 
 def passes(rules, seed=0, weights=WEIGHTS, size=16):
@@ -123,6 +138,44 @@ def test_what_a_place_shows_does_not_depend_on_the_batch():
         torch.testing.assert_close(torch.cat([b.pixels for b in some]), whole.pixels, rtol=0, atol=64 * 2**-24)
 
 
+@pytest.mark.parametrize("source", [(16, 16), (20, 16)])
+@pytest.mark.parametrize(
+    "augmentation",
+    [Augmentation(shift=2), Augmentation(patches=2, flip=True), Augmentation(shift=1, cutmix=1.0), MIXING],
+)
+def test_how_many_passes_are_drawn_and_moved_at_once_changes_no_bit(augmentation, source, monkeypatch):
+    rules = Protocol("mine", steps=9, batch=10, augmentation=augmentation)
+    images = torch.randint(256, (N, 3, *source), dtype=torch.uint8, generator=torch.Generator().manual_seed(2))
+
+    def shown():
+        some = Passes(images, WEIGHTS, rules, 16, 7, CPU)
+        batches = [some.batch(step, 10, whole=True) for step in range(30)] + [some.mixed(5, torch.tensor([3, 22, 3]))]
+        batches += [some.batch(step, 10, whole=False, team=Team(rank, 3)) for step in range(7) for rank in range(3)]
+        return [vars(batch) for batch in batches]
+
+    at_once = []
+    for length in (student._AT_ONCE, 2 * images.nbytes, 0):
+        monkeypatch.setattr(student, "_AT_ONCE", length)
+        at_once.append(shown())
+    for other in at_once[1:]:
+        for expected, found in zip(at_once[0], other, strict=True):
+            assert all(torch.equal(expected[key], found[key]) for key in expected)
+
+
+def test_a_small_students_step_asks_for_few_operations_beside_the_model():
+    """Each takes about as long as the next while images are small: rows of five tensors, of what is mixed long before."""
+    rules, images = replace(PRESETS["small"], batch=10), IMAGES[:, :1]
+    some = Passes(images, WEIGHTS, rules, 16, 0, CPU)
+    some.batch(0, 10, whole=True)
+    with Counted() as counted:
+        for step in range(1, 5):  # across ends of passes of 23
+            batch = some.batch(step, 10, whole=True)
+    assert counted.operations <= 4 * 5
+    with Counted() as counted:
+        image_targets(torch.zeros(N, CLASSES), 4.0, CPU)(batch)
+    assert counted.operations <= 4  # of which two are the teacher's, made once
+
+
 def test_uniform_pairs_do_not_depend_on_the_weights_and_draws_by_weight_follow_them():
     light = torch.ones(N, dtype=torch.float64)
     assert torch.equal(passes(RULES["fkd"]).draws(2).image, passes(RULES["fkd"], weights=light).draws(2).image)
@@ -143,6 +196,8 @@ def test_targets_are_blended_by_the_share_that_is_left():
     soft = image_targets(logits, 4.0, CPU)(batch)
     first, second = ((logits / 4).softmax(1)[rows] for rows in (batch.first, batch.second))
     torch.testing.assert_close(soft, batch.kept[:, None] * first + (1 - batch.kept[:, None]) * second)
+    alone = passes(RULES["small"]).mixed(0, torch.arange(N))
+    assert torch.equal(image_targets(logits, 4.0, CPU)(alone), (logits / 4).softmax(1)[alone.first])
 
 
 def test_a_teacher_online_sees_what_the_student_sees():
@@ -220,8 +275,6 @@ def test_students_that_are_none_are_named(name, stem, words):
 
 def test_the_presets_train():
     """Each of the field's protocols, cut to one epoch and a small batch, on a small network."""
-    from dataclasses import replace
-
     for name in ("fkd", "rded", "rd3", "hard"):
         model, looks = trained(replace(PRESETS[name], epochs=1, batch=16, evaluations=1))
         assert looks[-1]["step"] == 2
