@@ -12,14 +12,14 @@ from distill.pipeline.store import Damaged, Store
 from distill.recipe import Recipe
 from distill.record import graph_of
 from distill.report.table import top1
-from distill.run import metrics
+from distill.run import finished_of, metrics
 
 _FILES = ("configs:", "- config_name: default", "  data_files:", "  - split: train", "    path: data/*.parquet")
 
 
 def card(run: str | Path, recipe: Recipe, data: DistilledSet, method: str, format: str) -> str:
     """README.md, with the header that the ``datasets`` library reads."""
-    stages = graph_of(run, recipe).stages
+    stages = graph_of(run, recipe, finished_of(run)).stages
     store = Store(Path(run))
     digest = hashlib.sha256(json.dumps(recipe.model_dump(), sort_keys=True).encode()).hexdigest()
     soft = data.logits is not None

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from distill.graph import build
 from distill.pipeline.lock import locked
 from distill.pipeline.store import is_artifact
-from distill.recipe import Recipe
-from distill.record import stages_of
+from distill.recipe import Recipe, RecipeError
+from distill.record import kept_stages
 from distill.run import finished_of, recipe_of
 
 
@@ -26,7 +27,13 @@ def leftovers(folder: str | Path, keep: Sequence[Recipe] = ()) -> list[Leftover]
     root = Path(folder)
     finished = finished_of(root)
     recipes = [recipe_of(root), *keep, *([] if finished is None else [finished])]
-    named = {stage.folder_name for recipe in recipes for stage in stages_of(root, recipe)}
+    named = {stage.folder_name for stage in kept_stages(root)}
+    for recipe in recipes:
+        try:
+            named |= {stage.folder_name for stage in build(recipe)}
+        except RecipeError:  # its images or models are not at hand: what it had when it was run is known
+            if recipe in keep or not named:
+                raise
     strangers = [path for path in sorted(root.iterdir()) if is_artifact(path) and path.name not in named]
     return [_measured(path) for path in strangers]
 

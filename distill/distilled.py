@@ -52,7 +52,7 @@ def load(folder: str | Path, method: str | None = None, ipc: int | None = None, 
     """The set that a run distilled: by default its first method, its largest budget and its first seed."""
     recipe = recipe_of(folder)
     method = recipe.methods[0] if method is None else method
-    graph = graph_of(folder, recipe)
+    graph = graph_of(folder, recipe, finished_of(folder))
     if method not in graph.sets:
         raise RecipeError(f"this run has no method {method!r}; it has {', '.join(graph.sets)}")
     select = METHODS[method].select

@@ -96,14 +96,14 @@ def _held(stage: Stage, work: Work) -> _Held:
         how = f"{found.seconds:.2g} s each, timed {'here' if here else 'on the CPU, for want of a GPU here'}"
     elif here:
         found = timed(rehearsal, stage.device)
-        speed = f"timed here, {found.operations / found.seconds:.2g} operations/s" if found.operations and found.seconds else ""
-        how = f"{rehearsal.batch} at once {speed}" if speed else f"memory ran out at {rehearsal.batch} at once"
+        timing = f"{rehearsal.batch} at once timed here, {(found.operations or 0.0) / (found.seconds or 1.0):.2g} operations/s"
+        how = timing if found.seconds is not None else f"memory ran out at {rehearsal.batch} at once"
     else:
         found, how = counted(rehearsal), f"at {SPEED:.0e}/s, for want of a GPU here"
     operations = found.operations or 0.0
     seconds = work.times * (found.seconds or operations / SPEED)
     ground = f"{work.what} × {operations:.3g} operations ({how})" if rehearsal.network else f"{work.what} ({how})"
-    memory = found.memory if here else peak(rehearsal) if rehearsal.network else None
+    memory = found.memory if here else peak(rehearsal)
     if memory is None:
         return _Held(seconds, ground, None, "")
     return _Held(seconds, ground, memory + round(work.kept), _memory(work, measured=here))

@@ -77,7 +77,7 @@ def _own_recipe(folder: str | Path) -> Recipe:
     names = set(class_folders(folder))
     for recipe, part in _IMAGENET.items():
         classes = imagenet_classes() if part is None else subset(part)
-        if names == set(classes) or (part is None and len(names) == len(classes) and numbers(sorted(names)) is not None):
+        if names == set(classes) or (part is None and set(numbers(sorted(names)) or ()) == set(range(len(classes)))):
             return read(recipe)
     raise RecipeError(
         f"the {len(names)} classes of {folder} are not those of ImageNet or a subset that is known, and it lies in no run's "

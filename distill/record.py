@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from distill.graph import build
 from distill.pipeline.stage import Product, Progress, Reader, Stage
-from distill.pipeline.store import GRAPHS, write_whole
+from distill.pipeline.store import GRAPHS, RECIPES, write_whole
 from distill.recipe import Recipe, RecipeError
 from distill.stages.train import TrainStage
 
@@ -18,6 +18,8 @@ class KeptStage(Stage):
     """A stage of which the name, the digest and the parts are known, and no more: its parts can be read, and none be made."""
 
     def __init__(self, name: str, digest: str, folder: str, title: str, parts: Sequence[str]) -> None:
+        if not (isinstance(parts, list) and all(isinstance(each, str) for each in (name, digest, folder, title, *parts))):
+            raise TypeError(f"{folder!r} is no record of a stage")
         self.name, self.digest = name, digest  # type: ignore[misc]
         self._folder, self._title, self._parts = folder, title, list(parts)
 
@@ -76,46 +78,53 @@ class Graph:
         return cls(tuple(written["classes"]), tuple(written["names"]), list(written["part_names"]), stages, sets)
 
 
-def keep(folder: Path, stages: list[Stage], recipe: Recipe, finished: Recipe | None) -> None:
-    """Write the graph of a recipe that is about to be run in a folder, beside that of the one last finished there."""
-    known, wanted = _known(folder), [_key(each) for each in (finished, recipe) if each is not None]
-    kept = {key: known[key] for key in wanted if key in known}
-    if kept.get(wanted[-1], {}).get("stages") != _told(stages):  # else it is there, and names of classes take a while
-        write_whole(folder / GRAPHS, json.dumps(kept | {wanted[-1]: Graph.of(stages).written()}).encode())
+def keep(folder: Path, stages: list[Stage], recipe: str) -> None:
+    """Write the graph of the recipe that a file of the folder holds, ``recipe.json`` or ``finished.json``, beside the other's."""
+    kept = _kept(folder, recipe)
+    if kept is None or _told(kept.stages) != _told(stages):  # else it is there, and names of classes take a while
+        content = (folder / recipe).read_bytes()
+        entry = {"recipe": hashlib.sha256(content).hexdigest(), "graph": Graph.of(stages).written()}
+        write_whole(folder / GRAPHS, json.dumps({**_known(folder), recipe: entry}).encode())
+
+
+def graph_of(folder: str | Path, recipe: Recipe, finished: Recipe | None) -> Graph:
+    """The graph of a run: as it was when the recipe was finished last, else when it was given; without a record, as it is now."""
+    names = [name for name, same in zip(RECIPES, (True, finished == recipe), strict=True) if same]
+    found = (graph for name in reversed(names) if (graph := _kept(Path(folder), name)))
+    return next(found, None) or Graph.of(build(recipe))
+
+
+def stages_of(folder: str | Path, recipe: Recipe) -> list[Stage]:
+    """The stages of the recipe given last: as they are now, or as they were where its images or models are not at hand."""
+    try:
+        return build(recipe)
+    except RecipeError:
+        if (graph := _kept(Path(folder), RECIPES[0])) is None:
+            raise
+        return graph.stages
+
+
+def kept_stages(folder: str | Path) -> list[Stage]:
+    """The stages that a run's recipes had when they were given and finished, as far as there are records."""
+    return [stage for name in RECIPES if (graph := _kept(Path(folder), name)) for stage in graph.stages]
 
 
 def _told(stages: list[Stage]) -> list[list[Any]]:
     return [[each.name, each.digest, each.folder_name, each.title, each.parts()] for each in stages]
 
 
-def graph_of(folder: str | Path, recipe: Recipe) -> Graph:
-    """The graph that a recipe had when it was run in a folder; of a run without a record, the one that it has now."""
-    return _kept(Path(folder), recipe) or Graph.of(build(recipe))
-
-
-def stages_of(folder: str | Path, recipe: Recipe) -> list[Stage]:
-    """The stages that a recipe has now; those that it had when it was run, where its images or models are not at hand."""
+def _kept(folder: Path, recipe: str) -> Graph | None:
+    """The graph recorded of the recipe in a file, unless the file is another one by now."""
     try:
-        return build(recipe)
-    except RecipeError:
-        if (graph := _kept(Path(folder), recipe)) is None:
-            raise
-        return graph.stages
-
-
-def _kept(folder: Path, recipe: Recipe) -> Graph | None:
-    try:
-        return Graph.read(_known(folder)[_key(recipe)])
-    except (KeyError, TypeError, ValueError):
+        entry = _known(folder)[recipe]
+        now = hashlib.sha256((folder / recipe).read_bytes()).hexdigest()
+        return Graph.read(entry["graph"]) if entry["recipe"] == now else None
+    except (OSError, AttributeError, KeyError, TypeError, ValueError):
         return None
 
 
 def _known(folder: Path) -> dict[str, Any]:
     try:
         return dict(json.loads((folder / GRAPHS).read_bytes()))
-    except (OSError, TypeError, ValueError):
+    except (OSError, RecursionError, TypeError, ValueError):
         return {}
-
-
-def _key(recipe: Recipe) -> str:
-    return hashlib.sha256(json.dumps(recipe.model_dump(), sort_keys=True).encode()).hexdigest()

@@ -130,12 +130,13 @@ def _make(
         store.sweep()
         written = json.dumps(recipe.model_dump(), indent=1).encode()
         write_whole(folder / _LAST, written)
-        keep(folder, graph, recipe, finished_of(folder))
+        keep(folder, graph, _LAST)
         if verify:
             _check_sources(stages, store)
         execute(stages, store, count, describe(count + len(helpers)), watcher, verify=verify, others=helpers)
         if whole:
             write_whole(folder / _FINISHED, written)
+            keep(folder, graph, _FINISHED)
         store.sweep()
 
 

@@ -113,16 +113,20 @@ def as_floating(x: Any, what: str = "points") -> Array:
 
 def check_exact(given: Any, points: Array) -> None:
     """Refuses integers that float64 ``points`` were made of where different ones may have become equal."""
-    integers = given if is_torch(given) else np.asarray(given)
-    kind = getattr(integers.dtype, "kind", "f" if is_torch(given) and given.is_floating_point() else "i")
-    if kind not in "iu" or integers.dtype.itemsize < 8:
+    if is_torch(given):
+        if given.is_floating_point():
+            return
+        given = given.detach().cpu().numpy()
+    integers: NDArray[Any] = np.asarray(given)
+    kind = integers.dtype.kind
+    if kind not in "iuO" or integers.dtype.itemsize < 8 or not max(float(points.max()), -float(points.min())) >= 2.0**53:
         return
-    if max(float(points.max()), -float(points.min())) > 2.0**53:
-        with np.errstate(invalid="ignore"):
-            back = points.to(integers.dtype) if is_torch(points) else points.astype(integers.dtype)
-        # Where a cast of what is too large gives the largest integer, that would look exact.
-        if not bool(((back == integers) & (points < 2.0 ** (63 if kind == "i" else 64))).all()):
-            raise ValueError(
-                "integers beyond 2^53 are not all numbers of float64, so that different ones may become equal; received "
-                f"{int(integers.min())} to {int(integers.max())}. Subtract what they share, or convert them as you see fit"
-            )
+    floating = to_host(points)
+    with np.errstate(invalid="ignore"):
+        same = floating.astype(integers.dtype) == integers
+    # Where a cast of what is too large gives the largest integer, that would look exact.
+    if not bool((same if kind == "O" else same & (floating < 2.0 ** (63 if kind == "i" else 64))).all()):
+        raise ValueError(
+            "integers beyond 2^53 are not all numbers of float64, so that different ones may become equal; received "
+            f"{integers.min()} to {integers.max()}. Subtract what they share, or convert them as you see fit"
+        )

@@ -213,7 +213,7 @@ class FrozenLaw:
                 raise ValueError(f"a frozen distribution needs scalar parameters; received {name} with arrays")
             return FrozenLaw(law)
         scipys = any(kind.__module__.startswith("scipy.stats.") for kind in cast(Any, type(law)).__mro__)
-        if scipys and _has(law, "sample", "icdf", "iccdf", "pdf", "pmf", "cdf", "support"):
+        if scipys and _has(law, "sample", "icdf", "iccdf", "pdf", "cdf", "support"):
             return FrozenLaw(_Newer(law))
         return None
 
@@ -228,7 +228,7 @@ class _Newer:
         self.name = type(law).__name__
         if np.ndim(law.icdf(0.5)):
             raise ValueError(f"a distribution needs scalar parameters; received {self.name} with arrays")
-        if law.pmf(law.icdf(0.5)) > 0:
+        if np.isinf(law.pdf(law.icdf(0.5))):  # an atom; pmf can't be had of a truncated law
             raise ValueError(
                 f"{self.name} is discrete; write DiscreteMeasure(x[:, None], law.pmf(x)) for its values x, or quantize a sample"
             )

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from quantization.arrays import Array, FloatArray, as_floating, like, namespace, range_exponent, rounded, to_host
+from quantization.arrays import Array, FloatArray, as_floating, check_exact, like, namespace, range_exponent, rounded, to_host
 from quantization.exact.protocol import Searchable
 from quantization.exact.samples import TooFewPoints
 from quantization.measure import DiscreteMeasure
@@ -93,9 +93,11 @@ class Given:
     points: Any
 
     def check(self, problem: Problem) -> None:
-        codes = to_host(as_floating(self.points, "the start"))
+        given = as_floating(self.points, "the start")
+        codes = to_host(given)
         if codes.shape != (problem.k, problem.dim):
             raise ValueError(f"the start must have shape (k, d) = ({problem.k}, {problem.dim}); received {codes.shape}")
+        check_exact(self.points, given)
         with np.errstate(over="ignore"):
             finite = np.isfinite(rounded(codes, problem.like)).all()
         if not finite:

@@ -35,7 +35,8 @@ SLOW = {  # who would take minutes a round: bounds of gigabytes, or many times t
     "plane": {"scikit-learn elkan", "plain torch", GRAM},
     "medium": {"scikit-learn elkan", "scikit-learn MiniBatchKMeans", "plain torch", GRAM},
     "line": {"scikit-learn elkan", "scikit-learn MiniBatchKMeans", "plain torch", GRAM},
-    "latents": {"scikit-learn elkan"},
+    "latents": {"scikit-learn elkan", GRAM},
+    "wide": {GRAM},
     "restarts": {"scikit-learn elkan", "scikit-learn MiniBatchKMeans", "plain torch"},
 }
 

@@ -141,7 +141,7 @@ def plain_torch(problems: list[Problem], steps: int) -> list[Array]:
 
 
 def plain_gram(problems: list[Problem], steps: int) -> list[Array]:
-    """Ten lines more: inner products of the points once, for all restarts and steps, and codes as averages of their rows."""
+    """Twenty lines: inner products of the points once, for all restarts and steps, and codes as averages of their rows."""
     torch: Any = importlib.import_module("torch")
     torch.set_num_threads(THREADS)
     found: list[Array] = []

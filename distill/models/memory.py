@@ -69,7 +69,9 @@ class FusedAttention(TorchFunctionMode):
         self, function: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         found = kwargs or {}
-        if function is torch.nn.functional.scaled_dot_product_attention and args[0].ndim == 4 and not found.get("enable_gqa"):
+        query = args[0] if args else found.get("query")
+        fused = isinstance(query, Tensor) and query.ndim == 4 and not found.get("enable_gqa")
+        if function is torch.nn.functional.scaled_dot_product_attention and fused:
             return _fused(*args, **{name: value for name, value in found.items() if name != "enable_gqa"})
         return function(*args, **found)
 
@@ -93,7 +95,7 @@ class LoweredPrecision(TorchFunctionMode):
             args, found = _each(self._lowered, args), {key: self._lowered(value) for key, value in found.items()}
         elif name in _WHOLE:
             args, found = _each(self._raised, args), {key: self._raised(value) for key, value in found.items()}
-        elif name in _SUMS and args and isinstance(args[0], Tensor) and args[0].dtype == self._dtype:
+        elif name in _SUMS and args and _is(args[0], self._dtype) and not any(isinstance(each, torch.dtype) for each in args):
             found["dtype"] = found.get("dtype") or torch.float32
         return function(*args, **found)
 
@@ -107,7 +109,11 @@ class LoweredPrecision(TorchFunctionMode):
         return self._weights[id(value)][1]
 
     def _raised(self, value: Any) -> Any:
-        return value.float() if isinstance(value, Tensor) and value.dtype == self._dtype else value
+        return value.float() if _is(value, self._dtype) else value
+
+
+def _is(value: Any, dtype: torch.dtype) -> bool:
+    return isinstance(value, Tensor) and value.dtype == dtype
 
 
 def lowered(device: str, precision: str) -> AbstractContextManager[Any]:

@@ -49,8 +49,16 @@ def counted(rehearsal: Rehearsal) -> Measured:
     return Measured(counter.get_total_flops() / rehearsal.batch)
 
 
+def peak(rehearsal: Rehearsal) -> int | None:
+    """The peak of a batch on a GPU in bytes, counted; None of what is no network, or does what can't be counted."""
+    try:
+        return _counted_peak(rehearsal) if rehearsal.network else None
+    except Exception:  # a network of others' may do anything, and a plan is still to be had
+        return None
+
+
 @cache
-def peak(rehearsal: Rehearsal) -> int:
+def _counted_peak(rehearsal: Rehearsal) -> int:
     """The peak of a batch on a GPU in bytes, counted as the operations are: of weights, gradients and activations.
 
     Without the workspaces of kernels. Of what learns the second batch is counted, which finds the first one's gradients there.

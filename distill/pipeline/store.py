@@ -22,7 +22,7 @@ from distill.pipeline.stage import Content, Product, Stage
 from distill.pipeline.team import ALONE, Team
 
 RECIPES = ("recipe.json", "finished.json")  # of a run's folder: the recipe given last, and the last that came to its end
-GRAPHS = "graphs.json"  # what stages these two had, and which parts
+GRAPHS = "graphs.json"  # what stages these two had when they were given and finished, and which parts
 _PARTIAL, _MEETING = ".partial", ".meeting"
 _ARTIFACT = re.compile(r"[a-z]+-[0-9a-f]{12}|report")
 

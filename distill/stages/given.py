@@ -174,7 +174,10 @@ class GivenStage(Stage):
 
 def class_folders(folder: str | Path) -> list[str]:
     """The names of the folders of classes, sorted."""
-    return sorted(path.name for path in _root(folder).iterdir() if path.is_dir() and not path.name.startswith("."))
+    root = _root(folder)
+    if not root.is_dir():
+        raise RecipeError(f"there is no folder {folder}")
+    return sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
 def images_a_class(folder: str | Path) -> int:

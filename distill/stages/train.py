@@ -85,7 +85,7 @@ class TrainStage(Stage):
             kept = weight(self._new, moments(rules) + (self.processes > 1))[0]
             labelling = self.labels.rehearsal(share, options.precision) if isinstance(self.labels, TeacherStage) else None
             # The teacher answers while all that the student's gradient needs is there.
-            teaching = peak(labelling) if labelling else 0
+            teaching = (labelling and peak(labelling)) or 0
             found.append(Work(seen, f"{seen:,} images seen by students", learning, kept + teaching))
             if labelling:
                 found.append(Work(seen, f"{seen:,} by the teacher", labelling))

@@ -12,7 +12,7 @@ from quantization.exact.panels import Panels, rule
 from quantization.exact.sides import sides
 
 _PROBES = 512
-_MOST_PIECES = 64
+_MOST_PIECES = 32
 _PER_BIN = 4
 _ROUNDS = 20
 _FEW = 16
@@ -40,7 +40,7 @@ class Companion:
     def valleys(self, density: Density) -> FloatArray:
         """Shares (P - 1,) that part P pieces, on each of which f is log-concave but near its ends; none where f is throughout.
 
-        Between two pieces the slopes of log f rise, but for round-off; of more than 64 pieces those less apart are taken as one.
+        Between two pieces the slopes of log f rise, but for round-off; of more than 32 pieces those less apart are taken as one.
         """
         z, first = np.unique(self.quantiles(_PROBES), return_index=True)
         with np.errstate(all="ignore"):

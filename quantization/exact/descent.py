@@ -25,7 +25,7 @@ _STEPS = 100
 def descended(law: Smooth, r: float, codes: FloatArray, goal: float = np.inf) -> tuple[FloatArray, float]:
     """The local optimum below ``codes`` (K, d), to where its distortion no longer falls by a billionth a step, and that.
 
-    A descent that will not get below ``goal`` is broken off: each step of it gains less than the one before.
+    A descent that will hardly get below ``goal`` is broken off: near its end a step gains far less than the one before.
     """
     codes, c = law.occupied(codes)
     damping = FIRST_DAMPING

@@ -11,6 +11,8 @@ from quantization.exact.descent import descended
 from quantization.exact.protocol import Smooth
 
 _LESS = 1e-11
+_DESCENTS = 200
+"""A few a mode are enough from a search over bins; among many modes that are alike no end is worth waiting for."""
 
 
 class Exchange:
@@ -28,17 +30,22 @@ class Exchange:
         self._cuts = np.concatenate([companion.quantiles(1, share, share) for share in valleys])
         self._tried: set[tuple[int, ...]] = set()
         self._worths: dict[tuple[int, int], float] = {}
+        self._spent = 0
 
     def settled(self, codes: FloatArray) -> FloatArray:
-        """The local optimum below codes (K,), and from it on to lower ones, until no exchange helps."""
-        codes, value = self._descended(codes)
+        """Where the descent to the best local optimum found begins, from codes (K,): these, or those after some exchanges.
+
+        Exchanges go on until none helps, or so many descents are spent.
+        """
+        begun, (codes, value) = codes, self._descended(codes)
         known = False  # whether anything that is remembered is of other codes
-        for _ in range(2 * len(codes)):  # from a search over bins a few, from anywhere else no more
+        while self._spent < _DESCENTS:
             pieces = np.split(codes, np.searchsorted(codes, self._cuts))
-            tries = (self._with(pieces, {i: -1, j: 1}, value) for i, j in self._pairs(pieces, value))
-            lower = next((found for found in tries if found[1] < (1 - _LESS) * value), None)
+            trials = (self._spread(pieces, {i: -1, j: 1}) for i, j in self._pairs(pieces, value))
+            tries = ((trial, *self._descended(trial, value)) for trial in trials if self._spent < _DESCENTS)
+            lower = next((found for found in tries if found[2] < (1 - _LESS) * value), None)
             if lower is not None:
-                codes, value = lower
+                begun, codes, value = lower
                 known = True
             elif known:
                 self._tried.clear()
@@ -46,7 +53,7 @@ class Exchange:
                 known = False
             else:
                 break
-        return codes
+        return begun
 
     def _pairs(self, pieces: list[FloatArray], value: float) -> Iterator[tuple[int, int]]:
         """Pairs of pieces to move a code between: adjacent ones, which see each other, and others that promise a fall.
@@ -73,20 +80,22 @@ class Exchange:
         """How much the distortion falls by a piece's last code, or by one more: what its n-th code is worth."""
         key = piece, len(pieces[piece]) + more
         if key not in self._worths:
-            other = self._with(pieces, {piece: 2 * more - 1})[1]
+            other = self._descended(self._spread(pieces, {piece: 2 * more - 1}))[1]
             self._worths[key] = value - other if more else other - value
         return self._worths[key]
 
-    def _with(self, pieces: list[FloatArray], changes: dict[int, int], goal: float = np.inf) -> tuple[FloatArray, float]:
-        """The local optimum with so many codes more in some pieces, or what shows that it is not below ``goal``."""
+    def _spread(self, pieces: list[FloatArray], changes: dict[int, int]) -> FloatArray:
+        """The codes with so many more in some pieces."""
         spread = list(pieces)
         for i, change in changes.items():
             n = len(pieces[i]) + change
             few = len(pieces[i]) < 2
             spread[i] = self._companion.quantiles(n, *self._shares[i : i + 2]) if few else _spread(pieces[i], n)
-        return self._descended(np.concatenate(spread), goal)
+        return np.concatenate(spread)
 
     def _descended(self, codes: FloatArray, goal: float = np.inf) -> tuple[FloatArray, float]:
+        """The local optimum below codes and its distortion, or what shows that it is not below ``goal``."""
+        self._spent += 1
         found, value = descended(self._law, self._r, self._density.outward(codes), goal)
         return np.sort(self._density.inward(found)), value
 

@@ -101,7 +101,7 @@ class Line:
         return moved
 
     def search(self, k: int, rng: np.random.Generator) -> FloatArray:
-        """The best local optimum found: by a search over bins, and from there by exchanges of codes between modes."""
+        """Codes above the best local optimum found: by a search over bins, and from there by exchanges of codes between modes."""
         companion = Companion.of(self._panels, self._r)
         valleys = companion.valleys(self._density)
         codes = searched(self._panels, k, self._r, companion, valleys)

@@ -178,6 +178,10 @@ def test_a_set_of_imagenets_classes_is_judged_by_the_recipe_for_them(tmp_path, c
     changes = ["--set", f"data.path={tmp_path}/none", "--set", "compute.device=cpu"]
     assert main(["evaluate", str(tmp_path / "imagenette"), "--protocol", "rded", *changes]) == 2
     assert f"{tmp_path}/none" in capsys.readouterr().err
+    with pytest.raises(RecipeError, match="there is no folder"):
+        judgement(tmp_path / "nothing")
+    with pytest.raises(RecipeError, match="1000 classes of"):
+        judgement(set_of("every-seventh", [f"{7 * index:04d}" for index in range(1000)]))
     with pytest.raises(RecipeError, match=r"10 classes of .* are not those of ImageNet or a subset that is known"):
         judgement(set_of("numbers", [str(index) for index in range(10)]))
 

@@ -111,6 +111,10 @@ def test_whole_numbers_beyond_float64_may_be_masses_but_not_points():
         np.testing.assert_array_equal(qz.DiscreteMeasure.from_masses([[0.0], [1.0], [2.0]], masses).weights, [0.5, 0.5, 0.0])
         with pytest.raises(ValueError, match=r"integers beyond 2\^53.*received 0 to 4611686018427387905"):
             qz.DiscreteMeasure(masses[:, None])
+    for points in (np.array([[2**53], [2**53 + 1]]), [[2**64 + 1], [2**64 + 2]], np.array([[2**53 + 1], [0]], object)):
+        with pytest.raises(ValueError, match=r"integers beyond 2\^53"):
+            qz.DiscreteMeasure(points)
+    assert qz.DiscreteMeasure(np.array([[2**60], [0]], object)).size == 2
     for largest in (np.array([[2**63 - 1], [0]]), torch.tensor([[2**63 - 1], [0]]), np.array([[2**64 - 1], [0]], np.uint64)):
         with pytest.raises(ValueError, match=r"integers beyond 2\^53"):
             qz.DiscreteMeasure(largest)

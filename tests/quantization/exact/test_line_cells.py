@@ -187,6 +187,17 @@ def test_newer_objects_of_scipy_are_the_older_ones(rng):
             qz.quantize(stats.Binomial(n=9, p=0.5), 2)
 
 
+@pytest.mark.skipif(not hasattr(stats, "truncate"), reason="scipy < 1.15 has none of these objects")
+def test_laws_made_of_scipys_newer_objects():
+    for new, old in (
+        (stats.truncate(stats.Normal(), 0, 2), stats.truncnorm(0, 2)),
+        (abs(stats.Normal()), stats.halfnorm()),
+        (stats.exp(stats.Normal()), stats.lognorm(1)),
+        (2 * stats.Normal() + 3, stats.norm(3, 2)),
+    ):
+        assert qz.quantize(new, 3).distortion == pytest.approx(qz.quantize(old, 3).distortion, rel=1e-8)
+
+
 def test_a_law_of_ones_own_is_sampled_whatever_else_it_can_do():
     class Square:
         """On the plane, and with all that scipy's newer objects have."""
