@@ -9,19 +9,15 @@ import torch
 from diffusers import AutoencoderKL, DiTTransformer2DModel, UNet2DConditionModel
 from torch.utils.flop_counter import FlopCounterMode
 
-import quantization as qz
 from distill import estimate as estimating
 from distill.estimate import check_disk, estimate, size
 from distill.graph import build
-from distill.images.pixels import Unreadable
 from distill.models import rehearsal as rehearsing
 from distill.models.rehearsal import answering, coding, counted, from_config, peak, prediction, timed, weight
 from distill.pipeline.store import Store
 from distill.pipeline.work import Rehearsal, Work
 from distill.recipe import RecipeError, read
-from distill.stages.random_class import RandomClass
 from distill.worker import make_part
-from quantization.threads import available
 
 
 @pytest.fixture
@@ -162,142 +158,6 @@ def test_without_its_device_the_operations_are_counted(recipe, tmp_path):
     (work,), found = encode.work(), estimate(encode, Store(tmp_path))
     assert found.hours == pytest.approx(15 * counted(work.rehearsal).operations / estimating.SPEED / 3600)
     assert "for want of a GPU here" in found.ground
-
-
-def test_what_is_no_network_is_timed_in_one_thread():
-    seen = []
-
-    def on(device):
-        def run():
-            seen.append((device, available()))
-            time.sleep(0.01)
-
-        return run
-
-    found = timed(Rehearsal("no network", 4, on, network=False), "cpu")
-    assert found.operations is None
-    assert 0.0025 <= found.seconds < 0.025
-    assert set(seen) == {("cpu", 1)}
-
-
-def test_what_is_no_network_is_timed_on_the_cpu_where_no_gpu_is(recipe, tmp_path):
-    if torch.cuda.is_available():
-        pytest.skip("its device is here")
-    select = next(s for s in build(read(recipe, ["compute.device=cuda"])) if s.title == "select quantize")
-    found = estimate(select, Store(tmp_path))
-    assert found.hours == pytest.approx(sum(work.times * timed(work.rehearsal, "cpu").seconds for work in select.work()) / 3600)
-    assert "timed on the CPU, for want of a GPU here" in found.ground
-    assert found.memory is None
-
-
-@pytest.fixture
-def solves(monkeypatch):
-    """What quantization is asked for: points, codes, solver, steps, restarts, whether a start was given."""
-    asked, real = [], qz.quantize_many
-
-    def watched(laws, k, *, solver, start, max_steps, restarts, **rest):
-        for law in laws:
-            asked.append((law.points.shape, k, type(solver).__name__, max_steps, restarts, start is not None))
-        return real(laws, k, solver=solver, start=start, max_steps=max_steps, restarts=restarts, **rest)
-
-    monkeypatch.setattr(qz, "quantize_many", watched)
-    return asked
-
-
-@pytest.mark.parametrize(("solver", "few"), [("lloyd", 1), ("clvq", 39)])
-def test_quantizing_is_rehearsed_as_it_is_done(recipe, solves, solver, few):
-    """A class of 5 at 4 × 16 × 16 entries: begun once under every seed, and moved on for all but the first of the steps."""
-    settings = [f"select.solver={solver}", "select.k=[2, 3]", "seeds=[0, 1]", "select.steps=40", "select.restarts=2"]
-    select = next(stage for stage in build(read(recipe, settings)) if stage.title == "select quantize")
-    begun, moved = select.work()
-    assert (begun.times, moved.times) == (3 * 2, 3 * 2 * 39)
-    assert (begun.rehearsal.batch, moved.rehearsal.batch) == (1, few)
-    assert "39 more steps at most" in moved.what
-    begun.rehearsal.on("cpu")()
-    moved.rehearsal.on("cpu")()
-    name = {"lloyd": "Lloyd", "clvq": "CLVQ"}[solver]
-    assert solves == [((5, 1024), k, name, steps, 2, given) for steps, given in ((1, False), (few, True)) for k in (2, 3)]
-
-
-def test_streams_are_rehearsed_as_streams(recipe, monkeypatch):
-    asked, real = [], qz.quantize
-
-    def watched(law, k, *, max_steps, **rest):
-        asked.append((type(law).__name__, k, max_steps))
-        return real(law, k, max_steps=max_steps, **rest)
-
-    monkeypatch.setattr(qz, "quantize", watched)
-    settings = ["select.solver=clvq", "select.streaming=true", "select.steps=8"]
-    select = next(stage for stage in build(read(recipe, settings)) if stage.title == "select quantize")
-    for work in select.work():
-        work.rehearsal.on("cpu")()
-        assert "not read from a disk" in work.what
-    assert asked == [("Stream", 2, 1), ("Stream", 2, 7)]
-
-
-def test_one_step_is_a_beginning(recipe):
-    select = next(stage for stage in build(read(recipe, ["select.steps=1"])) if stage.title == "select quantize")
-    assert [work.times for work in select.work()] == [3]
-
-
-def test_a_class_too_large_for_a_rehearsal_is_taken_in_part():
-    small, large = RandomClass(1300, 4096), RandomClass(10**6, 4096)
-    assert (small.held, small.times, small.ground) == (1300, 1, "")
-    assert large.held * 4096 == 2**25
-    assert large.held * large.times == 10**6
-    assert "8,192 of 1,000,000 images a class rehearsed" in large.ground
-    assert RandomClass(3, 2).points().shape == (3, 2)
-
-
-def test_transports_are_counted_as_they_are_made(finished, monkeypatch):
-    """Those that are solved of a class: to codes, to decoded images, and where weights are masses to codes of equal ones."""
-    solved, real = [], qz.wasserstein
-
-    def watched(*given):
-        solved.append(given)
-        return real(*given)
-
-    monkeypatch.setattr(qz, "wasserstein", watched)
-    store, by_title = Store(finished.folder), {stage.title: stage for stage in build(finished.recipe)}
-    for title, plans in (("ddoq", 3), ("uniform", 2), ("random", 1), ("closest", 1), ("full", 0)):
-        stage = by_title[f"distances {title}"]
-        solved.clear()
-        stage.make(stage.parts()[0], store, lambda fraction: None)
-        made = len(solved)
-        works = stage.work()
-        solved.clear()
-        for work in works:
-            work.rehearsal.on("cpu")()
-        assert made == plans * 4 == len(solved) * 2, "budgets 1 and 3 under two seeds; a rehearsal of each budget"
-        assert [work.times for work in works] == ([20, 20] if plans else [])
-
-
-def test_noise_needs_a_transport_more(recipe):
-    stages = {stage.title: stage for stage in build(read(recipe, ["select.space=noise"]))}
-    (work,) = stages["distances random"].work()
-    assert "× 2 exact transports" in work.what
-
-
-def test_reading_is_rehearsed_on_the_images_at_hand(recipe, tmp_path, monkeypatch):
-    stages = {stage.title: stage for stage in build(read(recipe))}
-    survey, images = stages["survey"], stages["images random"]
-    data, seen = survey._data, []
-    content = type(data.train).content
-
-    def watched(self, position):
-        seen.append(position)
-        if position == 2:
-            raise Unreadable("empty file")
-        return content(self, position)
-
-    monkeypatch.setattr(type(data.train), "content", watched)
-    (checks,), (reads,) = survey.work(), images.work()
-    assert (checks.times, reads.times) == (len(data.train) + len(data.test), 6)
-    for work in (checks, reads):
-        seen.clear()
-        work.rehearsal.on("cpu")()
-        assert sorted(seen) == list(range(15)), "all there are, as they are few, whatever can't be read"
-    assert estimate(survey, Store(tmp_path)).hours > 0
 
 
 def test_without_its_device_the_memory_is_counted(recipe, tmp_path):

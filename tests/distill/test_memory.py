@@ -111,3 +111,31 @@ def test_optimizers_keep_what_is_said(digits_prior):
 @pytest.fixture
 def digits_prior(by_title):
     return by_title["prior"]
+
+
+class Awkward(nn.Module):
+    """Gives attention its arguments by name, and a softmax the kind of its answer by place."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(WIDTH, WIDTH)
+
+    def forward(self, x):
+        heads = self.layer(x).reshape(len(x), 1, 2, WIDTH // 2)
+        attended = F.scaled_dot_product_attention(query=heads, key=heads, value=heads).flatten(1)
+        return torch.softmax(attended, 1, torch.float32)
+
+
+def test_networks_are_counted_however_they_name_what_they_give():
+    assert peak(answering("awkward", Awkward, (WIDTH,), BATCH, "bfloat16", learns=True)) > 4 * ROWS
+
+
+def test_what_can_not_be_counted_has_no_peak():
+    def on(device):
+        def run():
+            raise RuntimeError("of meta tensors there is no content")
+
+        return run
+
+    assert peak(Rehearsal("uncountable", 1, on)) is None
+    assert peak(Rehearsal("no network", 1, on, network=False)) is None
