@@ -82,13 +82,23 @@ def answer(asked: Task) -> Solution:
         for first in range(0, len(asked.streams), lot):
             new = [_Run(asked, rng) for rng in asked.streams[first : first + lot]]
             if all(run.set_apart() for run in new):
+                spread(lambda i: new[i].begin(), len(new))  # noqa: B023  # while what they share is in the cache
                 spread(lambda i: new[i].finish(), len(new))  # noqa: B023
             else:
                 for run in new:
                     run.finish()
             least = min(run.highest for run in [*runs, *new])
             runs = [run for run in [*runs, *new] if not run.lowest > least]
-        return min((run.answer() for run in runs), key=_rank)
+        return _least(runs)
+
+
+def _least(runs: "list[_Run]") -> Solution:
+    """The best answer, the first of equals: the most promising runs are measured first, as they may leave others no chance."""
+    answers: dict[int, Solution] = {}
+    for i in sorted(range(len(runs)), key=lambda i: runs[i].lowest):
+        if not answers or not runs[i].lowest > min(found.distortion for found in answers.values()):
+            answers[i] = runs[i].answer()
+    return min((answers[i] for i in sorted(answers)), key=_rank)
 
 
 def snapshots(asked: Task) -> Iterator[Solution]:
@@ -117,6 +127,7 @@ class _Run:
         self._distortions, self._residuals = _Record(), _Record()
         self._state: State | None = None
         self._codes: Callable[[], FloatArray] | None = None
+        self._ahead: Iterator[State] | None = None
         self._alone = len(asked.streams) == 1
         self._ended = asked.solver.exhausted
 
@@ -131,15 +142,20 @@ class _Run:
             codes = self._start.draw(self._problem, self._start_rng)
             begun = self._problem.apart(codes)
         if begun is None:
-            kept = np.array(codes)
+            kept = np.array(codes, dtype=np.float64)
             self._codes = lambda: kept
             return False
         self._problem, self._codes = begun
         return True
 
+    def begin(self) -> None:
+        """Take the first step, for :meth:`finish` to go on from."""
+        self._ahead = self.states()
+        next(self._ahead, None)
+
     def finish(self) -> None:
-        """Take every step."""
-        deque(self.states(), maxlen=0)
+        """Take every step that is left."""
+        deque(self._ahead or self.states(), maxlen=0)
 
     def states(self) -> Iterator[State]:
         """The states before the last, until the solver is done or the budget spent."""
@@ -176,7 +192,7 @@ class _Run:
         if isinstance(start, Continued) and start.progress is not None and isinstance(solver, Resumable):
             return solver.resume(self._problem, start.progress, self._solver_rng)
         drawn, self._codes = self._codes, None
-        codes = start.draw(self._problem, self._start_rng) if drawn is None else drawn()
+        codes = np.asarray(start.draw(self._problem, self._start_rng), np.float64) if drawn is None else drawn()
         return solver.solve(self._problem, codes, self._solver_rng)
 
     @property
@@ -191,7 +207,7 @@ class _Run:
         """What it is at least."""
         assert self._state is not None
         value, error = self._state.distortion, self._state.distortion_rtol if self._state.estimated else 0.0
-        return value * (1 - min(error, 1.0))
+        return value * (1 - min(error, 1.0)) if np.isfinite(value) else np.inf
 
     def answer(self) -> Solution:
         """The solution at the last state, certified."""

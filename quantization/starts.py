@@ -16,11 +16,14 @@ from quantization.voronoi import distances_to_codes, on_host
 
 
 class Start(Protocol):
-    """``draw(problem, rng)`` returns starting codes (K, d) on the host; ``check(problem)`` raises where it can't."""
+    """``draw(problem, rng)`` returns starting codes (K, d) on the host; ``check(problem)`` raises where it can't.
+
+    Codes may be of any floating dtype: runs that begin at points are the faster begun, the less there is to convert.
+    """
 
     def check(self, problem: Problem) -> None: ...
 
-    def draw(self, problem: Problem, rng: np.random.Generator) -> FloatArray: ...
+    def draw(self, problem: Problem, rng: np.random.Generator) -> Array: ...
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@
 
 Every round runs everyone once, in an order that turns, so that a slow minute of a shared machine hits all alike. A ratio is a
 wall time over that of scikit-learn's Lloyd in the same round; the table shows medians over rounds, the distortion relative to
-scikit-learn's, and the peak of memory above the data. --write puts the tables into a page, between its markers, and keeps those
-of works that were not asked for.
+scikit-learn's, and the peak of memory above the data, watched in a round of its own. --write puts the tables into a page,
+between its markers, and keeps those of works that were not asked for.
 """
 
 import os
@@ -26,7 +26,7 @@ import quantization as qz
 from benchmarks.solvers.clvq import clvq_table
 from benchmarks.solvers.contenders import OURS, PEERS, REFERENCE
 from benchmarks.solvers.page import BEGIN, machine, updated
-from benchmarks.solvers.timing import timed
+from benchmarks.solvers.timing import peak_memory, timed
 from benchmarks.solvers.work import WORKS, Problem, Work
 
 PACKAGES = ("numpy", "scipy", "numba", "scikit-learn", "faiss-cpu", "torch")
@@ -57,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
     with Progress(console=console) as progress:
         for work in WORKS:
             if work.name in asked.works:
-                task = progress.add_task(work.title, total=asked.rounds * (len(OURS) + len(PEERS)))
+                task = progress.add_task(work.title, total=(asked.rounds + 1) * (len(OURS) + len(PEERS)))
                 parts.append(table(work, asked.rounds, lambda: progress.advance(task)))  # noqa: B023
                 console.print(parts[-1], markup=False)
         if "clvq" in asked.works:
@@ -78,16 +78,18 @@ def table(work: Work, rounds: int, tick: Any) -> str:
         everyone.pop("quantize_many")
     for contender in everyone.values():  # compiled, loaded and warm
         contender(problems[:1], work.steps)
+    memory: dict[str, int] = {}
+    for name, contender in everyone.items():
+        memory[name] = peak_memory(lambda: contender(problems, work.steps))  # noqa: B023
+        tick()
     ratios: dict[str, list[float]] = {name: [] for name in everyone}
-    memory: dict[str, int] = dict.fromkeys(everyone, 0)
     answers: dict[str, Any] = {}
     order = list(everyone)
     for turn in range(rounds):
         seconds: dict[str, float] = {}
         for name in order[turn % len(order) :] + order[: turn % len(order)]:
             run = timed(lambda: everyone[name](problems, work.steps))  # noqa: B023
-            seconds[name], memory[name] = run.seconds, max(memory[name], run.memory)
-            answers[name] = run.answer
+            seconds[name], answers[name] = run.seconds, run.answer
             tick()
         for name in everyone:
             ratios[name].append(seconds[name] / seconds[REFERENCE])

@@ -27,7 +27,7 @@ class InTurn:
 
     def draw(self, problem: Any, rng: np.random.Generator) -> Array:
         self._given.append(1)
-        return self.codebooks[(len(self._given) - 1) % len(self.codebooks)].astype(np.float64)
+        return self.codebooks[(len(self._given) - 1) % len(self.codebooks)]
 
 
 def quantize(problems: list[Problem], steps: int) -> list[Array]:

@@ -1,53 +1,52 @@
-"""Wall time as ratios within a round, and peak memory, in one process."""
+"""Wall time and peak memory of a call, apart from each other: who looks at memory takes time from who is looked at."""
 
 import gc
 import os
 import threading
 import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+_EVERY = 0.002  # seconds between two looks
 
 
 @dataclass(frozen=True)
 class Timed:
-    """What a call returned, its wall seconds, and how far memory rose above what was in use before (bytes, sampled)."""
+    """What a call returned, and its wall seconds."""
 
     answer: Any
     seconds: float
-    memory: int
 
 
 def timed(call: Callable[[], Any]) -> Timed:
     """``call()``, timed."""
     gc.collect()
-    with _watching() as peak:
-        begun = time.perf_counter()
-        answer = call()
-        seconds = time.perf_counter() - begun
-    return Timed(answer, seconds, peak[0])
+    begun = time.perf_counter()
+    answer = call()
+    return Timed(answer, time.perf_counter() - begun)
 
 
-@contextmanager
-def _watching() -> Generator[list[int]]:
-    """The rise of resident memory, looked at every two milliseconds by a thread."""
-    before, peak, done = _resident(), [0], threading.Event()
+def peak_memory(call: Callable[[], Any]) -> int:
+    """How far resident memory rises above what was in use before ``call()``, in bytes, sampled by a thread."""
+    gc.collect()
+    before, done = _resident(), threading.Event()
+    seen = [before]
 
     def watch() -> None:
-        while not done.wait(0.002):
-            peak[0] = max(peak[0], _resident() - before)
+        while not done.wait(_EVERY):
+            seen.append(_resident())
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
     try:
-        yield peak
+        call()
     finally:
         done.set()
         thread.join()
+    return max(seen) - before
 
 
 def _resident() -> int:

@@ -2,6 +2,6 @@
 
 Order of reading: ``sweep`` (one pass over the data), ``near`` (few dimensions: lists of neighbouring codes), ``product`` (many
 dimensions: blocked matrix products); ``steps`` (Lloyd from codebook to codebook), ``gram`` (where points are few, and dimensions
-and restarts many), ``kept`` (where codebooks are large); ``kernels``. Loaded only for work that is worth the loading: see
-``voronoi``.
+and restarts many: on the matrix of ``inner``), ``kept`` (where codebooks are large); ``kernels``. Loaded only for work that is
+worth the loading: see ``voronoi``.
 """

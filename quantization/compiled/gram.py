@@ -2,7 +2,8 @@ r"""Lloyd's algorithm on inner products: where points are few and dimensions man
 
 A centroid $m_k = \sum_{j \in V_k} w_j x_j / W_k$ enters the search by $\langle x_i, m_k \rangle = P_{ki} / W_k$ alone, with
 $P_{ki} = \sum_{j \in V_k} w_j G_{ij}$ and the Gram matrix $G_{ij} = \langle x_i, x_j \rangle$, which all restarts share. A step
-takes a pass over (K, n) numbers and over the rows of G of the points that changed cells: no coordinate is touched.
+takes a pass over (K, n) numbers and over the rows of G of the points that changed cells: no coordinate is touched but of codes
+between which a point lies as good as midway. G may be that of points near these: that leaves some more points in doubt.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,20 +13,16 @@ from typing import Any, TypeVar
 import numpy as np
 
 from quantization.arrays import FloatArray
+from quantization.compiled.inner import Inner, inner_products, space
 from quantization.compiled.kernels import gram as kernels
-from quantization.compiled.kernels import inner
-from quantization.compiled.kernels.compiler import PIECE
-from quantization.compiled.kernels.tile import ROWS, lanes
 from quantization.compiled.places import Places
 from quantization.compiled.product import Frame
 from quantization.compiled.steps import Step
 from quantization.threads import spread
 
 _PAYS = 0.6  # the share of the passes' arithmetic that the matrix may take
-_MATRIX_BYTES = 2**25  # beyond a quarter of the points' own
-_SMALL, _LARGE = 1e-24, 1e24  # mean square and sum of squares of numbers whose products float32 can hold
 _LEAST_MASS = 1e-250  # of a point, if it has any: sums of less would leave the range of float64
-_COLUMNS = 128  # of coordinates that are made or measured at a time
+_PARTS = 24  # of the cells, whose codes are made or measured at a time
 _DOUBLE = float(np.finfo(np.float64).eps)
 
 Answer = TypeVar("Answer")
@@ -35,52 +32,38 @@ def pays(points: Any, k: int, passes: int) -> bool:
     """Whether so many passes with codebooks of k codes take more arithmetic than the matrix, and the matrix fits in memory."""
     n, size = len(points), points.dtype.itemsize
     ready = points.dtype in (np.float32, np.float64) and points.flags.c_contiguous
-    if not (ready and size * n * n <= _MATRIX_BYTES + points.nbytes // 4 and n <= _PAYS * 2 * k * passes):
-        return False
-    with np.errstate(over="ignore"):
-        numbers: Any = points.ravel()
-        return _SMALL * points.size < float(numbers @ numbers) < _LARGE
-
-
-def _matrix(points: Any, frame: Frame) -> Any:
-    """All inner products of the points in the frame, (n, n) and columns that fill the last vector."""
-    n, width = len(points), 2 * lanes(points.dtype)
-    matrix = np.zeros((n, -(-n // width) * width), points.dtype)
-    starts = range(0, n, inner.PANELS * width)
-
-    def columns(part: int) -> None:
-        panels = np.empty((inner.PANELS, PIECE, width), points.dtype)
-        moved = np.empty((ROWS if frame.shifted else 0, PIECE), points.dtype)
-        first, last = starts[part], min(starts[part] + inner.PANELS * width, n)
-        inner.gram_columns(points, frame.centre, frame.shifted, first, last, panels, moved, matrix)
-
-    spread(columns, len(starts), sizes=starts)
-    return matrix
+    return ready and size * n * n <= space(points) and n <= _PAYS * 2 * k * passes
 
 
 class Gram:
-    """Samples (n, d), contiguous float32 or float64, with masses (n,) in float64, by their inner products in that precision.
+    """Samples (n, d), contiguous float32 or float64, with masses (n,) in float64, by their inner products.
 
     Nothing here changes once it is made: walks in several threads share it.
     """
 
-    def __init__(self, points: Any, masses: FloatArray) -> None:
+    def __init__(self, points: Any, masses: FloatArray, frame: Frame, products: Inner) -> None:
         dim, unit = points.shape[1], float(np.finfo(points.dtype).eps)
         self._weighty = not ((masses > 0) & (masses < _LEAST_MASS)).any()
-        self._places = Places(points)
-        self.frame = Frame(np.asarray(points[:: -(-len(points) // 16)], dtype=np.float64), points.dtype)
-        matrix = _matrix(points, self.frame)
-        squares = np.diagonal(matrix).astype(np.float64)
+        self._places, self.frame = Places(points), frame
+        squares = np.diagonal(products.matrix).astype(np.float64)
         lengths = np.sqrt(np.maximum(squares, 0.0)) * (1 + 1e-3)
-        self.samples = kernels.Samples(points, masses, self.frame.centre.astype(np.float64), matrix, lengths, squares)
+        centre = frame.centre.astype(np.float64)
+        self.samples = kernels.Samples(points, masses, centre, products.matrix, products.off, lengths, squares)
         self._errors = kernels.Errors(
-            product=inner.depth(dim) * unit / 2,
+            product=products.product,
             code=unit / 2,
             term=_DOUBLE / 2,
-            centre=float(np.linalg.norm(self.samples.centre)),
+            centre=float(np.linalg.norm(centre)),
             lost=4 * dim * float(np.finfo(points.dtype).smallest_subnormal),
             lost_term=4 * float(np.finfo(np.float64).smallest_subnormal),
         )
+
+    @classmethod
+    def of(cls, points: Any, masses: FloatArray) -> "Gram | None":
+        """None where the points are too small or too large for it."""
+        frame = Frame(np.asarray(points[:: -(-len(points) // 16)], dtype=np.float64), points.dtype)
+        products = inner_products(points, frame)
+        return None if products is None else cls(points, masses, frame, products)
 
     def steps(self, codes: FloatArray) -> Iterator[Step]:
         """Lloyd's steps: see :class:`~quantization.compiled.steps.Descent`. The numbers are as good as the points' precision.
@@ -117,8 +100,9 @@ class Gram:
     def _at_points(self, chosen: Any) -> kernels.Codes:
         """Codes that are these points."""
         k, lengths = len(chosen), self.samples.lengths[chosen]
-        sums = self.samples.matrix[chosen].astype(np.float64)
-        return kernels.Codes(sums, np.ones(k), self.samples.squares[chosen], lengths, np.ones(k), lengths.copy())
+        sums = _rows(self.samples.matrix, chosen)
+        squares, off = self.samples.squares[chosen], self.samples.off[chosen]
+        return kernels.Codes(sums, np.ones(k), squares, lengths, off, np.ones(k), lengths.copy())
 
 
 class Begun:
@@ -129,7 +113,7 @@ class Begun:
 
     def start(self) -> FloatArray:
         """The codes it begins at, (K, d), made anew at every call: ten starts may take as much memory as the points."""
-        return self._gram.samples.points[self._start].astype(np.float64)
+        return _rows(self._gram.samples.points, self._start)
 
     def steps(self, codes: FloatArray) -> Iterator[Step]:
         """Lloyd's steps: the first time from those points, which ``codes`` must be; after that as the matrix takes them."""
@@ -154,34 +138,50 @@ class _Labelling:
         return self._centroids(self.labels, self.masses)
 
     def measure(self) -> tuple[FloatArray, float, float]:
-        """The codes, their distortion and their stationarity: in one pass, as that is what it takes time for."""
+        """The codes, their distortion and their stationarity: in one go, as that is what it takes time for."""
         x, w, a = self.gram.samples[:3]
-        known = len(self.totals) == 0
+        known, k = len(self.totals) == 0, len(self.masses)
         codes = self._points() if known else self._space()
+        members, own = ((), ()) if known else _in_order(self.origin, k), _in_order(self.labels, k)
 
         def part(first: int, last: int) -> tuple[float, float]:
             if not known:
-                kernels.centroid_columns(x, w, a, self.origin, self.totals, first, last, codes)
-            return kernels.measure_columns(x, w, codes, self.labels, self.masses, first, last)
+                kernels.centroids(x, w, a, *members, self.totals, first, last, codes)
+            return kernels.measure_cells(x, w, codes, *own, self.masses, first, last)
 
-        distortion, off = np.sum(_by_columns(part, x.shape[1]), 0)
+        parts = _by_cells(part, k)
+        distortion, off = np.sum(parts, 0)
         return codes, float(distortion), float((off / distortion) ** 0.5) if distortion > 0 else 0.0
 
     def _points(self) -> FloatArray:
-        return self.gram.samples.points[self.origin].astype(np.float64)
-
-    def _centroids(self, labels: Any, masses: FloatArray) -> FloatArray:
-        """Of the cells, (K, d), rounded to the points' precision."""
-        x, w, a = self.gram.samples[:3]
-        codes = self._space()
-        _by_columns(lambda first, last: kernels.centroid_columns(x, w, a, labels, masses, first, last, codes), x.shape[1])
-        return codes
+        return _rows(self.gram.samples.points, self.origin)
 
     def _space(self) -> FloatArray:
         return np.empty((len(self.masses), self.gram.samples.points.shape[1]))
 
+    def _centroids(self, labels: Any, masses: FloatArray) -> FloatArray:
+        """Of the cells, (K, d), rounded to the points' precision."""
+        x, w, a = self.gram.samples[:3]
+        order, ends = _in_order(labels, len(masses))
+        codes = self._space()
+        _by_cells(lambda first, last: kernels.centroids(x, w, a, order, ends, masses, first, last, codes), len(masses))
+        return codes
 
-def _by_columns(work: Callable[[int, int], Answer], dim: int) -> list[Answer]:
-    """``work`` on columns from one to another, few enough that they stay in the cache while all rows pass."""
-    starts = range(0, dim, _COLUMNS)
-    return spread(lambda i: work(starts[i], min(starts[i] + _COLUMNS, dim)), len(starts))
+
+def _rows(points: Any, chosen: Any) -> FloatArray:
+    """Some of the points, (K, d)."""
+    rows = np.empty((len(chosen), points.shape[1]))
+    kernels.rows_of(points, chosen, rows)
+    return rows
+
+
+def _in_order(labels: Any, k: int) -> tuple[Any, Any]:
+    """The points, cell after cell, and where the cells end; see ``kernels.in_order``."""
+    ends = np.zeros(k + 1, np.int64)
+    return kernels.in_order(labels, ends), ends
+
+
+def _by_cells(work: Callable[[int, int], Answer], k: int) -> list[Answer]:
+    """``work`` on cells from one to another."""
+    parts = min(k, _PARTS)
+    return spread(lambda i: work(i * k // parts, (i + 1) * k // parts), parts)

@@ -28,7 +28,7 @@ class Places:
 
     def of(self, codes: Any) -> Any:
         """For each code, rounded to the points' precision, a point that equals it, (K,) indices; None where one is no point."""
-        given: Any = np.ascontiguousarray(codes, self._points.dtype)
+        given: Any = np.ascontiguousarray(codes)
         marks = self._marks(given)
         first, end = self._sorted.searchsorted(marks), self._sorted.searchsorted(marks, "right")
         if not (first < end).all():
@@ -37,11 +37,12 @@ class Places:
         inner.same_rows(self._points, found, given, same)
         for k in np.flatnonzero(~same):  # others have that mark too
             others = self._order[first[k] + 1 : end[k]]
-            found[k] = next((i for i in others if np.array_equal(self._points[i], given[k])), -1)
+            found[k] = next((i for i in others if np.array_equal(self._points[i], given[k].astype(self._points.dtype))), -1)
         return found.astype(np.int32) if (found >= 0).all() else None
 
     def _marks(self, rows: Any) -> Any:
         """A number for every row, equal where rows are, and otherwise as good as never where they differ in these columns."""
-        some, marks = np.ascontiguousarray(rows[:, self._columns]), np.empty(len(rows), np.uint64)
+        some: Any = np.ascontiguousarray(rows[:, self._columns], self._points.dtype)
+        marks = np.empty(len(rows), np.uint64)
         inner.mark_rows(some, some.view(f"u{some.itemsize}"), self._factors[self._columns], marks)
         return marks

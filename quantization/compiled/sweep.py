@@ -66,9 +66,9 @@ class Sweep:
         """The ways of Lloyd's algorithm that pay for so many passes with codebooks of k codes, to be tried in their order."""
         if self._descents is None:
             high = self._points.shape[1] > DIMENSIONS
-            ways = [Gram] if high and gram.pays(self._points, k, passes) else []
-            ways += [Kept] if high and kept.pays(self._points, k) else []
-            self._descents = [way(self._points, self._masses) for way in ways]
+            on_products = Gram.of(self._points, self._masses) if high and gram.pays(self._points, k, passes) else None
+            on_sums = Kept(self._points, self._masses) if high and kept.pays(self._points, k) else None
+            self._descents = [way for way in (on_products, on_sums) if way is not None]
         return self._descents
 
     def apart(self, codes: FloatArray, passes: int) -> "tuple[Sweep, Callable[[], FloatArray]] | None":

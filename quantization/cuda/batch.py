@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch as _torch
 
-from quantization.arrays import FloatArray, like, to_host
+from quantization.arrays import Array, FloatArray, like, to_host
 from quantization.cuda.group import Group, Tensor, grouped
 from quantization.cuda.plain import Plain
 from quantization.cuda.seeding import d2_sampling
@@ -181,7 +181,7 @@ def _is_drawn_together(run: _Run) -> bool:
     return type(start) is KMeansPlusPlus and run.measure.size <= max(start.pool, 100 * run.task.problem.k)
 
 
-def _drawn(run: _Run, rng: np.random.Generator) -> FloatArray:
+def _drawn(run: _Run, rng: np.random.Generator) -> Array:
     try:
         return run.task.start.draw(run.task.problem, rng)
     except ValueError as error:

@@ -9,24 +9,25 @@ import numpy as np
 
 from quantization.compiled.kernels.compiler import compiled, inlined, part, unordered, unordered_part
 from quantization.compiled.kernels.near import direct_distance
-from quantization.compiled.kernels.product import SPAN
 
 _FAR = 1e300
 _REFRESH = 8  # sums are made anew once so many times as many terms went into them as the cell has points
 _DOUBTFUL = 8  # at most one of so many points is settled on its coordinates
 _MOVED = 3  # and sums are made anew where more than one of so many has changed cells
 _SPARE = 1.1  # pays for terms of second order, and for the rounding of the bounds
+_SPAN = 4096  # coordinates of a centroid that are summed together
 _FEW = 12  # roundings of a score itself
 
 
 class Samples(NamedTuple):
-    """What all steps share. points (n, d) with masses (n,); in a frame about the centre (d,) their matrix of inner products
-    (n, ≥ n), their lengths, rounded up, and squared lengths (n,)."""
+    """What all steps share. points (n, d) with masses (n,); in a frame about the centre (d,) the matrix of inner products of
+    points near them (n, ≥ n), how far off those may be, their lengths, rounded up, and squared lengths (n,)."""
 
     points: Any
     masses: Any
     centre: Any
     matrix: Any
+    off: Any
     lengths: Any
     squares: Any
 
@@ -34,7 +35,7 @@ class Samples(NamedTuple):
 class Codes(NamedTuple):
     """K codes that are centroids of cells, each number with K entries, brought up to date by every step.
 
-    sums: (K, ≥ n), of masses times rows of the matrix. totals: of the masses. squares: |c|². lengths: the mean of the lengths in
+    sums: (K, ≥ n), of masses times rows of the matrix. totals: of the masses. squares: |c|². lengths, off: the means of those in
     the cell. terms: how many went into a sum since it was made anew. peaks: the most that the sum of w |x| has been since then,
     over the total.
     """
@@ -43,6 +44,7 @@ class Codes(NamedTuple):
     totals: Any
     squares: Any
     lengths: Any
+    off: Any
     terms: Any
     peaks: Any
 
@@ -80,81 +82,162 @@ def _bound(codes: Codes, errors: Errors, slopes: Any, offsets: Any) -> None:
 
 
 @unordered_part
-def _assign(codes: Codes, lengths: Any, slopes: Any, offsets: Any, labels: Any, limits: Any, seconds: Any, doubtful: Any) -> int:
-    """For each point the code whose score, from below, is least; returns how many points are in doubt.
+def _assign(
+    samples: Samples, codes: Codes, errors: Errors, slopes: Any, offsets: Any, labels: Any, limits: Any, seconds: Any,
+    doubtful: Any,
+) -> int:  # fmt: skip
+    r"""For each point the code whose score, from below, is least; returns how many points are in doubt.
 
     A doubtful point, listed in ``doubtful``, has a second score that from below is no more than the first from above: its limit.
+    A distance D is off by as much as its point and its code are, so that other codes are beyond doubt from $D + \epsilon$ on, as
+    far as two distances are off: their scores, $D^2 / 2$ less what all codes share, are $\epsilon D + \epsilon^2 / 2$ more.
     """
-    n, sums, totals, squares = len(labels), codes.sums, codes.totals, codes.squares
+    n, sums, totals, squares, lengths = len(labels), codes.sums, codes.totals, codes.squares, samples.lengths
     for i in range(n):
         limits[i], seconds[i], labels[i] = _FAR, _FAR, 0
-    for k in range(len(slopes)):
-        start, share, slope, row = squares[k] / 2 - offsets[k], 1 / totals[k], slopes[k], sums[k]
+    for k in range(0, len(slopes), 2):  # two at a time, as half of the work is to read and write what is known of the points
+        other = min(k + 1, len(slopes) - 1)
+        start_a, share_a, slope_a, row_a = squares[k] / 2 - offsets[k], 1 / totals[k], slopes[k], sums[k]
+        start_b, share_b, slope_b, row_b = squares[other] / 2 - offsets[other], 1 / totals[other], slopes[other], sums[other]
+        if other == k:
+            start_b = _FAR
         for i in range(n):
-            score = start - share * row[i] - slope * lengths[i]
-            seconds[i] = min(seconds[i], max(score, limits[i]))
-            labels[i] = k if score < limits[i] else labels[i]
-            limits[i] = min(score, limits[i])
-    count = 0
+            a, b = start_a - share_a * row_a[i] - slope_a * lengths[i], start_b - share_b * row_b[i] - slope_b * lengths[i]
+            least, own = min(a, b), k if a < b else other
+            seconds[i] = min(min(seconds[i], max(a, b)), max(least, limits[i]))
+            labels[i] = own if least < limits[i] else labels[i]
+            limits[i] = min(least, limits[i])
+    count, most = 0, codes.off.max()
     for i in range(n):
         limits[i] += 2 * (slopes[labels[i]] * lengths[i] + offsets[labels[i]])
+        off = _SPARE * (2 * samples.off[i] + codes.off[labels[i]] + most)
+        distance = np.sqrt(max(2 * limits[i] + (1 + errors.product) * samples.squares[i], 0.0))
+        limits[i] += (distance + off / 2) * off
         if seconds[i] <= limits[i]:
             doubtful[count] = i
             count += 1
     return count
 
 
-@unordered_part
-def _centroid(samples: Samples, members: Any, total: float, code: Any) -> None:
-    """The centroid of some points whose masses have this total, to the bit as :func:`centroid_columns` makes it of all cells."""
-    points, masses, centre = samples.points, samples.masses, samples.centre
-    sums, share = np.empty(SPAN), 1 / total
-    for a in range(0, len(code), SPAN):
-        some, target = centre[a : a + SPAN], code[a : a + SPAN]
+@part
+def in_order(labels: Any, ends: Any) -> Any:
+    """The points, cell after cell; ends (K + 1,), zeros at first: where the cells end, the first of which begins at 0."""
+    for k in labels:
+        ends[k + 1] += 1
+    for k in range(1, len(ends)):
+        ends[k] += ends[k - 1]
+    places, order = ends.copy(), np.empty(len(labels), np.int64)
+    for i in range(len(labels)):
+        order[places[labels[i]]] = i
+        places[labels[i]] += 1
+    return order
+
+
+@inlined
+def _four(members: Any, masses: Any, first: int) -> Any:
+    """Four points from the ``first`` on, with their masses: none where there are no more."""
+    last = len(members) - 1
+    i, j, k, m = members[first], members[min(first + 1, last)], members[min(first + 2, last)], members[min(first + 3, last)]
+    w_j = masses[j] if first + 1 <= last else 0.0
+    w_k = masses[k] if first + 2 <= last else 0.0
+    w_m = masses[m] if first + 3 <= last else 0.0
+    return (i, j, k, m), (masses[i], w_j, w_k, w_m)
+
+
+@part
+def _centroid(points: Any, masses: Any, centre: Any, members: Any, total: float, code: Any) -> None:
+    """The centroid of some points whose masses have this total, in their precision; summed in their order, some at a time."""
+    space, share = np.empty(min(_SPAN, len(code))), 1 / total
+    for start in range(0, len(code), _SPAN):
+        less, target = centre[start : start + _SPAN], code[start : start + _SPAN]
+        sums = space[: len(less)]
         sums[:] = 0
-        for j in members:
-            x, w = points[j, a : a + SPAN], masses[j]
-            for t in range(len(some)):
-                sums[t] += w * (np.float64(x[t]) - some[t])
-        for t in range(len(some)):
-            target[t] = some[t] + share * sums[t]
+        for first in range(0, len(members), 4):
+            (i, j, k, m), (w_i, w_j, w_k, w_m) = _four(members, masses, first)
+            x_i, x_j, x_k, x_m = points[i, start:], points[j, start:], points[k, start:], points[m, start:]
+            for t in range(len(sums)):
+                total = sums[t] + w_i * (np.float64(x_i[t]) - less[t])
+                total = total + w_j * (np.float64(x_j[t]) - less[t])
+                total = total + w_k * (np.float64(x_k[t]) - less[t])
+                sums[t] = total + w_m * (np.float64(x_m[t]) - less[t])
+        for t in range(len(sums)):
+            target[t] = less[t] + share * sums[t]
+
+
+@unordered_part
+def _apart(samples: Samples, codes: Codes, slopes: Any, offsets: Any, j: int, k: int, members: Any, origin: Any) -> float:
+    """The distance of two codes at most, as far as the matrix tells. members: of k; where there are none, codes are points."""
+    sums, masses = codes.sums, samples.masses
+    product, mass = 0.0, 1.0
+    if len(members) == 0:
+        product = sums[j, origin[k]]
+    else:
+        mass = 0.0
+        for m in members:
+            product += masses[m] * sums[j, m]
+            mass += masses[m]
+    far = codes.lengths[j] + codes.lengths[k]
+    error = (slopes[j] + slopes[k]) * far + offsets[j] + offsets[k]
+    return np.sqrt(max(codes.squares[j] + codes.squares[k] - 2 * product / (mass * codes.totals[j]) + 4 * error, 0.0))
 
 
 @unordered_part
 def settle(
-    samples: Samples, codes: Codes, origin: Any, masses: Any, slopes: Any, offsets: Any, limits: Any, doubtful: Any, labels: Any
+    samples: Samples,
+    codes: Codes,
+    errors: Errors,
+    origin: Any,
+    masses: Any,
+    slopes: Any,
+    offsets: Any,
+    limits: Any,
+    doubtful: Any,
+    labels: Any,
 ) -> Any:
     """The nearest code of points in doubt, among the codes whose scores are within the points' limits, by direct differences.
 
     origin: the labels of the cells whose centroids the codes are, with their ``masses`` (K,); or, where there are no masses, the
-    points that are the codes. Returns what it went by: the codes themselves, (K, d), in the points' precision, of which those
-    that were needed are made.
+    points that are the codes. Returns what it went by: the codes themselves that were needed, in the points' precision, and for
+    every code its place among them, (K,), or -1.
     """
     points, lengths = samples.points, samples.lengths
     sums, totals, squares = codes.sums, codes.totals, codes.squares
-    n, k, dim = len(points), len(slopes), points.shape[1]
-    exact, made, members = np.empty((k, dim), points.dtype), np.zeros(k, np.bool_), np.empty(n, np.int64)
+    k, dim = len(slopes), points.shape[1]
+    exact, places, made = np.empty((k, dim), points.dtype), np.full(k, -1), 0
+    rivals, ends = np.empty(k, np.int64), np.zeros(k + 1, np.int64)
+    order = in_order(origin, ends) if len(masses) else np.empty(0, np.int64)
     for i in doubtful:
-        least = _FAR
+        best, count = labels[i], 0
+        own = squares[best] / 2 - sums[best, i] / totals[best] + slopes[best] * lengths[i] + offsets[best]
+        nearest = np.sqrt(max(2 * own + (1 + errors.product) * samples.squares[i], 0.0))
         for j in range(k):
-            if squares[j] / 2 - offsets[j] - sums[j, i] / totals[j] - slopes[j] * lengths[i] > limits[i]:
+            score = squares[j] / 2 - offsets[j] - sums[j, i] / totals[j] - slopes[j] * lengths[i]
+            if j == best or score > limits[i]:
                 continue
-            if not made[j]:
-                made[j] = True
+            far = _apart(samples, codes, slopes, offsets, best, j, order[ends[j] : ends[j + 1]], origin)
+            distance = np.sqrt(max(2 * score + (1 + errors.product) * samples.squares[i], 0.0))
+            e, e_b, e_j = samples.off[i], codes.off[best], codes.off[j]
+            if score - own > _SPARE * (e * far + e_b * (nearest + e + e_b / 2) + e_j * (distance + e + e_j / 2)):
+                continue
+            rivals[count] = j
+            count += 1
+        if count == 0:
+            continue
+        rivals[count] = best
+        least = _FAR
+        rivals[: count + 1].sort()
+        for j in rivals[: count + 1]:
+            if places[j] < 0:
                 if len(masses) == 0:
-                    for t in range(dim):
-                        exact[j, t] = points[origin[j], t]
+                    exact[made] = points[origin[j]]
                 else:
-                    count = 0
-                    for m in range(n):
-                        if origin[m] == j:
-                            members[count] = m
-                            count += 1
-                    _centroid(samples, members[:count], masses[j], exact[j])
-            squared = direct_distance(points, i, exact, j)
+                    _centroid(points, samples.masses, samples.centre, order[ends[j] : ends[j + 1]], masses[j], exact[made])
+                places[j] = made
+                made += 1
+            squared = direct_distance(points, i, exact, places[j])
             if squared < least:
                 least, labels[i] = squared, j
-    return exact
+    return exact[:made], places
 
 
 @unordered_part
@@ -164,14 +247,17 @@ def _measure(
     """The distortion, and how far off it is at most; per code the masses (K,) of the cells, and the sums of w <c, x>, (K,)."""
     weights, lengths, squared = samples.masses, samples.lengths, samples.squares
     sums, totals, squares, product = codes.sums, codes.totals, codes.squares, errors.product
-    distortion, error = 0.0, 0.0
+    distortion, error, reach = 0.0, 0.0, 0.0
     for i in range(len(labels)):
         k, w = labels[i], weights[i]
         own = sums[k, i] / totals[k]
         masses[k] += w
         across[k] += w * own
         distortion += w * (squared[i] + squares[k] - 2 * own)
+        reach += w * (samples.off[i] + codes.off[k]) ** 2
         error += w * (product * squared[i] + 2 * (slopes[k] * lengths[i] + offsets[k]))
+    off = np.sqrt(reach)
+    error += (2 * np.sqrt(max(distortion + error, 0.0)) + off) * off
     return distortion, _SPARE * error + errors.term * (len(labels) + _FEW) * distortion
 
 
@@ -194,25 +280,18 @@ def _add_four(matrix: Any, masses: Any, rows: Any, target: Any) -> None:
 @unordered_part
 def _add_cells(matrix: Any, masses: Any, labels: Any, sums: Any) -> None:
     """The sums of all cells, one after the other: what is added to stays in the cache."""
-    ends, order = np.zeros(len(sums), np.int64), np.empty(len(labels), np.int64)
-    for k in labels[labels < len(sums) - 1]:
-        ends[k + 1] += 1  # where the cell begins, and where it ends once its points have been put into order
-    for k in range(1, len(ends)):
-        ends[k] += ends[k - 1]
-    for i in range(len(labels)):
-        order[ends[labels[i]]] = i
-        ends[labels[i]] += 1
-    first = 0
+    ends = np.zeros(len(sums) + 1, np.int64)
+    order, first = in_order(labels, ends), 0
     for k in range(len(sums)):
         target = sums[k]
         target[:] = 0
-        while first + 4 <= ends[k]:
+        while first + 4 <= ends[k + 1]:
             _add_four(matrix, masses, order[first : first + 4], target)
             first += 4
-        for i in order[first : ends[k]]:
+        for i in order[first : ends[k + 1]]:
             for j in range(len(target)):
                 target[j] += masses[i] * matrix[i, j]
-        first = ends[k]
+        first = ends[k + 1]
 
 
 @part
@@ -230,7 +309,7 @@ def advance(samples: Samples, codes: Codes, labels: Any, before: Any) -> int:
     before: the labels of the cells whose centroids they were; none, where they were not.
     """
     masses, lengths, matrix = samples.masses, samples.lengths, samples.matrix
-    sums, totals, squares, means, terms, peaks = codes
+    sums, totals, squares, means, off, terms, peaks = codes
     n, k, first = len(labels), len(terms), len(before) == 0
     counts, joined, moved = np.zeros(k), np.zeros(k), np.empty(n, np.int64)
     count = 0
@@ -245,10 +324,11 @@ def advance(samples: Samples, codes: Codes, labels: Any, before: Any) -> int:
                 terms[before[i]] += 1
     for j in range(k):
         peaks[j] = max(peaks[j] * totals[j], means[j] * totals[j] + joined[j])
-        totals[j], means[j], squares[j] = 0, 0, 0
+        totals[j], means[j], off[j], squares[j] = 0, 0, 0, 0
     for i in range(n):
         totals[labels[i]] += masses[i]
         means[labels[i]] += masses[i] * lengths[i]
+        off[labels[i]] += masses[i] * samples.off[i]
     anew = first or count * _MOVED > n
     for j in range(k):
         anew |= terms[j] > _REFRESH * max(counts[j], 8.0) or peaks[j] > _REFRESH * means[j]
@@ -262,6 +342,7 @@ def advance(samples: Samples, codes: Codes, labels: Any, before: Any) -> int:
     _add_squares(sums, masses, totals, labels, squares)
     for j in range(k):
         means[j] /= totals[j]
+        off[j] /= totals[j]
         peaks[j] /= totals[j]
     return count
 
@@ -283,11 +364,11 @@ def step(
     slopes, offsets, across = np.empty(k), np.empty(k), np.zeros(k)
     limits, seconds, doubtful = np.empty(n), np.empty(n), np.empty(n, np.int64)
     _bound(codes, errors, slopes, offsets)
-    count = _assign(codes, samples.lengths, slopes, offsets, labels, limits, seconds, doubtful)
+    count = _assign(samples, codes, errors, slopes, offsets, labels, limits, seconds, doubtful)
     if count * _DOUBTFUL > n:
         return False, 0.0, 0.0, 0.0, False
     if count > 0:
-        settle(samples, codes, origin, totals, slopes, offsets, limits, doubtful[:count], labels)
+        settle(samples, codes, errors, origin, totals, slopes, offsets, limits, doubtful[:count], labels)
     distortion, error = _measure(samples, codes, errors, slopes, offsets, labels, masses, across)
     if not distortion > 0 or not np.all(masses):
         return False, 0.0, 0.0, 0.0, False
@@ -300,42 +381,45 @@ def step(
     return True, distortion, error, way, False
 
 
-@unordered
-def centroid_columns(points: Any, weights: Any, centre: Any, labels: Any, masses: Any, first: int, last: int, codes: Any) -> None:
-    """Some coordinates of the centroids of cells with these masses, rounded to the points' precision."""
-    a, sums = centre[first:last], np.zeros((len(masses), last - first))
-    for i in range(len(labels)):
-        x, w, row = points[i, first:last], weights[i], sums[labels[i]]
-        for t in range(len(a)):
-            row[t] += w * (np.float64(x[t]) - a[t])
-    rounded = np.empty(last - first, points.dtype)
-    for k in range(len(masses)):
-        row, share, code = sums[k], 1 / masses[k], codes[k, first:last]
-        for t in range(len(a)):
-            rounded[t] = a[t] + share * row[t]
-        for t in range(len(a)):
-            code[t] = rounded[t]
+@compiled
+def rows_of(points: Any, chosen: Any, rows: Any) -> None:
+    """Some points in another precision."""
+    for k in range(len(chosen)):
+        x, row = points[chosen[k]], rows[k]
+        for t in range(len(row)):
+            row[t] = x[t]
+
+
+@compiled
+def centroids(
+    points: Any, weights: Any, centre: Any, order: Any, ends: Any, masses: Any, first: int, last: int, codes: Any
+) -> None:
+    """The centroids of some cells with these masses, rounded to the points' precision. order, ends: see :func:`in_order`."""
+    rounded = np.empty(points.shape[1], points.dtype)
+    for k in range(first, last):
+        _centroid(points, weights, centre, order[ends[k] : ends[k + 1]], masses[k], rounded)
+        codes[k] = rounded
 
 
 @unordered
-def measure_columns(
-    points: Any, weights: Any, codes: Any, labels: Any, masses: Any, first: int, last: int
+def measure_cells(
+    points: Any, weights: Any, codes: Any, order: Any, ends: Any, masses: Any, first: int, last: int
 ) -> tuple[float, float]:
-    """What some coordinates add to the sum of w |x − c|², and to that of W |m − c|² over the cells, with masses W and means m."""
-    cost, off, shifts = 0.0, 0.0, np.zeros((len(masses), last - first))
-    for i in range(len(labels)):
-        x, w, code, row = points[i, first:last], weights[i], codes[labels[i], first:last], shifts[labels[i]]
+    """What some cells add to the sum of w |x − c|², and to that of W |m − c|² over the cells, with masses W and means m."""
+    cost, off, shifts = 0.0, 0.0, np.empty(points.shape[1])
+    for cell in range(first, last):
+        code, members = codes[cell], order[ends[cell] : ends[cell + 1]]
+        shifts[:] = 0
+        for start in range(0, len(members), 4):
+            (i, j, k, m), (w_i, w_j, w_k, w_m) = _four(members, weights, start)
+            x_i, x_j, x_k, x_m = points[i], points[j], points[k], points[m]
+            for t in range(len(code)):
+                a, b = np.float64(x_i[t]) - code[t], np.float64(x_j[t]) - code[t]
+                c, d = np.float64(x_k[t]) - code[t], np.float64(x_m[t]) - code[t]
+                shifts[t] += w_i * a + w_j * b + w_k * c + w_m * d
+                cost += w_i * a * a + w_j * b * b + w_k * c * c + w_m * d * d
         squared = 0.0
-        for t in range(len(row)):
-            row[t] += w * (np.float64(x[t]) - code[t])
-        for t in range(len(row)):
-            difference = np.float64(x[t]) - code[t]
-            squared += difference * difference
-        cost += w * squared
-    for k in range(len(masses)):
-        row, share, squared = shifts[k], 1 / masses[k], 0.0
-        for t in range(len(row)):
-            step = share * row[t]
-            squared += step * step
-        off += masses[k] * squared
+        for t in range(len(code)):
+            squared += shifts[t] * shifts[t]
+        off += squared / masses[cell]
     return cost, off

@@ -91,9 +91,9 @@ def mark_rows(points: Any, bits: Any, factors: Any, marks: Any) -> None:
 
 @compiled
 def same_rows(points: Any, rows: Any, others: Any, same: Any) -> None:
-    """Whether each of some rows equals another."""
+    """Whether each of some rows equals another, rounded to their precision."""
     for k in range(len(others)):
         x, y, equal = points[rows[k]], others[k], True
         for t in range(len(y)):
-            equal &= x[t] == y[t]
+            equal &= x[t] == x.dtype.type(y[t])
         same[k] = equal

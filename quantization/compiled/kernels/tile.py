@@ -17,10 +17,10 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-_FEATURES = _llvm.get_host_cpu_features()
-BYTES = 64 if _FEATURES.get("avx512f") else 32 if _FEATURES.get("avx") else 16  # of a vector
+FEATURES = _llvm.get_host_cpu_features()
+BYTES = 64 if FEATURES.get("avx512f") else 32 if FEATURES.get("avx") else 16  # of a vector
 ROWS = 4 if BYTES == 32 else 8  # of a tile: two vectors a row, and those of the codes, fit into the registers
-_INDEX, _ADDRESS = ir.IntType(64), types.uintp
+INDEX, _ADDRESS = ir.IntType(64), types.uintp
 
 
 def lanes(dtype: Any) -> int:
@@ -28,7 +28,7 @@ def lanes(dtype: Any) -> int:
     return BYTES // np.dtype(dtype).itemsize
 
 
-class _Vectors:
+class Vectors:
     """Vectors of one kind of number, and the instructions on them that LLVM's builder does not spell out."""
 
     def __init__(self, context: Any, builder: Any, scalar: Any) -> None:
@@ -40,9 +40,9 @@ class _Vectors:
 
     def address(self, start: Any, *steps: Any) -> Any:
         """start + steps[0] * steps[1] * ... numbers further on, as an integer."""
-        offset = ir.Constant(_INDEX, self.bytes)
+        offset = ir.Constant(INDEX, self.bytes)
         for step in steps:
-            offset = self.builder.mul(offset, step if not isinstance(step, int) else ir.Constant(_INDEX, step))
+            offset = self.builder.mul(offset, step if not isinstance(step, int) else ir.Constant(INDEX, step))
         return self.builder.add(start, offset)
 
     def load(self, address: Any, kind: Any = None) -> Any:
@@ -78,6 +78,12 @@ class _Vectors:
     def less(self, a: Any, b: Any) -> Any:
         return self.builder.fcmp_ordered("<", a, b)
 
+    def sum(self, a: Any) -> Any:
+        """The sum of all lanes, in any order."""
+        kind, name = ir.FunctionType(self.number, [self.number, self.type]), f"llvm.vector.reduce.fadd.{self.suffix}"
+        reduce = cgutils.get_or_insert_function(self.builder.module, kind, name)
+        return self.builder.call(reduce, (ir.Constant(self.number, -0.0), a), fastmath=("reassoc",))
+
     def least(self, a: Any) -> Any:
         """The least of all lanes."""
         kind, name = ir.FunctionType(self.number, [self.type]), f"llvm.vector.reduce.fmin.{self.suffix}"
@@ -103,7 +109,7 @@ def _tile(rows: int, vectors: int) -> Any:
     def tile(_: Any, like: Any, x: Any, stride: Any, panel: Any, length: Any, scores: Any, width: Any, fresh: Any, last: Any, half: Any, state: Any, code: Any) -> Any:  # noqa: E501  # fmt: skip
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             _, x, stride, panel, length, scores, width, fresh, last, half, state, code = arguments
-            v = _Vectors(context, builder, signature.args[0].dtype)
+            v = Vectors(context, builder, signature.args[0].dtype)
             zero = ir.Constant(v.type, [0.0] * v.lanes)
             sums = [[cgutils.alloca_once_value(builder, zero) for _ in range(vectors)] for _ in range(rows)]
             for row in sums:
@@ -142,7 +148,7 @@ def _tile(rows: int, vectors: int) -> Any:
     return tile
 
 
-def _remember(v: _Vectors, scores: list[Any], state: Any, code: Any) -> None:
+def _remember(v: Vectors, scores: list[Any], state: Any, code: Any) -> None:
     """Brings a row's state up to date: in every lane the least score, the second least, and the least one's code."""
     builder = v.builder
     best, second = v.load(state), v.load(v.address(state, v.lanes))
@@ -165,7 +171,7 @@ def least(_: Any, like: Any, state: Any) -> Any:
     """(the least score of a row, the lowest code that has it, the least score of all other codes), from the row's state."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        v = _Vectors(context, builder, signature.args[0].dtype)
+        v = Vectors(context, builder, signature.args[0].dtype)
         state = arguments[1]
         best, second = v.load(state), v.load(v.address(state, v.lanes))
         where = v.load(v.address(state, 2 * v.lanes), v.wholes)
@@ -175,7 +181,7 @@ def least(_: Any, like: Any, state: Any) -> Any:
         code = v.least_whole(builder.select(tied, where, none))
         own = builder.and_(tied, builder.icmp_unsigned("==", where, v.spread(code, v.wholes)))
         rival = v.least(builder.select(own, second, best))
-        wide = builder.zext(code, _INDEX) if v.whole.width < 64 else code
+        wide = builder.zext(code, INDEX) if v.whole.width < 64 else code
         return context.make_tuple(builder, signature.return_type, (score, wide, rival))
 
     return types.Tuple((like.dtype, types.intp, like.dtype))(like, _ADDRESS), generate
@@ -187,7 +193,7 @@ def transpose(_: Any, like: Any, source: Any, stride: Any, target: Any, across: 
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         _, source, stride, target, across = arguments
-        v = _Vectors(context, builder, signature.args[0].dtype)
+        v = Vectors(context, builder, signature.args[0].dtype)
         rows = [v.load(v.address(source, stride, r)) for r in range(v.lanes)]
         bit = v.lanes // 2
         while bit:  # the bits of a number's row and of its lane change places one after the other
