@@ -8,6 +8,7 @@ import torch
 from scipy import stats
 
 import quantization as qz
+from quantization.iterate import _least
 
 
 @pytest.fixture
@@ -228,3 +229,32 @@ def test_memory_stays_within_a_share_of_the_points_whatever_their_layout(dtype, 
     finally:
         tracemalloc.stop()
     assert peak <= points.nbytes / 4 + 24 * n + 64e6
+
+
+class Measured:
+    """A run that knows its distortion to an error: at least ``lowest``, in truth ``distortion``."""
+
+    def __init__(self, lowest, distortion, status=qz.Status.CONVERGED):
+        self.lowest, self.solution, self.asked = lowest, types.SimpleNamespace(distortion=distortion, status=status), False
+
+    def answer(self):
+        self.asked = True
+        return self.solution
+
+
+def test_restarts_that_may_be_the_best_are_measured_and_no_others():
+    runs = [Measured(1.0, 1.1), Measured(0.9, 1.2), Measured(1.15, 1.16), Measured(3.0, 3.1)]
+    assert _least(runs) is runs[0].solution
+    assert [run.asked for run in runs] == [True, True, False, False]
+
+
+def test_of_equal_restarts_the_first_is_the_answer():
+    runs = [Measured(1.0, 1.1), Measured(0.9, 1.1), Measured(1.1, 1.1)]
+    assert _least(runs) is runs[0].solution
+
+
+def test_a_restart_that_broke_down_is_the_answer_only_where_all_did():
+    broken = [Measured(np.inf, np.nan, qz.Status.NONFINITE) for _ in range(2)]
+    assert _least(broken) is broken[0].solution
+    sound = Measured(2.0, 2.0)
+    assert _least([*broken, sound]) is sound.solution
