@@ -21,7 +21,7 @@ from quantization.status import Status
 from quantization.task import Task, task
 from quantization.threads import one_thread_each, spread
 
-_AT_ONCE, _STARTS_BYTES = 16, 2**25  # restarts that are begun together, and what their starts may take
+_AT_ONCE, _RUNS_BYTES = 16, 2**25  # restarts that are begun together, and what they may take
 
 
 def quantize(
@@ -78,7 +78,7 @@ def answer(asked: Task) -> Solution:
         return solve([asked])[0]
     runs: list[_Run] = []
     with _steady(asked.problem):
-        lot = max(1, min(_AT_ONCE, _STARTS_BYTES // (8 * asked.problem.k * asked.problem.dim)))
+        lot = _at_once(asked.problem)
         for first in range(0, len(asked.streams), lot):
             new = [_Run(asked, rng) for rng in asked.streams[first : first + lot]]
             if all(run.set_apart() for run in new):
@@ -90,6 +90,12 @@ def answer(asked: Task) -> Solution:
             least = min(run.highest for run in [*runs, *new])
             runs = [run for run in [*runs, *new] if not run.lowest > least]
         return _least(runs)
+
+
+def _at_once(problem: Problem) -> int:
+    """How many runs may hold their starts, or a number for every code and point, at the same time."""
+    across = max(problem.dim, 0 if problem.measure is None else problem.measure.size)
+    return max(1, min(_AT_ONCE, _RUNS_BYTES // (8 * problem.k * across)))
 
 
 def _least(runs: "list[_Run]") -> Solution:

@@ -156,10 +156,10 @@ def _centroid(points: Any, masses: Any, centre: Any, members: Any, total: float,
             (i, j, k, m), (w_i, w_j, w_k, w_m) = _four(members, masses, first)
             x_i, x_j, x_k, x_m = points[i, start:], points[j, start:], points[k, start:], points[m, start:]
             for t in range(len(sums)):
-                total = sums[t] + w_i * (np.float64(x_i[t]) - less[t])
-                total = total + w_j * (np.float64(x_j[t]) - less[t])
-                total = total + w_k * (np.float64(x_k[t]) - less[t])
-                sums[t] = total + w_m * (np.float64(x_m[t]) - less[t])
+                value = sums[t] + w_i * (np.float64(x_i[t]) - less[t])
+                value = value + w_j * (np.float64(x_j[t]) - less[t])
+                value = value + w_k * (np.float64(x_k[t]) - less[t])
+                sums[t] = value + w_m * (np.float64(x_m[t]) - less[t])
         for t in range(len(sums)):
             target[t] = less[t] + share * sums[t]
 
@@ -178,27 +178,22 @@ def _apart(samples: Samples, codes: Codes, slopes: Any, offsets: Any, j: int, k:
             mass += masses[m]
     far = codes.lengths[j] + codes.lengths[k]
     error = (slopes[j] + slopes[k]) * far + offsets[j] + offsets[k]
-    return np.sqrt(max(codes.squares[j] + codes.squares[k] - 2 * product / (mass * codes.totals[j]) + 4 * error, 0.0))
+    return np.sqrt(max(codes.squares[j] + codes.squares[k] - 2 * (product / mass / codes.totals[j]) + 4 * error, 0.0))
 
 
 @unordered_part
 def settle(
-    samples: Samples,
-    codes: Codes,
-    errors: Errors,
-    origin: Any,
-    masses: Any,
-    slopes: Any,
-    offsets: Any,
-    limits: Any,
-    doubtful: Any,
-    labels: Any,
-) -> Any:
+    samples: Samples, codes: Codes, errors: Errors, origin: Any, masses: Any, slopes: Any, offsets: Any, limits: Any,
+    doubtful: Any, labels: Any,
+) -> Any:  # fmt: skip
     """The nearest code of points in doubt, among the codes whose scores are within the points' limits, by direct differences.
 
     origin: the labels of the cells whose centroids the codes are, with their ``masses`` (K,); or, where there are no masses, the
     points that are the codes. Returns what it went by: the codes themselves that were needed, in the points' precision, and for
     every code its place among them, (K,), or -1.
+
+    With a point off by e and codes by e_b and e_j, half the difference of two squared distances is off by $e |c_b - c_j|$ as the
+    point moves, and by $e_j (|x - c_j| + e_j / 2)$ as each code moves: what differs by more needs no coordinates.
     """
     points, lengths = samples.points, samples.lengths
     sums, totals, squares = codes.sums, codes.totals, codes.squares
@@ -215,7 +210,8 @@ def settle(
             if j == best or score > limits[i]:
                 continue
             far = _apart(samples, codes, slopes, offsets, best, j, order[ends[j] : ends[j + 1]], origin)
-            distance = np.sqrt(max(2 * score + (1 + errors.product) * samples.squares[i], 0.0))
+            highest = score + 2 * (slopes[j] * lengths[i] + offsets[j])
+            distance = np.sqrt(max(2 * highest + (1 + errors.product) * samples.squares[i], 0.0))
             e, e_b, e_j = samples.off[i], codes.off[best], codes.off[j]
             if score - own > _SPARE * (e * far + e_b * (nearest + e + e_b / 2) + e_j * (distance + e + e_j / 2)):
                 continue
