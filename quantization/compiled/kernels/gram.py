@@ -193,36 +193,40 @@ def settle(
     every code its place among them, (K,), or -1.
 
     With a point off by e and codes by e_b and e_j, half the difference of two squared distances is off by $e |c_b - c_j|$ as the
-    point moves, and by $e_j (|x - c_j| + e_j / 2)$ as each code moves: what differs by more needs no coordinates.
+    point moves, and by $e_j (|x - c_j| + e_j / 2)$ as each code moves: what differs by more needs no coordinates. Nor does a code
+    whose distance, less what it is off by, exceeds that of another on coordinates.
     """
     points, lengths = samples.points, samples.lengths
     sums, totals, squares = codes.sums, codes.totals, codes.squares
     k, dim = len(slopes), points.shape[1]
     exact, places, made = np.empty((k, dim), points.dtype), np.full(k, -1), 0
-    rivals, ends = np.empty(k, np.int64), np.zeros(k + 1, np.int64)
+    rivals, nearest, ends = np.empty(k, np.int64), np.empty(k), np.zeros(k + 1, np.int64)
     order = in_order(origin, ends) if len(masses) else np.empty(0, np.int64)
     for i in doubtful:
-        best, count = labels[i], 0
+        best, count = labels[i], 1
         own = squares[best] / 2 - sums[best, i] / totals[best] + slopes[best] * lengths[i] + offsets[best]
-        nearest = np.sqrt(max(2 * own + (1 + errors.product) * samples.squares[i], 0.0))
+        highest = np.sqrt(max(2 * own + (1 + errors.product) * samples.squares[i], 0.0))
+        rivals[0], nearest[0] = best, 0
         for j in range(k):
             score = squares[j] / 2 - offsets[j] - sums[j, i] / totals[j] - slopes[j] * lengths[i]
             if j == best or score > limits[i]:
                 continue
             far = _apart(samples, codes, slopes, offsets, best, j, order[ends[j] : ends[j + 1]], origin)
-            highest = score + 2 * (slopes[j] * lengths[i] + offsets[j])
-            distance = np.sqrt(max(2 * highest + (1 + errors.product) * samples.squares[i], 0.0))
+            above = score + 2 * (slopes[j] * lengths[i] + offsets[j])
+            distance = np.sqrt(max(2 * above + (1 + errors.product) * samples.squares[i], 0.0))
             e, e_b, e_j = samples.off[i], codes.off[best], codes.off[j]
-            if score - own > _SPARE * (e * far + e_b * (nearest + e + e_b / 2) + e_j * (distance + e + e_j / 2)):
+            if score - own > _SPARE * (e * far + e_b * (highest + e + e_b / 2) + e_j * (distance + e + e_j / 2)):
                 continue
             rivals[count] = j
+            nearest[count] = np.sqrt(max(2 * score + (1 - errors.product) * samples.squares[i], 0.0)) - _SPARE * (e + e_j)
             count += 1
-        if count == 0:
+        if count == 1:
             continue
-        rivals[count] = best
-        least = _FAR
-        rivals[: count + 1].sort()
-        for j in rivals[: count + 1]:
+        least, reach = _FAR, _FAR
+        for r in range(count):
+            j = rivals[r]
+            if nearest[r] > reach:
+                continue
             if places[j] < 0:
                 if len(masses) == 0:
                     exact[made] = points[origin[j]]
@@ -231,8 +235,9 @@ def settle(
                 places[j] = made
                 made += 1
             squared = direct_distance(points, i, exact, places[j])
-            if squared < least:
+            if squared < least or (squared == least and j < labels[i]):
                 least, labels[i] = squared, j
+                reach = np.sqrt(squared) * (1 + 1e-9)
     return exact[:made], places
 
 

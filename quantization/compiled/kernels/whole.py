@@ -108,45 +108,44 @@ _transpose: Any = tile.transpose
 
 
 @intrinsic
-def _squares(_: Any, like: Any, x: Any) -> Any:
-    """The sum of the squares of as many numbers, of a float32 array's kind, as a sum of 32 bits has terms, from an address on."""
+def _survey(_: Any, like: Any, x: Any, shift: Any, most: Any) -> Any:
+    """The sum of the squares of x − shift over as many coordinates as a sum of 32 bits has terms, and the largest of each lane.
+
+    Called with a float32 array and with addresses. most: the bits of the largest absolute values so far, a vector of them, which
+    are brought up to date: without its sign a float is the larger, the larger its bits are as a whole number.
+    """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        _, x, shift, most = arguments
         v = Vectors(context, builder, signature.args[0].dtype)
-        total = ir.Constant(v.type, [0.0] * v.lanes)
+        total, largest = ir.Constant(v.type, [0.0] * v.lanes), v.load(most, v.wholes)
         for p in range(_DEPTH // v.lanes):
-            some = v.load(v.address(arguments[1], p * v.lanes))
+            some = builder.fsub(v.load(v.address(x, p * v.lanes)), v.load(v.address(shift, p * v.lanes)))
             total = v.multiply_add(some, some, total)
+            bits = builder.and_(builder.bitcast(some, v.wholes), ir.Constant(v.wholes, [2**31 - 1] * v.lanes))
+            largest = builder.select(builder.icmp_unsigned(">", bits, largest), bits, largest)
+        v.store(largest, most)
         return v.sum(total)
 
-    return like.dtype(like, types.uintp), generate
+    return like.dtype(like, types.uintp, types.uintp, types.uintp), generate
 
 
-_piece: Callable[..., Any] = _squares
-
-
-@unordered
-def _largest(bits: Any) -> Any:
-    """Of the absolute values of floats, whose bits these are."""
-    largest = np.int32(0)
-    for t in range(len(bits)):  # without its sign a float is the larger, the larger its bits are as a whole number
-        largest = max(largest, np.int32(bits[t] & np.int32(0x7FFFFFFF)))
-    return largest
+_squares: Callable[..., Any] = _survey
 
 
 @compiled
-def _scale(x: Any, shift: Any, moved: Any) -> tuple[Any, float]:
-    """What a point about a centre may be multiplied with, and its length. moved: space, with zeros that fill the last sum."""
-    length, longest = 0.0, np.float32(0)
-    for t in range(len(x)):
-        moved[t] = x[t] - shift[t]
-    for a in range(0, len(moved), _DEPTH):
-        square = _piece(moved, moved.ctypes.data + 4 * a)
+def _scale(x: Any, shift: Any) -> tuple[Any, float]:
+    """What a point about a centre may be multiplied with, and its length."""
+    length, longest, most, rest = 0.0, np.float32(0), np.zeros(_LANES, np.int32), np.zeros((2, _DEPTH), np.float32)
+    for a in range(0, len(x), _DEPTH):
+        some, less = x.ctypes.data + 4 * a, shift.ctypes.data + 4 * a
+        if a + _DEPTH > len(x):
+            rest[0, : len(x) - a], rest[1, : len(x) - a] = x[a:], shift[a:]
+            some, less = rest[0].ctypes.data, rest[1].ctypes.data
+        square = _squares(rest, some, less, most.ctypes.data)
         longest = max(longest, square)
         length += np.float64(square)
-    bits = np.empty(1, np.int32)
-    bits[0] = _largest(moved.view(np.int32))
-    largest, longest = np.float64(bits.view(np.float32)[0]), _SPARE * np.sqrt(np.float64(longest))
+    largest, longest = np.float64(most.view(np.float32).max()), _SPARE * np.sqrt(np.float64(longest))
     scale = min(_LARGEST / largest, _LONGEST / longest) if _FAINT < longest * longest < np.inf else 1.0
     return np.float32(scale), np.sqrt(length) + _LOST * np.sqrt(len(x))
 
@@ -173,16 +172,15 @@ def to_whole(points: Any, centre: Any, first: int, last: int, panels: Any, units
     """
     n, dim = points.shape
     ready, scales, errors = np.zeros((WIDTH, _SPAN), np.int16), np.empty(WIDTH, np.float32), np.empty(WIDTH)
-    moved = np.zeros(-(-dim // _DEPTH) * _DEPTH, np.float32)
     for g in range(first, last):
         start, count = g * WIDTH, min(WIDTH, n - g * WIDTH)
         ready[count:] = 0
         for lane in range(count):
-            scales[lane], lengths[start + lane] = _scale(points[start + lane], centre, moved)
+            scales[lane], lengths[start + lane] = _scale(points[start + lane], centre)
             units[start + lane] = 1 / scales[lane]
             errors[lane] = 0
         for a in range(0, dim, _SPAN):
-            b, end = min(a + _SPAN, dim), min(a + _SPAN, len(moved))
+            b, end = min(a + _SPAN, dim), min(a + _SPAN, 2 * panels.shape[1])
             for lane in range(count):
                 errors[lane] += _round(points[start + lane, a:b], centre[a:b], scales[lane], ready[lane])
                 ready[lane, b - a :] = 0
