@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from quantization.arrays import FloatArray, like, rounded
+from quantization.arrays import FloatArray, as_floating, like, rounded
 from quantization.estimate import measured
 from quantization.exact.samples import Samples
 from quantization.measure import DiscreteMeasure
@@ -21,7 +21,8 @@ from quantization.status import Status
 from quantization.task import Task, task
 from quantization.threads import one_thread_each, spread
 
-_AT_ONCE, _RUNS_BYTES = 16, 2**25  # restarts that are begun together, and what they may take
+_AT_ONCE, _STARTS_BYTES = 16, 2**25  # restarts that are looked at together, and what their starts may take
+_BOOKS_BYTES = 2**23  # and what all of them may hold of codes and points, a number for each pair, when they are begun together
 
 
 def quantize(
@@ -78,11 +79,12 @@ def answer(asked: Task) -> Solution:
         return solve([asked])[0]
     runs: list[_Run] = []
     with _steady(asked.problem):
-        lot = _at_once(asked.problem)
+        lot = max(1, min(_AT_ONCE, _STARTS_BYTES // (8 * asked.problem.k * asked.problem.dim)))
         for first in range(0, len(asked.streams), lot):
             new = [_Run(asked, rng) for rng in asked.streams[first : first + lot]]
             if all(run.set_apart() for run in new):
-                spread(lambda i: new[i].begin(), len(new))  # noqa: B023  # while what they share is in the cache
+                if 8 * asked.problem.k * _size(asked.problem) * len(new) <= _BOOKS_BYTES:
+                    spread(lambda i: new[i].begin(), len(new))  # noqa: B023  # while what they share is in the cache
                 spread(lambda i: new[i].finish(), len(new))  # noqa: B023
             else:
                 for run in new:
@@ -92,10 +94,8 @@ def answer(asked: Task) -> Solution:
         return _least(runs)
 
 
-def _at_once(problem: Problem) -> int:
-    """How many runs may hold their starts, or a number for every code and point, at the same time."""
-    across = max(problem.dim, 0 if problem.measure is None else problem.measure.size)
-    return max(1, min(_AT_ONCE, _RUNS_BYTES // (8 * problem.k * across)))
+def _size(problem: Problem) -> int:
+    return 0 if problem.measure is None else problem.measure.size
 
 
 def _least(runs: "list[_Run]") -> Solution:
@@ -145,7 +145,7 @@ class _Run:
         if self._alone or type(self._solver) is not Lloyd or not isinstance(self._problem.exact, Samples):
             return False
         with _steady(self._problem):
-            codes = self._start.draw(self._problem, self._start_rng)
+            codes = np.asarray(as_floating(self._start.draw(self._problem, self._start_rng), "starting codes"))
             begun = self._problem.apart(codes)
         if begun is None:
             kept = np.array(codes, dtype=np.float64)

@@ -18,7 +18,7 @@ from quantization.voronoi import distances_to_codes, on_host
 class Start(Protocol):
     """``draw(problem, rng)`` returns starting codes (K, d) on the host; ``check(problem)`` raises where it can't.
 
-    Codes may be of any floating dtype: runs that begin at points are the faster begun, the less there is to convert.
+    Codes may be of any real dtype: runs that begin at points are the faster begun, the less there is to convert.
     """
 
     def check(self, problem: Problem) -> None: ...

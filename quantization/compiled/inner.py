@@ -43,7 +43,8 @@ def space(points: Any) -> int:
 
 def _fits_whole_numbers(points: Any) -> bool:
     n, dim = points.shape
-    return whole.AVAILABLE and points.dtype == np.float32 and 4 * n * n + 4 * n * whole.pairs(dim) <= space(points)
+    rows = -(-n // whole.WIDTH) * whole.WIDTH
+    return whole.AVAILABLE and points.dtype == np.float32 and 4 * rows * (n + whole.pairs(dim)) <= space(points)
 
 
 def _in_range(squares: "list[float] | FloatArray", points: Any) -> bool:

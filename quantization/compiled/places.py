@@ -28,7 +28,8 @@ class Places:
 
     def of(self, codes: Any) -> Any:
         """For each code, rounded to the points' precision, a point that equals it, (K,) indices; None where one is no point."""
-        given: Any = np.ascontiguousarray(codes)
+        known = codes.dtype in (np.float32, np.float64)  # to what compares rows; other codes are rounded first
+        given: Any = np.ascontiguousarray(codes, None if known else self._points.dtype)
         marks = self._marks(given)
         first, end = self._sorted.searchsorted(marks), self._sorted.searchsorted(marks, "right")
         if not (first < end).all():

@@ -1,6 +1,6 @@
 """A step of Lloyd's algorithm on inner products: labels beyond doubt, what the cells hold, and the codes that follow.
 
-What is wanted of a step in coordinates, centroids and what a labelling costs, is made some columns at a time.
+What is wanted of a step in coordinates, centroids and what a labelling costs, is made some cells at a time.
 """
 
 from typing import Any, NamedTuple
@@ -75,7 +75,7 @@ def _bound(codes: Codes, errors: Errors, slopes: Any, offsets: Any) -> None:
     for k in range(len(slopes)):
         length, terms = lengths[k], 4 * counts[k] + _FEW
         products, sums = _SPARE * errors.product * length, _SPARE * errors.term * terms * peaks[k]
-        rounding = errors.code * (length + errors.centre)
+        rounding = _SPARE * errors.code * (length + errors.centre)
         slopes[k] = products + sums + rounding
         vanished = errors.lost + errors.lost_term * terms * (1 + 1 / totals[k])
         offsets[k] = (products / 2 + sums + rounding) * length + vanished
@@ -168,17 +168,12 @@ def _centroid(points: Any, masses: Any, centre: Any, members: Any, total: float,
 def _apart(samples: Samples, codes: Codes, slopes: Any, offsets: Any, j: int, k: int, members: Any, origin: Any) -> float:
     """The distance of two codes at most, as far as the matrix tells. members: of k; where there are none, codes are points."""
     sums, masses = codes.sums, samples.masses
-    product, mass = 0.0, 1.0
-    if len(members) == 0:
-        product = sums[j, origin[k]]
-    else:
-        mass = 0.0
-        for m in members:
-            product += masses[m] * sums[j, m]
-            mass += masses[m]
+    product = sums[j, origin[k]] / codes.totals[j] if len(members) == 0 else 0.0
+    for m in members:
+        product += masses[m] / codes.totals[k] * (sums[j, m] / codes.totals[j])  # products of two masses may vanish
     far = codes.lengths[j] + codes.lengths[k]
     error = (slopes[j] + slopes[k]) * far + offsets[j] + offsets[k]
-    return np.sqrt(max(codes.squares[j] + codes.squares[k] - 2 * (product / mass / codes.totals[j]) + 4 * error, 0.0))
+    return np.sqrt(max(codes.squares[j] + codes.squares[k] - 2 * product + 4 * error, 0.0))
 
 
 @unordered_part
@@ -419,8 +414,9 @@ def measure_cells(
                 c, d = np.float64(x_k[t]) - code[t], np.float64(x_m[t]) - code[t]
                 shifts[t] += w_i * a + w_j * b + w_k * c + w_m * d
                 cost += w_i * a * a + w_j * b * b + w_k * c * c + w_m * d * d
-        squared = 0.0
+        squared, share = 0.0, 1 / masses[cell]
         for t in range(len(code)):
-            squared += shifts[t] * shifts[t]
-        off += squared / masses[cell]
+            shift = share * shifts[t]
+            squared += shift * shift
+        off += masses[cell] * squared
     return cost, off

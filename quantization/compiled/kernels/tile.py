@@ -20,7 +20,7 @@ from numba.extending import intrinsic
 FEATURES = _llvm.get_host_cpu_features()
 BYTES = 64 if FEATURES.get("avx512f") else 32 if FEATURES.get("avx") else 16  # of a vector
 ROWS = 4 if BYTES == 32 else 8  # of a tile: two vectors a row, and those of the codes, fit into the registers
-INDEX, _ADDRESS = ir.IntType(64), types.uintp
+_INDEX, _ADDRESS = ir.IntType(64), types.uintp
 
 
 def lanes(dtype: Any) -> int:
@@ -40,9 +40,9 @@ class Vectors:
 
     def address(self, start: Any, *steps: Any) -> Any:
         """start + steps[0] * steps[1] * ... numbers further on, as an integer."""
-        offset = ir.Constant(INDEX, self.bytes)
+        offset = ir.Constant(_INDEX, self.bytes)
         for step in steps:
-            offset = self.builder.mul(offset, step if not isinstance(step, int) else ir.Constant(INDEX, step))
+            offset = self.builder.mul(offset, step if not isinstance(step, int) else ir.Constant(_INDEX, step))
         return self.builder.add(start, offset)
 
     def load(self, address: Any, kind: Any = None) -> Any:
@@ -181,7 +181,7 @@ def least(_: Any, like: Any, state: Any) -> Any:
         code = v.least_whole(builder.select(tied, where, none))
         own = builder.and_(tied, builder.icmp_unsigned("==", where, v.spread(code, v.wholes)))
         rival = v.least(builder.select(own, second, best))
-        wide = builder.zext(code, INDEX) if v.whole.width < 64 else code
+        wide = builder.zext(code, _INDEX) if v.whole.width < 64 else code
         return context.make_tuple(builder, signature.return_type, (score, wide, rival))
 
     return types.Tuple((like.dtype, types.intp, like.dtype))(like, _ADDRESS), generate

@@ -2,6 +2,7 @@
 
 import threading
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -385,3 +386,49 @@ def test_points_that_rounding_would_mislead_are_settled(at_points, numbers, rng)
         np.testing.assert_array_equal(labels, exact)
         misled += (scores.argmin(1) != exact).sum()
     assert misled > 0 or numbers == "floats"
+
+
+@pytest.mark.parametrize("light", [1e-150, 1e-200, 1e-240])
+def test_cells_of_light_points_have_their_doubts_and_their_stationarity(light, on_the_matrix):
+    """Products of two of their masses leave the range of float64."""
+    for seed in range(6):
+        points = np.random.default_rng(seed).standard_normal((890, 64)).astype(np.float32)
+        points[:4] *= 3
+        law = qz.DiscreteMeasure.from_masses(points, np.where(np.arange(890) < 4, 0.25, light))
+        sol = qz.quantize(law, 250, start=points[:250], max_steps=3)
+        cells = voronoi.cells(points, law.masses, sol.measure.points.astype(np.float64))
+        np.testing.assert_allclose(sol.measure.masses, cells.masses, rtol=1e-12)
+        moved = np.square(sol.measure.points.astype(np.float64) - cells.means).sum(1)
+        assert sol.stationarity == pytest.approx(float((cells.masses @ moved / sol.distortion) ** 0.5), rel=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.longdouble, ">f4", np.int64])
+@pytest.mark.parametrize("restarts", [1, 3])
+def test_starts_may_be_of_any_dtype(dtype, restarts, on_the_matrix, rng):
+    points = rng.integers(-50, 51, (300, 64)).astype(np.float32)
+
+    class Rows:
+        def __init__(self, dtype):
+            self.dtype = dtype
+
+        def check(self, problem):
+            pass
+
+        def draw(self, problem, generator):
+            return points[generator.choice(300, 7, replace=False)].astype(self.dtype)
+
+    plain, other = (qz.quantize(points, 7, start=Rows(kind), restarts=restarts, seed=2) for kind in (np.float64, dtype))
+    np.testing.assert_array_equal(other.measure.points, plain.measure.points)
+    assert other.distortion == plain.distortion
+
+
+def test_restarts_that_are_begun_together_stay_within_memory(rng):
+    points = latents(rng, 2000, 64).astype(np.float32)
+    options = {"restarts": 16, "start": qz.RandomPoints(), "max_steps": 2}
+    qz.quantize(points[:200], 50, **options)
+    tracemalloc.start()
+    try:
+        qz.quantize(points, 500, **options)
+        assert tracemalloc.get_traced_memory()[1] < points.nbytes // 4 + 24 * 2000 + 2**26
+    finally:
+        tracemalloc.stop()

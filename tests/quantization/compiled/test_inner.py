@@ -1,5 +1,7 @@
 """All inner products of some points, and how far off they and the points that they are of may be, against float64."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -104,12 +106,18 @@ def test_whole_numbers_are_taken_for_float32_alone_and_where_they_are_near_enoug
     assert (inner.inner_products(points.astype(np.float32), frame).off == 0).all()
 
 
-@needs_whole_numbers
-def test_whole_numbers_take_no_more_memory_than_is_allowed(monkeypatch, rng):
-    points = rng.standard_normal((40, 256)).astype(np.float32)
-    frame = Frame(points[:8].astype(np.float64), np.float32)
-    monkeypatch.setattr(inner, "space", lambda points: 4 * 40 * 40)
-    assert (inner.inner_products(points, frame).off == 0).all()
+@pytest.mark.parametrize(("n", "dim"), [(3, 400_000), (33, 60_000), (64, 30_000), (500, 2000)])
+def test_all_that_is_made_stays_within_its_space(n, dim, monkeypatch, rng):
+    points = rng.standard_normal((n, dim), dtype=np.float32)
+    frame, allowed = Frame(np.zeros((1, dim)), np.float32), 4 * n * n + 2 * points.nbytes // 3
+    monkeypatch.setattr(inner, "space", lambda points: allowed)
+    inner.inner_products(points, frame)
+    tracemalloc.start()
+    try:
+        inner.inner_products(points, frame)
+        assert tracemalloc.get_traced_memory()[1] < allowed + 2**20
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("numbers", ["floats", "whole numbers"])
