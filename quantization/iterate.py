@@ -22,7 +22,7 @@ from quantization.task import Task, task
 from quantization.threads import one_thread_each, spread
 
 _AT_ONCE, _STARTS_BYTES = 16, 2**25  # restarts that are looked at together, and what their starts may take
-_BOOKS_BYTES = 2**23  # and what all of them may hold of codes and points, a number for each pair, when they are begun together
+_BOOKS_BYTES = 2**23  # of numbers that runs hold which are begun before any is finished
 
 
 def quantize(
@@ -83,7 +83,7 @@ def answer(asked: Task) -> Solution:
         for first in range(0, len(asked.streams), lot):
             new = [_Run(asked, rng) for rng in asked.streams[first : first + lot]]
             if all(run.set_apart() for run in new):
-                if 8 * asked.problem.k * _size(asked.problem) * len(new) <= _BOOKS_BYTES:
+                if _fit_together(asked.problem, len(new)):
                     spread(lambda i: new[i].begin(), len(new))  # noqa: B023  # while what they share is in the cache
                 spread(lambda i: new[i].finish(), len(new))  # noqa: B023
             else:
@@ -94,8 +94,9 @@ def answer(asked: Task) -> Solution:
         return _least(runs)
 
 
-def _size(problem: Problem) -> int:
-    return 0 if problem.measure is None else problem.measure.size
+def _fit_together(problem: Problem, runs: int) -> bool:
+    """Whether so many runs may each hold a number for every code and point at the same time."""
+    return problem.measure is not None and 8 * problem.k * problem.measure.size * runs <= _BOOKS_BYTES
 
 
 def _least(runs: "list[_Run]") -> Solution:

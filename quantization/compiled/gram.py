@@ -15,6 +15,7 @@ import numpy as np
 from quantization.arrays import FloatArray
 from quantization.compiled.inner import Inner, inner_products, space
 from quantization.compiled.kernels import gram as kernels
+from quantization.compiled.kernels import members
 from quantization.compiled.places import Places
 from quantization.compiled.product import Frame
 from quantization.compiled.steps import Step
@@ -142,12 +143,12 @@ class _Labelling:
         x, w, a = self.gram.samples[:3]
         known, k = len(self.totals) == 0, len(self.masses)
         codes = self._points() if known else self._space()
-        members, own = ((), ()) if known else _in_order(self.origin, k), _in_order(self.labels, k)
+        cells, own = ((), ()) if known else _in_order(self.origin, k), _in_order(self.labels, k)
 
         def part(first: int, last: int) -> tuple[float, float]:
             if not known:
-                kernels.centroids(x, w, a, *members, self.totals, first, last, codes)
-            return kernels.measure_cells(x, w, codes, *own, self.masses, first, last)
+                members.centroids(x, w, a, *cells, self.totals, first, last, codes)
+            return members.measure_cells(x, w, codes, *own, self.masses, first, last)
 
         parts = _by_cells(part, k)
         distortion, off = np.sum(parts, 0)
@@ -164,21 +165,21 @@ class _Labelling:
         x, w, a = self.gram.samples[:3]
         order, ends = _in_order(labels, len(masses))
         codes = self._space()
-        _by_cells(lambda first, last: kernels.centroids(x, w, a, order, ends, masses, first, last, codes), len(masses))
+        _by_cells(lambda first, last: members.centroids(x, w, a, order, ends, masses, first, last, codes), len(masses))
         return codes
 
 
 def _rows(points: Any, chosen: Any) -> FloatArray:
     """Some of the points, (K, d)."""
     rows = np.empty((len(chosen), points.shape[1]))
-    kernels.rows_of(points, chosen, rows)
+    members.rows_of(points, chosen, rows)
     return rows
 
 
 def _in_order(labels: Any, k: int) -> tuple[Any, Any]:
-    """The points, cell after cell, and where the cells end; see ``kernels.in_order``."""
+    """The points, cell after cell, and where the cells end; see ``members.in_order``."""
     ends = np.zeros(k + 1, np.int64)
-    return kernels.in_order(labels, ends), ends
+    return members.in_order(labels, ends), ends
 
 
 def _by_cells(work: Callable[[int, int], Answer], k: int) -> list[Answer]:
