@@ -23,10 +23,10 @@ def draw(folder: Path = PICTURES) -> list[Path]:
     """Draw every picture; returns their paths."""
     matplotlib.use("Agg")
     samples = MIXTURE.sample(20_000, np.random.default_rng(0))
-    solution = qz.quantize(samples, 60, seed=0)
+    solution = qz.quantize(samples, 60, rng=0)
     axes = {
         "plane": plot.voronoi(solution, samples),
-        "line": plot.voronoi(qz.quantize(stats.gamma(2), 12), stats.gamma(2)),
+        "line": plot.voronoi(qz.quantize(stats.gamma(2), 12, rng=0), stats.gamma(2)),
         "trace": plot.trace(solution),
         "barycenters": _barycenters(),
     }
@@ -44,7 +44,7 @@ def _barycenters() -> Any:
     clouds = two_components(2, 4, 500, 2)
     axes = pyplot.subplots(1, 2, figsize=(11, 4.8), layout="constrained", sharex=True, sharey=True)[1]
     for ax, weights in zip(axes, ("uniform", "free"), strict=True):
-        solution = qz.barycenter(clouds, 40, weights=weights)
+        solution = qz.barycenter(clouds, 40, atom_weights=weights, rng=0)
         plot.barycenter(solution, clouds, ax)
         ax.set_title(f"{weights} weights: $\\frac{{1}}{{4}}\\sum_j W_2^2 = {solution.distortion:.4f}$", fontsize=11)
     return axes[0]

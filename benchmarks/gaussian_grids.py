@@ -66,8 +66,8 @@ def grid(dim: int, k: int, effort: Effort, seed: int = 0, confidence: float = 0.
     law, seeds = qz.Gaussian(np.zeros(dim), np.eye(dim)), np.random.default_rng([seed, dim, k])
     if dim <= 2:
         say("solving")
-        solution = qz.quantize(law, k, restarts=effort.restarts if dim == 2 else 1, seed=seeds, max_steps=2000)
-        certificate = qz.distortion(law, solution.measure.points, confidence=confidence, draws=effort.certify, seed=seeds)
+        solution = qz.quantize(law, k, n_init=effort.restarts if dim == 2 else 1, rng=seeds, max_iter=2000)
+        certificate = qz.distortion(law, solution.measure.points, confidence=confidence, draws=effort.certify, rng=seeds)
         return Grid(solution.measure, certificate, solution.stationarity, repr(solution.solver))
     even = qz.QuasiMonteCarlo(law)
     sample = even.sample(effort.points, seeds)
@@ -87,8 +87,8 @@ def _searched(law: qz.Law, sample: np.ndarray, k: int, effort: Effort, rng: np.r
     """CLVQ from k-means++ with steps of about K/2, then Lloyd for as long as it falls quickly."""
     schedule, batch = qz.RobbinsMonro(scale=max(k / 2, 1.0), exponent=0.75, horizon=100), 256
     solver = qz.CLVQ(batch=batch, schedule=schedule)
-    found = qz.quantize(law, k, solver=solver, seed=rng, max_steps=max(effort.search // batch, 1))
-    return qz.quantize(sample[: 2**16], k, start=found, solver=qz.Lloyd(rtol=1e-4), max_steps=30)
+    found = qz.quantize(law, k, solver=solver, rng=rng, max_iter=max(effort.search // batch, 1))
+    return qz.quantize(sample[: 2**16], k, init=found, solver=qz.Lloyd(rtol=1e-4), max_iter=30, rng=0)
 
 
 def _refined(
@@ -96,23 +96,23 @@ def _refined(
 ) -> Iterator[qz.Solution]:
     """Lloyd to the end on the whole sample, and averaged CLVQ from there, which knows no sample."""
     k, batch = best.measure.size, 4096
-    polished = qz.quantize(sample, k, start=best, solver=qz.Lloyd(rtol=1e-5), max_steps=200)
+    polished = qz.quantize(sample, k, init=best, solver=qz.Lloyd(rtol=1e-5), max_iter=200, rng=0)
     yield polished
     for scale in (k / 32, k / 8):
         schedule = qz.RobbinsMonro(scale=scale, exponent=0.75, horizon=50)
         steps = max(effort.refine // batch, 1)
-        yield qz.quantize(even, k, start=polished, solver=qz.CLVQ(batch=batch, schedule=schedule), seed=rng, max_steps=steps)
+        yield qz.quantize(even, k, init=polished, solver=qz.CLVQ(batch=batch, schedule=schedule), rng=rng, max_iter=steps)
 
 
 def _least(even: qz.QuasiMonteCarlo, candidates: list[qz.Solution], seed: int, draws: int) -> qz.Solution:
     """The candidate of the least distortion, all on the same draws, so that their differences are far better known than they."""
-    return min(candidates, key=lambda s: qz.distortion(even, s.measure.points, draws=max(draws, 16), seed=seed).value)
+    return min(candidates, key=lambda s: qz.distortion(even, s.measure.points, draws=max(draws, 16), rng=seed).value)
 
 
 def _certified(even: qz.QuasiMonteCarlo, codes: Any, effort: Effort, confidence: float, rng: np.random.Generator) -> Grid:
-    certificate = qz.distortion(even, codes, confidence=confidence, draws=effort.certify, seed=rng)
+    certificate = qz.distortion(even, codes, confidence=confidence, draws=effort.certify, rng=rng)
     fresh = qz.quantize(
-        even.sample(min(effort.certify, 2**20), rng), len(codes), start=codes, solver=qz.Lloyd(rtol=0), max_steps=0
+        even.sample(min(effort.certify, 2**20), rng), len(codes), init=codes, solver=qz.Lloyd(rtol=0), max_iter=0, rng=0
     )
     return Grid(fresh.measure, certificate, fresh.stationarity, "CLVQ, Lloyd, averaged CLVQ on scrambled Sobol points")
 
@@ -197,7 +197,7 @@ def table(folder: Path) -> str:
 def _progress(total: int) -> Iterator[Callable[[str, bool], None]]:
     """A function that shows what is being done, and whether a grid is finished: a bar where rich and a terminal are there."""
     try:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+        from rich.progress import BarColumn, Progress, MofNCompleteColumn, TextColumn, TimeElapsedColumn
     except ModuleNotFoundError:
         Progress = None
     if Progress is None or not sys.stderr.isatty():

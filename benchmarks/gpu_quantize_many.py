@@ -22,9 +22,9 @@ import torch
 
 import quantization as qz
 from quantization import task
-from quantization.cuda.batch import engine_for
-from quantization.cuda.group import Group, grouped
+from quantization.assignment.padding_groups import Group, grouped
 from quantization.precision import full_precision
+from quantization.solvers.lloyd_gpu import engine_for
 
 ROUNDS = 3
 
@@ -103,9 +103,9 @@ def exactness(device: str) -> dict[str, Any]:
         for c, n in zip(centres, sizes, strict=True)
     ]
     seeds = list(range(len(host)))
-    there = qz.quantize_many([x.to(device) for x in host], k, seed=seeds, restarts=3, max_steps=40)
-    again = qz.quantize_many([x.to(device) for x in host], k, seed=seeds, restarts=3, max_steps=40)
-    here = [qz.quantize(x, k, seed=s, restarts=3, max_steps=40) for x, s in zip(host, seeds, strict=True)]
+    there = qz.quantize_many([x.to(device) for x in host], k, rng=seeds, n_init=3, max_iter=40)
+    again = qz.quantize_many([x.to(device) for x in host], k, rng=seeds, n_init=3, max_iter=40)
+    here = [qz.quantize(x, k, rng=s, n_init=3, max_iter=40) for x, s in zip(host, seeds, strict=True)]
     labels = [
         int((a.measure.assign(x.to(device)).cpu() != b.measure.assign(x)).sum())
         for a, b, x in zip(there, here, host, strict=True)
@@ -114,7 +114,7 @@ def exactness(device: str) -> dict[str, Any]:
         "distortion": max(abs(a.distortion / b.distortion - 1) for a, b in zip(there, here, strict=True)),
         "codes": max(float((a.measure.points.cpu() - b.measure.points).abs().max()) for a, b in zip(there, here, strict=True)),
         "labels": sum(labels),
-        "steps": max(abs(a.steps - b.steps) for a, b in zip(there, here, strict=True)),
+        "steps": max(abs(a.n_iter - b.n_iter) for a, b in zip(there, here, strict=True)),
         "repeatable": all(torch.equal(a.measure.points, b.measure.points) for a, b in zip(there, again, strict=True)),
     }
     return {**worst, "right": worst["repeatable"] and worst["distortion"] < 1e-6 and worst["labels"] == 0}
@@ -156,9 +156,9 @@ def whole(data: list[torch.Tensor], options: argparse.Namespace) -> dict[str, An
     solver = qz.Lloyd(rtol=0)
 
     def run(steps: int) -> list[qz.Solution]:
-        return qz.quantize_many(data, options.k, solver=solver, max_steps=steps)
+        return qz.quantize_many(data, options.k, solver=solver, max_iter=steps, rng=0)
 
-    qz.quantize_many(data[:2], options.k, solver=solver, max_steps=1)  # compiles
+    qz.quantize_many(data[:2], options.k, solver=solver, max_iter=1, rng=0)  # compiles
     if options.device == "cuda":
         torch.cuda.reset_peak_memory_stats()
         held = torch.cuda.memory_allocated()
@@ -202,7 +202,7 @@ def passes(data: list[torch.Tensor], options: argparse.Namespace, ceiling: float
 
 def tiles(data: list[torch.Tensor], options: argparse.Namespace) -> dict[str, dict[str, float]]:
     """One pass of each kernel with other tiles, in milliseconds for each hundred problems; those in use come first."""
-    from quantization.cuda.fused import Fused, Tile
+    from quantization.assignment.triton_blocks import Fused, Tile
 
     some = data[:200]
     measures = [qz.DiscreteMeasure(x) for x in some]
@@ -256,7 +256,7 @@ def profiled(data: list[torch.Tensor], options: argparse.Namespace) -> str:
     from torch.profiler import ProfilerActivity, profile
 
     def run() -> None:
-        qz.quantize_many(data, options.k, solver=qz.Lloyd(rtol=0), max_steps=options.steps)
+        qz.quantize_many(data, options.k, solver=qz.Lloyd(rtol=0), max_iter=options.steps, rng=0)
         if options.device == "cuda":
             torch.cuda.synchronize()
 

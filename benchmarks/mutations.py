@@ -23,9 +23,9 @@ import numpy as np
 import quantization as qz
 from benchmarks.solvers.page import BEGIN, updated
 from quantization import cells, measure, portable
-from quantization.exact.line import Line
-from quantization.progress import Progress
+from quantization.laws_1d.density_law import DensityLaw1D
 from quantization.solvers import newton, schedules
+from quantization.solvers.clvq_state import CLVQState
 
 MUTATIONS: dict[str, tuple[str, Callable[[], None]]] = {"none": ("nothing is broken", lambda: None)}
 
@@ -49,7 +49,7 @@ def drop_a_weight() -> None:
         masses = found.masses.copy()
         if np.count_nonzero(masses[:-1]):
             masses[-1] = 0.0
-        return qz.DiscreteMeasure.from_masses(found.points, masses)
+        return qz.DiscreteMeasure.from_unnormalized(found.points, masses)
 
     qz.DiscreteMeasure.project = broken
 
@@ -84,7 +84,7 @@ def wrong_step_size() -> None:
 
 @mutation("a solution's weights are 1/K, not the cells' masses")
 def uniform_for_mass() -> None:
-    loop = import_module("quantization.iterate")._Run  # the package has a function of the module's name
+    loop = import_module("quantization.iteration")._Run  # the package has a function of the module's name
     solution = loop.solution
 
     def broken(self, state, status):
@@ -142,12 +142,12 @@ def iterates_not_averaged() -> None:
 
 @mutation("companion weights stay halfway between 1/K and what they should be")
 def companion_weights_lag() -> None:
-    Progress.weights = property(lambda self: (self.share / self.share.sum() + 1 / len(self.share)) / 2)
+    CLVQState.weights = property(lambda self: (self.share / self.share.sum() + 1 / len(self.share)) / 2)
 
 
 @mutation("a plan sends every point to its nearest target: its second marginal is wrong")
 def wrong_marginals() -> None:
-    plan = qz.Exact.plan
+    plan = qz.NetworkSimplex.plan
 
     def broken(self, a, b, costs):
         found, potential, status = plan(self, a, b, costs)
@@ -155,7 +155,7 @@ def wrong_marginals() -> None:
         greedy[np.arange(len(a)), costs.argmin(1)] = a
         return greedy, potential, status
 
-    qz.Exact.plan = broken
+    qz.NetworkSimplex.plan = broken
 
 
 @mutation("a residual is reported a thousandth of what it is, so that solvers stop early")
@@ -199,13 +199,13 @@ def newton_stops() -> None:
 
 @mutation("on the line each code has the mass of the next cell")
 def masses_of_the_next_cell() -> None:
-    of_line = Line.cells
+    of_line = DensityLaw1D.cells
 
     def broken(self, codes):
         found = of_line(self, codes)
         return replace(found, masses=np.roll(found.masses, 1))
 
-    Line.cells = broken
+    DensityLaw1D.cells = broken
 
 
 @mutation("`expect` forgets the weights")
@@ -223,14 +223,14 @@ def score_without_posterior() -> None:
 
 @mutation("Lloyd's sums forget the weights of the samples")
 def weights_of_samples_ignored() -> None:
-    from quantization.exact.samples import Samples
+    from quantization.empirical.samples import EmpiricalLaw
 
-    init = Samples.__init__
+    init = EmpiricalLaw.__init__
 
     def broken(self, measure, r):
         init(self, qz.DiscreteMeasure(measure.points), r)
 
-    Samples.__init__ = broken
+    EmpiricalLaw.__init__ = broken
 
 
 @mutation("Lloyd answers with its start")

@@ -1,43 +1,44 @@
 """Optimal quantization: replace a probability measure by K weighted points as well as can be done.
 
-Order of reading: ``measure`` (the noun), ``laws`` (what can be quantized), ``cells`` (what Voronoi cells hold), ``exact`` (laws
-where that is computed exactly), ``voronoi`` (the search for nearest codes; ``compiled``, ``cuda`` and ``portable`` do it),
-``solver`` and ``solvers`` (what one is, and the methods), ``task`` and ``iterate`` (what is asked, and the one loop), ``many``
-(many problems at once), ``solution`` (the answer), ``estimate`` (how good it is), ``transport`` (distances), ``barycenters`` (one
-measure for several).
+Order of reading: ``measure`` and ``laws`` (what can be quantized), ``problem`` (what is asked), ``api`` (what users call), ``iteration``
+(the one loop), ``solvers`` (a file a method), ``assignment`` (nearest codes and the sums of their cells), ``empirical``, ``laws_1d``
+and ``laws_2d`` (laws whose cells are computed exactly), ``solution`` (the answer), ``estimate`` (how good it is),
+``optimal_transport`` (distances), ``barycenters`` (one measure for several).
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from quantization.api import distortion, iterate, quantize, quantize_many
 from quantization.barycenters.entropic import Entropic
 from quantization.barycenters.fixed_point import FixedPoint
 from quantization.barycenters.interior_point import InteriorPoint
 from quantization.barycenters.solve import barycenter, iterate_barycenter
-from quantization.estimate import Estimate, distortion
-from quantization.iterate import iterate, quantize
-from quantization.laws import Gaussian, GaussianMixture, Law, Stream
-from quantization.many import quantize_many
+from quantization.estimate import Estimate
+from quantization.initialization import GlobalSearch, Initialization, KMeansPlusPlus, RandomPoints
+from quantization.laws import Gaussian, GaussianMixture, Law
 from quantization.measure import DiscreteMeasure
-from quantization.quasi_monte_carlo import QuasiMonteCarlo
-from quantization.solution import NotConverged, Solution, Trace
-from quantization.solvers.clvq import CLVQ, CountPower, RobbinsMonro
-from quantization.solvers.lloyd import Lloyd
-from quantization.solvers.newton import Newton
-from quantization.starts import Given, Global, KMeansPlusPlus, RandomPoints
-from quantization.status import Status
-from quantization.transport import (
+from quantization.optimal_transport import (
     Coupling,
-    Exact,
-    Line,
+    Monotone,
+    NearestCode,
+    NetworkSimplex,
     SemiDiscrete,
     Sinkhorn,
-    Voronoi,
+    TransportMethod,
     semidiscrete,
     sinkhorn_divergence,
     transport,
     wasserstein,
 )
+from quantization.quasi_monte_carlo import QuasiMonteCarlo
+from quantization.solution import NotConverged, Solution, Trace
+from quantization.solvers.base import Solver
+from quantization.solvers.clvq import CLVQ, CountPower, RobbinsMonro, Schedule
+from quantization.solvers.lloyd import Lloyd
+from quantization.solvers.newton import Newton
+from quantization.status import ConvergenceWarning, Status
+from quantization.stream import Stream
 
 if TYPE_CHECKING:
     from quantization import plot as plot
@@ -45,34 +46,38 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CLVQ",
+    "ConvergenceWarning",
     "CountPower",
     "Coupling",
     "DiscreteMeasure",
     "Entropic",
     "Estimate",
-    "Exact",
     "FixedPoint",
     "Gaussian",
     "GaussianMixture",
-    "Given",
-    "Global",
+    "GlobalSearch",
+    "Initialization",
     "InteriorPoint",
     "KMeansPlusPlus",
     "Law",
-    "Line",
     "Lloyd",
+    "Monotone",
+    "NearestCode",
+    "NetworkSimplex",
     "Newton",
     "NotConverged",
     "QuasiMonteCarlo",
     "RandomPoints",
     "RobbinsMonro",
+    "Schedule",
     "SemiDiscrete",
     "Sinkhorn",
     "Solution",
+    "Solver",
     "Status",
     "Stream",
     "Trace",
-    "Voronoi",
+    "TransportMethod",
     "barycenter",
     "distortion",
     "iterate",

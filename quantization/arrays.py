@@ -31,7 +31,7 @@ def to_host(x: Array) -> FloatArray:
     return np.asarray(x.detach().cpu().double().numpy() if is_torch(x) else x, dtype=np.float64)
 
 
-def like(host: NDArray[Any], reference: Array, *, dtype: Any = None) -> Array:
+def asarray_like(host: NDArray[Any], reference: Array, *, dtype: Any = None) -> Array:
     """The numpy array ``host`` in the library, on the device and in the dtype (unless one is given) of ``reference``."""
     if is_torch(reference):
         torch = namespace(reference)
@@ -55,7 +55,7 @@ def summed_by(labels: Any, weights: Any, k: int) -> FloatArray:
 
 def rounded(host: FloatArray, reference: Array) -> FloatArray:
     """``host`` with every entry rounded to a number that the dtype of ``reference`` can hold."""
-    return host if epsilon(reference) <= epsilon(host) else to_host(like(host, reference))
+    return host if epsilon(reference) <= epsilon(host) else to_host(asarray_like(host, reference))
 
 
 def least_positive(x: Array) -> float:

@@ -3,19 +3,16 @@
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from numbers import Real
-from typing import Any
 
 import numpy as np
 from scipy.special import stdtrit
 
-from quantization.arrays import Array, FloatArray, to_host
-from quantization.cells import Cells, stationarity
-from quantization.measure import DiscreteMeasure
+from quantization.arrays import Array, FloatArray
+from quantization.assignment import cells_of
+from quantization.assignment.cells import Cells, stationarity
 from quantization.moments import Moments
-from quantization.problem import Problem, checked_count, generator, pose
+from quantization.problem import Problem
 from quantization.quasi_monte_carlo import Replicated
-from quantization.voronoi import cells_of, nearest
 
 DRAWS = 2**17
 _HEAVY = 1 / 3  # of skewness/√n; it tends to 0 like 1/√n where costs have three moments, to no limit where they have not two
@@ -24,54 +21,18 @@ _ENOUGH = 1000  # draws below which a large skewness tells nothing of the law
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value and a confidence interval around it; low = value = high, and a standard error of 0, where it is exact."""
+    """A value and a confidence interval around it; low = value = high, and a standard error of 0, where it is exact.
+
+    ``float()`` takes the value.
+    """
 
     value: float
     low: float
     high: float
     standard_error: float = 0.0
 
-
-def distortion(
-    law: Any,
-    points: Any,
-    *,
-    r: float = 2.0,
-    confidence: float = 0.95,
-    draws: int = DRAWS,
-    seed: int | np.random.Generator = 0,
-) -> Estimate:
-    r"""$D_r(x) = E \min_k |X - x_k|^r$: no factor ½, no root, summed over coordinates.
-
-    law: as for :func:`quantization.quantize`. points: (K, d), or a measure or Solution whose points they are. Exact (to float64
-    round-off) for an array, a DiscreteMeasure and the laws of :mod:`quantization.exact`. For other laws the mean over ``draws``
-    independent draws, for a stream over its first ``draws`` points (taken for independent), with an interval of the given
-    confidence.
-
-    The interval is Student's, corrected for the skewness of the costs by Hall's cubic transformation, so that it reaches further
-    up than down. It assumes E|X|^{2r} < ∞ and covers with the stated probability as draws → ∞ (to O(1/draws) where the costs have
-    enough moments). No interval can hold without such a moment: where the draws speak against it, a ``RuntimeWarning`` says so.
-
-    The draws of a :class:`quantization.QuasiMonteCarlo` law make up for one another: they are shared out over its independent
-    replicates, a power of two of points each, and the spread of those gives the standard error and a plain Student interval.
-    Source: hall1992, lecuyer2023.
-    """
-    codes = _codes(points)
-    confidence = checked_confidence(confidence)
-    problem = pose(law, len(codes), r)
-    draws, rng = checked_count("draws", draws, least=2), generator(seed)
-    if codes.shape[1] != problem.dim:
-        raise ValueError(f"points must have the law's dimension {problem.dim}; received shape {codes.shape}")
-    if problem.exact is not None:
-        value = problem.exact.cells(codes).distortion
-        return Estimate(value, value, value)
-    return expected(problem, lambda x: to_host(nearest(x, codes).squared) ** (problem.r / 2), rng, draws, confidence)
-
-
-def _codes(points: Any) -> FloatArray:
-    """Codes given as an array, a measure or a solution, (K, d)."""
-    measure = getattr(points, "measure", points)
-    return to_host(measure.points if isinstance(measure, DiscreteMeasure) else DiscreteMeasure(measure).points)
+    def __float__(self) -> float:
+        return self.value
 
 
 def expected(
@@ -86,14 +47,6 @@ def expected(
     _warn_of_heavy_tails(every)
     replicated = isinstance(problem.law, Replicated)
     return _interval(means if replicated else every, confidence, skewed=not replicated)
-
-
-def checked_confidence(confidence: Any) -> float:
-    """``confidence`` as a float in (0, 1)."""
-    level = np.nan if isinstance(confidence, bool) or not isinstance(confidence, Real) else float(confidence)
-    if not 0 < level < 1:
-        raise ValueError(f"confidence must lie strictly between 0 and 1; received {confidence!r}")
-    return level
 
 
 def measured(problem: Problem, codes: FloatArray, rng: np.random.Generator, draws: int = DRAWS) -> tuple[Cells, float]:

@@ -8,15 +8,13 @@ from typing import Any
 import numpy as np
 from scipy.spatial.distance import cdist
 
+from quantization.api import distortion, quantize
 from quantization.arrays import FloatArray, IntArray
-from quantization.estimate import distortion
-from quantization.exact.samples import TooFewPoints
-from quantization.iterate import quantize
-from quantization.laws import Stream
 from quantization.measure import DiscreteMeasure
-from quantization.problem import checked_count
 from quantization.solution import Solution
 from quantization.solvers.clvq import CLVQ
+from quantization.stream import Stream
+from quantization.validation import TooFewPoints, checked_count
 
 try:
     from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin
@@ -33,7 +31,7 @@ _sklearn: Any = validation  # which has no types to speak of
 class OptimalQuantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):
     r"""K weighted points that minimise $\sum_i s_i \min_k |x_i - c_k|^r$: :func:`quantization.quantize` as an estimator.
 
-    n_clusters: the number K of codes. r: 2, as samples have no other solver yet. solver, start, restarts, max_steps: as in
+    n_clusters: the number K of codes. r: 2, as samples have no other solver yet. solver, start, restarts, max_iter: as in
     :func:`quantization.quantize`; the tolerance is the solver's, as in ``solver=Lloyd(rtol=1e-4)``. random_state: an int, a
     RandomState, a numpy Generator or None.
 
@@ -53,17 +51,17 @@ class OptimalQuantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluste
         *,
         r: float = 2.0,
         solver: Any = None,
-        start: Any = None,
-        restarts: int = 1,
-        max_steps: int | None = None,
+        init: Any = None,
+        n_init: int = 1,
+        max_iter: int | None = None,
         random_state: Any = None,
     ) -> None:
         self.n_clusters = n_clusters
         self.r = r
         self.solver = solver
-        self.start = start
-        self.restarts = restarts
-        self.max_steps = max_steps
+        self.init = init
+        self.n_init = n_init
+        self.max_iter = max_iter
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> "OptimalQuantizer":
@@ -72,12 +70,12 @@ class OptimalQuantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluste
         if len(points) < k:
             raise ValueError(f"n_samples={len(points)} should be >= n_clusters={k}. Lower n_clusters or give more samples")
         measure, total = _weighted(points, sample_weight)
-        options: dict[str, Any] = {"r": self.r, "solver": self.solver, "start": self.start, "restarts": self.restarts}
-        options |= {"seed": _seed(self.random_state), "max_steps": self.max_steps}
+        options: dict[str, Any] = {"r": self.r, "solver": self.solver, "init": self.init, "n_init": self.n_init}
+        options |= {"rng": _seed(self.random_state), "max_iter": self.max_iter}
         try:
             solution = quantize(measure, k, **options)
         except TooFewPoints as few:
-            if self.start is not None:
+            if self.init is not None:
                 raise
             warnings.warn(
                 f"X has {few.distinct} distinct samples of positive weight, fewer than n_clusters = {k}; they are the codes",
@@ -85,7 +83,7 @@ class OptimalQuantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluste
                 stacklevel=2,
             )
             solution = quantize(measure, few.distinct, **options)
-        self.n_iter_: int = solution.steps
+        self.n_iter_: int = solution.n_iter
         self.weights_: FloatArray = solution.measure.weights
         return self._fitted(points, solution, solution.distortion, total)
 
@@ -110,9 +108,9 @@ class OptimalQuantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluste
         measure, total = _weighted(points, sample_weight)
         batches = np.array_split(self._rng.permutation(points), -(-len(points) // solver.batch))
         law = Stream(batches) if sample_weight is None else measure
-        start = self.start if first else self.solution_
-        solution = quantize(law, k, r=self.r, solver=replace(solver, epochs=1), start=start, seed=self._rng)
-        self.n_iter_ = solution.steps + (0 if first else self.n_iter_)
+        init = self.init if first else self.solution_
+        solution = quantize(law, k, r=self.r, solver=replace(solver, epochs=1), init=init, rng=self._rng)
+        self.n_iter_ = solution.n_iter + (0 if first else self.n_iter_)
         companion = solution.trace.companion
         self.weights_ = np.asarray(solution.measure.weights if companion is None else companion, dtype=points.dtype)
         return self._fitted(points, solution, distortion(measure, solution.measure.points, r=self.r).value, total)
@@ -167,7 +165,7 @@ def _weighted(points: FloatArray, sample_weight: Any) -> tuple[DiscreteMeasure, 
     weights = np.full(len(points), float(weights)) if weights.ndim == 0 else weights
     if not weights.any():
         raise ValueError("sample_weight must have a positive entry; received zero weights only")
-    return DiscreteMeasure.from_masses(points, weights), float(weights.sum())
+    return DiscreteMeasure.from_unnormalized(points, weights), float(weights.sum())
 
 
 def _seed(random_state: Any) -> int | np.random.Generator:

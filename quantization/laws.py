@@ -1,8 +1,7 @@
-"""Probability laws to quantize: Gaussians and their mixtures, any sampler, and streams of batches."""
+"""Probability laws to quantize: Gaussians and their mixtures, any sampler, frozen scipy.stats distributions."""
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
@@ -16,52 +15,6 @@ class Law(Protocol):
     """Anything that can be sampled: ``sample(n, rng)`` returns n independent draws, an array (n, d)."""
 
     def sample(self, n: int, rng: np.random.Generator) -> Array: ...
-
-
-@dataclass(frozen=True)
-class Stream:
-    """A law known only through batches, such as a data loader or a cache of latents too large for memory.
-
-    make_batches: called for every pass; returns a fresh iterable of (n_i, d) arrays or tensors, of any sizes n_i ≥ 1, all of one
-    library, dtype and device. Or such an iterable itself where it can be read again and again: a torch ``DataLoader``, a list.
-    Of a batch that is a list or tuple of arrays, such as (x, y), the first is taken.
-    dim: the dimension d, where it should be checked.
-    """
-
-    make_batches: Callable[[], Iterable[Any]]
-    dim: int | None = None
-
-    def __init__(self, make_batches: Callable[[], Iterable[Any]] | Iterable[Any], dim: int | None = None) -> None:
-        if not callable(make_batches):
-            if not hasattr(make_batches, "__iter__") or hasattr(make_batches, "__array__"):
-                raise ValueError(
-                    "make_batches must be a function that returns a fresh iterable of batches, or a loader or list of them; "
-                    f"received {type(make_batches).__name__}"
-                )
-            if hasattr(make_batches, "__next__"):
-                raise ValueError(
-                    f"a stream is read more than once; received a {type(make_batches).__name__}, which can be read only once. "
-                    "Give the function that makes it"
-                )
-            make_batches = partial(_itself, make_batches)
-        object.__setattr__(self, "make_batches", make_batches)
-        object.__setattr__(self, "dim", dim)
-
-    def fresh(self) -> Iterable[Any]:
-        """The batches of a new pass; ``ValueError`` where ``make_batches`` can't make one a second time."""
-        batches: Any = self.make_batches()
-        if not hasattr(batches, "__iter__"):
-            raise ValueError(f"make_batches must return an iterable of batches (n_i, d); it returned {type(batches).__name__}")
-        if hasattr(batches, "__next__") and self.make_batches() is batches:
-            raise ValueError(
-                f"make_batches must return a fresh iterable every time it is called; it returned one {type(batches).__name__} "
-                "twice, which can be read only once. Write a function that makes it anew"
-            )
-        return batches
-
-
-def _itself(batches: Iterable[Any]) -> Iterable[Any]:
-    return batches
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,9 +8,10 @@ from scipy.spatial import Voronoi
 
 from quantization.arrays import FloatArray, IntArray, to_host
 from quantization.laws import FrozenLaw, GaussianMixture
+from quantization.make_problem import make_problem
 from quantization.measure import DiscreteMeasure
-from quantization.problem import checked_count, pose
 from quantization.solution import Solution
+from quantization.validation import checked_count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,7 +40,7 @@ def voronoi(
             f"voronoi draws the line and the plane; received d = {measure.dim}. Look at plot.trace(solution), or quantize and "
             "draw a projection such as x[:, :2]"
         )
-    codes, weights = to_host(measure.points), to_host(measure.masses)
+    codes, weights = to_host(measure.points), to_host(measure.weights_float64)
     shown = None if law is None else _shown(law, measure.dim, checked_count("samples", samples), seed)
     axes = _axes(ax, (5.6, 4.6) if measure.dim == 2 else (6.4, 3.6))
     low, high = _window(codes, shown)
@@ -62,7 +63,7 @@ def barycenter(nu: Solution | DiscreteMeasure, measures: Iterable[Any], ax: "Axe
     axes = _axes(ax, (5.6, 4.6))
     for j, cloud in enumerate(clouds):
         axes.scatter(*cloud.T, s=3.0, color=f"C{j % 10}", alpha=0.4, lw=0, zorder=1)
-    codes, weights = to_host(measure.points), to_host(measure.masses)
+    codes, weights = to_host(measure.points), to_host(measure.weights_float64)
     area = np.clip(2600 / len(codes), 6, 90) * len(codes) * weights  # an atom of the mean weight is as large as there is room for
     axes.scatter(*codes.T, s=area, color=_INK, alpha=0.85, edgecolors="white", linewidths=0.6, zorder=2)
     axes.set(aspect="equal", xlabel="$x_1$", ylabel="$x_2$")
@@ -213,7 +214,7 @@ def _window(codes: FloatArray, shown: FloatArray | None) -> tuple[FloatArray, Fl
 
 def _shown(law: Any, dim: int, samples: int, seed: int) -> FloatArray:
     """Points of the law to draw: all of a small measure, else draws by weight."""
-    problem, rng = pose(law, 1, 2.0), np.random.default_rng(seed)
+    problem, rng = make_problem(law, 1, 2.0), np.random.default_rng(seed)
     if problem.dim != dim:
         raise ValueError(f"the law must have the codebook's dimension {dim}; received {problem.dim}")
     pilot = problem.pilot(rng)
@@ -222,10 +223,10 @@ def _shown(law: Any, dim: int, samples: int, seed: int) -> FloatArray:
 
 def _cloud(law: Any, samples: int, seed: int) -> FloatArray:
     """The points of positive weight of a measure that is not larger than ``samples``, else so many draws."""
-    measure = pose(law, 1, 2.0).measure
+    measure = make_problem(law, 1, 2.0).measure
     if measure is None or measure.size > samples:
         return _shown(law, 2, samples, seed)
-    return to_host(measure.points)[to_host(measure.masses) > 0]
+    return to_host(measure.points)[to_host(measure.weights_float64) > 0]
 
 
 def _density(law: Any) -> Callable[[FloatArray], FloatArray] | None:

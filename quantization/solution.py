@@ -2,16 +2,16 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from quantization.arrays import FloatArray
+from quantization.arrays import Array, FloatArray
 from quantization.measure import DiscreteMeasure
-from quantization.progress import Progress
-from quantization.solver import Solver
 from quantization.status import Status
 
 if TYPE_CHECKING:
-    from quantization.transport.coupling import Method
+    from quantization.optimal_transport.coupling import TransportMethod
+    from quantization.solvers.base import Solver
+    from quantization.solvers.clvq_state import CLVQState
 
 
 class NotConverged(RuntimeError):
@@ -20,18 +20,18 @@ class NotConverged(RuntimeError):
 
 @dataclass(frozen=True)
 class Trace:
-    """What every step saw, the start included: arrays of their true length steps + 1.
+    """What every step saw, the start included: arrays of their true length n_iter + 1.
 
-    distortion, stationarity: (steps + 1,); running estimates from mini-batches where the solver is stochastic, and of some six
+    distortion, stationarity: (n_iter + 1,); running estimates from mini-batches where the solver is stochastic, and of some six
     digits where Lloyd's steps are taken on inner products in float32. The solution's own are measured.
     companion: (K,) the running companion weights at the end of a stochastic solver, else None.
-    progress: how far a stochastic solver had come (three arrays (K, d)): started from this solution it goes on from there.
+    clvq_state: how far a stochastic solver had come (three arrays (K, d)): started from this solution it goes on from there.
     """
 
     distortion: FloatArray
     stationarity: FloatArray
     companion: FloatArray | None = None
-    progress: Progress | None = None
+    clvq_state: "CLVQState | None" = None
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Solution:
     measure: the codes with the masses of their Voronoi cells, in the kind of array the law came in.
     distortion: $D_r = E \min_k |X - x_k|^r$ of these very codes. distortion_se: its standard error, 0 where exact.
     stationarity: $(\sum_k w_k |x_k - E[X | V_k]|^2 / D_2)^{1/2}$, 0 at a stationary codebook.
-    steps: steps taken. solver: the solver that took them, with its options.
+    n_iter: steps taken. solver: the solver that took them, with its options.
 
     Of a barycenter, distortion is $F = \sum_j \lambda_j W_2^2(\mu_j, \nu)$, stationarity $(\sum_k w_k |x_k - T_k|^2 / F)^{1/2}$
     with T_k the λ-mean of what the optimal plans send to x_k. weights_gap: by how much other weights on these points could lower
@@ -54,20 +54,39 @@ class Solution:
     distortion_se: float
     stationarity: float
     status: Status
-    steps: int
+    n_iter: int
     trace: Trace
-    solver: Solver
+    solver: "Solver"
     weights_gap: float = 0.0
     distortion_gap: float = 0.0
-    transport: "Method | None" = None
+    transport: "TransportMethod | None" = None
+
+    @property
+    def points(self) -> Array:
+        """The codes, (K, d), in the kind of array the law came in."""
+        return self.measure.points
+
+    @property
+    def weights(self) -> Array:
+        """The masses of their Voronoi cells, (K,), of sum 1."""
+        return self.measure.weights
+
+    @property
+    def converged(self) -> bool:
+        """Whether the run ended within the solver's tolerance."""
+        return self.status is Status.CONVERGED
+
+    def predict(self, points: Any) -> Array:
+        r"""$\arg\min_k |y - x_k|$ for each of ``points`` (m, d): the index of its nearest code, (m,); the lowest index wins a tie."""
+        return self.measure.assign(points)
 
     def require(self) -> "Solution":
         """This solution if it converged; raises :class:`NotConverged` otherwise."""
-        if self.status is not Status.CONVERGED:
+        if not self.converged:
             gap = f", gap in the weights {self.weights_gap:.3g}" if self.weights_gap > 0 else ""
-            remedy = "Raise max_steps, or" if self.status is Status.BUDGET_SPENT else "More steps would not lower it; raise"
+            remedy = "Raise max_iter, or" if self.status is Status.BUDGET_SPENT else "More steps would not lower it; raise"
             raise NotConverged(
-                f"{self.status.value} Stationarity {self.stationarity:.3g}{gap} after {self.steps} steps of {self.solver!r}. "
+                f"{self.status.value} Stationarity {self.stationarity:.3g}{gap} after {self.n_iter} steps of {self.solver!r}. "
                 f"{remedy} the solver's rtol"
             )
         return self

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 
@@ -12,13 +12,22 @@ from quantization import archive
 from quantization.arrays import FloatArray, to_host
 from quantization.measure import DiscreteMeasure
 from quantization.problem import Problem
-from quantization.progress import Progress
 from quantization.solution import Solution, Trace
-from quantization.solver import Solver, State
+from quantization.solvers.base import Solver, State
+from quantization.solvers.clvq_state import CLVQState
 from quantization.status import Status
 
-_FORMAT = "quantization.Solution/1"
-_TRACE, _PROGRESS = "trace.", "progress."
+_FORMAT = "quantization.Solution/2"
+_FORMAT_1 = "quantization.Solution/1"
+_TRACE, _CLVQ_STATE = "trace.", "clvq_state."
+# What fields, classes and options were called in format 1.
+_RENAMES = {
+    "steps": "n_iter",
+    "Exact": "NetworkSimplex",
+    "Line": "Monotone",
+    "Voronoi": "NearestCode",
+    "max_steps": "max_iter",
+}
 _APART = ("measure", "status", "solver", "trace", "transport")  # fields that are not just written down
 _PLAIN = (bool, int, float, str, type(None))
 
@@ -31,22 +40,22 @@ class Recorded:
     rtol: float = 0.0
     exhausted: ClassVar[Status] = Status.STALLED
 
-    def refuses(self, problem: Problem) -> str | None:
+    def incompatibility(self, problem: Problem) -> str | None:
         return f"{self.description} was read from a file, which holds its name only. Name a solver, such as Lloyd()"
 
     def solve(self, problem: Problem, codes: FloatArray, rng: np.random.Generator) -> Iterator[State]:
-        raise ValueError(self.refuses(problem))
+        raise ValueError(self.incompatibility(problem))
 
 
 def save(solution: Solution, path: str | Path) -> None:
     """Write a solution to ``path``. Its arrays ``points`` and ``weights`` are those of a saved DiscreteMeasure."""
-    arrays: dict[str, Any] = {"points": solution.measure.points, "weights": to_host(solution.measure.masses)}
+    arrays: dict[str, Any] = {"points": solution.measure.points, "weights": to_host(solution.measure.weights_float64)}
     about: dict[str, Any] = {"format": _FORMAT, "status": solution.status.name, "solver": _described(solution.solver)}
     about["transport"] = None if solution.transport is None else _described(solution.transport)
     rest = {f.name: getattr(solution, f.name) for f in fields(solution) if f.name not in _APART}
-    trace, progress = solution.trace, solution.trace.progress
-    rest |= {_TRACE + f.name: getattr(trace, f.name) for f in fields(trace) if f.name != "progress"}
-    rest |= {_PROGRESS + f.name: getattr(progress, f.name) for f in fields(progress)} if progress is not None else {}
+    trace, state = solution.trace, solution.trace.clvq_state
+    rest |= {_TRACE + f.name: getattr(trace, f.name) for f in fields(trace) if f.name != "clvq_state"}
+    rest |= {_CLVQ_STATE + f.name: getattr(state, f.name) for f in fields(state)} if state is not None else {}
     for name, value in rest.items():
         (about if isinstance(value, _PLAIN) else arrays)[name] = value
     archive.write(path, arrays | {"about": np.array(json.dumps(about))})
@@ -57,17 +66,31 @@ def load(path: str | Path) -> Solution:
     stored = archive.read(path, "Solution", ("points", "weights", "about"))
     try:
         about: dict[str, Any] = json.loads(str(stored.pop("about")))
-        if about.pop("format") != _FORMAT:
-            raise ValueError(f"its format is not {_FORMAT}")
+        version = about.pop("format")
+        if version == _FORMAT_1:
+            about, stored = _renamed(about), _renamed(stored)
+        elif version != _FORMAT:
+            raise ValueError(f"its format is {version}, not {_FORMAT}")
         measure = DiscreteMeasure(stored.pop("points"), stored.pop("weights"))
         status, solver = Status[about.pop("status")], _restored(about.pop("solver"))
         transport = about.pop("transport", None)
         rest = about | stored
-        traced, progress = _taken(rest, _TRACE), _taken(rest, _PROGRESS)
-        trace = Trace(**traced, progress=Progress(**progress) if progress else None)
+        traced, state = _taken(rest, _TRACE), _taken(rest, _CLVQ_STATE)
+        trace = Trace(**traced, clvq_state=CLVQState(**state) if state else None)
         return Solution(measure=measure, status=status, trace=trace, solver=solver, transport=_method(transport), **rest)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"{path} is not a Solution saved by this version: {error}") from None
+
+
+def _renamed(value: Any) -> Any:
+    """What format 1 called by other names; a solver of one's own, kept as text, stays as it was."""
+    if not isinstance(value, dict):
+        return value
+    named: dict[str, Any] = {}
+    for key, entry in cast(dict[str, Any], value).items():
+        new = _CLVQ_STATE + key.removeprefix("progress.") if key.startswith("progress.") else _RENAMES.get(key, key)
+        named[new] = _RENAMES.get(entry, entry) if key == "name" else _renamed(entry)
+    return named
 
 
 def _taken(rest: dict[str, Any], prefix: str) -> dict[str, Any]:

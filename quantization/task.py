@@ -1,48 +1,66 @@
 """What is asked of the loop, checked before any work: a problem with its solver, its start, its restarts and its budget."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from quantization.arrays import is_torch
-from quantization.problem import Problem, checked_count, generator, pose
-from quantization.registry import choose
-from quantization.solver import Solver, budget
+from quantization.exact_law import HasGlobalSearch, HasHessian
+from quantization.initialization import GlobalSearch, Initialization, KMeansPlusPlus, as_initialization
+from quantization.make_problem import make_problem
+from quantization.problem import Problem
+from quantization.solvers.base import Solver, max_iter_of
+from quantization.solvers.clvq import CLVQ
 from quantization.solvers.lloyd import Lloyd
-from quantization.starts import Start
+from quantization.solvers.newton import Newton
+from quantization.validation import checked_count, checked_distinct, checked_rng
 
 _USUAL_STEPS = 20  # that a run takes at least, as a rule
-IN_STEP = {"cuda"}  # devices on which all restarts, and all problems of a call, take their steps together
+
+# Which solver and start a problem gets when none is named: the first match wins.
+_DEFAULTS: list[tuple[Callable[[Problem], bool], Solver, Initialization]] = [
+    (
+        lambda problem: isinstance(problem.exact, HasHessian) and isinstance(problem.exact, HasGlobalSearch),
+        Newton(),
+        GlobalSearch(),
+    ),
+    (lambda problem: isinstance(problem.exact, HasGlobalSearch), Lloyd(), GlobalSearch()),
+    (lambda problem: problem.exact is not None, Lloyd(), KMeansPlusPlus()),
+    (lambda problem: True, CLVQ(), KMeansPlusPlus()),
+]
 
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """A problem with its solver and start, a generator for each restart and a budget of steps."""
+    """A problem with its solver and start, a generator for each run (restart) and a budget of steps.
+
+    default_budget: whether the budget is the solver's own and not the caller's.
+    """
 
     problem: Problem
     solver: Solver
-    start: Start
-    streams: list[np.random.Generator]
-    max_steps: int
-
-    @property
-    def in_step(self) -> bool:
-        """Whether ``cuda.batch`` solves it: samples on a GPU by Lloyd's algorithm. On the line they have a way of their own."""
-        problem = self.problem
-        at_home = is_torch(problem.like) and problem.like.device.type in IN_STEP
-        return at_home and problem.measure is not None and problem.dim > 1 and type(self.solver) is Lloyd
+    init: Initialization
+    rngs: list[np.random.Generator]
+    max_iter: int
+    default_budget: bool = False
 
 
-def task(law: Any, k: int, r: float, solver: Solver | None, start: Any, restarts: int, seed: Any, max_steps: int | None) -> Task:
+def make_task(law: Any, k: int, r: float, solver: Solver | None, init: Any, n_init: int, rng: Any, max_iter: int | None) -> Task:
     """The arguments of ``quantize`` as a task; ``ValueError`` for what is not one."""
-    problem = pose(law, k, r)
-    restarts = checked_count("restarts", restarts)
-    solver, start = choose(problem, solver, start)
-    max_steps = budget(solver, max_steps)
-    problem = replace(problem, passes=restarts * min(max_steps, _USUAL_STEPS))
-    refusal = solver.refuses(problem)
-    if refusal:
-        raise ValueError(refusal)
-    start.check(problem)
-    return Task(problem, solver, start, generator(seed).spawn(restarts), max_steps)
+    problem = make_problem(law, k, r)
+    n_init = checked_count("n_init", n_init)
+    default_solver, default_init = next((s, i) for fits, s, i in _DEFAULTS if fits(problem))
+    if solver is not None and (isinstance(solver, type) or not callable(getattr(solver, "solve", None))):
+        raise ValueError(f"solver must be Lloyd(...), Newton(...) or CLVQ(...); received {solver!r}")
+    solver = default_solver if solver is None else solver
+    init = default_init if init is None else as_initialization(init)
+    steps = max_iter_of(solver, max_iter)
+    problem = replace(problem, expected_steps=n_init * min(steps, _USUAL_STEPS))
+    reason = solver.incompatibility(problem)
+    if reason:
+        raise ValueError(reason)
+    init.check(problem)
+    if problem.measure is not None:
+        checked_distinct(problem.measure.points, problem.measure.weights_float64, problem.k)
+    return Task(problem, solver, init, checked_rng(rng).spawn(n_init), steps, max_iter is None)

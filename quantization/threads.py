@@ -25,7 +25,7 @@ _here = threading.local()
 def available() -> int:
     """Threads that this thread may use: the least of the CPUs it may run on, its cgroup's quota and ``OMP_NUM_THREADS``.
 
-    1 inside a worker of :func:`spread`, so that work spread over threads never spreads again. Asked at every call, the quota
+    1 inside a worker of :func:`parallel_map`, so that work spread over threads never spreads again. Asked at every call, the quota
     once a second: a process may be moved.
     """
     if getattr(_here, "worker", False):
@@ -34,7 +34,7 @@ def available() -> int:
     return max(1, min(limit for limit in limits if limit))
 
 
-def spread(function: Callable[[int], Answer], count: int, *, sizes: Sequence[float] | None = None) -> list[Answer]:
+def parallel_map(function: Callable[[int], Answer], count: int, *, sizes: Sequence[float] | None = None) -> list[Answer]:
     """``[function(0), ..., function(count - 1)]``, computed by as many threads as are available.
 
     Each call runs with one thread of BLAS, OpenMP and torch, also where a single thread runs them all, so that the number of
@@ -46,7 +46,7 @@ def spread(function: Callable[[int], Answer], count: int, *, sizes: Sequence[flo
     if getattr(_here, "worker", False):
         return [function(i) for i in range(count)]
     workers = min(available(), count)
-    with one_thread_each():
+    with limit_blas_threads():
         if workers <= 1:
             with _as_worker():
                 return [function(i) for i in range(count)]
@@ -54,10 +54,10 @@ def spread(function: Callable[[int], Answer], count: int, *, sizes: Sequence[flo
         return _shared(function, order, workers)
 
 
-def spread_rows(work: Callable[[slice], Answer], count: int) -> list[Answer]:
+def parallel_rows(work: Callable[[slice], Answer], count: int) -> list[Answer]:
     """``work`` on slices of so many rows: an even number of them, as threads often are, that ``count`` alone decides."""
     groups = min(_MOST_GROUPS, 2 * max(1, count // (2 * _ROWS)), count)
-    return spread(lambda g: work(slice(g * count // groups, (g + 1) * count // groups)), groups)
+    return parallel_map(lambda g: work(slice(g * count // groups, (g + 1) * count // groups)), groups)
 
 
 def _shared(function: Callable[[int], Answer], order: Sequence[int], workers: int) -> list[Answer]:
@@ -145,7 +145,7 @@ def _quota_of(folder: Path) -> list[int]:
     return []
 
 
-class _OneThreadEach:
+class _LimitBlasThreads:
     """One thread for BLAS, OpenMP and, where it is loaded, torch; what was before comes back.
 
     A thread of BLAS that has done its part of a sum spins for some 30 ms, on a core that other work waits for. So who takes many
@@ -184,7 +184,7 @@ class _OneThreadEach:
                         self._held.close()
 
 
-one_thread_each = _OneThreadEach()
+limit_blas_threads = _LimitBlasThreads()
 
 
 def _begin_worker() -> None:

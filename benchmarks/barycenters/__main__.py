@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import ot
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import CLVQState
 
 import quantization as qz
 from benchmarks.barycenters.work import WORKS, Work
@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{asked.write} has no line {BEGIN!r} to put the tables after", file=sys.stderr)
         return 2
     console, parts = Console(stderr=True), list[str]()
-    with Progress(console=console) as progress:
+    with CLVQState(console=console) as progress:
         for work in WORKS:
             if work.name in asked.works:
                 task = progress.add_task(work.title, total=len(work.seeds) * work.rounds)
@@ -85,7 +85,7 @@ def table(work: Work, tick: Any) -> str:
         for name in list(everyone)[1:]:
             cells.append(f"{values[name] / values['POT'] - 1:+.3%}, {median(seconds[name]):.2f} s")
         solution = answers["free"][2]
-        cells += [f"{solution.stationarity:.0e}", f"{solution.weights_gap / solution.distortion:.0e}", str(solution.steps)]
+        cells += [f"{solution.stationarity:.0e}", f"{solution.weights_gap / solution.distortion:.0e}", str(solution.n_iter)]
         lines.append(f"| {seed} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -124,12 +124,12 @@ def ott(clouds: list[Any], start: Any) -> tuple[Any, Any]:
 
 
 def uniform(clouds: list[Any], start: Any) -> tuple[Any, Any, Any]:
-    solution = qz.barycenter(clouds, len(start), weights="uniform", start=start)
+    solution = qz.barycenter(clouds, len(start), atom_weights="uniform", init=start, rng=0)
     return solution.measure.points, solution.measure.weights, solution
 
 
 def free(clouds: list[Any], start: Any) -> tuple[Any, Any, Any]:
-    solution = qz.barycenter(clouds, len(start), start=start)
+    solution = qz.barycenter(clouds, len(start), init=start, rng=0)
     return solution.measure.points, solution.measure.weights, solution
 
 

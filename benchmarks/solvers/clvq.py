@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from rich.progress import Progress
+from rich.progress import CLVQState
 
 import quantization as qz
 from benchmarks.solvers.contenders import sklearn_minibatch
 from benchmarks.solvers.work import WORKS
 
 
-def clvq_table(progress: Progress, machine: str) -> str:
+def clvq_table(progress: CLVQState, machine: str) -> str:
     """The Markdown table, on the plane's work from its own start."""
     (problem,) = WORKS[0].problems()
     points, start = problem.points, problem.starts[0]
@@ -18,13 +18,13 @@ def clvq_table(progress: Progress, machine: str) -> str:
     def run(solve: Any) -> float:
         codes = solve()
         progress.advance(task)
-        return qz.distortion(points, codes).value
+        return qz.distortion(points, codes, rng=0).value
 
     def solved(solver: Any, **options: Any) -> Any:
-        return qz.quantize(points, len(start), solver=solver, start=start, seed=0, **options).measure.points
+        return qz.quantize(points, len(start), solver=solver, init=start, rng=0, **options).measure.points
 
-    twenty = run(lambda: solved(qz.Lloyd(rtol=0), max_steps=20))
-    hundred = run(lambda: solved(qz.Lloyd(rtol=0), max_steps=100))
+    twenty = run(lambda: solved(qz.Lloyd(rtol=0), max_iter=20))
+    hundred = run(lambda: solved(qz.Lloyd(rtol=0), max_iter=100))
     rows = {
         "Lloyd, 20 steps": twenty,
         "Lloyd, 100 steps": hundred,

@@ -41,14 +41,14 @@ def quantize_many(problems: list[Problem], steps: int) -> list[Array]:
     shared = {key: value for key, value in options[0].items() if key != "start"}
     starts = [o["start"] for o in options] if "start" in options[0] else None
     k = [len(p.starts[0]) for p in problems]
-    return [_points(sol) for sol in qz.quantize_many([p.points for p in problems], k, start=starts, **shared)]
+    return [_points(sol) for sol in qz.quantize_many([p.points for p in problems], k, init=starts, **shared)]
 
 
 def _options(problem: Problem, steps: int) -> dict[str, Any]:
     if problem.points.shape[1] == 1:
         return {}
     restarts = len(problem.starts)
-    return {"solver": qz.Lloyd(rtol=0), "start": InTurn(problem.starts), "restarts": restarts, "max_steps": steps}
+    return {"solver": qz.Lloyd(rtol=0), "start": InTurn(problem.starts), "restarts": restarts, "max_iter": steps}
 
 
 def _points(solution: qz.Solution) -> Array:

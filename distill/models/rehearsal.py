@@ -15,7 +15,7 @@ from distill.models.batches import ran_out
 from distill.models.memory import FusedAttention, Living, lowered
 from distill.models.numerics import as_workers
 from distill.pipeline.work import Rehearsal
-from quantization.threads import spread
+from quantization.threads import parallel_map
 
 ADAMW = 2  # numbers that this optimizer keeps for each that it trains: the mean of its gradients and of their squares
 TRAINED = 5  # times a network's weight that its training needs on disk: its own, and a checkpoint of four
@@ -79,7 +79,7 @@ def timed(rehearsal: Rehearsal, device: str) -> Measured:
         with as_workers(on_gpu), torch.set_grad_enabled(rehearsal.learns):
             run = rehearsal.on(device)
             if not rehearsal.network:  # which computes with threads of its own
-                run = partial(spread, lambda _, do=run: do(), 1)
+                run = partial(parallel_map, lambda _, do=run: do(), 1)
             if on_gpu:
                 torch.cuda.empty_cache()
                 torch.cuda.reset_peak_memory_stats()

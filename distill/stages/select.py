@@ -181,11 +181,11 @@ def _whole(
     law, solver = qz.DiscreteMeasure(there), qz.CLVQ(batch=options.batch) if options.solver == "clvq" else qz.Lloyd()
     limits = {"restarts": options.restarts, "max_steps": options.steps}
     if device != "cpu":  # all draws in step
-        found = qz.quantize_many([law] * len(sizes), list(sizes), solver=solver, seed=list(seeds), start=list(starts), **limits)
+        found = qz.quantize_many([law] * len(sizes), list(sizes), solver=solver, rng=list(seeds), init=list(starts), **limits)
     else:
         found = []
         for i, (size, seed, start) in enumerate(zip(sizes, seeds, starts, strict=True)):
-            found += qz.quantize_many([law], size, solver=solver, seed=[seed], start=start, **limits)
+            found += qz.quantize_many([law], size, solver=solver, rng=[seed], init=start, **limits)
             progress((i + 1) / len(sizes))
     codes = [solution.measure if device == "cpu" else _on_host(solution.measure) for solution in found]
     if not options.medoids:
@@ -206,7 +206,7 @@ def _streamed(
     limits = {"restarts": options.restarts, "max_steps": options.steps}
     for i, (size, seed, start) in enumerate(zip(sizes, seeds, starts, strict=True)):
         stream = qz.Stream(_Passes(shards, options.batch, seed))
-        codes = qz.quantize(stream, size, solver=qz.CLVQ(batch=options.batch), seed=seed, start=start, **limits).measure.points
+        codes = qz.quantize(stream, size, solver=qz.CLVQ(batch=options.batch), rng=seed, init=start, **limits).measure.points
         masses, count = np.zeros(len(codes)), 0
         for read in shards:
             points = read()
@@ -235,7 +235,7 @@ class _Passes:
 
 
 def _on_host(measure: qz.DiscreteMeasure) -> qz.DiscreteMeasure:
-    return qz.DiscreteMeasure(measure.points.double().cpu().numpy(), measure.masses.cpu().numpy())
+    return qz.DiscreteMeasure(measure.points.double().cpu().numpy(), measure.weights_float64.cpu().numpy())
 
 
 class RealStage(SelectStage):

@@ -12,13 +12,14 @@ from quantization.barycenters.fixed_point import FixedPoint
 from quantization.barycenters.interior_point import InteriorPoint
 from quantization.barycenters.problem import BarycenterProblem
 from quantization.barycenters.weights import best_weights
-from quantization.problem import Problem, checked_count, checked_tolerance
-from quantization.solver import State
+from quantization.optimal_transport.costs import c_transforms, cost_matrix
+from quantization.optimal_transport.network_simplex import NetworkSimplex
+from quantization.optimal_transport.sinkhorn import Sinkhorn
+from quantization.problem import Problem
+from quantization.solvers.base import State
 from quantization.status import Status
-from quantization.threads import spread
-from quantization.transport.costs import c_transforms, cost_matrix
-from quantization.transport.exact import Exact
-from quantization.transport.sinkhorn import Sinkhorn
+from quantization.threads import parallel_map
+from quantization.validation import checked_count, checked_tolerance
 
 _BLOCK = 2**20  # entries of a plan held at once, by each thread
 
@@ -49,7 +50,7 @@ class Entropic:
         checked_count("Entropic's sweeps", self.sweeps)
         checked_count("Entropic's pilot", self.pilot)
 
-    def refuses(self, problem: Problem) -> str | None:
+    def incompatibility(self, problem: Problem) -> str | None:
         if not isinstance(problem, BarycenterProblem):
             return f"Entropic is for barycenters; received {problem.kind}. Use Lloyd()"
         return None
@@ -104,9 +105,9 @@ class Entropic:
             return state.codes(), found.weights, found.potentials
         potentials: list[FloatArray] = []
         for a, c in zip(masses, costs, strict=True):
-            _, u, _ = Exact().plan(a, problem.weights, c)
+            _, u, _ = NetworkSimplex().plan(a, problem.weights, c)
             potentials.append(c_transforms(u, a, c)[1])
-        return state.codes(), state.weights, potentials
+        return state.codes(), state.masses(), potentials
 
     def _fitted(
         self, problem: BarycenterProblem, points: FloatArray, weights: FloatArray, v: list[FloatArray], eps: float
@@ -172,7 +173,7 @@ def _sums(problem: BarycenterProblem, points: FloatArray, v: list[FloatArray], e
             cost += np.einsum("nk,nk->k", plan, costs)
         return Sums(mass, pull, square, cost, value)
 
-    return spread(one, len(problem.clouds), sizes=[float(len(x)) for x in problem.clouds])
+    return parallel_map(one, len(problem.clouds), sizes=[float(len(x)) for x in problem.clouds])
 
 
 def _targets(problem: BarycenterProblem, points: FloatArray, sums: list[Sums]) -> FloatArray:
@@ -188,7 +189,7 @@ def _feasible_cost(points: FloatArray, weights: FloatArray, s: Sums) -> float:
     mass, y = s.mass[used], points[needed]
     sent = (s.square[used, None] - 2 * s.pull[used] @ y.T) / mass[:, None] + np.einsum("kd,kd->k", y, y)
     sent = np.maximum(sent, 0.0)
-    plan, _, _ = Exact().plan(mass / mass.sum(), weights[needed], sent)
+    plan, _, _ = NetworkSimplex().plan(mass / mass.sum(), weights[needed], sent)
     return float((plan * sent).sum())
 
 

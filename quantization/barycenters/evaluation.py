@@ -6,11 +6,11 @@ import numpy as np
 
 from quantization.arrays import FloatArray, rounded
 from quantization.barycenters.problem import BarycenterProblem
-from quantization.solver import State
+from quantization.optimal_transport.costs import cost_matrix
+from quantization.optimal_transport.network_simplex import NetworkSimplex
+from quantization.solvers.base import State
 from quantization.status import Status
-from quantization.threads import spread
-from quantization.transport.costs import cost_matrix
-from quantization.transport.exact import Exact
+from quantization.threads import parallel_map
 
 _ROUND_OFF = 32 * np.finfo(np.float64).eps  # of a target, a mean of points as large as the code
 
@@ -40,7 +40,7 @@ class Candidate:
         excess = float(self.weights @ np.square(moves).sum(1))
         return (excess / self.value) ** 0.5 if self.value > 0 else 0.0 if excess == 0 else np.inf
 
-    def state(self, method: Exact, weights_gap: float) -> State:
+    def state(self, method: NetworkSimplex, weights_gap: float) -> State:
         """As a state of the loop."""
         return State(
             self.points, self.weights, self.value, self.stationarity, weights_gap=weights_gap, transport=method,
@@ -50,7 +50,7 @@ class Candidate:
 
 def cost_matrices(problem: BarycenterProblem, points: FloatArray) -> list[FloatArray]:
     """C_j, (n_j, K) each."""
-    return spread(lambda j: cost_matrix(problem.clouds[j], points), len(problem.clouds))
+    return parallel_map(lambda j: cost_matrix(problem.clouds[j], points), len(problem.clouds))
 
 
 def mixed_means(mixing: FloatArray, masses: list[FloatArray], pulls: list[FloatArray], points: FloatArray) -> FloatArray:
@@ -64,7 +64,11 @@ def mixed_means(mixing: FloatArray, masses: list[FloatArray], pulls: list[FloatA
 
 
 def evaluate(
-    problem: BarycenterProblem, points: FloatArray, weights: FloatArray, method: Exact, costs: list[FloatArray] | None = None
+    problem: BarycenterProblem,
+    points: FloatArray,
+    weights: FloatArray,
+    method: NetworkSimplex,
+    costs: list[FloatArray] | None = None,
 ) -> Candidate:
     """The candidate with these points, as the dtype of the answer holds them, and these weights."""
     points = rounded(points, problem.like)
@@ -79,7 +83,7 @@ def evaluate(
         cost = float(masses @ own[rows, used[columns]])
         return cost, plan.T @ x, status is status.CONVERGED
 
-    each = spread(one, len(costs), sizes=[float(c.size) for c in costs])
+    each = parallel_map(one, len(costs), sizes=[float(c.size) for c in costs])
     value = float(sum(s * cost for s, (cost, _, _) in zip(problem.mixing, each, strict=True)))
     targets = points.copy()
     if problem.fixed is None:

@@ -9,10 +9,11 @@ import numpy as np
 from quantization.arrays import FloatArray, rounded
 from quantization.barycenters.evaluation import Candidate, evaluate
 from quantization.barycenters.problem import BarycenterProblem
-from quantization.problem import Problem, checked_count, checked_tolerance
-from quantization.solver import State
+from quantization.optimal_transport.network_simplex import NetworkSimplex
+from quantization.problem import Problem
+from quantization.solvers.base import State
 from quantization.status import Status
-from quantization.transport.exact import Exact
+from quantization.validation import checked_count, checked_tolerance
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class FixedPoint:
         checked_tolerance(self.rtol)
         checked_count("FixedPoint's max_pivots", self.max_pivots)
 
-    def refuses(self, problem: Problem) -> str | None:
+    def incompatibility(self, problem: Problem) -> str | None:
         if not isinstance(problem, BarycenterProblem):
             return f"FixedPoint is for barycenters; received {problem.kind}. Use Lloyd()"
         if problem.weights is None:
@@ -45,14 +46,16 @@ class FixedPoint:
     def solve(self, problem: Problem, codes: FloatArray, rng: np.random.Generator) -> Iterator[State]:
         assert isinstance(problem, BarycenterProblem)
         assert problem.weights is not None
-        method = Exact(self.max_pivots)
+        method = NetworkSimplex(self.max_pivots)
         for candidate in fixed_points(problem, codes, problem.weights, method):
             yield candidate.state(method, weights_gap=0.0)
             if not candidate.solved:
                 return
 
 
-def fixed_points(problem: BarycenterProblem, points: FloatArray, weights: FloatArray, method: Exact) -> Iterator[Candidate]:
+def fixed_points(
+    problem: BarycenterProblem, points: FloatArray, weights: FloatArray, method: NetworkSimplex
+) -> Iterator[Candidate]:
     """The start and what every step makes of it, until a step leaves it in place or no longer lowers the objective."""
     now = evaluate(problem, points, weights, method)
     while True:

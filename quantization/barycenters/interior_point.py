@@ -11,10 +11,11 @@ from quantization.barycenters.evaluation import Candidate, cost_matrices, evalua
 from quantization.barycenters.fixed_point import fixed_points
 from quantization.barycenters.problem import BarycenterProblem
 from quantization.barycenters.weights import best_weights, lower_bound
-from quantization.problem import Problem, checked_count, checked_tolerance
-from quantization.solver import State
+from quantization.optimal_transport.network_simplex import NetworkSimplex
+from quantization.problem import Problem
+from quantization.solvers.base import State
 from quantization.status import Status
-from quantization.transport.exact import Exact
+from quantization.validation import checked_count, checked_tolerance
 
 _FINEST = 1e-9  # relative gap of the last linear programs
 _SHARPER = 0.1  # the factor from one gap to the next
@@ -53,7 +54,7 @@ class InteriorPoint:
         if not 1 <= checked_tolerance(self.relaxation) < 2:
             raise ValueError(f"relaxation must lie in [1, 2); received {self.relaxation!r}")
 
-    def refuses(self, problem: Problem) -> str | None:
+    def incompatibility(self, problem: Problem) -> str | None:
         if not isinstance(problem, BarycenterProblem):
             return f"InteriorPoint is for barycenters; received {problem.kind}. Use Lloyd()"
         if problem.weights is not None:
@@ -62,7 +63,7 @@ class InteriorPoint:
 
     def solve(self, problem: Problem, codes: FloatArray, rng: np.random.Generator) -> Iterator[State]:
         assert isinstance(problem, BarycenterProblem)
-        method, uniform = Exact(self.max_pivots), np.full(problem.k, 1 / problem.k)
+        method, uniform = NetworkSimplex(self.max_pivots), np.full(problem.k, 1 / problem.k)
         if problem.fixed is not None:
             yield from self._weights_only(problem, problem.fixed, uniform, method)
             return
@@ -76,7 +77,7 @@ class InteriorPoint:
         assert now is not None
         yield from self._alternate(problem, now, method)
 
-    def _alternate(self, problem: BarycenterProblem, now: Candidate, method: Exact) -> Iterator[State]:
+    def _alternate(self, problem: BarycenterProblem, now: Candidate, method: NetworkSimplex) -> Iterator[State]:
         gap = self.coarse
         while True:
             found = best_weights(now.costs, problem.masses, problem.mixing, gap)
@@ -97,7 +98,7 @@ class InteriorPoint:
                 gap = max(gap * _SHARPER, _FINEST)
 
     def _weights_only(
-        self, problem: BarycenterProblem, points: FloatArray, weights: FloatArray, method: Exact
+        self, problem: BarycenterProblem, points: FloatArray, weights: FloatArray, method: NetworkSimplex
     ) -> Iterator[State]:
         """Fixed points: one linear program."""
         costs = cost_matrices(problem, points)

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from quantization.arrays import Array, FloatArray, as_floating, is_torch, rounded, to_host
+from quantization.make_problem import make_problem
 from quantization.measure import DiscreteMeasure
-from quantization.problem import Problem, checked_count, pose
+from quantization.problem import Problem
+from quantization.validation import checked_count
 
 _SLACK = 1e-9  # by which given weights may miss a sum of 1
 
@@ -35,7 +37,7 @@ class BarycenterProblem(Problem):
         return f"{len(self.clouds)} measures"
 
 
-def pose_barycenter(
+def make_barycenter_problem(
     measures: list[Any], k: int | None, mixing: Any, weights: Any, points: Any, draws: int, rng: np.random.Generator
 ) -> BarycenterProblem:
     """The arguments of ``barycenter`` as a problem; ``ValueError`` for what is not one."""
@@ -64,7 +66,7 @@ def pose_barycenter(
         )
     if fixed is not None and own is not None:
         raise ValueError(
-            "with points and weights both given nothing is left to solve. Use wasserstein, or leave the weights free"
+            "with points and atom_weights both given nothing is left to solve. Use wasserstein, or leave the weights free"
         )
     pool = _pooled(clouds, masses, positive, kind)
     return BarycenterProblem(
@@ -90,7 +92,7 @@ def listed(measures: Any) -> list[Any]:
 def _measure(j: int, law: Any, draws: int, rng: np.random.Generator) -> tuple[DiscreteMeasure, bool]:
     """One of the measures, and whether it is a sample of a law."""
     try:
-        problem = pose(law, 1, 2.0)
+        problem = make_problem(law, 1, 2.0)
         if problem.measure is not None:
             return problem.measure, False
         if problem.law is None:
@@ -125,11 +127,11 @@ def _slack(value: Any) -> float:
 def _weights(weights: Any, k: int) -> FloatArray | None:
     if isinstance(weights, str):
         if weights not in ("free", "uniform"):
-            raise ValueError(f'weights must be "free", "uniform" or an array ({k},); received {weights!r}')
+            raise ValueError(f'atom_weights must be "free", "uniform" or an array ({k},); received {weights!r}')
         return None if weights == "free" else np.full(k, 1 / k)
     if weights is None or isinstance(weights, Real):
-        raise ValueError(f'weights must be "free", "uniform" or an array ({k},); received {weights!r}')
-    return _simplex("weights", weights, k, "one per atom")
+        raise ValueError(f'atom_weights must be "free", "uniform" or an array ({k},); received {weights!r}')
+    return _simplex("atom_weights", weights, k, "one per atom")
 
 
 def _fixed(points: Any, k: Any, kind: Array) -> FloatArray:
@@ -143,7 +145,7 @@ def _fixed(points: Any, k: Any, kind: Array) -> FloatArray:
 
 def _supports(measures: Sequence[DiscreteMeasure]) -> tuple[list[FloatArray], list[FloatArray]]:
     """Points of positive weight and those weights."""
-    pairs = [(to_host(m.points), to_host(m.masses)) for m in measures]
+    pairs = [(to_host(m.points), to_host(m.weights_float64)) for m in measures]
     return [x[a > 0] for x, a in pairs], [a[a > 0] for _, a in pairs]
 
 
@@ -157,4 +159,4 @@ def _pooled(clouds: list[FloatArray], masses: list[FloatArray], mixing: FloatArr
     if not np.isfinite(moved).all():
         raise ValueError("the measures' mean overflows their dtype; scale the points down")
     weights = np.concatenate([s * a for s, a in zip(mixing, masses, strict=True)])
-    return DiscreteMeasure.from_masses(moved, weights)
+    return DiscreteMeasure.from_unnormalized(moved, weights)

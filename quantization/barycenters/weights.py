@@ -14,7 +14,7 @@ import numpy as np
 from scipy.linalg import blas, cho_factor, cho_solve, lapack
 
 from quantization.arrays import FloatArray
-from quantization.threads import spread
+from quantization.threads import parallel_map
 
 _MOST_ITERATIONS = 80
 _TO_THE_BOUNDARY = 0.99
@@ -67,7 +67,7 @@ def lower_bound(costs: list[FloatArray], masses: list[FloatArray], mixing: Float
     from quantization.barycenters import kernels  # loads numba
 
     excess = sum(share * v for share, v in zip(mixing, potentials, strict=True))
-    each = spread(lambda j: kernels.least_reduced_cost(costs[j], masses[j], potentials[j] - excess), len(costs))
+    each = parallel_map(lambda j: kernels.least_reduced_cost(costs[j], masses[j], potentials[j] - excess), len(costs))
     return float(mixing @ np.array(each))
 
 
@@ -151,13 +151,13 @@ class _Interior:
         self._costs, self._masses, self._mixing, self._k = costs, masses, mixing, costs[0].shape[1]
         self._unit = float(np.mean([share * c.mean() for share, c in zip(mixing, costs, strict=True)]))
         m = len(costs)
-        self._parts = spread(lambda j: _Part(costs[j] * (mixing[j] / self._unit), masses[j], 1 / m), m)
+        self._parts = parallel_map(lambda j: _Part(costs[j] * (mixing[j] / self._unit), masses[j], 1 / m), m)
         self._w, self._z = np.full(self._k, 1 / self._k), np.full(self._k, 1.0)
         self._count = sum(p.plan.size for p in self._parts) + self._k
 
     def solved(self, rtol: float) -> Weighing:
         least_gap, stuck = np.inf, 0
-        spread(lambda j: self._parts[j].factor(), len(self._parts))
+        parallel_map(lambda j: self._parts[j].factor(), len(self._parts))
         for _ in range(_MOST_ITERATIONS):
             gap = sum(p.gap for p in self._parts) + float(self._w @ self._z)
             value = sum(float(p.a @ p.u) for p in self._parts)  # the dual's, which the slacks keep feasible
@@ -209,7 +209,7 @@ class _Interior:
             return dv, q
 
         dv, q = solve([-p.pull for p in parts])
-        spread(lambda j: parts[j].predict(dv[j]), len(parts))
+        parallel_map(lambda j: parts[j].predict(dv[j]), len(parts))
         dz = q / theta
         dw = -w - q
         primal = 1 / max(1.0, *(p.sums[0] for p in parts), float((-dw / w).max()))
@@ -223,13 +223,13 @@ class _Interior:
             g_pull = p.pull - centre * p.over[2] + p.over[3]
             right.append(h - g_pull)
         new_dv, q = solve(right)
-        spread(lambda j: parts[j].correct(centre, new_dv[j]), len(parts))
+        parallel_map(lambda j: parts[j].correct(centre, new_dv[j]), len(parts))
         new_dz = q / theta
         new_dw = (centre - dw * dz) / z - w - q
         primal = min(1.0, _TO_THE_BOUNDARY / max(*(p.most[0] for p in parts), float((-new_dw / w).max()), 1e-300))
         dual = min(1.0, _TO_THE_BOUNDARY / max(*(p.most[1] for p in parts), float((-new_dz / z).max()), 1e-300))
         if not (np.isfinite(primal) and np.isfinite(dual) and max(primal, dual) > 1e-8):
             return False
-        spread(lambda j: parts[j].move(centre, primal, dual), len(parts))  # and the sums for the next step
+        parallel_map(lambda j: parts[j].move(centre, primal, dual), len(parts))  # and the sums for the next step
         self._w, self._z = w + primal * new_dw, z + dual * new_dz
         return True

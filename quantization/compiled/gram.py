@@ -13,13 +13,13 @@ from typing import Any, TypeVar
 import numpy as np
 
 from quantization.arrays import FloatArray
+from quantization.assignment.step import Step
 from quantization.compiled.inner import Inner, inner_products, space
 from quantization.compiled.kernels import gram as kernels
 from quantization.compiled.kernels import members
 from quantization.compiled.places import Places
 from quantization.compiled.product import Frame
-from quantization.compiled.steps import Step
-from quantization.threads import spread
+from quantization.threads import parallel_map
 
 _PAYS = 0.6  # the share of the passes' arithmetic that the matrix may take
 _LEAST_MASS = 1e-250  # of a point, if it has any: sums of less would leave the range of float64
@@ -185,4 +185,4 @@ def _in_order(labels: Any, k: int) -> tuple[Any, Any]:
 def _by_cells(work: Callable[[int, int], Answer], k: int) -> list[Answer]:
     """``work`` on cells from one to another."""
     parts = min(k, _PARTS)
-    return spread(lambda i: work(i * k // parts, (i + 1) * k // parts), parts)
+    return parallel_map(lambda i: work(i * k // parts, (i + 1) * k // parts), parts)

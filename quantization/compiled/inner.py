@@ -11,7 +11,7 @@ from quantization.compiled.kernels import whole
 from quantization.compiled.kernels.compiler import PIECE
 from quantization.compiled.kernels.tile import ROWS, lanes
 from quantization.compiled.product import Frame
-from quantization.threads import spread, spread_rows
+from quantization.threads import parallel_map, parallel_rows
 
 _COARSE = 2e-4  # of lengths: points that are rounded further are in doubt more often than it saves
 _SMALL, _LARGE = 1e-24, 1e24  # mean square and sum of squares of numbers whose products float32 can hold
@@ -58,7 +58,7 @@ def _of_floats(points: Any, frame: Frame) -> Inner | None:
         return float(numbers @ numbers)
 
     with np.errstate(over="ignore"):
-        squares = spread_rows(square, len(points))
+        squares = parallel_rows(square, len(points))
     if not _in_range(squares, points):
         return None
     n, width = len(points), 2 * lanes(points.dtype)
@@ -71,7 +71,7 @@ def _of_floats(points: Any, frame: Frame) -> Inner | None:
         first, last = starts[part], min(starts[part] + kernels.PANELS * width, n)
         kernels.gram_columns(points, frame.centre, frame.shifted, first, last, panels, moved, matrix)
 
-    spread(columns, len(starts), sizes=starts)
+    parallel_map(columns, len(starts), sizes=starts)
     return Inner(matrix, kernels.depth(points.shape[1]) * float(np.finfo(points.dtype).eps) / 2, np.zeros(n))
 
 
@@ -81,13 +81,13 @@ def _of_whole_numbers(points: Any, frame: Frame) -> Inner | None:
     groups = -(-n // whole.WIDTH)
     panels = _in_lines((groups, whole.pairs(dim), whole.WIDTH), np.int32)
     units, off, lengths = np.zeros(groups * whole.WIDTH, np.float32), np.empty(n), np.empty(n)
-    spread(lambda g: whole.to_whole(points, frame.centre, g, g + 1, panels, units, off, lengths), groups)
+    parallel_map(lambda g: whole.to_whole(points, frame.centre, g, g + 1, panels, units, off, lengths), groups)
     squares = np.square(lengths)
     if not _in_range(squares, points) or not off.mean() < _COARSE * np.sqrt(squares.mean()):
         return None
     matrix = _in_lines((n, groups * whole.WIDTH), np.float32)
     starts = range(0, groups, whole.PANELS)
-    spread(
+    parallel_map(
         lambda part: whole.whole_columns(panels, units, starts[part], min(starts[part] + whole.PANELS, groups), matrix),
         len(starts), sizes=starts,
     )  # fmt: skip

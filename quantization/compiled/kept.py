@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from quantization.arrays import FloatArray, summed_by
+from quantization.assignment.step import Step
 from quantization.compiled.kernels import bounds
 from quantization.compiled.product import Frame, Product
-from quantization.compiled.steps import Step
 from quantization.compiled.sums import CellSums
-from quantization.threads import spread_rows
+from quantization.threads import parallel_rows
 
 _CODEBOOK = 2**17  # numbers from which a codebook is large
 _CANCELLING = 1e-3  # distortion over the mean square about the reference, below which sums about it have too few digits
@@ -73,7 +73,7 @@ class Kept:
         if self._frame is None:
             self._frame = frame = Frame(codes, self._points.dtype)
             squares = np.empty(len(self._points))
-            spread_rows(lambda rows: frame.measure(self._points[rows], squares[rows]), len(squares))
+            parallel_rows(lambda rows: frame.measure(self._points[rows], squares[rows]), len(squares))
             self._lengths = frame.lengths(squares)
             self._total = float(self._masses @ squares) / frame.factor**2
         return self._frame
@@ -118,7 +118,7 @@ class _Search:
             some = chosen[rows] if len(chosen) else rows
             product.label_and_bound(self._points, some, self._labels, self._lower, self._upper)
 
-        spread_rows(search, len(chosen) or n)
+        parallel_rows(search, len(chosen) or n)
         return self._labels
 
     def _in_doubt(self, codes: Any, drifts: Any) -> Any:
@@ -131,4 +131,4 @@ class _Search:
             )
             return unsure[rows.start : rows.start + found]
 
-        return np.concatenate(spread_rows(look, len(self._points)))
+        return np.concatenate(parallel_rows(look, len(self._points)))

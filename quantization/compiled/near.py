@@ -7,7 +7,7 @@ from scipy.spatial import cKDTree
 
 from quantization.arrays import FloatArray
 from quantization.compiled.kernels import near as kernels
-from quantization.threads import available, spread_rows
+from quantization.threads import available, parallel_rows
 
 DIMENSIONS = 4
 _LIST = {1: 16, 2: 32, 3: 64, 4: 128}
@@ -43,7 +43,7 @@ class Near:
                 self._codes, self._columns, radii, rows.start, rows.stop, self._neighbours, self._gaps, found
             )  # fmt: skip
 
-        spread_rows(part, k)
+        parallel_rows(part, k)
         self.radii = radii * np.clip((0.9 * count / found) ** (1 / dim), 0.7, 1.4)
         return bool((found <= kernels.TOO_MANY * count).all() and (found < count / 4).mean() < _POOR)
 

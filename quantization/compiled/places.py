@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from quantization.compiled.kernels import inner
-from quantization.threads import spread_rows
+from quantization.threads import parallel_rows
 
 _SOME = 64  # coordinates in a row that tell most points from all others
 _ALIKE = 16  # points that may share those: where more do, all coordinates are looked at
@@ -20,7 +20,7 @@ class Places:
         self._factors: Any = 2 * generator.integers(2**63, size=points.shape[1], dtype=np.uint64) + 1
         middle = points.shape[1] // 2
         for self._columns in (slice(max(0, middle - _SOME // 2), middle + _SOME // 2), slice(None)):
-            marks: Any = np.concatenate(spread_rows(lambda rows: self._marks(points[rows]), len(points)))
+            marks: Any = np.concatenate(parallel_rows(lambda rows: self._marks(points[rows]), len(points)))
             self._order: Any = np.argsort(marks, kind="stable")
             self._sorted = marks[self._order]
             if (self._sorted[_ALIKE:] != self._sorted[:-_ALIKE]).all():

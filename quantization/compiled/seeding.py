@@ -7,7 +7,7 @@ import numpy as np
 
 from quantization.arrays import FloatArray
 from quantization.compiled.kernels import seeding as kernels
-from quantization.threads import spread
+from quantization.threads import parallel_map
 
 _FEW_DIMENSIONS = 16
 _PART, _MOST_PARTS = 2**18, 64  # coordinates of a part that a thread takes, at least
@@ -69,4 +69,4 @@ class Costs:
                 rows = slice(start, min(start + self._rows, end))
                 work(number, rows, np.ascontiguousarray(self._points[rows], self._dtype))
 
-        spread(part, self._parts)
+        parallel_map(part, self._parts)

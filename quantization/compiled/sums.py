@@ -14,7 +14,7 @@ from quantization.arrays import FloatArray, summed_by
 from quantization.compiled.kernels import adding, keeping
 from quantization.compiled.kernels.product import UNITS
 from quantization.compiled.product import Frame
-from quantization.threads import spread
+from quantization.threads import parallel_map
 
 _COLUMNS = 1024  # of a part that a thread takes
 _MOST_MOVED, _MOST_PASSED = 1 / 3, 100  # of the points, and of a cell's mass: beyond, sums are made anew
@@ -28,7 +28,7 @@ def add_by_columns(points: Any, codes: FloatArray, labels: Any, masses: FloatArr
     def part(i: int) -> float:
         return adding.add_columns(points, codes, labels, masses, starts[i], min(starts[i] + _COLUMNS, dim), shifts)
 
-    return sum(spread(part, len(starts)))
+    return sum(parallel_map(part, len(starts)))
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class CellSums:
             keeping.move_sums(self._points, self._reference, moved, left, labels, self._masses, anew, *columns, self._sums)
             keeping.advance_codes(self._sums, masses, self._reference, codes, *columns, following, parts[i])
 
-        spread(part, len(starts))
+        parallel_map(part, len(starts))
         self._labels = labels.copy()
         about, own, ways = parts.sum(0).T
         return Advance(following, np.sqrt(ways) * (1 + UNITS), float((about / masses).sum()), float((own / masses).sum()))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from quantization.arrays import FloatArray, summed_by
-from quantization.cells import Cells, Sums
+from quantization.assignment.cells import Cells, Sums
 from quantization.compiled import gram, kept
 from quantization.compiled.gram import Gram
 from quantization.compiled.kept import Kept
@@ -18,7 +18,7 @@ from quantization.compiled.near import DIMENSIONS, Near
 from quantization.compiled.product import Frame, Product
 from quantization.compiled.steps import Descent
 from quantization.compiled.sums import add_by_columns
-from quantization.threads import spread, spread_rows
+from quantization.threads import parallel_map, parallel_rows
 
 _PARTIAL_BYTES, _MOST_GROUPS, _LEAST_GROUPS = 2**22, 16, 4  # of sums that every group of rows has for itself
 _CHUNK_BYTES = 2**22  # of rows that are brought to another dtype or layout at a time
@@ -97,7 +97,7 @@ class Sweep:
             mass, cost, _, spread = map(float, tally)
             return Sums(masses, shifts, shifts, cost, mass, spread)
 
-        parts = spread(part, groups)
+        parts = parallel_map(part, groups)
         self._coded = len(codes)
         return reduce(add, parts)
 
@@ -149,7 +149,7 @@ class Sweep:
             for first, points in self._chunks(rows.start, rows.stop):
                 work(first, points, slice(first, first + len(points)))
 
-        spread_rows(part, len(self._points))
+        parallel_rows(part, len(self._points))
 
     def _chunks(self, start: int, stop: int) -> Iterator[tuple[int, Any]]:
         """(first row, contiguous rows in the working precision) of the rows from start to stop."""

@@ -7,13 +7,14 @@ from typing import ClassVar
 import numpy as np
 
 from quantization.arrays import FloatArray
-from quantization.problem import OTHER_ORDERS, Problem, checked_count, checked_tolerance
-from quantization.progress import Progress
-from quantization.solver import State
-from quantization.solvers.revival import revived
+from quantization.assignment import cells
+from quantization.problem import Problem
+from quantization.solvers.base import OTHER_ORDERS, State
+from quantization.solvers.clvq_state import CLVQState
+from quantization.solvers.empty_cells import relocate_idle_codes
 from quantization.solvers.schedules import CountPower, RobbinsMonro, Schedule
 from quantization.status import Status
-from quantization.voronoi import cells
+from quantization.validation import checked_count, checked_tolerance
 
 __all__ = ["CLVQ", "CountPower", "RobbinsMonro", "Schedule"]
 
@@ -23,8 +24,8 @@ class CLVQ:
     r"""Stochastic gradient descent on $\tfrac12 D_2$ in mini-batches, for samples, laws and streams; r = 2.
 
     batch: points a mini-batch (a stream keeps its own). One step is one mini-batch; over samples, whole passes in random order,
-    remainders included. epochs: passes at most (2^17 draws each over a law), and without ``max_steps`` the only budget; None
-    leaves it to ``max_steps``. schedule: :class:`CountPower` (a step size per code) or :class:`RobbinsMonro` (one for all).
+    remainders included. epochs: passes at most (2^17 draws each over a law), and without ``max_iter`` the only budget; None
+    leaves it to ``max_iter``. schedule: :class:`CountPower` (a step size per code) or :class:`RobbinsMonro` (one for all).
     averaging: answer with the mean of the points that each code has won, those of batch n weighted by $n^p$, p the ``recency``:
     to first order the mean of the iterates (Polyak and Ruppert). Else with the last iterate. With p = 0 the mean is as good as
     any in the long run, $n\,E|\nabla D_2(\bar x_n)|^2 \to 4 D_2^*$; p multiplies this by $(p+1)^2/(2p+1)$ and forgets the start
@@ -56,47 +57,47 @@ class CLVQ:
         if isinstance(self.schedule, type) or not callable(getattr(self.schedule, "steps", None)):
             raise ValueError(f"schedule must be CountPower(...) or RobbinsMonro(...); received {self.schedule!r}")
 
-    def refuses(self, problem: Problem) -> str | None:
+    def incompatibility(self, problem: Problem) -> str | None:
         return f"CLVQ's step is for r = 2; received r = {problem.r:g}; {OTHER_ORDERS}" if problem.r != 2 else None
 
     def solve(self, problem: Problem, codes: FloatArray, rng: np.random.Generator) -> Iterator[State]:
-        return self.resume(problem, Progress.begin(codes), rng)
+        return self.resume(problem, CLVQState.begin(codes), rng)
 
-    def resume(self, problem: Problem, progress: Progress, rng: np.random.Generator) -> Iterator[State]:
-        """The states of a run that goes on from ``progress``, the first of them where it stopped."""
+    def resume(self, problem: Problem, state: CLVQState, rng: np.random.Generator) -> Iterator[State]:
+        """The states of a run that goes on from ``state``, the first of them where it stopped."""
         begun = False
         for batch in problem.batches(self.batch, rng, self.epochs):
             size = float(batch.masses.sum())
             if size == 0:
                 continue
-            c = cells(batch.points, batch.masses / size, progress.codes)
+            c = cells(batch.points, batch.masses / size, state.codes)
             if not begun:
-                yield self._state(progress) if progress.steps else _seen(progress, c.masses, c.distortion, c.stationarity)
+                yield self._state(state) if state.steps else _seen(state, c.masses, c.distortion, c.stationarity)
             if not np.isfinite(c.distortion):
-                yield _seen(progress, c.masses, c.distortion, c.stationarity)
+                yield _seen(state, c.masses, c.distortion, c.stationarity)
                 return
-            fractions = self.schedule.steps(progress.steps, c.masses * size, progress.won, len(batch.points))
-            progress = progress.after(fractions, c, size, self.recency)
+            fractions = self.schedule.steps(state.steps, c.masses * size, state.won, len(batch.points))
+            state = state.after(fractions, c, size, self.recency)
             if self.revive:
-                progress = revived(progress, batch, c.distortion, problem, rng)
+                state = relocate_idle_codes(state, batch, c.distortion, problem, rng)
             begun = True
-            yield self._state(progress)
+            yield self._state(state)
 
-    def _state(self, progress: Progress) -> State:
-        codes = progress.mean if self.averaging else progress.codes
-        weights = progress.weights
+    def _state(self, state: CLVQState) -> State:
+        codes = state.mean if self.averaging else state.codes
+        weights = state.weights
         return State(
             codes,
             weights,
-            progress.distortion,
-            progress.stationarity,
-            progress.distortion_se,
+            state.distortion,
+            state.stationarity,
+            state.distortion_se,
             estimated=True,
             companion=weights,
-            progress=progress,
+            clvq_state=state,
         )
 
 
-def _seen(progress: Progress, masses: FloatArray, distortion: float, stationarity: float) -> State:
+def _seen(state: CLVQState, masses: FloatArray, distortion: float, stationarity: float) -> State:
     """What one batch shows of the codes at hand."""
-    return State(progress.codes, masses, distortion, stationarity, estimated=True, companion=masses, progress=progress)
+    return State(state.codes, masses, distortion, stationarity, estimated=True, companion=masses, clvq_state=state)

@@ -1,38 +1,60 @@
 r"""Lloyd's algorithm, $x_k \leftarrow E[X \mid X \in V_k]$, on weighted samples."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from quantization.arrays import FloatArray
-from quantization.exact.samples import Samples
-from quantization.problem import OTHER_ORDERS, Problem, checked_tolerance
-from quantization.solver import State
+from quantization.arrays import FloatArray, epsilon, is_torch, rounded
+from quantization.assignment.step import Step
+from quantization.exact_law import HasLloydSteps
+from quantization.problem import Problem
+from quantization.solvers.base import OTHER_ORDERS, Observe, State, solve_one
 from quantization.status import Status
+from quantization.threads import parallel_map
+from quantization.validation import checked_tolerance
 
 if TYPE_CHECKING:
-    from quantization.compiled.steps import Step
+    from quantization.initialization import Initialization
+
+BATCHED_DEVICES = {"cuda"}  # on which all runs of a batch take their steps together
 
 
 @dataclass(frozen=True)
 class Lloyd:
     r"""$x_k \leftarrow E[X \mid X \in V_k]$ until $(\sum_k w_k |x_k - E[X|V_k]|^2 / D_2)^{1/2} \le$ ``rtol``.
 
-    For finite measures, r = 2. The distortion falls by at least $\sum_k w_k |x_k - E[X|V_k]|^2$ a step and never rises. A code
-    whose cell is empty moves to the point that costs the most, which never raises the distortion either. ``rtol = 0`` takes
-    every step of the budget unless a step leaves all codes in place or, by round-off, would raise the distortion: then the
-    answer is a fixed point as far as the dtype of the points can tell. Source: lloyd1982.
+    For finite measures and laws whose cells are computed exactly, r = 2. The distortion falls by at least
+    $\sum_k w_k |x_k - E[X|V_k]|^2$ a step and never rises. A code whose cell is empty moves to the point that costs the most, which
+    never raises the distortion either. Where no label changes the algorithm has converged, whatever the tolerance: the codes are
+    the centroids of their own cells, as far as the dtype of the points can tell.
+
+    Parameters
+    ----------
+    rtol : float
+        The residual to stop at; 0 goes on until no label changes.
+
+    References
+    ----------
+    lloyd1982.
+
+    Examples
+    --------
+    >>> import quantization as qz
+    >>> solution = qz.quantize([[0.0], [1.0], [10.0], [11.0]], 2, solver=qz.Lloyd(rtol=0), rng=0)
+    >>> sorted(solution.points[:, 0].tolist())
+    [0.5, 10.5]
     """
 
     rtol: float = 1e-6
     exhausted: ClassVar[Status] = Status.STALLED
+    warns: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         checked_tolerance(self.rtol)
 
-    def refuses(self, problem: Problem) -> str | None:
+    def incompatibility(self, problem: Problem) -> str | None:
         if problem.exact is None:
             return (
                 "Lloyd needs cells that can be computed: samples, a law with a density on the line, a Gaussian mixture in the "
@@ -43,36 +65,80 @@ class Lloyd:
         return None
 
     def solve(self, problem: Problem, codes: FloatArray, rng: np.random.Generator) -> Iterator[State]:
-        assert problem.exact is not None
-        before: FloatArray | None = None
-        least = np.inf
+        law, least = problem.exact, np.inf
+        assert law is not None
         while True:
-            for descent in problem.exact.descents(codes, problem.passes) if isinstance(problem.exact, Samples) else ():
-                step = None
-                for step in descent.steps(codes):
-                    if step.distortion * (1 - step.distortion_rtol) > least:
-                        return
-                    yield _state(step)
-                if step is not None:
-                    if step.at_rest:
-                        return
-                    codes, before, least = step.following(), None, step.distortion * (1 + step.distortion_rtol)
-            codes, c = problem.exact.occupied(codes)
-            if c.distortion > least or (before is not None and _same(codes, before)):
+            step: Step | None = None
+            for step in law.lloyd_steps(codes, problem.expected_steps) if isinstance(law, HasLloydSteps) else ():
+                if step.distortion * (1 - step.distortion_rtol) > least:
+                    return
+                least = min(least, step.distortion * (1 + step.distortion_rtol))
+                yield _state(problem, step)
+            if step is not None:
+                if step.at_rest:
+                    return
+                codes = step.following()
+            # A cell is empty, or the law has no steps of its own.
+            codes, c = law.relocate_empty_cells(codes)
+            if c.distortion > least:
                 return
-            yield State(codes, c.masses, c.distortion, c.stationarity)
-            before, least, codes = codes, c.distortion, c.means
+            following = rounded(c.means, problem.like)
+            at_rest = np.array_equal(following, codes)
+            yield State(
+                codes, c.masses, c.distortion, c.stationarity, resolution=_resolution(problem, codes, c.masses, c.distortion),
+                ended=Status.CONVERGED if at_rest else None,
+            )  # fmt: skip
+            if at_rest:
+                return
+            least, codes = c.distortion, following
+
+    def gains_together(self, problem: Problem) -> bool:
+        """On a GPU, where one problem is too small for the device. On the line samples have a way of their own."""
+        like = problem.like
+        return is_torch(like) and like.device.type in BATCHED_DEVICES and problem.measure is not None and problem.dim > 1
+
+    def solve_batch(
+        self,
+        problems: Sequence[Problem],
+        inits: "Sequence[Initialization]",
+        rngs: Sequence[np.random.Generator],
+        observe: Observe,
+    ) -> None:
+        if self.gains_together(problems[0]):
+            from quantization.solvers.lloyd_gpu import solve_together  # needs torch
+
+            solve_together(problems, inits, rngs, observe)
+            return
+
+        def one(run: int) -> None:
+            solve_one(self, problems[run], inits[run], rngs[run], run, observe)
+
+        law = problems[0].exact
+        if (
+            len(problems) > 1
+            and isinstance(law, HasLloydSteps)
+            and law.restarts_in_parallel(problems[0].k, problems[0].expected_steps)
+        ):
+            parallel_map(one, len(problems))
+        else:
+            for run in range(len(problems)):
+                one(run)
 
 
-def _state(step: "Step") -> State:
+def _state(problem: Problem, step: Step) -> State:
     """A step as a state: its distortion an estimate, unless it is as good as measured."""
     error = step.distortion_rtol
+    resolution = 0.0 if callable(step.codes) else _resolution(problem, step.codes, step.masses, step.distortion)
     return State(
         step.codes, step.masses, step.distortion, step.stationarity, estimated=error > 0, distortion_rtol=error or np.inf,
-        measure=step.measure,
+        resolution=resolution, measure=step.measure, ended=Status.CONVERGED if step.at_rest else None,
     )  # fmt: skip
 
 
-def _same(codes: FloatArray, before: FloatArray) -> bool:
-    """Whether no code has moved; looked at the first coordinates first, as almost always one of these has."""
-    return np.array_equal(codes[:, 0], before[:, 0]) and np.array_equal(codes, before)
+def _resolution(problem: Problem, codes: FloatArray, masses: FloatArray, distortion: float) -> float:
+    r"""$(\sum_k w_k |u\, c_k|^2 / D)^{1/2}$, u the unit round-off of the points' dtype: the residual that rounding codes leaves."""
+    unit = epsilon(problem.like) / 2
+    if not 0 < distortion < np.inf:
+        return 0.0
+    with np.errstate(over="ignore", under="ignore"):
+        return unit * float(np.sqrt(masses @ np.einsum("kd,kd->k", codes, codes) / distortion))

@@ -7,11 +7,12 @@ from typing import ClassVar
 import numpy as np
 
 from quantization.arrays import FloatArray
-from quantization.exact.descent import FIRST_DAMPING, newton_step
-from quantization.exact.protocol import Smooth
-from quantization.problem import OTHER_ORDERS, Problem, checked_tolerance
-from quantization.solver import State
+from quantization.exact_law import HasHessian
+from quantization.laws_1d.levenberg_marquardt import FIRST_DAMPING, newton_step
+from quantization.problem import Problem
+from quantization.solvers.base import OTHER_ORDERS, State
 from quantization.status import Status
+from quantization.validation import checked_tolerance
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,13 @@ class Newton:
 
     rtol: float = 1e-10
     exhausted: ClassVar[Status] = Status.STALLED
+    warns: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         checked_tolerance(self.rtol)
 
-    def refuses(self, problem: Problem) -> str | None:
-        if isinstance(problem.exact, Smooth):
+    def incompatibility(self, problem: Problem) -> str | None:
+        if isinstance(problem.exact, HasHessian):
             return None
         remedy = ". Use Lloyd() or CLVQ()" if problem.r == 2 else f" and r = {problem.r:g}; {OTHER_ORDERS}"
         return (
@@ -43,8 +45,8 @@ class Newton:
         )
 
     def solve(self, problem: Problem, codes: FloatArray, rng: np.random.Generator) -> Iterator[State]:
-        assert isinstance(problem.exact, Smooth)
-        codes, c = problem.exact.occupied(codes)
+        assert isinstance(problem.exact, HasHessian)
+        codes, c = problem.exact.relocate_empty_cells(codes)
         damping = FIRST_DAMPING
         while True:
             shown = not c.stationarity <= self.rtol

@@ -25,8 +25,8 @@ def test_rounded_gives_what_the_dtype_holds(dtype):
 def test_namespace_and_like():
     assert arrays.namespace(np.zeros(1)) is np
     assert arrays.namespace(torch.zeros(1)) is torch
-    assert arrays.like(np.ones(2), torch.zeros(1, dtype=torch.bfloat16)).dtype == torch.bfloat16
-    assert arrays.like(np.ones(2), np.zeros(1, np.float32), dtype=np.int64).dtype == np.int64
+    assert arrays.asarray_like(np.ones(2), torch.zeros(1, dtype=torch.bfloat16)).dtype == torch.bfloat16
+    assert arrays.asarray_like(np.ones(2), np.zeros(1, np.float32), dtype=np.int64).dtype == np.int64
 
 
 def test_double_keeps_complex_numbers():
@@ -40,7 +40,7 @@ def test_bytes_of_either_order_are_numbers(dtype, rng):
     """As files of astronomers hold them: taken for float32, a spread far below the offset would vanish."""
     points = 1e8 + rng.standard_normal((4000, 3)) if dtype != ">f4" else rng.standard_normal((4000, 3))
     foreign = points.astype(dtype)
-    native = qz.quantize(foreign.astype(dtype[1:]), 200, max_steps=3)
-    found = qz.quantize(foreign, 200, max_steps=3)
+    native = qz.quantize(foreign.astype(dtype[1:]), 200, max_iter=3, rng=0)
+    found = qz.quantize(foreign, 200, max_iter=3, rng=0)
     np.testing.assert_array_equal(found.measure.points, native.measure.points)
     assert found.measure.points.dtype == np.dtype(dtype[1:])

@@ -21,7 +21,7 @@ import quantization as qz
 @parametrize_with_checks(
     [
         qz.OptimalQuantizer(),
-        qz.OptimalQuantizer(n_clusters=2, max_steps=5),
+        qz.OptimalQuantizer(n_clusters=2, max_iter=5),
         qz.OptimalQuantizer(n_clusters=1, solver=qz.CLVQ(epochs=1)),
     ],
     expected_failed_checks=lambda _: PER_ESTIMATOR_XFAIL_CHECKS[KMeans],
@@ -34,7 +34,7 @@ def test_is_an_estimator(estimator, check):
 def test_agrees_with_quantize_and_with_kmeans(dtype, rng):
     x, weights = rng.normal(size=(400, 3)).astype(dtype), rng.random(400)
     start = x[:5]
-    ours = qz.OptimalQuantizer(5, start=start, random_state=0).fit(x, sample_weight=weights)
+    ours = qz.OptimalQuantizer(5, init=start, random_state=0).fit(x, sample_weight=weights)
     theirs = KMeans(5, init=start, n_init=1, tol=0, max_iter=300).fit(x, sample_weight=weights)
     np.testing.assert_allclose(ours.cluster_centers_, theirs.cluster_centers_, rtol=1e-4, atol=1e-4)
     np.testing.assert_array_equal(ours.labels_, theirs.labels_)
@@ -42,10 +42,10 @@ def test_agrees_with_quantize_and_with_kmeans(dtype, rng):
     assert ours.score(x, sample_weight=weights) == pytest.approx(-ours.inertia_, rel=1e-12)
     np.testing.assert_allclose(ours.transform(x), theirs.transform(x), rtol=1e-3, atol=1e-4)
     assert ours.transform(x).dtype == ours.cluster_centers_.dtype == dtype
-    direct = qz.quantize(qz.DiscreteMeasure.from_masses(x, weights), 5, start=start, seed=0)
+    direct = qz.quantize(qz.DiscreteMeasure.from_unnormalized(x, weights), 5, init=start, rng=0)
     np.testing.assert_array_equal(ours.cluster_centers_, direct.measure.points)
     np.testing.assert_array_equal(ours.weights_, direct.measure.weights)
-    assert (ours.distortion_, ours.n_iter_) == (direct.distortion, direct.steps)
+    assert (ours.distortion_, ours.n_iter_) == (direct.distortion, direct.n_iter)
     assert ours.solution_.status is direct.status
 
 
@@ -68,16 +68,16 @@ def test_partial_fit_is_one_long_run(rng):
     for chunk in chunks:
         assert q.partial_fit(chunk) is q
         stream = qz.Stream(np.array_split(rng_again.permutation(chunk), -(-len(chunk) // 1024)))
-        solution = qz.quantize(stream, 6, solver=qz.CLVQ(epochs=1), start=solution, seed=rng_again)
+        solution = qz.quantize(stream, 6, solver=qz.CLVQ(epochs=1), init=solution, rng=rng_again)
         np.testing.assert_array_equal(q.cluster_centers_, solution.measure.points)
         np.testing.assert_array_equal(q.labels_, q.predict(chunk))
         assert q.inertia_ == pytest.approx(-q.score(chunk), rel=1e-12)
-    assert solution.trace.progress.seen == pytest.approx(4040)
+    assert solution.trace.clvq_state.seen == pytest.approx(4040)
     np.testing.assert_array_equal(q.weights_, solution.trace.companion)
     everything = np.concatenate(chunks)
-    best = qz.quantize(everything, 6, restarts=5)
+    best = qz.quantize(everything, 6, n_init=5, rng=0)
     # 4040 samples seen once: the excess is about tr(H⁻¹S)/n ≤ a few K/n = 0.2 %, for a local optimum some percent.
-    assert qz.distortion(everything, q.cluster_centers_).value < 1.1 * best.distortion
+    assert qz.distortion(everything, q.cluster_centers_, rng=0).value < 1.1 * best.distortion
 
 
 def test_partial_fit_weighs_and_refuses(rng):
@@ -104,7 +104,7 @@ def test_random_states(rng):
         return qz.OptimalQuantizer(6, random_state=state).fit(x).cluster_centers_
 
     np.testing.assert_array_equal(codes(3), codes(3))
-    np.testing.assert_array_equal(codes(3), qz.quantize(x, 6, seed=3).measure.points)
+    np.testing.assert_array_equal(codes(3), qz.quantize(x, 6, rng=3).measure.points)
     np.testing.assert_array_equal(codes(np.random.RandomState(4)), codes(np.random.RandomState(4)))
     np.testing.assert_array_equal(codes(np.random.default_rng(5)), codes(np.random.default_rng(5)))
     assert codes(None).shape == (6, 2)
@@ -117,7 +117,7 @@ def test_lives_among_scikit_learns(rng):
     assert list(pipeline[-1].get_feature_names_out()) == [f"optimalquantizer{k}" for k in range(3)]
     search = GridSearchCV(qz.OptimalQuantizer(random_state=0), {"n_clusters": [1, 4]}, cv=2).fit(x)
     assert search.best_params_ == {"n_clusters": 4}
-    fitted = qz.OptimalQuantizer(3, start=qz.quantize(x, 3), solver=qz.Lloyd(rtol=1e-3)).fit(x)
+    fitted = qz.OptimalQuantizer(3, init=qz.quantize(x, 3, rng=0), solver=qz.Lloyd(rtol=1e-3)).fit(x)
     assert clone(fitted).solver == fitted.solver
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(fitted)).predict(x), fitted.predict(x))
     assert repr(qz.OptimalQuantizer(3)) == "OptimalQuantizer(n_clusters=3)"
@@ -127,13 +127,13 @@ def test_lives_among_scikit_learns(rng):
     ("options", "x", "weights", "hint"),
     [
         ({"n_clusters": 4}, np.zeros((3, 2)), None, "n_samples=3 should be >= n_clusters=4"),
-        ({"n_clusters": 2, "start": qz.RandomPoints()}, np.zeros((3, 2)), None, "distinct points"),
+        ({"n_clusters": 2, "init": qz.RandomPoints()}, np.zeros((3, 2)), None, "distinct points"),
         ({"n_clusters": 0}, np.zeros((3, 2)), None, "n_clusters must be an integer ≥ 1"),
         ({"n_clusters": 1}, np.zeros((3, 2)), np.zeros(3), "zero weights"),
         ({"n_clusters": 1}, np.zeros((3, 2)), [-1, 1, 1], "nonnegative|negative|≥ 0"),
         ({"n_clusters": 1}, np.zeros((3, 2)), [1, 1], "shape \\(3,\\)"),
-        ({"n_clusters": 1, "random_state": "x"}, np.zeros((3, 2)), None, "seed"),
-        ({"n_clusters": 1, "start": [[1.0]]}, np.zeros((3, 2)), None, "start"),
+        ({"n_clusters": 1, "random_state": "x"}, np.zeros((3, 2)), None, "rng"),
+        ({"n_clusters": 1, "init": [[1.0]]}, np.zeros((3, 2)), None, "init"),
     ],
 )
 def test_refuses_misuse(options, x, weights, hint):

@@ -111,12 +111,12 @@ def test_anything_with_sample_is_a_law():
             return np.stack([np.cos(angle), np.sin(angle)], axis=1)
 
     assert isinstance(Circle(), qz.Law)
-    sol = qz.quantize(Circle(), 1, max_steps=100)
+    sol = qz.quantize(Circle(), 1, max_iter=100, rng=0)
     assert abs(sol.distortion - 1) < 5 * sol.distortion_se + 0.01
     for shape in ((5,), (5, 2)):
         bad = type("Bad", (), {"sample": lambda self, n, rng, shape=shape: np.zeros(shape)})
         with pytest.raises(ValueError, match=r"law.sample\(n, rng\) must return"):
-            qz.quantize(bad(), 1)
+            qz.quantize(bad(), 1, rng=0)
     stingy = type("Stingy", (), {"sample": lambda self, n, rng: np.zeros((1, 2))})
     with pytest.raises(ValueError, match="n draws"):
-        qz.quantize(stingy(), 1)
+        qz.quantize(stingy(), 1, rng=0)

@@ -33,7 +33,7 @@ def drawn_cells(axes):
 @pytest.mark.parametrize("k", [1, 2, 3, 60])
 def test_cells_of_the_plane_are_the_nearest_points(k, rng, brute):
     x = rng.normal(size=(500, 2)) * [1.0, 5.0] + [100.0, 0.0]
-    solution = qz.quantize(x, k)
+    solution = qz.quantize(x, k, rng=0)
     axes = plot.voronoi(solution, x)
     cells, polygons = drawn_cells(axes)
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
@@ -66,7 +66,7 @@ def test_collinear_codes_and_far_scales(rng):
 @pytest.mark.parametrize("k", [1, 2, 12, 100])
 def test_bars_on_the_line_have_the_masses_as_areas(k, rng):
     x = rng.gamma(2, size=(1500, 1))
-    solution = qz.quantize(x, k)
+    solution = qz.quantize(x, k, rng=0)
     axes = plot.voronoi(solution, stats.gamma(2))
     areas = [bar.get_width() * bar.get_height() for bar in axes.patches]
     np.testing.assert_allclose(areas, solution.measure.weights[np.argsort(solution.measure.points[:, 0])], rtol=1e-12)
@@ -91,13 +91,13 @@ def test_laws_of_every_kind_lie_beneath(rng):
 
 def test_draws_where_it_is_told(rng):
     _, (first, second) = pyplot.subplots(1, 2)
-    solution = qz.quantize(rng.normal(size=(100, 2)), 4)
+    solution = qz.quantize(rng.normal(size=(100, 2)), 4, rng=0)
     assert plot.voronoi(solution, ax=first) is first
     assert plot.trace(solution, ax=second) is second
 
 
 def test_trace_shows_every_step(rng):
-    solution = qz.quantize(rng.normal(size=(500, 2)), 10, max_steps=12)
+    solution = qz.quantize(rng.normal(size=(500, 2)), 10, max_iter=12, rng=0)
     axes = plot.trace(solution)
     right = axes.figure.axes[-1]
     np.testing.assert_array_equal(axes.lines[0].get_ydata(), solution.trace.distortion)
@@ -107,7 +107,7 @@ def test_trace_shows_every_step(rng):
 
 
 def test_trace_leaves_gaps_where_nothing_is_positive():
-    exact = qz.quantize(np.array([[0.0], [1.0]]), 2)  # distortion and residual 0
+    exact = qz.quantize(np.array([[0.0], [1.0]]), 2, rng=0)  # distortion and residual 0
     axes = plot.trace(exact)
     assert np.isnan(axes.lines[0].get_ydata()).all()
     axes.figure.canvas.draw()
@@ -151,7 +151,7 @@ def test_the_gallery_can_be_drawn_again(tmp_path):
 
 def test_a_barycenter_is_drawn_over_its_measures(rng):
     clouds = [rng.normal(size=(50, 2)), rng.normal(size=(60, 2)) + 3]
-    solution = qz.barycenter(clouds, 5)
+    solution = qz.barycenter(clouds, 5, rng=0)
     axes = plot.barycenter(solution, clouds)
     *dots, atoms = axes.collections
     assert [len(d.get_offsets()) for d in dots] == [50, 60]

@@ -23,8 +23,8 @@ def turned_grid(d):
 def test_errors_are_smaller_than_those_of_independent_draws(d):
     law, (codes, truth), runs = qz.Gaussian(np.zeros(d), np.eye(d)), turned_grid(d), 24
     draws = {3: 2**15, 5: 2**14, 7: 2**13}[d]
-    found = [qz.distortion(qz.QuasiMonteCarlo(law), codes, draws=draws, seed=s) for s in range(runs)]
-    plain = qz.distortion(law, codes, draws=draws, seed=runs).standard_error
+    found = [qz.distortion(qz.QuasiMonteCarlo(law), codes, draws=draws, rng=s) for s in range(runs)]
+    plain = qz.distortion(law, codes, draws=draws, rng=runs).standard_error
     # Were these means as noisy as those of independent draws, Σ (error/plain)² would be χ² with 24 degrees of freedom, below
     # its 1e-6 quantile once in a million times; the plain error is itself known to a few percent.
     noise = sum((e.value - truth) ** 2 for e in found) / (1.1 * plain) ** 2
@@ -38,7 +38,7 @@ def test_errors_are_smaller_than_those_of_independent_draws(d):
 def test_intervals_cover_as_often_as_they_say():
     codes, truth = turned_grid(3)
     law, runs = qz.QuasiMonteCarlo(qz.Gaussian(np.zeros(3), np.eye(3)), replicates=8), 400
-    found = [qz.distortion(law, codes, draws=512, seed=s, confidence=0.9) for s in range(runs)]
+    found = [qz.distortion(law, codes, draws=512, rng=s, confidence=0.9) for s in range(runs)]
     # Binomial(400, 0.9), z = 4.5. The interval of independent draws would cover always: it is several times too wide here.
     assert abs(sum(e.low <= truth <= e.high for e in found) - 360) <= 4.5 * np.sqrt(400 * 0.09) + 1
 
@@ -46,8 +46,8 @@ def test_intervals_cover_as_often_as_they_say():
 def test_a_solution_carries_the_error_of_the_replicates():
     law = qz.Gaussian(np.zeros(3), np.eye(3))
     codes, truth = turned_grid(3)
-    solution = qz.quantize(qz.QuasiMonteCarlo(law), 8, start=codes, solver=qz.CLVQ(), max_steps=1)
-    plain = qz.quantize(law, 8, start=codes, solver=qz.CLVQ(), max_steps=1)
+    solution = qz.quantize(qz.QuasiMonteCarlo(law), 8, init=codes, solver=qz.CLVQ(), max_iter=1, rng=0)
+    plain = qz.quantize(law, 8, init=codes, solver=qz.CLVQ(), max_iter=1, rng=0)
     assert 0 < solution.distortion_se < plain.distortion_se / 5
     # One averaged step moves the codes by a few of its noise, √(D K/n) = 0.1 apiece; they remain near the optimum's distortion.
     assert solution.distortion == pytest.approx(truth, rel=0.05)
@@ -106,7 +106,7 @@ def test_any_map_of_uniforms_is_a_law():
             return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
 
     assert isinstance(Disc(), FromCube)
-    found = qz.distortion(qz.QuasiMonteCarlo(Disc()), [[0.0, 0.0]])
+    found = qz.distortion(qz.QuasiMonteCarlo(Disc()), [[0.0, 0.0]], rng=0)
     assert found.low <= 0.5 <= found.high
     assert found.standard_error < 1e-6
 
@@ -120,10 +120,10 @@ def test_a_call_is_a_power_of_two_of_points():
             return rng.normal(size=(n, 2))
 
     law = Counting()
-    qz.distortion(law, [[0.0, 0.0]], draws=5000)
+    qz.distortion(law, [[0.0, 0.0]], draws=5000, rng=0)
     assert law.calls[1:] == [1024] * 4
     law.calls.clear()
-    qz.distortion(law, [[0.0, 0.0]], draws=3)
+    qz.distortion(law, [[0.0, 0.0]], draws=3, rng=0)
     assert law.calls[1:] == [1] * 3
 
 

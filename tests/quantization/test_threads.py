@@ -68,7 +68,7 @@ def test_work_is_spread_and_comes_back_in_order(four_threads):
         together.wait()
         return threading.current_thread().name, i * i
 
-    answers = threads.spread(work, 4)
+    answers = threads.parallel_map(work, 4)
     assert [square for _, square in answers] == [0, 1, 4, 9]
     assert len({name for name, _ in answers}) == 4
 
@@ -83,7 +83,7 @@ def test_the_costliest_begin_first(monkeypatch, four_threads):
             together.wait()
         return i
 
-    assert threads.spread(work, 4, sizes=[1, 5, 2, 9]) == [0, 1, 2, 3]
+    assert threads.parallel_map(work, 4, sizes=[1, 5, 2, 9]) == [0, 1, 2, 3]
     assert set(begun[:2]) == {1, 3}
 
 
@@ -99,7 +99,7 @@ def test_every_call_has_one_thread_and_what_was_comes_back(monkeypatch, four_thr
             torch.ones(8, 8) @ torch.ones(8, 8)
             return max(pool["num_threads"] for pool in threadpool_info()), torch.get_num_threads(), threads.available()
 
-        assert set(threads.spread(work, 3)) == {(1, 1, 1)}
+        assert set(threads.parallel_map(work, 3)) == {(1, 1, 1)}
         assert torch.get_num_threads() == 3
         assert [pool["num_threads"] for pool in threadpool_info()] == before
     finally:
@@ -115,12 +115,12 @@ def test_two_callers_share_one_hold(four_threads):
         seen = []
 
         def first():
-            threads.spread(lambda i: (entered.set(), leave.wait(30)), 1)
+            threads.parallel_map(lambda i: (entered.set(), leave.wait(30)), 1)
 
         caller = threading.Thread(target=first)
         caller.start()
         assert entered.wait(30)
-        threads.spread(lambda i: seen.append(torch.get_num_threads()), 1)
+        threads.parallel_map(lambda i: seen.append(torch.get_num_threads()), 1)
         leave.set()
         caller.join()
         assert seen == [1]
@@ -131,9 +131,9 @@ def test_two_callers_share_one_hold(four_threads):
 
 def test_spread_work_does_not_spread_again(four_threads):
     def outer(i):
-        return {threading.current_thread().name} == set(threads.spread(lambda j: threading.current_thread().name, 3))
+        return {threading.current_thread().name} == set(threads.parallel_map(lambda j: threading.current_thread().name, 3))
 
-    assert all(threads.spread(outer, 4))
+    assert all(threads.parallel_map(outer, 4))
 
 
 def test_the_first_failure_by_index_is_reported_and_the_rest_dropped(monkeypatch, four_threads):
@@ -149,7 +149,7 @@ def test_the_first_failure_by_index_is_reported_and_the_rest_dropped(monkeypatch
         time.sleep(0.01)
 
     with pytest.raises(ValueError, match=r"^0$"):
-        threads.spread(work, 1000)
+        threads.parallel_map(work, 1000)
     assert len(ran) < 1000
 
 
@@ -157,7 +157,7 @@ def test_context_variables_are_the_callers(four_threads):
     name = contextvars.ContextVar("name", default="nobody")
     name.set("caller")
     with np.errstate(divide="raise"):
-        assert threads.spread(lambda i: (name.get(), np.geterr()["divide"]), 4) == [("caller", "raise")] * 4
+        assert threads.parallel_map(lambda i: (name.get(), np.geterr()["divide"]), 4) == [("caller", "raise")] * 4
 
 
 def test_what_a_call_sets_reaches_neither_the_next_nor_the_caller(four_threads):
@@ -168,12 +168,12 @@ def test_what_a_call_sets_reaches_neither_the_next_nor_the_caller(four_threads):
         name.set(str(i))
         return seen
 
-    assert threads.spread(work, 50) == ["nobody"] * 50
+    assert threads.parallel_map(work, 50) == ["nobody"] * 50
     assert name.get() == "nobody"
 
 
 def test_the_caller_works_too(four_threads):
-    assert threading.current_thread().name in threads.spread(lambda i: threading.current_thread().name, 1000)
+    assert threading.current_thread().name in threads.parallel_map(lambda i: threading.current_thread().name, 1000)
 
 
 def test_blas_is_held_while_a_solve_steps_and_never_while_a_caller_looks(four_threads):
@@ -181,7 +181,7 @@ def test_blas_is_held_while_a_solve_steps_and_never_while_a_caller_looks(four_th
         return [pool["num_threads"] for pool in threadpool_info()]
 
     points = np.random.default_rng(0).standard_normal((200, 3))
-    qz.quantize(points, 4)  # loads what it needs
+    qz.quantize(points, 4, rng=0)  # loads what it needs
     before, seen = now(), []
 
     class Watched(qz.Lloyd):
@@ -190,14 +190,14 @@ def test_blas_is_held_while_a_solve_steps_and_never_while_a_caller_looks(four_th
                 seen.append(max(now()))
                 yield state
 
-    for _ in qz.iterate(points, 4, solver=Watched()):
+    for _ in qz.iterate(points, 4, solver=Watched(), rng=0):
         assert now() == before
     assert set(seen) == {1}
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 255, 256, 1000, 10**6])
 def test_rows_are_cut_into_slices_that_hold_some(count):
-    slices = threads.spread_rows(lambda rows: rows, count)
+    slices = threads.parallel_rows(lambda rows: rows, count)
     assert [i for rows in slices for i in (rows.start, rows.stop)][1:-1:2] == [rows.start for rows in slices[1:]]
     assert all(rows.stop > rows.start for rows in slices)
     assert (slices[0].start, slices[-1].stop) == (0, count) if count else slices == []

@@ -56,19 +56,19 @@ def one_measure_is_quantized(law: qz.DiscreteMeasure, k: int, seed: int) -> Evid
     reports is at most 1e-6, $\|\nabla D\| \le 2 s \sqrt D$; twice $\gamma_{n+8}$ of $2 \sqrt D$ for its sums (see
     :func:`~theory_checks.claims.lloyd.converged_codebooks_are_stationary`).
     """
-    sol = qz.barycenter([law], k, weights="free", seed=seed, max_steps=2000).require()
+    sol = qz.barycenter([law], k, atom_weights="free", rng=seed, max_iter=2000).require()
     return _quantizer(law, sol.measure, sol.distortion)
 
 
 @one_measure_is_quantized.control
 def _(law: qz.DiscreteMeasure, k: int, seed: int) -> Evidence:
     """Uniform weights, which are those of a clustering into equal parts."""
-    sol = qz.barycenter([law], k, weights="uniform", seed=seed)
+    sol = qz.barycenter([law], k, atom_weights="uniform", rng=seed)
     return _quantizer(law, sol.measure, sol.distortion)
 
 
 def _quantizer(law: qz.DiscreteMeasure, nu: qz.DiscreteMeasure, value: float) -> Evidence:
-    distortion = qz.distortion(law, nu.points).value
+    distortion = qz.distortion(law, nu.points, rng=0).value
     slack = _rounding([law], nu) + round_off(2 * law.size + law.dim + 8, distortion)
     masses = np.abs(host(law.project(nu.points))[1] - host(nu)[1]).max()
     gradient = float(np.linalg.norm(partition(law, host(nu)[0]).gradient))
@@ -106,8 +106,8 @@ def _(law: qz.DiscreteMeasure, k: int, seed: int) -> Evidence:
 def _free_and_uniform(law: qz.DiscreteMeasure, k: int, seed: int, *, turned: bool) -> Evidence:
     rng = np.random.default_rng(seed)
     measures, shares, middle = _relatives(law, rng)
-    uniform = qz.barycenter(measures, k, mixing=shares, weights="uniform", seed=seed)
-    free = qz.barycenter(measures, k, mixing=shares, weights="free", start=uniform, seed=seed)
+    uniform = qz.barycenter(measures, k, mixing=shares, atom_weights="uniform", rng=seed)
+    free = qz.barycenter(measures, k, mixing=shares, atom_weights="free", init=uniform, rng=seed)
     slack = _rounding(measures, uniform.measure)
     if turned:
         rival = qz.DiscreteMeasure(codebook(middle, k, rng), rng.dirichlet(np.ones(k)))
@@ -154,9 +154,9 @@ def _between(law: qz.DiscreteMeasure, k: int, seed: int, *, true: bool) -> Evide
         float(s) * float(host(law)[1] @ np.square(host(mu)[0] - host(middle)[0]).sum(1))
         for mu, s in zip(measures, shares, strict=True)
     )
-    quantizer = qz.quantize(middle, k, seed=seed)
-    answer = qz.barycenter(measures, k, mixing=shares, seed=seed)
-    weighted = qz.barycenter(measures, mixing=shares, points=quantizer.measure.points, seed=seed)
+    quantizer = qz.quantize(middle, k, rng=seed)
+    answer = qz.barycenter(measures, k, mixing=shares, rng=seed)
+    weighted = qz.barycenter(measures, mixing=shares, points=quantizer.measure.points, rng=seed)
     own, value = (_objective(measures, shares, sol.measure) for sol in (answer, weighted))
     slack = _rounding(measures, weighted.measure) + round_off(2 * law.size + law.dim + 20, 2 * limit + 2 * value)
     bound = limit + quantizer.distortion if true else limit / 2
@@ -197,7 +197,7 @@ def _quantiles(law: qz.DiscreteMeasure, k: int, seed: int, *, averaged: bool) ->
     turned, drawn = 2 * points[::-1] + 1, rng.dirichlet(np.ones(law.size))
     measures = [law, qz.DiscreteMeasure(turned, weights), qz.DiscreteMeasure(points, drawn)]
     shares = 0.1 + 0.7 * rng.dirichlet(np.ones(3))
-    sol = qz.barycenter(measures, k, mixing=shares, weights="uniform", solver=qz.FixedPoint(rtol=1e-9), seed=seed)
+    sol = qz.barycenter(measures, k, mixing=shares, atom_weights="uniform", solver=qz.FixedPoint(rtol=1e-9), rng=seed)
     codes = np.sort(host(sol.measure)[0][:, 0])
     if averaged:
         expected = np.einsum("j,jk->k", shares, np.stack([_block_means(mu, k) for mu in measures]))

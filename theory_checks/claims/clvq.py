@@ -53,7 +53,7 @@ def _mean_step(law: qz.DiscreteMeasure, k: int, seed: int, *, factor: float) -> 
     mean = np.zeros_like(codes)
     for point, weight in zip(points, weights, strict=True):
         one_draw = qz.Stream(lambda point=point: [point[None]])
-        moved = qz.quantize(one_draw, k, start=codes, solver=solver, max_steps=1).measure.points
+        moved = qz.quantize(one_draw, k, init=codes, solver=solver, max_iter=1, rng=0).measure.points
         mean += weight * (codes - np.asarray(moved)) / gamma
     size = float(np.abs(codes).max() + np.abs(points).max())
     difference = np.abs(mean - factor * partition(law, codes).gradient).max()
@@ -100,7 +100,7 @@ def _companions(law: qz.DiscreteMeasure, k: int, seed: int) -> tuple[list[FloatA
         for _ in range(_BATCHES):
             yield law.sample(_BATCH, rng)
 
-    snapshots = list(qz.iterate(qz.Stream(draws), k, start=start, solver=solver, max_steps=_BATCHES - 1))
+    snapshots = list(qz.iterate(qz.Stream(draws), k, init=start, solver=solver, max_iter=_BATCHES - 1, rng=0))
     final = snapshots[-1].trace.companion
     if final is None:
         raise RuntimeError("CLVQ kept no companion weights")
@@ -187,7 +187,7 @@ class _Ratios:
 @lru_cache(maxsize=8)
 def _runs(law: Any, k: int, seed: int, solver: qz.CLVQ) -> _Ratios:
     """Independent runs from near Lloyd's answer, looked at after either number of draws."""
-    best = line.ordered(qz.quantize(law, k, solver=qz.Lloyd(rtol=1e-7), max_steps=20_000).measure.points)
+    best = line.ordered(qz.quantize(law, k, solver=qz.Lloyd(rtol=1e-7), max_iter=20_000, rng=0).measure.points)
     local = line.local_distortions(law, best)
     whole = float(np.trace(np.linalg.solve(line.half_hessian(law, best), np.diag(local))))
     rng = np.random.default_rng([seed, 2])
@@ -196,7 +196,7 @@ def _runs(law: Any, k: int, seed: int, solver: qz.CLVQ) -> _Ratios:
         sol: Any = best[:, None] + 0.25 * np.diff(best).min() * rng.standard_normal((k, 1))
         for i, draws in enumerate(np.diff([0, *_DRAWS])):
             stream = qz.Stream(lambda n=draws: law.rvs((n // _BATCHED, _BATCHED, 1), random_state=rng))
-            sol = qz.quantize(stream, k, solver=solver, start=sol, seed=rng, max_steps=int(draws) // _BATCHED - 1)
+            sol = qz.quantize(stream, k, solver=solver, init=sol, rng=rng, max_iter=int(draws) // _BATCHED - 1)
             found[i, run] = line.ordered(sol.measure.points)
     sizes, least = np.array(_DRAWS)[:, None], local.sum()
     gradients = sizes * np.square(line.gradient(law, found)).sum(-1) / (4 * least)

@@ -45,7 +45,7 @@ def _(law: qz.DiscreteMeasure, k: int, seed: int) -> Evidence:
 
 
 def _compare(mu: qz.DiscreteMeasure, nu: qz.DiscreteMeasure, codes: FloatArray, *, constant: float) -> Evidence:
-    of_mu, of_nu = (qz.distortion(law, codes).value for law in (mu, nu))
+    of_mu, of_nu = (qz.distortion(law, codes, rng=0).value for law in (mu, nu))
     distance = qz.wasserstein(mu, nu)
     slack = root_error(distance**2, transport_round_off(mu.size, nu.size, largest_cost(mu, nu)))
     slack += sum(root_error(value, round_off(2 * mu.size + mu.dim + 8, value)) for value in (of_mu, of_nu))
@@ -64,7 +64,7 @@ def empirical_codebooks_are_consistent(law: qz.DiscreteMeasure, k: int, seed: in
     distortion and the network simplex's error of $W_2^2$, each carried through the root; $\gamma_{2n+d+8}$ of the descent.
     """
     best, empirical = _best_and_empirical(law, k, seed)
-    found = qz.quantize(empirical, k, start=best, solver=qz.Lloyd(), max_steps=50)
+    found = qz.quantize(empirical, k, init=best, solver=qz.Lloyd(), max_iter=50, rng=0)
     return _excess(law, empirical, best, np.asarray(found.measure.points))
 
 
@@ -78,13 +78,13 @@ def _(law: qz.DiscreteMeasure, k: int, seed: int) -> Evidence:
 def _best_and_empirical(law: qz.DiscreteMeasure, k: int, seed: int) -> tuple[FloatArray, qz.DiscreteMeasure]:
     """A stationary codebook of the law, and the empirical measure of draws, of at least k points."""
     rng = np.random.default_rng(seed)
-    best = np.asarray(qz.quantize(law, k, solver=qz.Lloyd(), seed=seed, max_steps=2000).measure.points)
+    best = np.asarray(qz.quantize(law, k, solver=qz.Lloyd(), rng=seed, max_iter=2000).measure.points)
     chosen = np.concatenate([np.arange(law.size), rng.choice(law.size, 4 * law.size, p=np.asarray(law.weights))])
     return best, qz.DiscreteMeasure(np.asarray(law.points)[chosen])
 
 
 def _excess(mu: qz.DiscreteMeasure, nu: qz.DiscreteMeasure, best: FloatArray, found: FloatArray) -> Evidence:
-    values = [qz.distortion(mu, codes).value for codes in (best, found)]
+    values = [qz.distortion(mu, codes, rng=0).value for codes in (best, found)]
     distance = qz.wasserstein(mu, nu)
     slack = 2 * root_error(distance**2, transport_round_off(mu.size, nu.size, largest_cost(mu, nu)))
     slack += 2 * sum(root_error(value, round_off(2 * nu.size + mu.dim + 8, value)) for value in values)
@@ -120,7 +120,7 @@ def _(law: Any, k: int, seed: int) -> Evidence:
 
 
 def _order(law: Any, k: int, seed: int, *, limit: float) -> Evidence:
-    codes = line.ordered(qz.quantize(law, k).require().measure.points)
+    codes = line.ordered(qz.quantize(law, k, rng=0).require().measure.points)
     local = line.local_distortions(law, codes)
     constant = float(np.trace(np.linalg.solve(line.half_hessian(law, codes), np.diag(local))))
     few, many = (excesses / constant for excesses in _excesses(law, k, seed, float(local.sum())))
@@ -138,6 +138,6 @@ def _excesses(law: Any, k: int, seed: int, least: float) -> tuple[FloatArray, Fl
     rng, found = np.random.default_rng([seed, 2]), list[FloatArray]()
     for n in _SIZES:
         samples = law.rvs((_SAMPLES, n, 1), random_state=rng)
-        codes = np.array([line.ordered(qz.quantize(x, k).measure.points) for x in samples])
+        codes = np.array([line.ordered(qz.quantize(x, k, rng=0).measure.points) for x in samples])
         found.append(n * (line.local_distortions(law, codes).sum(-1) - least))
     return found[0], found[1]

@@ -54,7 +54,7 @@ def _flow(law: Diffusion, seed: int, order: float) -> Evidence:
     (scheme, least), constant = law.euler_constants(times), law.constant()
     inverse = (law.spread(law.end) / law.spread(law.begin)) ** 0.5
     for count in _COUNTS:
-        sol = qz.quantize(atoms, count, seed=rng, restarts=2, solver=qz.Lloyd(rtol=1e-4))
+        sol = qz.quantize(atoms, count, rng=rng, n_init=2, solver=qz.Lloyd(rtol=1e-4))
         pushed = qz.DiscreteMeasure(law.backwards(np.asarray(sol.measure.points), times, None), sol.measure.weights)
         error, distance = sol.distortion**0.5, qz.wasserstein(end, pushed)
         slack = root_error(distance**2, transport_round_off(end.size, pushed.size, largest_cost(end, pushed)))
@@ -109,7 +109,7 @@ def _(law: Diffusion, k: int, seed: int) -> Evidence:
 def _after_the_sde(law: Diffusion, slope: float) -> Evidence:
     errors, distances = list[float](), list[float]()
     for count in _COUNTS:
-        sol = qz.quantize(law.law(law.end), count).require()
+        sol = qz.quantize(law.law(law.end), count, rng=0).require()
         after = law.posterior(np.asarray(sol.measure.points), np.asarray(sol.measure.weights))
         errors.append(sol.distortion**0.5)
         distances.append(quantiles.between_mixtures(law.law(law.begin), after))
@@ -157,7 +157,7 @@ def _(law: Any, k: int, seed: int) -> Evidence:
 
 def _uniform(law: Any, k: int, factor: float) -> Evidence:
     loc, scale = float(law.kwds["loc"]), float(law.kwds["scale"])
-    sol = qz.quantize(law, k).require()
+    sol = qz.quantize(law, k, rng=0).require()
     codes = np.sort(np.asarray(sol.measure.points)[:, 0])
     companion = law.dist(loc=loc, scale=factor * scale)
     uniform, away = quantiles.to_uniform_atoms(law, codes), quantiles.to_uniform_atoms(companion, codes)

@@ -34,7 +34,7 @@ def weighted_gradients_are_second_order(law: qz.DiscreteMeasure, k: int, seed: i
     terms are at most $s \sqrt{D}$ times the largest slope of $\partial_v \ell \circ g$; $\gamma_{2n+d+20}$ of the values.
     """
     net = network(law, np.random.default_rng(seed))
-    sol = qz.quantize(law, k, seed=seed, solver=qz.Lloyd(), max_steps=2000).require()
+    sol = qz.quantize(law, k, rng=seed, solver=qz.Lloyd(), max_iter=2000).require()
     population, weighted = law.expect(net.gradients), sol.measure.expect(net.gradients)
     found = [_quadratic(law, sol, 0.5)]
     for i, along in enumerate(np.eye(3)):
@@ -47,7 +47,7 @@ def weighted_gradients_are_second_order(law: qz.DiscreteMeasure, k: int, seed: i
 @weighted_gradients_are_second_order.control
 def _(law: qz.DiscreteMeasure, k: int, seed: int) -> Evidence:
     r"""The constant ¼ for ½, for the loss that attains it."""
-    return _quadratic(law, qz.quantize(law, k, seed=seed, solver=qz.Lloyd(), max_steps=2000), 0.25)
+    return _quadratic(law, qz.quantize(law, k, rng=seed, solver=qz.Lloyd(), max_iter=2000), 0.25)
 
 
 def _quadratic(law: qz.DiscreteMeasure, sol: qz.Solution, constant: float) -> Evidence:
@@ -107,7 +107,7 @@ def _gap(law: Any, k: int, seed: int, *, weighted: bool) -> Evidence:
     population = line.power_integral(law, 1.0, gradient)
     counts, scaled = [k // 8, k // 4, k // 2, k], list[float]()
     for count in counts:
-        measure = qz.quantize(law, count).require().measure
+        measure = qz.quantize(law, count, rng=0).require().measure
         weights = np.asarray(measure.weights) if weighted else np.full(count, 1 / count)
         scaled.append(count**2 * (population - float(weights @ gradient(np.asarray(measure.points)[:, 0]))))
     extrapolated = [richardson(a, b) for a, b in itertools.pairwise(scaled)]

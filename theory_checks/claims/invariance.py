@@ -46,8 +46,8 @@ def _moved(law: qz.DiscreteMeasure, k: int, seed: int, *, stretch: float) -> Evi
     def move(x: FloatArray) -> FloatArray:
         return (x - centre) @ rotation.T + away
 
-    before = qz.distortion(law, codes).value
-    after = qz.distortion(qz.DiscreteMeasure(move(points), weights), move(codes)).value
+    before = qz.distortion(law, codes, rng=0).value
+    after = qz.distortion(qz.DiscreteMeasure(move(points), weights), move(codes), rng=0).value
     longest = float(
         np.sqrt(np.square(np.concatenate([points, codes])).sum(1).max()) + np.linalg.norm(centre) + np.linalg.norm(away)
     )
@@ -86,7 +86,7 @@ def _scaled(law: qz.DiscreteMeasure, k: int, seed: int, *, power: int) -> Eviden
 def _commutes(
     law: qz.DiscreteMeasure, large: qz.DiscreteMeasure, k: int, seed: int, solver: qz.Lloyd | qz.CLVQ, exponent: int, power: int
 ) -> Evidence:
-    here, there = (qz.quantize(mu, k, solver=solver, start=qz.KMeansPlusPlus(), seed=seed, max_steps=50) for mu in (law, large))
+    here, there = (qz.quantize(mu, k, solver=solver, init=qz.KMeansPlusPlus(), rng=seed, max_iter=50) for mu in (law, large))
     return _compare(here, there, exponent, power)
 
 
@@ -122,4 +122,4 @@ def _(law: Any, k: int, seed: int) -> Evidence:
 def _stretched(law: Any, k: int, seed: int, *, power: int) -> Evidence:
     exponent = int(np.random.default_rng(seed).choice([-20, -3, 1, 30]))
     large = law.dist(*law.args, **{name: float(np.ldexp(value, exponent)) for name, value in law.kwds.items()})
-    return _compare(qz.quantize(law, k), qz.quantize(large, k), exponent, power)
+    return _compare(qz.quantize(law, k, rng=0), qz.quantize(large, k, rng=0), exponent, power)

@@ -33,7 +33,7 @@ def lloyd_descends(law: qz.DiscreteMeasure, k: int, seed: int) -> Evidence:
     and $D(x_{n+1})$, near its minimum over codes with these cells, by $\rho^2$.
     """
     start = codebook(law, k, np.random.default_rng(seed))
-    snapshots = qz.iterate(law, k, start=start, solver=qz.Lloyd(rtol=0.0), max_steps=_STEPS, seed=seed)
+    snapshots = qz.iterate(law, k, init=start, solver=qz.Lloyd(rtol=0.0), max_iter=_STEPS, rng=seed)
     return _worst_step(law, (np.asarray(s.measure.points, dtype=np.float64) for s in snapshots))
 
 
@@ -54,7 +54,7 @@ def _worst_step(law: qz.DiscreteMeasure, codebooks: Iterable[FloatArray]) -> Evi
 
 
 def _step(law: qz.DiscreteMeasure, here: FloatArray, there: FloatArray) -> Evidence:
-    before, after = (qz.distortion(law, x).value for x in (here, there))
+    before, after = (qz.distortion(law, x, rng=0).value for x in (here, there))
     cells = partition(law, here)
     promised = float(cells.masses @ np.square(cells.centroids - here).sum(1))
     rounding = round_off(2, law.dim**0.5 * max(float(np.abs(x).max()) for x in (here, there)))
@@ -75,7 +75,7 @@ def converged_codebooks_are_stationary(law: qz.DiscreteMeasure, k: int, seed: in
     \sqrt{D}$ over all of them, twice, for the solver's sums.
     """
     tolerance = 1e-6
-    sol = qz.quantize(law, k, seed=seed, solver=qz.Lloyd(rtol=tolerance), max_steps=2000).require()
+    sol = qz.quantize(law, k, rng=seed, solver=qz.Lloyd(rtol=tolerance), max_iter=2000).require()
     return _gradient_norm(law, np.asarray(sol.measure.points, dtype=np.float64), tolerance)
 
 
@@ -86,7 +86,7 @@ def _(law: qz.DiscreteMeasure, k: int, seed: int) -> Evidence:
 
 
 def _gradient_norm(law: qz.DiscreteMeasure, codes: FloatArray, tolerance: float) -> Evidence:
-    root = qz.distortion(law, codes).value ** 0.5
+    root = qz.distortion(law, codes, rng=0).value ** 0.5
     slack = 2 * round_off(law.size + 8, 2 * root)
     return Evidence(float(np.linalg.norm(partition(law, codes).gradient)), 2 * tolerance * root, slack)
 
@@ -119,7 +119,7 @@ def _(law: Any, k: int, seed: int) -> Evidence:
 
 def _same(law: Any, quantized: Any, starts: list[FloatArray], k: int) -> Evidence:
     found = [
-        qz.quantize(quantized, k, solver=qz.Lloyd(rtol=1e-7), start=np.sort(s)[:, None], max_steps=20_000).require()
+        qz.quantize(quantized, k, solver=qz.Lloyd(rtol=1e-7), init=np.sort(s)[:, None], max_iter=20_000, rng=0).require()
         for s in starts
     ]
     first, second = (line.ordered(sol.measure.points) for sol in found)
@@ -155,6 +155,6 @@ def _(law: Any, k: int, seed: int) -> Evidence:
 def _mirrored(law: Any, k: int, half: int) -> Evidence:
     from scipy import stats  # not at the top: it loads for half a second
 
-    whole = qz.quantize(law, k).require().distortion
-    side = float(law.kwds["scale"]) ** 2 * qz.quantize(stats.expon(), half).require().distortion
+    whole = qz.quantize(law, k, rng=0).require().distortion
+    side = float(law.kwds["scale"]) ** 2 * qz.quantize(stats.expon(), half, rng=0).require().distortion
     return equal(whole, side, round_off(40 * k + 100, 2 * whole))

@@ -91,7 +91,7 @@ def _(law: Diffusion, k: int, seed: int) -> Evidence:
 def _theorem(law: Diffusion, k: int, seed: int, *, alike: bool) -> Evidence:
     rng = np.random.default_rng(seed)
     atoms = law.law(law.end).sample(_ATOMS, rng)
-    nu = qz.quantize(atoms, k, seed=rng).measure
+    nu = qz.quantize(atoms, k, rng=rng).measure
     codes = np.asarray(nu.points)
     partners = codes[np.asarray(nu.assign(atoms))]
     directions = rng.standard_normal(atoms.shape)
@@ -116,7 +116,7 @@ def _theorem(law: Diffusion, k: int, seed: int, *, alike: bool) -> Evidence:
 
     found = [pairs(atoms, partners, end, end_partners), pairs(atoms, near, end, end_near)]
     if alike:
-        error = qz.distortion(atoms, codes).value ** 0.5
+        error = qz.distortion(atoms, codes, rng=0).value ** 0.5
         cloud, pushed = qz.DiscreteMeasure(end), qz.DiscreteMeasure(end_partners)
         distance = qz.wasserstein(cloud, pushed)
         slack = root_error(distance**2, transport_round_off(cloud.size, pushed.size, largest_cost(cloud, pushed)))

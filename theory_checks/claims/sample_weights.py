@@ -84,7 +84,7 @@ def _classes(law: qz.DiscreteMeasure, k: int, seed: int, *, normalized: bool) ->
     rng = np.random.default_rng(seed)
     points, masses = host(law)
     # Nested, so that even eleven points have three classes of different sizes with more points than codes.
-    parts = [qz.DiscreteMeasure.from_masses(points[:n], masses[:n]) for n in (law.size, law.size - 1, law.size - 2)]
+    parts = [qz.DiscreteMeasure.from_unnormalized(points[:n], masses[:n]) for n in (law.size, law.size - 1, law.size - 2)]
     books = [part.project(codebook(part, count, rng)) for part, count in zip(parts, (k, k + 1, k + 2), strict=True)]
     total, net = sum(book.size for book in books), network(law, rng)
     shares = np.array([1 / 3] * 3 if normalized else [part.size for part in parts])

@@ -46,7 +46,7 @@ def _hexagons(law: FloatArray, k: int, seed: int, *, codes_counted: int) -> Evid
     shares = np.array([polygons.area(triangle) for triangle in fan])
     chosen = fan[rng.choice(len(fan), 3001, p=shares / shares.sum())]
     draws = np.einsum("ni,nij->nj", rng.dirichlet(np.ones(3), 3001), chosen)
-    codes = np.asarray(qz.quantize(draws, k, seed=seed, solver=qz.Lloyd(rtol=1e-3)).measure.points)
+    codes = np.asarray(qz.quantize(draws, k, rng=seed, solver=qz.Lloyd(rtol=1e-3)).measure.points)
     centre = law.mean(0)
     size = 4 * float(np.square(law - centre).sum(1).max()) + float(np.square(centre).sum())
     slack = round_off(40 * (k + 6), size)
@@ -87,7 +87,7 @@ def _in_space(law: qz.DiscreteMeasure, seed: int, *, exponent: float) -> Evidenc
     for m in edges:
         cubes = (np.stack(np.meshgrid(*[np.arange(m)] * 3, indexing="ij"), -1).reshape(-1, 3) + 0.5) / m
         solver = qz.Lloyd(rtol=3e-3)
-        answers = [qz.quantize(law, m**3, solver=solver, start=start, seed=seed) for start in (cubes, qz.KMeansPlusPlus())]
+        answers = [qz.quantize(law, m**3, solver=solver, init=start, rng=seed) for start in (cubes, qz.KMeansPlusPlus())]
         found.append(min(sol.distortion for sol in answers) + 1 / (4 * GRID**2))
     rounding = round_off(2 * law.size + 9, 1.0)
     bounds = [Evidence(_BALL, n ** (2 / 3) * d, rounding) for n, d in zip(counts, found, strict=True)]

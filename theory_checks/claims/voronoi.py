@@ -48,7 +48,7 @@ def _central_difference(law: qz.DiscreteMeasure, k: int, seed: int, *, factor: f
     direction = gradient / np.linalg.norm(gradient) + 0.5 * noise / np.linalg.norm(noise)
     step = min(gap(law, codes) / 4, spread(law)) * direction
     plus, minus = codes + step, codes - step
-    d_plus, d_minus = (qz.distortion(law, x).value for x in (plus, minus))
+    d_plus, d_minus = (qz.distortion(law, x, rng=0).value for x in (plus, minus))
     slope = factor * float((partition(law, (plus + minus) / 2).gradient * (plus - minus)).sum())
     reach = float(np.sqrt(np.square(plus - minus).sum(1).max()))
     size = 2 * max(d_plus, d_minus) ** 0.5 * reach
@@ -78,7 +78,7 @@ def _(law: qz.DiscreteMeasure, k: int, seed: int) -> Evidence:
 
 
 def _cost_against_distortion(law: qz.DiscreteMeasure, nu: qz.DiscreteMeasure) -> Evidence:
-    distortion = qz.distortion(law, nu.points).value
+    distortion = qz.distortion(law, nu.points, rng=0).value
     slack = transport_round_off(law.size, nu.size, largest_cost(law, nu)) + round_off(2 * law.size + law.dim + 8, distortion)
     return Evidence(abs(qz.transport(law, nu).cost - distortion), 0.0, slack)
 
@@ -123,7 +123,7 @@ def stationary_codebooks_split_the_second_moment(law: qz.DiscreteMeasure, k: int
     w_k |x_k|^2}$ by Cauchy and Schwarz, s the stationarity residual that the solver reports, at most its rtol; and
     $\gamma_{2n+d+8}$ of either side.
     """
-    sol = qz.quantize(law, k, seed=seed, solver=qz.Lloyd(), max_steps=2000).require()
+    sol = qz.quantize(law, k, rng=seed, solver=qz.Lloyd(), max_iter=2000).require()
     return _second_moments(law, sol.measure, sol.stationarity)
 
 
@@ -134,7 +134,7 @@ def _(law: qz.DiscreteMeasure, k: int, seed: int) -> Evidence:
 
 
 def _second_moments(law: qz.DiscreteMeasure, nu: qz.DiscreteMeasure, residual: float) -> Evidence:
-    distortion = qz.distortion(law, nu.points).value
+    distortion = qz.distortion(law, nu.points, rng=0).value
     whole, split = (float(weights @ np.square(points).sum(1)) for points, weights in map(host, (law, nu)))
     slack = 2 * residual * (distortion * split) ** 0.5 + round_off(2 * law.size + law.dim + 8, whole + split + distortion)
     return Evidence(abs(whole - split - distortion), 0.0, slack)
@@ -166,7 +166,7 @@ def _(law: qz.GaussianMixture, k: int, seed: int) -> Evidence:
 
 
 def _against_the_best_code(law: qz.GaussianMixture, codes: FloatArray, variance: float, seed: int) -> Evidence:
-    estimate = qz.distortion(law, codes, draws=2**14, confidence=CONFIDENCE, seed=seed)
+    estimate = qz.distortion(law, codes, draws=2**14, confidence=CONFIDENCE, rng=seed)
     alone = variance + float(np.square(law.mean - codes).sum(1).min())
     return Evidence(estimate.value, alone, estimate.value - estimate.low + round_off(1000, alone))
 
@@ -228,14 +228,14 @@ def cells_on_the_line_are_exact(law: Any, k: int, seed: int) -> Evidence:
     Slack: partial moments up to $M = E|X|^2$ + the codes' squares, in units of the law, are right to $\gamma_{60}$, and so are
     the quadratures that the solver sums; the gradient, with the residual s, is at most $2 s \sqrt D$ beyond that.
     """
-    sol = qz.quantize(law, k).require()
+    sol = qz.quantize(law, k, rng=0).require()
     return _on_the_line(law, sol, line.ordered(sol.measure.points))
 
 
 @cells_on_the_line_are_exact.control
 def _(law: Any, k: int, seed: int) -> Evidence:
     """The codes' own quantiles, $w_k = F(x_{k+1}) - F(x_k)$, taken for cells: as if boundaries were codes."""
-    sol = qz.quantize(law, k)
+    sol = qz.quantize(law, k, rng=0)
     codes = line.ordered(sol.measure.points)
     return _on_the_line(law, sol, codes + np.diff(codes, append=2 * codes[-1] - codes[-2]) / 2)
 

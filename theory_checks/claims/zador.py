@@ -31,7 +31,7 @@ def uniform_law_on_the_line(law: qz.DiscreteMeasure, k: int, seed: int) -> Evide
     D.
     """
     start = np.sort(np.random.default_rng(seed).random(k))[:, None]
-    sol = qz.quantize(law, k, start=start, solver=qz.Lloyd(rtol=1e-12), max_steps=5000).require()
+    sol = qz.quantize(law, k, init=start, solver=qz.Lloyd(rtol=1e-12), max_iter=5000, rng=0).require()
     return _against_the_constant(law, np.asarray(sol.measure.points, dtype=np.float64))
 
 
@@ -43,7 +43,7 @@ def _(law: qz.DiscreteMeasure, k: int, seed: int) -> Evidence:
 
 def _against_the_constant(law: qz.DiscreteMeasure, codes: FloatArray) -> Evidence:
     k, n = len(codes), law.size
-    value, constant, uneven = qz.distortion(law, codes).value, 1 / (12 * k**2), 2 * (k - 1)
+    value, constant, uneven = qz.distortion(law, codes, rng=0).value, 1 / (12 * k**2), 2 * (k - 1)
     slack = (3 * n * uneven**2 + k * uneven**3) / (12 * n**3) + 1 / (12 * n**2)
     return Evidence(abs(value - constant), 0.0, slack + round_off(2 * n + 9, value + constant))
 
@@ -73,7 +73,7 @@ def _(law: Any, k: int, seed: int) -> Evidence:
 def _zador(law: Any, k: int, *, moment: float) -> Evidence:
     constant = moment * line.power_integral(law, 1 / 3) ** 3
     counts = [k // 8, k // 4, k // 2, k, 2 * k]
-    scaled = [n * n * qz.quantize(law, n).require().distortion / constant for n in counts]
+    scaled = [n * n * qz.quantize(law, n, rng=0).require().distortion / constant for n in counts]
     extrapolated = [richardson(a, b) for a, b in itertools.pairwise(scaled)]
     slack = min(1e-3, two_terms(*extrapolated[:-4:-1])) + 3e-9
     curve = Curve(
@@ -115,7 +115,7 @@ def _(law: Any, k: int, seed: int) -> Evidence:
 
 
 def _discrepancy(law: Any, companion: Any, k: int) -> Evidence:
-    codes = line.ordered(qz.quantize(law, k).require().measure.points)
+    codes = line.ordered(qz.quantize(law, k, rng=0).require().measure.points)
     levels = (np.arange(k) + 0.5) / k
     return Evidence(float(np.abs(companion.cdf(codes) - levels).max()), 1 / k, round_off(1000, 1.0))
 
@@ -147,7 +147,7 @@ def _(law: qz.DiscreteMeasure, k: int, seed: int) -> Evidence:
 
 def _increments(law: qz.DiscreteMeasure, k: int) -> Evidence:
     counts = [k, 2 * k, 4 * k]
-    a = [n * n * qz.quantize(law, n, max_steps=10).distortion for n in counts]
+    a = [n * n * qz.quantize(law, n, max_iter=10, rng=0).distortion for n in counts]
     first, second = a[1] - a[0], a[2] - a[1]
     slack = round_off(2 * law.size + 9, 4 * sum(a)) + 2e3 * (4 * k / law.size) ** 2
     curve = Curve("K", "K² D_K", tuple(map(float, counts)), {"heavy tails": tuple(a)}, logs="x")

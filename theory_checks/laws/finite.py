@@ -31,7 +31,7 @@ def _heavy(rng: np.random.Generator, dim: int, n: int) -> DiscreteMeasure:
     """Weights over six orders of magnitude, most of the mass on one point."""
     masses = 10.0 ** rng.uniform(-6, -1, n)
     masses[0] = 10.0
-    return DiscreteMeasure.from_masses(mixture(rng, dim, 2, apart=2.0).sample(n, rng), masses)
+    return DiscreteMeasure.from_unnormalized(mixture(rng, dim, 2, apart=2.0).sample(n, rng), masses)
 
 
 def _remote(rng: np.random.Generator, dim: int, n: int) -> DiscreteMeasure:

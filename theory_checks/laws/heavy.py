@@ -28,7 +28,7 @@ def _heavy(rng: np.random.Generator, dim: int, n: int) -> DiscreteMeasure:
     """The conditional means and masses of n cells of equal companion mass, $\\propto U^{1/3}$."""
     ends = np.asarray(np.linspace(1.0, _LAST ** (1 / 3), n + 1) ** 3, dtype=np.float64)
     masses = -np.diff(_above(ends))
-    return DiscreteMeasure.from_masses((-np.diff(_mean_above(ends)) / masses)[:, None], masses)
+    return DiscreteMeasure.from_unnormalized((-np.diff(_mean_above(ends)) / masses)[:, None], masses)
 
 
 def normal(n: int) -> DiscreteMeasure:
@@ -39,7 +39,7 @@ def normal(n: int) -> DiscreteMeasure:
     masses = np.diff(stats.norm.cdf(ends))
     kept = masses > 1e-300
     means = -np.diff(stats.norm.pdf(ends))[kept] / masses[kept]
-    return DiscreteMeasure.from_masses(means[:, None], masses[kept])
+    return DiscreteMeasure.from_unnormalized(means[:, None], masses[kept])
 
 
 TAILS = Family[DiscreteMeasure](

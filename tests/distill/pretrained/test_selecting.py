@@ -37,6 +37,6 @@ def test_streaming_sees_shards_and_weighs_cells_exactly(table, tmp_path, monkeyp
     points, weights = tensors["k2.seed0.points"].numpy(), tensors["k2.seed0.weights"].numpy()
     law = qz.DiscreteMeasure(flat(stages["encode"].latents(store, 0)))
     np.testing.assert_allclose(weights, law.project(points).weights, rtol=8 * np.finfo(float).eps)
-    best = min(qz.quantize(law, 2, seed=seed).distortion for seed in range(8))
+    best = min(qz.quantize(law, 2, rng=seed).distortion for seed in range(8))
     worst = qz.distortion(law, law.points.mean(0, keepdims=True)).value
     assert qz.distortion(law, points).value < 0.5 * (best + worst)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import quantization as qz
-from quantization import threads, voronoi
+from quantization import threads
 from quantization.compiled import gram
 
 pytestmark = pytest.mark.usefixtures("numbers")
@@ -21,7 +21,7 @@ def latents(rng, n, d, rank=20):
 
 @pytest.fixture
 def both_ways(monkeypatch):
-    monkeypatch.setattr(voronoi, "_WORTH_COMPILING", 0)
+    monkeypatch.setattr(assignment, "_WORTH_COMPILING", 0)
     used = []
     walk = gram.Gram.walk
     monkeypatch.setattr(gram.Gram, "walk", lambda self, origin: (used.append(1), walk(self, origin))[1])
@@ -55,17 +55,17 @@ def test_the_same_steps(dtype, offset, weighted, both_ways, rng):
 
 
 def test_a_budget_ends_it(both_ways, rng):
-    plain, fast = both_ways(latents(rng, 300, 500), 12, restarts=3, start=qz.RandomPoints(), max_steps=2)
+    plain, fast = both_ways(latents(rng, 300, 500), 12, restarts=3, start=qz.RandomPoints(), max_iter=2)
     assert fast.status is plain.status is qz.Status.BUDGET_SPENT
-    assert fast.steps == plain.steps == 2
+    assert fast.n_iter == plain.n_iter == 2
     np.testing.assert_allclose(fast.measure.points, plain.measure.points, atol=1e-12)
 
 
 def test_codes_that_are_no_points_are_left_to_coordinates(both_ways, monkeypatch, rng):
     points = latents(rng, 200, 300)
     monkeypatch.setattr(gram, "_PAYS", 1e9)
-    monkeypatch.setattr(voronoi, "_WORTH_COMPILING", 0)
-    sol = qz.quantize(points, 5, start=points[:5] + 0.01)
+    monkeypatch.setattr(assignment, "_WORTH_COMPILING", 0)
+    sol = qz.quantize(points, 5, init=points[:5] + 0.01, rng=0)
     assert sol.status is qz.Status.CONVERGED
 
 
@@ -94,7 +94,7 @@ def test_the_best_restart_is_kept(restarts, both_ways, rng):
 
 @pytest.fixture
 def on_the_matrix(monkeypatch):
-    monkeypatch.setattr(voronoi, "_WORTH_COMPILING", 0)
+    monkeypatch.setattr(assignment, "_WORTH_COMPILING", 0)
     monkeypatch.setattr(gram, "_PAYS", 1e9)
 
 
@@ -128,8 +128,8 @@ def test_starts_are_drawn_one_after_the_other(on_the_matrix, rng):
             drawing.release()
             return points[20 * drawn[-1] : 20 * drawn[-1] + 8]
 
-    best = min(qz.quantize(points, 8, start=points[20 * i : 20 * i + 8]).distortion for i in range(5))
-    assert qz.quantize(points, 8, start=Counting(), restarts=5).distortion == best
+    best = min(qz.quantize(points, 8, init=points[20 * i : 20 * i + 8], rng=0).distortion for i in range(5))
+    assert qz.quantize(points, 8, init=Counting(), n_init=5, rng=0).distortion == best
     assert drawn == list(range(5))
 
 
@@ -137,14 +137,14 @@ def test_starts_are_drawn_one_after_the_other(on_the_matrix, rng):
 def test_the_answer_is_measured_on_coordinates(steps, on_the_matrix, rng):
     points = latents(rng, 300, 500).astype(np.float32)
     law = qz.DiscreteMeasure(points, rng.dirichlet(np.ones(300)))
-    sol = qz.quantize(law, 7, restarts=2, start=qz.RandomPoints(), max_steps=steps)
-    assert sol.distortion == pytest.approx(qz.distortion(law, sol.measure.points).value, rel=1e-13)
+    sol = qz.quantize(law, 7, n_init=2, init=qz.RandomPoints(), max_iter=steps, rng=0)
+    assert sol.distortion == pytest.approx(qz.distortion(law, sol.measure.points, rng=0).value, rel=1e-13)
     again = law.project(sol.measure.points)
     np.testing.assert_allclose(sol.measure.weights, again.weights, rtol=1e-6)
     labels = sol.measure.assign(points)
-    means = [np.average(points[labels == k].astype(float), axis=0, weights=law.masses[labels == k]) for k in range(7)]
+    means = [np.average(points[labels == k].astype(float), axis=0, weights=law.weights_float64[labels == k]) for k in range(7)]
     gaps = np.square(sol.measure.points.astype(float) - means).sum(1)
-    assert sol.stationarity == pytest.approx((sol.measure.masses @ gaps / sol.distortion) ** 0.5, rel=1e-6, abs=1e-9)
+    assert sol.stationarity == pytest.approx((sol.measure.weights_float64 @ gaps / sol.distortion) ** 0.5, rel=1e-6, abs=1e-9)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -153,21 +153,21 @@ def test_ties_of_codes_that_are_rounded_are_settled_for_those_that_are_returned(
     points = np.repeat(rng.integers(0, 3, (120, 30)), 2, 0).astype(dtype) + dtype(0.1)
     law = qz.DiscreteMeasure(points)
     for seed in range(6):
-        sol = qz.quantize(law, 9, restarts=2, start=qz.RandomPoints(), seed=seed)
+        sol = qz.quantize(law, 9, n_init=2, init=qz.RandomPoints(), rng=seed)
         np.testing.assert_allclose(sol.measure.weights, law.project(sol.measure.points).weights, rtol=1e-6)
-        assert sol.distortion == pytest.approx(qz.distortion(law, sol.measure.points).value, rel=1e-13)
+        assert sol.distortion == pytest.approx(qz.distortion(law, sol.measure.points, rng=0).value, rel=1e-13)
 
 
 @pytest.mark.parametrize("spread", [2, 7])
 def test_weights_of_many_magnitudes(spread, on_the_matrix, rng):
     """A heavy point that has left a cell leaves its round-off behind: labels must be right all the same."""
     points = latents(rng, 300, 200, rank=4).astype(np.float32)
-    law = qz.DiscreteMeasure.from_masses(points, 10 ** rng.uniform(-spread, 0, 300))
-    walk = gram.Gram.of(points, law.masses)
+    law = qz.DiscreteMeasure.from_unnormalized(points, 10 ** rng.uniform(-spread, 0, 300))
+    walk = gram.Gram.of(points, law.weights_float64)
     for seed in range(5):
         codes = points[np.random.default_rng(seed).choice(300, 10, replace=False)].astype(np.float64)
         for step in walk.steps(codes):
-            truth = voronoi.cells(points, law.masses, step.codes())
+            truth = assignment.cells(points, law.weights_float64, step.codes())
             np.testing.assert_allclose(step.masses, truth.masses, rtol=1e-12)
             assert abs(step.distortion - truth.distortion) <= step.distortion_rtol * truth.distortion
 
@@ -177,14 +177,14 @@ def test_faint_weights(light, steps, on_the_matrix, rng):
     """Sums are in float64, squares of weights would leave its range; what does is left to coordinates."""
     points = latents(rng, 300, 200).astype(np.float32)
     points[:60] += 30  # so that there are cells of faint points alone
-    law = qz.DiscreteMeasure.from_masses(points, np.where(np.arange(300) < 60, light, 1.0))
+    law = qz.DiscreteMeasure.from_unnormalized(points, np.where(np.arange(300) < 60, light, 1.0))
     start = points[[0, 20, 70, 80, 90, 100]].astype(float)
-    sol = qz.quantize(law, 6, start=start)
-    np.testing.assert_allclose(sol.measure.masses, law.project(sol.measure.points).masses, rtol=1e-12)
-    walk = list(gram.Gram.of(points, law.masses).steps(start))
+    sol = qz.quantize(law, 6, init=start, rng=0)
+    np.testing.assert_allclose(sol.measure.weights_float64, law.project(sol.measure.points).masses, rtol=1e-12)
+    walk = list(gram.Gram.of(points, law.weights_float64).steps(start))
     assert bool(walk) is steps
     for step in walk:
-        np.testing.assert_allclose(step.masses, voronoi.cells(points, law.masses, step.codes()).masses, rtol=1e-12)
+        np.testing.assert_allclose(step.masses, assignment.cells(points, law.weights_float64, step.codes()).masses, rtol=1e-12)
 
 
 def test_a_start_may_hand_out_one_array_again_and_again(on_the_matrix, rng):
@@ -200,9 +200,9 @@ def test_a_start_may_hand_out_one_array_again_and_again(on_the_matrix, rng):
             shared[:] = points[20 * len(drawn) : 20 * len(drawn) + 8]
             return shared
 
-    each = [qz.quantize(points, 8, start=points[20 * i : 20 * i + 8]).distortion for i in range(1, 7)]
+    each = [qz.quantize(points, 8, init=points[20 * i : 20 * i + 8], rng=0).distortion for i in range(1, 7)]
     assert min(each) < each[-1]
-    assert qz.quantize(points, 8, start=Reusing(), restarts=6).distortion == min(each)
+    assert qz.quantize(points, 8, init=Reusing(), n_init=6, rng=0).distortion == min(each)
 
 
 @pytest.mark.parametrize(("size", "light"), [(1e-22, 1.0), (2e-23, 1.0), (1e-9, 1e-29)])
@@ -213,7 +213,7 @@ def test_products_too_small_for_float32_are_no_ground_for_a_label(size, light, r
         points[3], masses[3] = 1.0, 0.0
     walk = gram.Gram.of(points, masses / masses.sum())
     for step in walk.steps(points[1:400:40].astype(np.float64)):
-        truth = voronoi.cells(points, walk.samples.masses, step.codes())
+        truth = assignment.cells(points, walk.samples.weights_float64, step.codes())
         np.testing.assert_allclose(step.masses, truth.masses, rtol=1e-12)
 
 
@@ -223,10 +223,10 @@ def test_cells_of_light_points_have_their_doubts_and_their_stationarity(light, o
     for seed in range(6):
         points = np.random.default_rng(seed).standard_normal((890, 64)).astype(np.float32)
         points[:4] *= 3
-        law = qz.DiscreteMeasure.from_masses(points, np.where(np.arange(890) < 4, 0.25, light))
-        sol = qz.quantize(law, 250, start=points[:250], max_steps=3)
-        cells = voronoi.cells(points, law.masses, sol.measure.points.astype(np.float64))
-        np.testing.assert_allclose(sol.measure.masses, cells.masses, rtol=1e-12)
+        law = qz.DiscreteMeasure.from_unnormalized(points, np.where(np.arange(890) < 4, 0.25, light))
+        sol = qz.quantize(law, 250, init=points[:250], max_iter=3, rng=0)
+        cells = assignment.cells(points, law.weights_float64, sol.measure.points.astype(np.float64))
+        np.testing.assert_allclose(sol.measure.weights_float64, cells.masses, rtol=1e-12)
         moved = np.square(sol.measure.points.astype(np.float64) - cells.means).sum(1)
         assert sol.stationarity == pytest.approx(float((cells.masses @ moved / sol.distortion) ** 0.5), rel=1e-6)
 
@@ -246,14 +246,14 @@ def test_starts_may_be_of_any_dtype(dtype, restarts, on_the_matrix, rng):
         def draw(self, problem, generator):
             return points[generator.choice(300, 7, replace=False)].astype(self.dtype)
 
-    plain, other = (qz.quantize(points, 7, start=Rows(kind), restarts=restarts, seed=2) for kind in (np.float64, dtype))
+    plain, other = (qz.quantize(points, 7, init=Rows(kind), n_init=restarts, rng=2) for kind in (np.float64, dtype))
     np.testing.assert_array_equal(other.measure.points, plain.measure.points)
     assert other.distortion == plain.distortion
 
 
 def test_restarts_that_are_begun_together_stay_within_memory(rng):
     points = latents(rng, 2000, 64).astype(np.float32)
-    options = {"restarts": 16, "start": qz.RandomPoints(), "max_steps": 2}
+    options = {"restarts": 16, "start": qz.RandomPoints(), "max_iter": 2}
     qz.quantize(points[:200], 50, **options)
     tracemalloc.start()
     try:

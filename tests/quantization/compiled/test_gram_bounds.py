@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from quantization import voronoi
 from quantization.compiled import gram
 
 pytestmark = pytest.mark.usefixtures("numbers")
@@ -35,7 +34,7 @@ def test_a_point_repeated_a_thousand_times_keeps_the_error_within_its_bound(rng)
     walk = gram.Gram.of(points, np.full(2850, 1 / 2850))
     assert not walk.frame.shifted
     for step in walk.steps(rows[:2].astype(np.float64)):
-        truth = voronoi.cells(points, walk.samples.masses, step.codes()).distortion
+        truth = assignment.cells(points, walk.samples.weights_float64, step.codes()).distortion
         assert abs(step.distortion - truth) <= step.distortion_rtol * step.distortion
 
 
@@ -46,7 +45,7 @@ def test_codes_that_are_rounded_far_from_the_origin_keep_the_error_within_its_bo
     walk = gram.Gram.of(points, np.full(300, 1 / 300))
     assert walk.frame.shifted
     for step in walk.steps(points[:9].astype(np.float64)):
-        truth = voronoi.cells(points, walk.samples.masses, step.codes()).distortion
+        truth = assignment.cells(points, walk.samples.weights_float64, step.codes()).distortion
         assert abs(step.distortion - truth) <= step.distortion_rtol * step.distortion
 
 

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 import quantization as qz
 from quantization import threads, voronoi
+from quantization.assignment.blocks import labelled, summed
 from quantization.compiled import gram, kept, sums
 from quantization.compiled.kept import Kept
 from quantization.compiled.product import Frame, Product
 from quantization.compiled.sweep import Sweep
-from quantization.portable import labelled, summed
 
 EPS = np.finfo(np.float64).eps
 everyday = settings(deadline=None, max_examples=30, derandomize=True)
@@ -178,8 +178,8 @@ def test_tight_clusters_are_left_to_passes_over_the_points(on_kept_sums, rng):
     kind = Kept(points, np.full(780, 1 / 780))
     assert list(kind.steps(points[::6])) == []
     assert list(kind.steps(points[:130])) == []  # it has learnt that
-    sol = qz.quantize(points, 130, start=points[::6], max_steps=5)
-    assert sol.distortion == pytest.approx(qz.distortion(points, sol.measure.points).value, rel=1e-12)
+    sol = qz.quantize(points, 130, init=points[::6], max_iter=5, rng=0)
+    assert sol.distortion == pytest.approx(qz.distortion(points, sol.measure.points, rng=0).value, rel=1e-12)
     assert sol.status is qz.Status.CONVERGED
     assert not on_kept_sums
 
@@ -187,10 +187,10 @@ def test_tight_clusters_are_left_to_passes_over_the_points(on_kept_sums, rng):
 def test_an_empty_cell_is_mended_and_the_way_goes_on(on_kept_sums, rng):
     points, _, codes = clouds(rng, 600, 1400, 100)
     codes[1] = codes[0]
-    sol = qz.quantize(points, 100, start=codes, solver=qz.Lloyd(rtol=0), max_steps=8)
+    sol = qz.quantize(points, 100, init=codes, solver=qz.Lloyd(rtol=0), max_iter=8, rng=0)
     assert (sol.measure.weights > 0).all()
     assert (np.diff(sol.trace.distortion) <= 0).all()
-    assert len(on_kept_sums) >= sol.steps - 1
+    assert len(on_kept_sums) >= sol.n_iter - 1
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -1,0 +1,176 @@
+"""Nearest codes by array operations alone: for small work, for tensors on a GPU, and for any order r.
+
+The search is a blocked matrix product, centred at the codebook's mean so that float32 does not cancel, and as exact as direct
+differences in float64: those settle the rows whose two best scores lie within a bound on the product's round-off.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from quantization.arrays import Array, FloatArray, IntArray, asarray_like, double, epsilon, is_torch, namespace, to_host
+from quantization.assignment.cells import Sums
+from quantization.precision import full_precision
+
+_BLOCK_ENTRIES = 2**21  # float64 entries of the largest temporary of a block: 16 MB
+
+
+def labelled(points: Array, codes: FloatArray) -> tuple[Array, Array]:
+    """The index of the nearest code of each point, and the squared distance to it in float64; (n, d), (K, d) → (n,), (n,)."""
+    search = _Search(points, codes)
+    found = [search.block(block) for block in _blocks(points, len(codes))]
+    labels, squared = ([part[i] for part in found] for i in (0, 1))
+    return namespace(points).concatenate(labels), namespace(points).concatenate(squared)
+
+
+def summed(points: Array, weights: Array, codes: FloatArray, r: float) -> Sums:
+    """The sums over the cells of ``codes``, of order r. What overflows float64 becomes infinite."""
+    k = len(codes)
+    search, start, total = _Search(points, codes), 0, None
+    for block in _blocks(points, k):
+        labels, squared, difference = search.block(block)
+        block_weights = weights[start : start + len(block)]
+        start += len(block)
+        with np.errstate(over="ignore", invalid="ignore"):
+            masses, shifts = _sum_by_label(labels, block_weights, difference, k)
+            cost, pulls = squared, shifts
+            if r != 2:
+                cost = squared ** (r / 2)
+                # |x - c|^{r-2} (x - c) is 0 at the code for r = 1 too, a subgradient.
+                factor = namespace(squared).where(squared > 0, squared, 1.0) ** (r / 2 - 1)
+                pulls = _sum_by_label(labels, block_weights, difference * factor[:, None], k)[1]
+            mass = float(block_weights.sum())
+            mean = float(block_weights @ cost) / mass if mass > 0 else 0.0
+            spread = float(block_weights @ (cost - mean) ** 2)
+            part = Sums(masses, shifts, pulls, float(block_weights @ cost), mass, spread)
+            total = part if total is None else total + part
+    assert total is not None
+    return total
+
+
+def squared_distances(points: Array, code: Array) -> Array:
+    r"""$|x_i - c|^2$ for one code, by direct differences: (n, d), (d,) → (n,) in float64; zero only where $x_i = c$."""
+    parts: list[Array] = []
+    with np.errstate(over="ignore"):
+        for block in _blocks(points, 1):
+            difference = double(block) - double(code)
+            parts.append((difference * difference).sum(1))
+    return namespace(points).concatenate(parts)
+
+
+class Costs:
+    r"""$\min_j |x_i - c_j|^2$ for the codes chosen so far, as ``values`` (n,), from points (n, d) and masses (n,) of any kind."""
+
+    def __init__(self, points: Array, masses: Array, first: int) -> None:
+        self._points, self._masses = points, masses
+        self.values = squared_distances(points, points[first])
+        self._tried: dict[int, Array] = {}
+
+    def after(self, candidates: list[int]) -> list[float]:
+        """The total cost, were each of the candidates chosen next."""
+        xp = namespace(self._points)
+        self._tried = {i: xp.minimum(self.values, squared_distances(self._points, self._points[i])) for i in candidates}
+        return [float(self._masses @ self._tried[i]) for i in candidates]
+
+    def take(self, chosen: int) -> None:
+        """Choose one of the candidates as the next code."""
+        self.values = self._tried[chosen]
+
+
+def _blocks(points: Array, k: int) -> Iterator[Array]:
+    rows = max(1, _BLOCK_ENTRIES // max(k, points.shape[1]))
+    for start in range(0, len(points), rows):
+        yield points[start : start + rows]
+
+
+class _Search:
+    r"""A codebook made ready for points of one kind.
+
+    Scores are $\tfrac12|c_k|^2 - \langle x, c_k\rangle$ after a shift to the codes' mean and a scaling by a power of two that
+    makes the longest code about 1, so that products neither overflow nor lose digits to underflow. They are computed in a
+    precision u (float32 at least). With $s = |x| \max|c_k| + \tfrac12\max|c_k|^2$ each is off by at most (d + 3) u s: d u for an
+    inner product summed in any order, 2 u for the rounding of x and c (a difference of two floats is off by u relative to
+    itself), u for the sum. So scores further apart than $\gamma s$, $\gamma = 1.1\,(d + 8)\,2u$, are in their true order; the
+    margin pays for the bound's own rounding and its second order, while d u < 0.1.
+    """
+
+    def __init__(self, points: Array, codes: FloatArray) -> None:
+        xp = namespace(points)
+        work = points[:1]
+        if epsilon(work) > 1e-6:
+            work = work.float() if is_torch(work) else work.astype(np.float32)
+        self._dtype = work.dtype
+        self.exact = asarray_like(codes, points, dtype=xp.float64)
+        self._centre = asarray_like(codes.mean(0), work)
+        centred = codes - to_host(self._centre)
+        with np.errstate(over="ignore"):
+            length = float(np.sqrt(np.square(centred).sum(1).max()))
+        exponent = int(np.frexp(length)[1]) if np.isfinite(length) else 0
+        self._scale = 2.0 ** -min(max(exponent, -120), 120)
+        with np.errstate(over="ignore", invalid="ignore"):
+            centred = centred * self._scale
+            half_squares = np.square(centred).sum(1) / 2
+            self._codes, self._half_squares = asarray_like(centred, work), asarray_like(half_squares, work)
+        self._top = float(half_squares.max())
+        self._gamma = 1.1 * (points.shape[1] + 8) * epsilon(work)
+
+    def block(self, block: Array) -> tuple[Array, Array, Array]:
+        """Labels, squared distances and differences x − c in float64, of some of the points."""
+        xp = namespace(block)
+        labels = xp.zeros_like(block[:, 0], dtype=xp.int64) if len(self.exact) == 1 else self._labels(block)
+        with np.errstate(over="ignore", invalid="ignore"):
+            difference = double(block) - self.exact[labels]
+            return labels, (difference * difference).sum(1), difference
+
+    def _labels(self, block: Array) -> Array:
+        xp = namespace(block)
+        with full_precision(block.device.type if is_torch(block) else None), np.errstate(over="ignore", invalid="ignore"):
+            x = (
+                (block.to(self._dtype) if is_torch(block) else block.astype(self._dtype, copy=False)) - self._centre
+            ) * self._scale
+            scores = self._half_squares - x @ self._codes.T
+            labels = scores.argmin(1)
+            size = xp.sqrt((x * x).sum(1)) * (2 * self._top) ** 0.5 + self._top
+            best = scores.gather(1, labels[:, None]) if is_torch(scores) else np.take_along_axis(scores, labels[:, None], 1)
+            behind = scores > best + self._gamma * size[:, None]  # not where something overflowed: nothing is known there
+            doubtful = behind.sum(1) < len(self.exact) - 1
+            if bool(doubtful.any()):
+                labels[doubtful] = self._settle(block[doubtful], ~behind[doubtful])
+        return labels
+
+    def _settle(self, block: Array, rivals: Array) -> Array:
+        """The nearest code of each row among its ``rivals``, by direct differences in float64; the lowest index wins a tie."""
+        rows, codes = rivals.nonzero(as_tuple=True) if is_torch(rivals) else rivals.nonzero()
+        squared = np.empty(len(rows))
+        chunk = max(1, _BLOCK_ENTRIES // block.shape[1])
+        for start in range(0, len(rows), chunk):
+            some = slice(start, start + chunk)
+            difference = double(block[rows[some]]) - self.exact[codes[some]]
+            squared[some] = to_host((difference * difference).sum(1))
+        host_rows, host_codes = _indices(rows), _indices(codes)
+        order = np.lexsort((host_codes, squared, host_rows))
+        first = np.unique(host_rows[order], return_index=True)[1]
+        return asarray_like(host_codes[order][first], block, dtype=namespace(block).int64)
+
+
+def _indices(x: Array) -> IntArray:
+    return np.asarray(x.cpu() if is_torch(x) else x, dtype=np.int64)
+
+
+def _sum_by_label(labels: Array, weights: Array, difference: Array, k: int) -> tuple[FloatArray, FloatArray]:
+    """Per code the sums of w and of w (x − c), on the host.
+
+    By matrix products on a GPU, where scatter-add is not deterministic.
+    """
+    if not is_torch(labels):
+        membership = sparse.csr_array((weights, labels, np.arange(len(labels) + 1)), shape=(len(labels), k)).T
+        return np.bincount(labels, weights, minlength=k).astype(np.float64, copy=False), membership @ difference
+    torch: Any = namespace(labels)
+    if labels.is_cuda:
+        membership = torch.nn.functional.one_hot(labels, k).double() * weights[:, None]
+        return to_host(membership.sum(0)), to_host(membership.T @ difference)
+    masses = torch.zeros(k, dtype=torch.float64).index_add_(0, labels, weights)
+    shifts = torch.zeros(k, difference.shape[1], dtype=torch.float64).index_add_(0, labels, difference * weights[:, None])
+    return to_host(masses), to_host(shifts)

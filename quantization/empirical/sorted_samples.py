@@ -1,0 +1,78 @@
+"""A finite measure on the line with its points in rising order, as sums over intervals want it."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantization.arrays import Array, FloatArray, IntArray, is_torch, namespace, to_host
+from quantization.measure import DiscreteMeasure
+from quantization.threads import available, parallel_map
+
+_WORTH_A_THREAD = 2**17  # points to sort
+
+
+class SortedSamples:
+    """The points of positive weight in rising order, on the host.
+
+    x: (n,) float64. weights: (n,), or empty where all are one ``unit``; masses of this measure are sums of them times the unit.
+    exponent, scale: $2^{-\\mathrm{exponent}}$ = scale makes the range about 1. 8 bytes a point are kept, 16 with weights.
+    """
+
+    def __init__(self, measure: DiscreteMeasure) -> None:
+        from quantization.empirical import interval_sums as intervals
+
+        self.compiled: Any = intervals
+        masses = measure.weights_float64
+        if bool((masses == masses[0]).all()):
+            self.unit, self.weights = float(masses[0]), np.empty(0)
+            self.x = self._sorted(measure.points[:, 0])
+        else:
+            host, weights = _on_host(measure.points[:, 0]), to_host(masses)
+            order = np.argsort(host)
+            if not weights.all():
+                order = order[weights[order] > 0]
+            self.unit, self.weights = 1.0, weights[order]
+            self.x = host[order].astype(np.float64, copy=False)
+        # Half the range, as the whole may overflow; of points all alike any scale will do.
+        half = float(self.x[-1] / 2 - self.x[0] / 2)
+        self.exponent = int(np.frexp(half)[1]) + 1 if half > 0 else 0
+        self.scale = float(np.ldexp(1.0, -self.exponent))
+        self._blocks: FloatArray = intervals.block_sums(self.x, self.weights, self.scale)
+
+    def sums(self, edges: IntArray, centres: FloatArray) -> FloatArray:
+        """The sums of w, w (x - c) and w (x - c)^2 over x[edges[t]:edges[t + 1]], scaled, (K, 3)."""
+        return self.compiled.interval_sums(self.x, self.weights, self._blocks, edges, centres, self.scale)
+
+    def moments(self, edges: IntArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """The masses, means and sums of squares about the means, scaled, of intervals that are not empty."""
+        middles = self.x[(edges[:-1] + edges[1:]) // 2]
+        mass, first, second = self.sums(edges, middles).T
+        shifts = first / mass
+        return mass, middles * self.scale + shifts, (second - first * shifts).clip(0.0)
+
+    def _sorted(self, column: Array) -> FloatArray:
+        """The numbers of ``column`` in rising order, in float64; sorted in their own dtype, and where they live if on a GPU."""
+        if is_torch(column) and column.is_cuda:
+            return _on_host(column.sort().values).astype(np.float64, copy=False)
+        host = _on_host(column)
+        parts = np.array_split(host, max(1, min(available(), len(host) // _WORTH_A_THREAD)))
+        parts = parallel_map(lambda i: np.sort(parts[i]).astype(np.float64, copy=False), len(parts))
+        while len(parts) > 1:
+            parts = self._merged(parts)
+        return parts[0]
+
+    def _merged(self, parts: list[FloatArray]) -> list[FloatArray]:
+        def pair(i: int) -> FloatArray:
+            return self.compiled.merged(parts[2 * i], parts[2 * i + 1])
+
+        pairs = len(parts) // 2
+        return parallel_map(pair, pairs) + parts[2 * pairs :]
+
+
+def _on_host(column: Array) -> NDArray[Any]:
+    """``column`` as a numpy array, of its own dtype where numpy has it."""
+    if not is_torch(column):
+        return column
+    column = column.detach().cpu()
+    return to_host(column) if column.dtype == namespace(column).bfloat16 else column.numpy()

@@ -1,0 +1,209 @@
+"""Starting codebooks: k-means++, random points of the law, a global search, or codes that are given."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from quantization.arrays import (
+    Array,
+    FloatArray,
+    as_floating,
+    asarray_like,
+    check_exact,
+    namespace,
+    range_exponent,
+    rounded,
+    to_host,
+)
+from quantization.assignment import distances_to_codes, on_host
+from quantization.exact_law import HasGlobalSearch
+from quantization.measure import DiscreteMeasure
+from quantization.problem import Problem
+from quantization.solution import Solution
+from quantization.validation import TooFewPoints, checked_count
+
+if TYPE_CHECKING:
+    from quantization.solvers.clvq_state import CLVQState
+
+
+class Initialization(Protocol):
+    """``draw(problem, rng)`` returns starting codes (K, d) on the host; ``check(problem)`` raises where it can't.
+
+    Codes may be of any real dtype: runs that begin at points are the faster begun, the less there is to convert.
+    """
+
+    def check(self, problem: Problem) -> None: ...
+
+    def draw(self, problem: Problem, rng: np.random.Generator) -> Array: ...
+
+
+@dataclass(frozen=True)
+class KMeansPlusPlus:
+    r"""$D^2$ sampling: each code is drawn with probability ∝ $w_i \min_j |x_i - c_j|^2$, the best of 2 + ⌊log K⌋ draws kept.
+
+    Expected distortion within 8 (log K + 2) of the optimum for a single draw (Arthur and Vassilvitskii 2007). Above ``pool``
+    points (at least 100 a code) it works on that many, drawn by weight. Of a stream it sees the first 2^14
+    points (at least 64 a code).
+
+    Raises ``ValueError`` where the law has fewer than K distinct points.
+    """
+
+    pool: int = 50_000
+
+    def __post_init__(self) -> None:
+        checked_count("KMeansPlusPlus's pool", self.pool)
+
+    def check(self, problem: Problem) -> None:
+        """Any problem will do; too few distinct points are found in drawing."""
+
+    def draw(self, problem: Problem, rng: np.random.Generator) -> FloatArray:
+        pilot, k = problem.pilot(rng), problem.k
+        pool = max(self.pool, 100 * k)
+        if pilot.size > pool:
+            try:
+                return _d2_sampling(DiscreteMeasure(pilot.sample(pool, rng)), k, rng)
+            except ValueError:
+                pass  # too few distinct points in the draw; all of them decide
+        return _d2_sampling(pilot, k, rng)
+
+
+@dataclass(frozen=True)
+class RandomPoints:
+    """K points of the law: drawn by weight without replacement from samples, K independent draws (of a sample) otherwise."""
+
+    def check(self, problem: Problem) -> None:
+        """Any problem will do; too few points are found in drawing."""
+
+    def draw(self, problem: Problem, rng: np.random.Generator) -> FloatArray:
+        pilot = problem.pilot(rng)
+        weights = to_host(pilot.weights_float64)
+        support = np.flatnonzero(weights)
+        if len(support) < problem.k:
+            raise TooFewPoints(problem.k, len(np.unique(to_host(pilot.points[support]), axis=0)))
+        chosen = rng.choice(support, size=problem.k, replace=False, p=weights[support] / weights[support].sum())
+        return to_host(pilot.points[chosen])
+
+
+@dataclass(frozen=True)
+class GlobalSearch:
+    """The best codebook that a search from afar finds: see ``search`` of the laws on the line and in the plane."""
+
+    def check(self, problem: Problem) -> None:
+        if not isinstance(problem.exact, HasGlobalSearch):
+            raise ValueError(
+                "GlobalSearch() is for samples and laws on the line and Gaussian mixtures in the plane; "
+                f"received {problem.kind} in dimension {problem.dim}. Use KMeansPlusPlus() with restarts"
+            )
+
+    def draw(self, problem: Problem, rng: np.random.Generator) -> FloatArray:
+        assert isinstance(problem.exact, HasGlobalSearch)
+        return problem.exact.search(problem.k, rng)
+
+
+@dataclass(frozen=True, eq=False)
+class GivenCodes:
+    """These codes: (K, d), numpy or torch."""
+
+    points: Any
+
+    def check(self, problem: Problem) -> None:
+        given = as_floating(self.points, "init")
+        codes = to_host(given)
+        if codes.shape != (problem.k, problem.dim):
+            raise ValueError(f"init must have shape (k, d) = ({problem.k}, {problem.dim}); received {codes.shape}")
+        check_exact(self.points, given)
+        with np.errstate(over="ignore"):
+            finite = np.isfinite(rounded(codes, problem.like)).all()
+        if not finite:
+            raise ValueError(f"init must be finite in the law's dtype {problem.like.dtype}; received NaN or infinite codes")
+
+    def draw(self, problem: Problem, rng: np.random.Generator) -> FloatArray:
+        return to_host(as_floating(self.points)).copy()
+
+
+@dataclass(frozen=True, eq=False)
+class WarmStart(GivenCodes):
+    """The codes of a Solution; for a solver that can go on from it, also how far its run had come."""
+
+    clvq_state: "CLVQState | None" = None
+
+
+@dataclass(frozen=True, eq=False)
+class CallableInit:
+    """Codes that a function ``init(points, k, rng)`` makes of a finite sample (n, d) of the law."""
+
+    function: Callable[[Array, int, np.random.Generator], Any]
+
+    def check(self, problem: Problem) -> None:
+        """What the function returns is checked when it is called."""
+
+    def draw(self, problem: Problem, rng: np.random.Generator) -> FloatArray:
+        codes = GivenCodes(self.function(problem.pilot(rng).points, problem.k, rng))
+        codes.check(problem)
+        return codes.draw(problem, rng)
+
+
+_NAMES: dict[str, Callable[[], Initialization]] = {
+    "k-means++": KMeansPlusPlus,
+    "random": RandomPoints,
+    "global": GlobalSearch,
+}
+
+
+def as_initialization(init: Any) -> Initialization:
+    """``init`` as an :class:`Initialization`: by name, itself, a Solution to go on from, codes of a measure or an array, or made
+    by a function."""
+    if isinstance(init, str):
+        if init in _NAMES:
+            return _NAMES[init]()
+    elif isinstance(init, Solution):
+        return WarmStart(init.measure.points, init.trace.clvq_state)
+    elif isinstance(init, DiscreteMeasure):
+        return GivenCodes(init.points)
+    elif not isinstance(init, type):
+        if callable(getattr(init, "draw", None)):
+            return init
+        if hasattr(init, "__array__") or isinstance(init, list | tuple):
+            return GivenCodes(init)
+        if callable(init):
+            return CallableInit(init)
+    received = init.__name__ + ", a class: write its brackets" if isinstance(init, type) else repr(init)
+    raise ValueError(
+        'init must be "k-means++", "random", "global", KMeansPlusPlus(...) or another Initialization, an array (k, d), a '
+        f"DiscreteMeasure, a Solution or a callable (points, k, rng); received {received}"
+    )
+
+
+def _d2_sampling(measure: DiscreteMeasure, k: int, rng: np.random.Generator) -> FloatArray:
+    points, weights = measure.points, measure.weights_float64
+    if on_host(points):
+        points, weights = np.asarray(points), np.asarray(weights)
+    xp, exponent = namespace(points), range_exponent(points)
+    if exponent:
+        return _d2_sampling(DiscreteMeasure(points * 2.0**-exponent, weights), k, rng) * 2.0**exponent
+    trials = 2 + int(np.log(k))
+    chosen = [_by_mass(weights, rng.random(1))[0]]
+    costs = distances_to_codes(points, weights, chosen[0], k * trials)
+    while len(chosen) < k:
+        with np.errstate(over="ignore", invalid="ignore"):
+            mass = weights * costs.values
+            if not bool(xp.isfinite(mass.sum())):  # squares overflowed: any of the furthest points
+                mass = weights * xp.isinf(costs.values)
+        if not bool((mass > 0).any()):
+            raise TooFewPoints(k, len(chosen))
+        candidates = _by_mass(mass, rng.random(trials))
+        chosen.append(candidates[int(np.argmin(costs.after(candidates)))])
+        costs.take(chosen[-1])
+    return to_host(points[chosen])
+
+
+def _by_mass(mass: Array, uniforms: FloatArray) -> list[int]:
+    """Indices drawn with probability ∝ mass; never one of mass zero."""
+    xp = namespace(mass)
+    cumulative = xp.cumsum(mass, 0)
+    levels = asarray_like(uniforms, mass) * cumulative[-1]
+    last = int((mass > 0).nonzero()[0][-1]) if xp is np else int((mass > 0).nonzero()[-1, 0])
+    drawn = xp.searchsorted(cumulative, levels, side="right")
+    return [min(int(i), last) for i in to_host(drawn)]

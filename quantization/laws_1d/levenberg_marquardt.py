@@ -1,0 +1,118 @@
+r"""Newton's steps down $D_r$, damped as Levenberg's: one at a time, or as many as tell local optima apart."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import sparse
+from scipy.sparse import linalg
+
+from quantization.arrays import FloatArray
+from quantization.assignment.cells import Cells
+
+if TYPE_CHECKING:
+    from quantization.exact_law import HasHessian
+
+FIRST_DAMPING = 1e-2
+_TRIALS = 40
+_DISCERNIBLE = 1e-11
+"""The relative fall of the distortion that its round-off leaves three digits of. Below it the gradient decides."""
+_ROUND_OFF = 1e-12
+_LOSS = 1e-3
+"""What a cell must keep of its mass in a step. A code that leaves all of it behind sits where nothing tells it the way back."""
+_SETTLED = 1e-9
+"""The relative fall after which a descent that converges quadratically has nothing to gain that float64 could show."""
+_STEPS = 100
+
+
+def descended(law: "HasHessian", r: float, codes: FloatArray, goal: float = np.inf) -> tuple[FloatArray, float]:
+    """The local optimum below ``codes`` (K, d), to where its distortion no longer falls by a billionth a step, and that.
+
+    A descent that will hardly get below ``goal`` is broken off: near its end a step gains far less than the one before.
+    """
+    codes, c = law.relocate_empty_cells(codes)
+    damping = FIRST_DAMPING
+    for _ in range(_STEPS):
+        step = newton_step(law, r, codes, c, damping, within=True)
+        if step is None:
+            break
+        before = c.distortion
+        codes, c, damping = step
+        gain = before - c.distortion
+        if gain <= _SETTLED * before or c.distortion - gain > goal:
+            break
+    return codes, c.distortion
+
+
+def newton_step(
+    law: "HasHessian", r: float, codes: FloatArray, c: Cells, damping: float, *, within: bool
+) -> tuple[FloatArray, Cells, float] | None:
+    """The codes after one step, their cells and the damping to go on with; None where no step helps."""
+    if c.distortion <= 0 or not c.gradient.any():
+        return None
+    gradient, hessian, least = c.gradient.ravel(), law.hessian(codes), _least_damping(len(codes))
+    metric = np.repeat(r * c.masses * c.distortion ** ((r - 2) / r), codes.shape[1])
+    fine = False
+    for _ in range(_TRIALS):
+        factor = _factor(hessian, damping * metric)
+        if factor is None:
+            damping *= 10
+            continue
+        move = factor.solve(-gradient)
+        length = _length(move, metric)
+        if not 0 < length < np.inf:
+            return None
+        predicted = (damping * length**2 - float(gradient @ move)) / 2
+        if not fine and predicted <= _DISCERNIBLE * c.distortion:
+            fine = True
+            if damping > least:
+                damping = least
+                continue
+        trial = codes + move.reshape(codes.shape)
+        t = law.cells(trial)
+        gain = c.distortion - t.distortion
+        kept = bool((t.masses > _LOSS * c.masses).all())
+        if fine:
+            stays = kept and gain >= -_ROUND_OFF * c.distortion
+            if stays and (
+                t.stationarity <= c.stationarity / 2 or _length(factor.solve(-t.gradient.ravel()), metric) <= 0.75 * length
+            ):
+                return trial, t, damping
+            if within or damping > 1:
+                return None
+            damping *= 100
+        elif kept and gain > 1e-3 * predicted:
+            damping *= 1 / 8 if gain > 0.75 * predicted else 1 if gain > 0.25 * predicted else 4
+            return trial, t, max(damping, least)
+        else:
+            damping *= 10
+    return None
+
+
+def _factor(hessian: sparse.csc_array, diagonal: FloatArray) -> Any:
+    """The triangular factors of ``hessian + diag(diagonal)``, or None where that is not positive definite.
+
+    Pivots stay on the diagonal, so that their signs are those of the eigenvalues (Sylvester's law of inertia).
+    """
+    splu: Any = linalg.splu
+    matrix = sparse.csc_array(hessian + sparse.diags_array(diagonal))
+    try:
+        factor = splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+    except RuntimeError:  # exactly singular
+        return None
+    definite = np.array_equal(factor.perm_r, factor.perm_c) and bool((factor.U.diagonal() > 0).all())
+    return factor if definite else None
+
+
+def _least_damping(k: int) -> float:
+    """Well below the least eigenvalue of a regular Hessian in this metric, about 10/K²; and not much less.
+
+    Where the Hessian is singular, or the law invariant, as under rotations, a gradient's round-off moves codes by its inverse.
+    """
+    return min(1e-8, 1e-2 / k**2)
+
+
+def _length(move: FloatArray, metric: FloatArray) -> float:
+    """The norm of ``move``, without squares that vanish at tiny scales."""
+    scaled = np.sqrt(metric) * move
+    largest = float(np.abs(scaled).max())
+    return largest * float(np.linalg.norm(scaled / largest)) if 0 < largest < np.inf else largest

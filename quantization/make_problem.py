@@ -1,0 +1,92 @@
+"""From what users give to a :class:`~quantization.problem.Problem`: which kind of law it is, and whether its cells are exact."""
+
+from typing import Any, cast
+
+import numpy as np
+
+from quantization.arrays import Array, as_floating
+from quantization.empirical.one_dimensional import EmpiricalLaw1D
+from quantization.empirical.samples import EmpiricalLaw
+from quantization.exact_law import ExactLaw
+from quantization.laws import FrozenLaw, GaussianMixture, Law
+from quantization.laws_1d.density import frozen_density, mixture_density
+from quantization.laws_1d.density_law import DensityLaw1D
+from quantization.laws_2d.gaussian_mixture_law import GaussianMixture2D, definite
+from quantization.measure import DiscreteMeasure
+from quantization.problem import Problem
+from quantization.stream import Stream, numbered
+from quantization.validation import check_magnitude, checked_count, checked_order
+
+_LAWS = (
+    "an array (n, d), a DiscreteMeasure, a Law (with .sample(n, rng)), a Stream or a loader of batches, "
+    "or a frozen continuous scipy.stats distribution"
+)
+_NOT_BATCHES: tuple[type, ...] = (str, bytes, dict, set, frozenset)  # iterables that hold no batches
+_SQUARES = 308  # decades of float64: of a law that is sampled one draw is looked at, and others may be smaller or larger
+
+
+def make_problem(law: Any, k: int, r: float) -> Problem:
+    """The problem of quantizing ``law`` by ``k`` codes of order ``r``; ``ValueError`` for what is not one."""
+    k, r = checked_count("k", k), checked_order(r)
+    if isinstance(law, Stream):
+        return _stream_problem(law, k, r)
+    if isinstance(law, DiscreteMeasure):
+        return _measure_problem(law, k, r)
+    law = FrozenLaw.of(law) or law
+    if isinstance(law, type):
+        raise ValueError(f"law must be {_LAWS}; received the class {law.__name__}. Make one of it: {law.__name__}(...)")
+    if isinstance(law, Law) and not hasattr(law, "__array__"):
+        try:
+            probe = as_floating(law.sample(1, np.random.default_rng(0)), "draws")
+        except Exception as error:  # whatever goes wrong in somebody's sampler, the mend is the same
+            raise ValueError(
+                f"law.sample(n, rng) must take a number and a numpy Generator and return draws (n, d); "
+                f"{type(law).__name__}.sample(1, rng) raised {type(error).__name__}: {error}"
+            ) from error
+        if probe.ndim != 2 or len(probe) != 1:
+            raise ValueError(
+                f"law.sample(n, rng) must return an array (n, d); sample(1, rng) returned shape {tuple(probe.shape)}"
+            )
+        if not isinstance(law, FrozenLaw):  # which says of its scale what is wrong with it
+            _check_scale(law, probe, r)
+        return Problem(k, r, probe, int(probe.shape[1]), law=law, exact=exact_law(law, r))
+    if not (hasattr(law, "__array__") or hasattr(law, "toarray") or isinstance(law, list | tuple)):
+        if hasattr(law, "__iter__") and not isinstance(law, _NOT_BATCHES):
+            return _stream_problem(Stream(cast(Any, law)), k, r)
+        hint = ". Freeze it by a call, as in scipy.stats.norm()" if callable(law) and hasattr(law, "rvs") else ""
+        raise ValueError(f"law must be {_LAWS}; received {type(law).__name__}{hint}")
+    return _measure_problem(DiscreteMeasure(law), k, r)
+
+
+def exact_law(law: DiscreteMeasure | Law | None, r: float) -> ExactLaw | None:
+    """``law`` as one whose cells of order ``r`` are computed exactly, or None where they can only be sampled."""
+    if isinstance(law, DiscreteMeasure):
+        return EmpiricalLaw1D(law, r) if law.dim == 1 else EmpiricalLaw(law, r)
+    if isinstance(law, FrozenLaw):
+        return DensityLaw1D(frozen_density(law), r)
+    if isinstance(law, GaussianMixture) and law.dim == 1 and definite(law):
+        return DensityLaw1D(mixture_density(law), r)
+    if isinstance(law, GaussianMixture) and law.dim == 2 and r == 2 and definite(law):
+        return GaussianMixture2D(law)
+    return None
+
+
+def _measure_problem(measure: DiscreteMeasure, k: int, r: float) -> Problem:
+    return Problem(k, r, measure.points, measure.dim, measure=measure, exact=exact_law(measure, r))
+
+
+def _check_scale(law: Law, probe: Array, r: float) -> None:
+    """Refuses a sampled law whose draws' powers leave float64; where one draw is small, by many, as others may be larger."""
+    largest = max(float(probe.max()), -float(probe.min()))
+    decades = r * float(np.log10(largest)) if largest > 0 else 0.0
+    if decades > _SQUARES:
+        check_magnitude(probe, r)
+    elif decades < -_SQUARES:
+        check_magnitude(as_floating(law.sample(2**10, np.random.default_rng(0))), r)
+
+
+def _stream_problem(stream: Stream, k: int, r: float) -> Problem:
+    first = next(numbered(stream.fresh(), stream.dim, None), None)
+    if first is None:
+        raise ValueError("the stream gave no batches. make_batches must return a fresh, nonempty iterable of (n_i, d) arrays")
+    return Problem(k, r, first.points, int(first.points.shape[1]), stream=stream)

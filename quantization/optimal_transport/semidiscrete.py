@@ -1,0 +1,136 @@
+r"""$W_2$ between a law that can be sampled and finitely many weighted points, with an error estimate."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from quantization.arrays import Array, FloatArray, asarray_like, to_host
+from quantization.estimate import DRAWS, Estimate, expected
+from quantization.make_problem import make_problem
+from quantization.measure import DiscreteMeasure
+from quantization.optimal_transport.costs import cost_matrix
+from quantization.optimal_transport.network_simplex import NetworkSimplex
+from quantization.problem import Problem
+from quantization.validation import checked_confidence, checked_count, checked_rng
+
+_PILOT, _PER_POINT = 2048, 4  # draws of the exact problem it starts from: so many, or so many a point of nu
+_BATCH = 4096
+
+
+@dataclass(frozen=True)
+class SemiDiscrete:
+    r"""What is known of $W_2^2(\mu, \nu)$.
+
+    dual: an estimate, on draws that the potentials have not seen, of
+    $G(v) = E \min_k (|X - y_k|^2 - v_k) + \sum_k w_k v_k \le W_2^2$: ``dual.low`` is a lower bound on $W_2^2$ with at least the
+    stated confidence.
+    upper: an estimate of the upper bound $((E|X - T(X)|^2)^{1/2} + W_2(\hat\nu, \nu))^2$, T the map to the cells that v defines
+    and $\hat\nu$ the masses these received: T is optimal between µ and T#µ, and the triangle inequality does the rest.
+    upper_se: the standard error of E|X − T(X)|². mass_error: the total variation between $\hat\nu$ and ν, sampling noise
+    included. potentials: v, (K,).
+    """
+
+    dual: Estimate
+    upper: float
+    upper_se: float
+    mass_error: float
+    potentials: Array
+
+    @property
+    def value(self) -> float:
+        """The estimate of $W_2^2$: the dual value, which is at most $W_2^2$ and tends to it as the potentials become optimal."""
+        return self.dual.value
+
+
+def semidiscrete(
+    law: Any,
+    nu: DiscreteMeasure | Array,
+    *,
+    confidence: float = 0.95,
+    steps: int = 300,
+    draws: int = DRAWS,
+    rng: int | np.random.Generator | None = None,
+) -> SemiDiscrete:
+    r"""$W_2^2(\mu, \sum_k w_k \delta_{y_k}) = \max_v E \min_k (|X - y_k|^2 - v_k) + \sum_k w_k v_k$ for a law known by sampling.
+
+    law: a Law, a QuasiMonteCarlo law, or a frozen continuous scipy.stats distribution. The potentials start from the exact
+    transport of a sample and go through ``steps`` mini-batches of averaged stochastic gradient ascent; the value is estimated on
+    ``draws`` fresh draws with an interval of the given confidence. Source: genevay2016, bercu2021.
+    """
+    confidence, rng = checked_confidence(confidence), checked_rng(rng)
+    steps, draws = checked_count("steps", steps, least=0), checked_count("draws", draws, least=2)
+    target = nu if isinstance(nu, DiscreteMeasure) else DiscreteMeasure(nu)
+    problem = make_problem(law, target.size, 2.0)
+    if problem.law is None:
+        raise ValueError(f"semidiscrete is for laws known by sampling; received {problem.kind}. Use wasserstein, which is exact")
+    if problem.dim != target.dim:
+        raise ValueError(f"law and nu must live in one space; received dimensions {problem.dim} and {target.dim}")
+    masses = to_host(target.weights_float64)
+    y, w = to_host(target.points)[masses > 0], masses[masses > 0]
+    v = _ascended(problem, y, w, _of_a_sample(problem, y, w, rng), steps, rng)
+    dual, upper, upper_se, won = _evaluated(problem, y, w, v, draws, confidence, rng)
+    kept = np.full(target.size, -np.inf)
+    kept[masses > 0] = v
+    moved = NetworkSimplex().couple(DiscreteMeasure(y, won), DiscreteMeasure(y, w), 2.0).cost
+    return SemiDiscrete(
+        dual,
+        (upper**0.5 + max(moved, 0.0) ** 0.5) ** 2,
+        upper_se,
+        float(np.abs(won - w).sum()) / 2,
+        asarray_like(kept, target.points),
+    )
+
+
+def _of_a_sample(problem: Problem, y: FloatArray, w: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """The potentials of the exact transport of a sample, $\\sum_k w_k v_k = 0$."""
+    n = max(_PILOT, _PER_POINT * len(y))
+    x = DiscreteMeasure(to_host(problem.draw(n, rng)))
+    v = NetworkSimplex().couple(x, DiscreteMeasure(y, w), 2.0).v
+    return v - w @ v
+
+
+def _ascended(problem: Problem, y: FloatArray, w: FloatArray, v: FloatArray, steps: int, rng: np.random.Generator) -> FloatArray:
+    r"""$v \leftarrow v + \gamma_t\, c\, (w - \hat m(v)) / w$, averaged over the last half; c is the mean cost, the unit of v."""
+    mean, kept = v, 0
+    for t in range(1, steps + 1):
+        labels, values = _cells(to_host(problem.draw(_BATCH, rng)), y, v)
+        won = np.bincount(labels, minlength=len(y)) / _BATCH
+        scale = float(np.mean(values + v[labels]))
+        v = v + 0.5 * t**-0.6 * scale * (w - won) / np.maximum(w, 1 / len(y))
+        v = v - w @ v
+        if 2 * t > steps:
+            kept += 1
+            mean = v if kept == 1 else mean + (v - mean) / kept
+    return mean
+
+
+def _evaluated(
+    problem: Problem, y: FloatArray, w: FloatArray, v: FloatArray, draws: int, confidence: float, rng: np.random.Generator
+) -> tuple[Estimate, float, float, FloatArray]:
+    """The dual value, the mean cost of the map with its standard error, and the masses that its cells received."""
+    won, level, shift = np.zeros(len(y)), float(w @ v), float(v.max() - w @ v)
+    first, second = rng.spawn(2)
+
+    def dual(x: Array) -> FloatArray:
+        labels, values = _cells(to_host(x), y, v)
+        won[:] += np.bincount(labels, minlength=len(y))
+        return values + level + shift  # ≥ 0, as an interval of costs is
+
+    estimate = expected(problem, dual, first, draws, confidence)
+    ends = (max(end - shift, 0.0) for end in (estimate.value, estimate.low, estimate.high))
+    estimate = Estimate(*ends, standard_error=estimate.standard_error)
+
+    def primal(x: Array) -> FloatArray:
+        labels, values = _cells(to_host(x), y, v)
+        return np.maximum(values + v[labels], 0.0)
+
+    cost = expected(problem, primal, second, draws, confidence)
+    return estimate, cost.value, cost.standard_error, won / won.sum()
+
+
+def _cells(x: FloatArray, y: FloatArray, v: FloatArray) -> tuple[Any, FloatArray]:
+    """For each x the k that minimizes |x − y_k|² − v_k, and the minimum."""
+    reduced = cost_matrix(x, y) - v
+    labels = reduced.argmin(1)
+    return labels, reduced[np.arange(len(x)), labels]

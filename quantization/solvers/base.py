@@ -1,0 +1,149 @@
+"""What a solver is: one generator of states, and what many problems at once mean for it."""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
+
+import numpy as np
+
+from quantization.arrays import Array, FloatArray
+from quantization.problem import Problem
+from quantization.solvers.clvq_state import CLVQState
+from quantization.status import Status
+from quantization.validation import checked_count
+
+if TYPE_CHECKING:
+    from quantization.initialization import Initialization
+    from quantization.optimal_transport.coupling import TransportMethod
+
+OTHER_ORDERS = "other orders are Newton's, for laws with a density on the line"
+_DEFAULT_MAX_ITER = 300
+
+
+@dataclass(frozen=True)
+class State:
+    """A solver's codebook after some steps, with what the step itself measured of it, on the host.
+
+    points, weights: codes (K, d) and masses (K,) of the cells, or functions that make them where that takes longer than a step.
+    estimated: whether the numbers are estimates; the loop then measures the last codebook again if the law allows it.
+    distortion_rtol: how far an estimated distortion may be off, relative to itself. measure: makes the codes, and their
+    distortion and stationarity as they are, where the solver knows a shorter way than a new search; the weights are right.
+    resolution: the residual that rounding codes to the points' dtype leaves, below which no tolerance can be asked for.
+    companion: the running companion weights of a stochastic solver. clvq_state: what it needs to go on from here.
+    weights_gap, distortion_gap, transport: of a barycenter, see Solution. ended: why the solver can't go on, where it knows.
+    """
+
+    points: FloatArray | Callable[[], Array]
+    weights: FloatArray | Callable[[], FloatArray]
+    distortion: float
+    stationarity: float
+    distortion_se: float = 0.0
+    estimated: bool = False
+    companion: FloatArray | None = None
+    clvq_state: CLVQState | None = None
+    distortion_rtol: float = np.inf
+    resolution: float = 0.0
+    weights_gap: float = 0.0
+    distortion_gap: float = 0.0
+    transport: "TransportMethod | None" = None
+    ended: Status | None = None
+    measure: Callable[[], tuple[FloatArray, float, float]] | None = None
+
+    def codes(self) -> Array:
+        """The codes, (K, d), on the host or on the device of the points."""
+        return self.points() if callable(self.points) else self.points
+
+    def masses(self) -> FloatArray:
+        """The masses of the cells, (K,), on the host."""
+        return self.weights() if callable(self.weights) else self.weights
+
+    def within(self, rtol: float) -> bool:
+        """Whether the residual is within the tolerance; a tolerance of zero is met by an exact fixed point alone.
+
+        The square of the residual is what moving the points could take off the distortion, as a share: so is a gap in the
+        weights.
+        """
+        tolerance = max(rtol, self.resolution) if rtol > 0 else 0.0
+        return self.ended is None and self.stationarity <= tolerance and self.weights_gap <= rtol * rtol * self.distortion
+
+
+class Solver(Protocol):
+    """One generator: the state of the start, then a state a step. Options are the fields of a frozen dataclass.
+
+    exhausted: the status of a run whose generator ended by itself above the tolerance.
+    """
+
+    exhausted: ClassVar[Status]
+
+    @property
+    def rtol(self) -> float: ...
+
+    def incompatibility(self, problem: Problem) -> str | None:
+        """Why this solver does not fit the problem, or None."""
+        ...
+
+    def solve(self, problem: Problem, codes: FloatArray, rng: np.random.Generator) -> Iterator[State]: ...
+
+
+@runtime_checkable
+class Resumable(Solver, Protocol):
+    """A solver that goes on where an earlier run stopped, as if it had never stopped."""
+
+    def resume(self, problem: Problem, state: CLVQState, rng: np.random.Generator) -> Iterator[State]: ...
+
+
+Observe = Callable[[int, State], bool]  # (number of the run, its state) → whether it should go on
+
+
+@runtime_checkable
+class BatchSolver(Solver, Protocol):
+    """A solver with a faster way for many runs at once: restarts of one problem, or many problems on a GPU.
+
+    Run i is of problems[i], begins at inits[i] and draws from rngs[i] as :func:`solve_one` does. Every state goes to
+    ``observe(i, state)``, the start first; where it answers False, run i has ended. ``gains_together``: whether problems of this
+    kind, each different, gain from being in one call; restarts of one problem are in one call anyway.
+    """
+
+    def gains_together(self, problem: Problem) -> bool: ...
+
+    def solve_batch(
+        self,
+        problems: Sequence[Problem],
+        inits: "Sequence[Initialization]",
+        rngs: Sequence[np.random.Generator],
+        observe: Observe,
+    ) -> None: ...
+
+
+class ProblemError(ValueError):
+    """An error of one problem of a batch, and the number of its run."""
+
+    def __init__(self, run: int, reason: str) -> None:
+        super().__init__(reason)
+        self.run = run
+
+
+def begin(solver: Solver, problem: Problem, init: "Initialization", rng: np.random.Generator) -> Iterator[State]:
+    """The states of one run, from the start that ``init`` draws or from where an earlier run of the solver stopped."""
+    init_rng, solver_rng = rng.spawn(2)
+    state = getattr(init, "clvq_state", None)
+    if state is not None and isinstance(solver, Resumable):
+        return solver.resume(problem, state, solver_rng)
+    return solver.solve(problem, np.asarray(init.draw(problem, init_rng), dtype=np.float64), solver_rng)
+
+
+def solve_one(
+    solver: Solver, problem: Problem, init: "Initialization", rng: np.random.Generator, run: int, observe: Observe
+) -> None:
+    """One run of a solver, until it is done or ``observe`` has seen enough."""
+    for state in begin(solver, problem, init, rng):
+        if not observe(run, state):
+            return
+
+
+def max_iter_of(solver: Solver, max_iter: int | None) -> int:
+    """``max_iter``, checked; where it is None 300, but no bound for a solver whose own ``epochs`` end it."""
+    if max_iter is not None:
+        return checked_count("max_iter", max_iter, least=0)
+    return _DEFAULT_MAX_ITER if getattr(solver, "epochs", None) is None else sys.maxsize

@@ -1,0 +1,146 @@
+"""Checks of what users pass in: each returns it in the form that is computed with, or says what was received and how to mend it."""
+
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+
+from quantization.arrays import (
+    Array,
+    FloatArray,
+    all_finite,
+    as_floating,
+    check_exact,
+    epsilon,
+    least_positive,
+    namespace,
+    to_host,
+)
+
+_MOST = 2**62
+_DECADES = 300  # what costs may span, in powers of ten
+
+
+def checked_points(given: Any) -> Array:
+    """Points (n, d), n, d ≥ 1, real and finite; floating dtypes are kept, integers become float64."""
+    points = as_floating(given)
+    if points.ndim != 2 or 0 in points.shape:
+        hints = {1: "; write x[:, None] for points on the line", 3: "; for a list of batches write Stream(batches)"}
+        hint = hints.get(points.ndim, "")
+        raise ValueError(f"points must have shape (n, d) with n, d ≥ 1; received shape {tuple(points.shape)}{hint}")
+    if not all_finite(points):
+        bad = int((~namespace(points).isfinite(points)).any(1).sum())
+        raise ValueError(
+            f"points must be finite; received {bad} of {points.shape[0]} rows with NaN or infinite entries. Drop or repair them"
+        )
+    check_exact(given, points)
+    return points
+
+
+def checked_weights(weights: Any, n: int) -> FloatArray:
+    """Weights (n,) ≥ 0, at least one of them positive, in float64 on the host; of any sum."""
+    host = to_host(as_floating(weights, "weights"))
+    if host.shape != (n,):
+        raise ValueError(f"weights must have shape ({n},), one per point; received shape {host.shape}")
+    if not np.isfinite(host).all():
+        raise ValueError("weights must be finite; received NaN or infinite entries")
+    if (host < 0).any():
+        raise ValueError(f"weights must be nonnegative; received {int((host < 0).sum())} negative, the least {host.min():g}")
+    if not (host > 0).any():
+        raise ValueError(f"weights must not all be zero; received {n} zeros")
+    return host
+
+
+def sum_slack(weights: Any) -> float:
+    """How far from 1 the sum of honest weights of this dtype may lie: their rounding, and units for a sum made in it.
+
+    2^22 units for float64, 2^10 for float32, 2^3 below, where tiny weights are also rounded to a fixed spacing each.
+    """
+    weights = as_floating(weights, "weights")
+    eps = epsilon(weights)
+    return eps * (2**22 if eps < 1e-12 else 2**10 if eps < 1e-5 else 2**3) + len(weights) * least_positive(weights) / 2
+
+
+def checked_count(name: str, value: Any, least: int = 1, most: float = _MOST) -> int:
+    """``value`` as an int ≥ ``least``, and such that arrays can have so many entries."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise ValueError(f"{name} must be an integer ≥ {least}; received {value!r}")
+    if (number := int(value)) > most:
+        raise ValueError(f"{name} must be at most 2^62; received {number}")
+    return number
+
+
+def checked_order(r: Any) -> float:
+    """``r`` as a float in [1, ∞)."""
+    order = np.nan if isinstance(r, bool) or not isinstance(r, Real) else float(r)
+    if not 1 <= order < np.inf:
+        raise ValueError(f"the order r must be a finite number ≥ 1; received {r!r}")
+    return order
+
+
+def checked_tolerance(rtol: Any) -> float:
+    """``rtol`` as a float in [0, ∞)."""
+    tolerance = np.nan if isinstance(rtol, bool) or not isinstance(rtol, Real) else float(rtol)
+    if not 0 <= tolerance < np.inf:
+        raise ValueError(f"rtol must be a finite number ≥ 0; received {rtol!r}")
+    return tolerance
+
+
+def checked_rng(rng: Any) -> np.random.Generator:
+    """``rng`` as a numpy Generator: itself, one made from an integer ≥ 0, or for None a fresh one (SPEC 7)."""
+    if rng is None or isinstance(rng, np.random.Generator):
+        return np.random.default_rng(rng)
+    if isinstance(rng, bool) or not isinstance(rng, Integral) or rng < 0:
+        raise ValueError(f"rng must be an integer ≥ 0, a numpy Generator or None; received {rng!r}")
+    return np.random.default_rng(int(rng))
+
+
+def checked_confidence(confidence: Any) -> float:
+    """``confidence`` as a float in (0, 1)."""
+    level = np.nan if isinstance(confidence, bool) or not isinstance(confidence, Real) else float(confidence)
+    if not 0 < level < 1:
+        raise ValueError(f"confidence must lie strictly between 0 and 1; received {confidence!r}")
+    return level
+
+
+def check_magnitude(points: Array, r: float) -> None:
+    """Refuses points (n, d) whose distances to the power r would leave the range of float64."""
+    if epsilon(points) > 1e-10 and r < 7:
+        return  # no power of these numbers does
+    largest = max(float(points.max()), -float(points.min()))
+    if largest > 0 and abs(r * float(np.log10(largest))) > _DECADES:
+        raise ValueError(
+            f"the points' magnitude to the power r must lie within 1e±{_DECADES}; received points up to {largest:g} in "
+            f"absolute value and r = {r:g}. Rescale the points"
+        )
+
+
+def checked_distinct(points: Array, weights: Array, k: int) -> None:
+    """Raises :class:`TooFewPoints` where fewer than k of the points (n, d) of positive weight are distinct.
+
+    Looked at a few points first, and at their first coordinate: almost always that tells.
+    """
+    n, some = len(points), np.empty((0, 1))
+    for rows in (min(n, 2 * k + 8), min(n, 64 * k), n):
+        some, positive = to_host(points[:rows]), to_host(weights[:rows]) > 0
+        some = some if positive.all() else some[positive]
+        column = some[:, int(np.argmax(np.ptp(some[:64], axis=0)))] if len(some) else some[:, 0]
+        if len(np.unique(column)) >= k:
+            return
+    distinct = len(np.unique(some, axis=0))
+    if distinct < k:
+        raise TooFewPoints(k, distinct)
+
+
+class TooFewPoints(ValueError):
+    """There are more codes than distinct points of positive weight, ``distinct``."""
+
+    def __init__(self, k: int, distinct: int) -> None:
+        super().__init__(
+            f"k = {k} codes need at least {k} distinct points of positive weight; received {distinct}. Lower k to {distinct} or "
+            "less"
+        )
+        self.k, self.distinct = k, distinct
+
+    def __reduce__(self) -> Any:
+        return type(self), (self.k, self.distinct)

@@ -1,0 +1,136 @@
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from quantization.laws_1d.interval_dp import optimal_runs
+
+EPS = np.finfo(np.float64).eps
+everyday = settings(deadline=None, max_examples=150, derandomize=True)
+
+
+def run_costs(masses, means):
+    """The cost of the bins i..j-1 at [i, j], by Welford's updates about the first bin of each run."""
+    bins = len(masses)
+    costs = np.full((bins + 1, bins + 1), np.inf)
+    mass, mean, second = np.zeros(bins), np.zeros(bins), np.zeros(bins)
+    for j in range(bins):
+        begun = slice(0, j + 1)
+        mass[begun] += masses[j]
+        offset = means[j] - means[begun] - mean[begun]
+        share = offset * (masses[j] / mass[begun])
+        mean[begun] += share
+        second[begun] += masses[j] * offset * (offset - share)
+        costs[begun, j + 1] = second[begun]
+    return costs
+
+
+def least_cost(costs, k):
+    """The textbook dynamic programme, O(k B^2)."""
+    best = np.full(len(costs), np.inf)
+    best[0] = 0.0
+    for _ in range(k):
+        best = (best[:, None] + costs).min(0)
+    return best[-1]
+
+
+def check_optimal(masses, means, k):
+    edges = optimal_runs(masses, means, k)
+    assert edges.dtype == np.int64
+    assert len(edges) == k + 1
+    assert edges[0] == 0
+    assert edges[-1] == len(masses)
+    assert (np.diff(edges) > 0).all()
+    costs = run_costs(masses, means)
+    # Sums of nonnegative terms, each of some ten roundings, in both programmes: at most 10 B + 20 units of themselves, and the
+    # hull is taken to be straight where it is to 1e-13 of cost and price together, the price of k runs being some of the cost.
+    bound = 2 * (10 * len(masses) + 20) * EPS + 3 * k * 1e-13
+    assert costs[edges[:-1], edges[1:]].sum() <= least_cost(costs, k) * (1 + bound)
+
+
+@everyday
+@given(
+    st.integers(0, 10**6), st.integers(2, 70), st.floats(0, 1), st.sampled_from(["normal", "grid", "heavy", "clusters", "far"])
+)
+def test_no_partition_is_cheaper(seed, bins, share, kind):
+    rng = np.random.default_rng(seed)
+    masses, means = rng.random(bins) ** rng.integers(0, 4), rng.normal(size=bins)
+    means = np.sort(
+        {
+            "normal": means,
+            "grid": np.round(2 * means),
+            "heavy": means**5,
+            "clusters": np.sign(means) + 1e-9 * rng.normal(size=bins),
+            "far": 1e8 + means,
+        }[kind]
+    )
+    check_optimal(masses, means, 1 + round(share * (bins - 1)))
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 31, 32])
+def test_a_hull_with_long_straight_edges(k):
+    # 16 pairs of bins, alike: the first runs save much, those from 17 on the same, so no price buys 20 of them.
+    means = np.repeat(np.arange(16.0), 2) + np.tile([0.0, 0.01], 16)
+    check_optimal(np.ones(32), means, k)
+
+
+@pytest.mark.parametrize("exponent", [-480, -30, 0, 30, 480])
+def test_scale_changes_nothing(exponent, rng):
+    masses, means = rng.random(200), np.sort(rng.normal(size=200))
+    expected = optimal_runs(masses, means, 13)
+    np.testing.assert_array_equal(optimal_runs(masses, np.ldexp(means, exponent), 13), expected)
+    np.testing.assert_array_equal(optimal_runs(np.ldexp(masses, exponent), means, 13), expected)
+
+
+@pytest.mark.parametrize("k", [1, 2, 10, 100, 999, 1000])
+def test_equal_bins_get_equal_runs(k):
+    edges = optimal_runs(np.full(1000, 1e-3), np.arange(1000.0), k)
+    assert set(np.diff(edges)) <= {1000 // k, -(-1000 // k)}
+
+
+def test_bins_all_alike():
+    edges = optimal_runs(np.ones(9), np.full(9, 3.7), 4)
+    assert len(edges) == 5
+    assert (np.diff(edges) > 0).all()
+
+
+def test_bins_without_mass(rng):
+    masses, means = rng.random(300), np.linspace(-3, 3, 300)
+    masses[[0, 1, 50, 51, 52, 120, 299]] = 0.0
+    edges = optimal_runs(masses, means, 12)
+    heavy = masses > 0
+    starts = np.flatnonzero(heavy)[optimal_runs(masses[heavy], means[heavy], 12)[1:-1]]
+    np.testing.assert_array_equal(edges, [0, *starts, 300])
+    assert all(masses[a:b].any() for a, b in pairwise(edges))
+
+
+@pytest.mark.parametrize("price", [1e-300, 1e-9, 1e-3, 1.0, 1e300])
+def test_the_guess_of_a_price_decides_nothing(price, rng):
+    masses, means = rng.random(200), np.sort(rng.normal(size=200))
+    np.testing.assert_array_equal(optimal_runs(masses, means, 13, price=price), optimal_runs(masses, means, 13))
+
+
+@pytest.mark.parametrize("k", [0, 3, 10])
+def test_runs_need_mass(k):
+    with pytest.raises(ValueError, match="number of bins with mass, 2; received"):
+        optimal_runs(np.array([0.0, 1.0, 0.0, 2.0]), np.arange(4.0), k)
+
+
+def test_uniform_density_at_many_bins():
+    # g(k) = 1 / (12 k^2) less what is spent within the bins, 1 / (12 B^2); k divides B.
+    bins, k = 2**14, 2**9
+    means = (np.arange(bins) + 0.5) / bins
+    edges = optimal_runs(np.full(bins, 1 / bins), means, k)
+    np.testing.assert_array_equal(edges, np.arange(0, bins + 1, bins // k))
+
+
+def test_bins_over_many_orders_of_magnitude():
+    """The search for a price multiplies guesses by ever larger factors; it used to overflow here."""
+    u = np.linspace(0, 150 ** (1 / 3), 300) ** 3
+    masses, means = np.exp(-2 * u) / (1 + u) ** 2 * np.gradient(u), np.exp(u)
+    for k in (2, 3, 40):
+        edges = optimal_runs(masses, means, k)
+        assert len(edges) == k + 1
+        assert (np.diff(edges) > 0).all()
