@@ -25,7 +25,7 @@ from benchmarks.solvers.page import BEGIN, updated
 from quantization import cells, measure, portable
 from quantization.laws_1d.density_law import DensityLaw1D
 from quantization.solvers import newton, schedules
-from quantization.solvers.clvq_state import CLVQState
+from quantization.clvq_state import CLVQState
 
 MUTATIONS: dict[str, tuple[str, Callable[[], None]]] = {"none": ("nothing is broken", lambda: None)}
 

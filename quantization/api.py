@@ -15,9 +15,9 @@ from quantization.make_problem import make_problem
 from quantization.measure import DiscreteMeasure
 from quantization.precision import full_precision
 from quantization.solution import Solution
-from quantization.solvers.base import BatchSolver, ProblemError, Solver
+from quantization.solvers.base import BatchSolver, ProblemError, Solver, Task
 from quantization.status import ConvergenceWarning, Status
-from quantization.task import Task, make_task
+from quantization.task import make_task
 from quantization.threads import parallel_map
 from quantization.validation import TooFewPoints, checked_confidence, checked_count, checked_rng
 

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from quantization.api import distortion, quantize
 from quantization.arrays import FloatArray, IntArray
+from quantization.iteration import solve_tasks
+from quantization.make_problem import make_problem
 from quantization.measure import DiscreteMeasure
 from quantization.solution import Solution
 from quantization.solvers.clvq import CLVQ
 from quantization.stream import Stream
+from quantization.task import make_task
 from quantization.validation import TooFewPoints, checked_count
 
 try:
@@ -73,7 +75,7 @@ class OptimalQuantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluste
         options: dict[str, Any] = {"r": self.r, "solver": self.solver, "init": self.init, "n_init": self.n_init}
         options |= {"rng": _seed(self.random_state), "max_iter": self.max_iter}
         try:
-            solution = quantize(measure, k, **options)
+            solution = _solve(measure, k, **options)
         except TooFewPoints as few:
             if self.init is not None:
                 raise
@@ -82,7 +84,7 @@ class OptimalQuantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluste
                 ConvergenceWarning,
                 stacklevel=2,
             )
-            solution = quantize(measure, few.distinct, **options)
+            solution = _solve(measure, few.distinct, **options)
         self.n_iter_: int = solution.n_iter
         self.weights_: FloatArray = solution.measure.weights
         return self._fitted(points, solution, solution.distortion, total)
@@ -109,11 +111,11 @@ class OptimalQuantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluste
         batches = np.array_split(self._rng.permutation(points), -(-len(points) // solver.batch))
         law = Stream(batches) if sample_weight is None else measure
         init = self.init if first else self.solution_
-        solution = quantize(law, k, r=self.r, solver=replace(solver, epochs=1), init=init, rng=self._rng)
+        solution = _solve(law, k, r=self.r, solver=replace(solver, epochs=1), init=init, rng=self._rng)
         self.n_iter_ = solution.n_iter + (0 if first else self.n_iter_)
         companion = solution.trace.companion
         self.weights_ = np.asarray(solution.measure.weights if companion is None else companion, dtype=points.dtype)
-        return self._fitted(points, solution, distortion(measure, solution.measure.points, r=self.r).value, total)
+        return self._fitted(points, solution, _distortion(measure, solution.measure.points, self.r), total)
 
     def _fitted(self, points: FloatArray, solution: Solution, cost: float, total: float) -> "OptimalQuantizer":
         self.solution_: Solution = solution
@@ -138,7 +140,7 @@ class OptimalQuantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluste
         r"""$-\sum_i s_i \min_k |x_i - c_k|^r$: the more, the better."""
         _sklearn.check_is_fitted(self)
         measure, total = _weighted(self._checked(X), sample_weight)
-        return -total * distortion(measure, self.cluster_centers_, r=self.r).value
+        return -total * _distortion(measure, self.cluster_centers_, self.r)
 
     @property
     def _n_features_out(self) -> int:
@@ -173,3 +175,16 @@ def _seed(random_state: Any) -> int | np.random.Generator:
     if random_state is None or isinstance(random_state, np.random.RandomState):
         return int(_sklearn.check_random_state(random_state).randint(2**31 - 1))
     return random_state
+
+
+def _solve(
+    law: Any, k: int, *, r: float, solver: Any, init: Any, rng: Any, n_init: int = 1, max_iter: int | None = None
+) -> Solution:
+    (solution,) = solve_tasks([make_task(law, k, r, solver, init, n_init, rng, max_iter)])
+    return solution
+
+
+def _distortion(measure: DiscreteMeasure, codes: FloatArray, r: float) -> float:
+    exact = make_problem(measure, len(codes), r).exact
+    assert exact is not None
+    return exact.cells(np.asarray(codes, dtype=np.float64)).distortion

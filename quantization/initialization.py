@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -18,25 +18,12 @@ from quantization.arrays import (
     to_host,
 )
 from quantization.assignment import distances_to_codes, on_host
+from quantization.clvq_state import CLVQState
 from quantization.exact_law import HasGlobalSearch
 from quantization.measure import DiscreteMeasure
-from quantization.problem import Problem
+from quantization.problem import Initialization, Problem
 from quantization.solution import Solution
 from quantization.validation import TooFewPoints, checked_count
-
-if TYPE_CHECKING:
-    from quantization.solvers.clvq_state import CLVQState
-
-
-class Initialization(Protocol):
-    """``draw(problem, rng)`` returns starting codes (K, d) on the host; ``check(problem)`` raises where it can't.
-
-    Codes may be of any real dtype: runs that begin at points are the faster begun, the less there is to convert.
-    """
-
-    def check(self, problem: Problem) -> None: ...
-
-    def draw(self, problem: Problem, rng: np.random.Generator) -> Array: ...
 
 
 @dataclass(frozen=True)
@@ -57,6 +44,10 @@ class KMeansPlusPlus:
 
     def check(self, problem: Problem) -> None:
         """Any problem will do; too few distinct points are found in drawing."""
+
+    def on_all_points(self, problem: Problem) -> bool:
+        """Whether it works on all points of a finite measure, and not on a pool of them."""
+        return problem.measure is not None and problem.measure.size <= max(self.pool, 100 * problem.k)
 
     def draw(self, problem: Problem, rng: np.random.Generator) -> FloatArray:
         pilot, k = problem.pilot(rng), problem.k
@@ -127,7 +118,7 @@ class GivenCodes:
 class WarmStart(GivenCodes):
     """The codes of a Solution; for a solver that can go on from it, also how far its run had come."""
 
-    clvq_state: "CLVQState | None" = None
+    clvq_state: CLVQState | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from threading import Lock
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,15 +12,12 @@ from quantization.estimate import measured
 from quantization.measure import DiscreteMeasure
 from quantization.problem import Problem
 from quantization.solution import Solution, Trace
-from quantization.solvers.base import BatchSolver, State, begin, solve_one
+from quantization.solvers.base import BatchSolver, State, Task, begin, solve_one
 from quantization.status import Status
 from quantization.threads import limit_blas_threads
 
-if TYPE_CHECKING:
-    from quantization.task import Task
 
-
-def solve_tasks(tasks: "Sequence[Task]") -> list[Solution]:
+def solve_tasks(tasks: Sequence[Task]) -> list[Solution]:
     """The best answer to each task, all of them of one solver: of its runs, those that may be the best are measured.
 
     Raises :class:`~quantization.solvers.base.ProblemError`, which names a run, where a solver of batches finds one that has no
@@ -51,7 +47,7 @@ def solve_tasks(tasks: "Sequence[Task]") -> list[Solution]:
         return [candidates.answer() for candidates in best]
 
 
-def snapshots(task: "Task") -> Iterator[Solution]:
+def snapshots(task: Task) -> Iterator[Solution]:
     """Every snapshot of every run, each run's answer, and the best of those last."""
     best: Solution | None = None
     found: Solution | None = None
@@ -70,7 +66,7 @@ def snapshots(task: "Task") -> Iterator[Solution]:
 class _Run:
     """One run of a solver: what its states said, why it ended, and its answer."""
 
-    def __init__(self, task: "Task", rng: np.random.Generator, number: int = 0) -> None:
+    def __init__(self, task: Task, rng: np.random.Generator, number: int = 0) -> None:
         self.problem, self.solver, self.rng, self.number = task.problem, task.solver, rng, number
         self._max_iter = task.max_iter
         self._distortions, self._residuals = _GrowingArray(), _GrowingArray()
@@ -99,7 +95,7 @@ class _Run:
         if self.status is Status.RUNNING:
             self.status = self.solver.exhausted
 
-    def states(self, task: "Task") -> Iterator[State]:
+    def states(self, task: Task) -> Iterator[State]:
         """The states before the last, until the solver is done or the budget spent; other threads' BLAS is left alone between."""
         with _blas_threads(self.problem):
             states = begin(self.solver, self.problem, task.init, self.rng)

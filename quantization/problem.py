@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
+from typing import Protocol
 
 import numpy as np
 
@@ -90,3 +91,14 @@ class Problem:
         for start in range(0, len(order), size):
             chosen = asarray_like(order[start : start + size], points, dtype=namespace(points).int64)
             yield Batch(points[chosen], masses[chosen])
+
+
+class Initialization(Protocol):
+    """``draw(problem, rng)`` returns starting codes (K, d) on the host; ``check(problem)`` raises where it can't.
+
+    Codes may be of any real dtype: runs that begin at points are the faster begun, the less there is to convert.
+    """
+
+    def check(self, problem: Problem) -> None: ...
+
+    def draw(self, problem: Problem, rng: np.random.Generator) -> Array: ...

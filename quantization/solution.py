@@ -1,17 +1,22 @@
 """The one answer: a weighted codebook with its distortion, how stationary it is, and why the solver stopped."""
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from quantization.arrays import Array, FloatArray
+import numpy as np
+
+from quantization import archive
+from quantization.arrays import Array, FloatArray, to_host
+from quantization.clvq_state import CLVQState
 from quantization.measure import DiscreteMeasure
 from quantization.status import Status
+from quantization.storage import CLVQ_STATE, PLAIN, described, renamed, restored_method, restored_solver, taken
 
-if TYPE_CHECKING:
-    from quantization.optimal_transport.coupling import TransportMethod
-    from quantization.solvers.base import Solver
-    from quantization.solvers.clvq_state import CLVQState
+_FORMAT, _FORMAT_1 = "quantization.Solution/2", "quantization.Solution/1"
+_TRACE = "trace."
+_SPECIAL = ("measure", "status", "solver", "trace", "transport")  # fields that are not just written down
 
 
 class NotConverged(RuntimeError):
@@ -31,7 +36,7 @@ class Trace:
     distortion: FloatArray
     stationarity: FloatArray
     companion: FloatArray | None = None
-    clvq_state: "CLVQState | None" = None
+    clvq_state: CLVQState | None = None
 
 
 @dataclass(frozen=True)
@@ -56,10 +61,10 @@ class Solution:
     status: Status
     n_iter: int
     trace: Trace
-    solver: "Solver"
+    solver: Any
     weights_gap: float = 0.0
     distortion_gap: float = 0.0
-    transport: "TransportMethod | None" = None
+    transport: Any = None
 
     @property
     def points(self) -> Array:
@@ -96,13 +101,34 @@ class Solution:
 
         ``DiscreteMeasure.load`` reads its codes and weights. A solver of one's own is kept by its ``repr``.
         """
-        from quantization import storage  # not at the top: it needs this module
-
-        storage.save(self, path)
+        arrays: dict[str, Any] = {"points": self.points, "weights": to_host(self.measure.weights_float64)}
+        about: dict[str, Any] = {"format": _FORMAT, "status": self.status.name, "solver": described(self.solver)}
+        about["transport"] = None if self.transport is None else described(self.transport)
+        rest = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _SPECIAL}
+        state = self.trace.clvq_state
+        rest |= {_TRACE + f.name: getattr(self.trace, f.name) for f in fields(self.trace) if f.name != "clvq_state"}
+        rest |= {CLVQ_STATE + f.name: getattr(state, f.name) for f in fields(state)} if state is not None else {}
+        for name, value in rest.items():
+            (about if isinstance(value, PLAIN) else arrays)[name] = value
+        archive.write(path, arrays | {"about": np.array(json.dumps(about))})
 
     @staticmethod
     def load(path: str | Path) -> "Solution":
         """The solution that :meth:`save` wrote to ``path``, as numpy arrays; ``ValueError`` for any other or a damaged file."""
-        from quantization import storage  # not at the top: it needs this module
-
-        return storage.load(path)
+        stored = archive.read(path, "Solution", ("points", "weights", "about"))
+        try:
+            about: dict[str, Any] = json.loads(str(stored.pop("about")))
+            version = about.pop("format")
+            if version == _FORMAT_1:
+                about, stored = renamed(about), renamed(stored)
+            elif version != _FORMAT:
+                raise ValueError(f"its format is {version}, not {_FORMAT}")
+            measure = DiscreteMeasure(stored.pop("points"), stored.pop("weights"))
+            status, solver = Status[about.pop("status")], restored_solver(about.pop("solver"))
+            transport = restored_method(about.pop("transport", None))
+            rest = about | stored
+            traced, state = taken(rest, _TRACE), taken(rest, CLVQ_STATE)
+            trace = Trace(**traced, clvq_state=CLVQState(**state) if state else None)
+            return Solution(measure=measure, status=status, trace=trace, solver=solver, transport=transport, **rest)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise ValueError(f"{path} is not a Solution saved by this version: {error}") from None

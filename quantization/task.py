@@ -1,16 +1,14 @@
 """What is asked of the loop, checked before any work: a problem with its solver, its start, its restarts and its budget."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from quantization.exact_law import HasGlobalSearch, HasHessian
-from quantization.initialization import GlobalSearch, Initialization, KMeansPlusPlus, as_initialization
+from quantization.initialization import GlobalSearch, KMeansPlusPlus, as_initialization
 from quantization.make_problem import make_problem
-from quantization.problem import Problem
-from quantization.solvers.base import Solver, max_iter_of
+from quantization.problem import Initialization, Problem
+from quantization.solvers.base import Solver, Task, max_iter_of
 from quantization.solvers.clvq import CLVQ
 from quantization.solvers.lloyd import Lloyd
 from quantization.solvers.newton import Newton
@@ -29,21 +27,6 @@ _DEFAULTS: list[tuple[Callable[[Problem], bool], Solver, Initialization]] = [
     (lambda problem: problem.exact is not None, Lloyd(), KMeansPlusPlus()),
     (lambda problem: True, CLVQ(), KMeansPlusPlus()),
 ]
-
-
-@dataclass(frozen=True, eq=False)
-class Task:
-    """A problem with its solver and start, a generator for each run (restart) and a budget of steps.
-
-    default_budget: whether the budget is the solver's own and not the caller's.
-    """
-
-    problem: Problem
-    solver: Solver
-    init: Initialization
-    rngs: list[np.random.Generator]
-    max_iter: int
-    default_budget: bool = False
 
 
 def make_task(law: Any, k: int, r: float, solver: Solver | None, init: Any, n_init: int, rng: Any, max_iter: int | None) -> Task:

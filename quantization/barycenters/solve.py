@@ -9,11 +9,12 @@ from quantization.barycenters.entropic import Entropic
 from quantization.barycenters.fixed_point import FixedPoint
 from quantization.barycenters.interior_point import InteriorPoint
 from quantization.barycenters.problem import BarycenterProblem, listed, make_barycenter_problem
-from quantization.initialization import GivenCodes, Initialization, KMeansPlusPlus, as_initialization
+from quantization.initialization import GivenCodes, KMeansPlusPlus, as_initialization
 from quantization.iteration import snapshots, solve_tasks
+from quantization.problem import Initialization
 from quantization.solution import Solution
-from quantization.solvers.base import Solver
-from quantization.task import Task, make_task
+from quantization.solvers.base import Solver, Task
+from quantization.task import make_task
 from quantization.validation import checked_count, checked_rng
 
 _SOLVERS = (FixedPoint, InteriorPoint, Entropic)

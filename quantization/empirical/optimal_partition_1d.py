@@ -4,7 +4,7 @@ import numpy as np
 
 from quantization.arrays import IntArray
 from quantization.empirical.sorted_samples import SortedSamples
-from quantization.laws_1d.interval_dp import optimal_runs
+from quantization.interval_dp import optimal_runs
 from quantization.validation import TooFewPoints
 
 _BINS, _BINS_PER_CODE, _MOST_BINS = 2**15, 64, 2**17  # in one programme, whose table takes 400 bytes a bin; 4 a code at least

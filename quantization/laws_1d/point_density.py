@@ -58,14 +58,14 @@ def searched(panels: Panels, k: int, r: float, companion: PointDensity, valleys:
     r"""Codes (k,), in order and in the density's units, in the basin of the global optimum as far as bins can tell.
 
     A log-concave density has one stationary codebook, and quantiles of the companion density are near it.
-    Otherwise an optimal partition of bins of equal companion mass: for r = 2 that of :mod:`quantization.laws_1d.interval_dp`, of
+    Otherwise an optimal partition of bins of equal companion mass: for r = 2 that of :mod:`quantization.interval_dp`, of
     some hundred bins a code; for other r that of :class:`_Bins`. Edges of runs are edges of bins, which costs 1e-5 of the
     distortion or 1e-3: see :mod:`quantization.laws_1d.code_reallocation`. Source: trushkin1982, graf2000.
     """
     if k == 1 or not len(valleys):
         return companion.quantiles(k)
     if r == 2:
-        from quantization.laws_1d.interval_dp import optimal_runs  # loads numba
+        from quantization.interval_dp import optimal_runs  # loads numba
 
         masses, means = _fine_bins(panels, max(min(256 * k, 2**15), 2**13, 16 * k), companion)
         starts = optimal_runs(masses, means, k)[:-1]

@@ -3,19 +3,15 @@
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
 from quantization.arrays import Array, FloatArray
-from quantization.problem import Problem
-from quantization.solvers.clvq_state import CLVQState
+from quantization.clvq_state import CLVQState
+from quantization.problem import Initialization, Problem
 from quantization.status import Status
 from quantization.validation import checked_count
-
-if TYPE_CHECKING:
-    from quantization.initialization import Initialization
-    from quantization.optimal_transport.coupling import TransportMethod
 
 OTHER_ORDERS = "other orders are Newton's, for laws with a density on the line"
 _DEFAULT_MAX_ITER = 300
@@ -46,7 +42,7 @@ class State:
     resolution: float = 0.0
     weights_gap: float = 0.0
     distortion_gap: float = 0.0
-    transport: "TransportMethod | None" = None
+    transport: Any = None
     ended: Status | None = None
     measure: Callable[[], tuple[FloatArray, float, float]] | None = None
 
@@ -110,10 +106,25 @@ class BatchSolver(Solver, Protocol):
     def solve_batch(
         self,
         problems: Sequence[Problem],
-        inits: "Sequence[Initialization]",
+        inits: Sequence[Initialization],
         rngs: Sequence[np.random.Generator],
         observe: Observe,
     ) -> None: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A problem with its solver and start, a generator for each run (restart) and a budget of steps.
+
+    default_budget: whether the budget is the solver's own and not the caller's.
+    """
+
+    problem: Problem
+    solver: Solver
+    init: Initialization
+    rngs: Sequence[np.random.Generator]
+    max_iter: int
+    default_budget: bool = False
 
 
 class ProblemError(ValueError):
@@ -124,7 +135,7 @@ class ProblemError(ValueError):
         self.run = run
 
 
-def begin(solver: Solver, problem: Problem, init: "Initialization", rng: np.random.Generator) -> Iterator[State]:
+def begin(solver: Solver, problem: Problem, init: Initialization, rng: np.random.Generator) -> Iterator[State]:
     """The states of one run, from the start that ``init`` draws or from where an earlier run of the solver stopped."""
     init_rng, solver_rng = rng.spawn(2)
     state = getattr(init, "clvq_state", None)
@@ -134,7 +145,7 @@ def begin(solver: Solver, problem: Problem, init: "Initialization", rng: np.rand
 
 
 def solve_one(
-    solver: Solver, problem: Problem, init: "Initialization", rng: np.random.Generator, run: int, observe: Observe
+    solver: Solver, problem: Problem, init: Initialization, rng: np.random.Generator, run: int, observe: Observe
 ) -> None:
     """One run of a solver, until it is done or ``observe`` has seen enough."""
     for state in begin(solver, problem, init, rng):

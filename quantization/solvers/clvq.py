@@ -8,9 +8,9 @@ import numpy as np
 
 from quantization.arrays import FloatArray
 from quantization.assignment import cells
+from quantization.clvq_state import CLVQState
 from quantization.problem import Problem
 from quantization.solvers.base import OTHER_ORDERS, State
-from quantization.solvers.clvq_state import CLVQState
 from quantization.solvers.empty_cells import relocate_idle_codes
 from quantization.solvers.schedules import CountPower, RobbinsMonro, Schedule
 from quantization.status import Status

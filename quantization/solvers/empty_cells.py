@@ -4,8 +4,8 @@ import numpy as np
 
 from quantization.arrays import FloatArray, IntArray, asarray_like, namespace, to_host
 from quantization.assignment import nearest, squared_distances
+from quantization.clvq_state import CLVQState
 from quantization.problem import Problem
-from quantization.solvers.clvq_state import CLVQState
 from quantization.stream import Batch
 
 _PATIENCE = 16  # times K points; a code of the mean mass goes so long without a win with probability e^-16

@@ -2,21 +2,18 @@ r"""Lloyd's algorithm, $x_k \leftarrow E[X \mid X \in V_k]$, on weighted samples
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from quantization.arrays import FloatArray, epsilon, is_torch, rounded
 from quantization.assignment.step import Step
 from quantization.exact_law import HasLloydSteps
-from quantization.problem import Problem
+from quantization.problem import Initialization, Problem
 from quantization.solvers.base import OTHER_ORDERS, Observe, State, solve_one
 from quantization.status import Status
 from quantization.threads import parallel_map
 from quantization.validation import checked_tolerance
-
-if TYPE_CHECKING:
-    from quantization.initialization import Initialization
 
 BATCHED_DEVICES = {"cuda"}  # on which all runs of a batch take their steps together
 
@@ -100,7 +97,7 @@ class Lloyd:
     def solve_batch(
         self,
         problems: Sequence[Problem],
-        inits: "Sequence[Initialization]",
+        inits: Sequence[Initialization],
         rngs: Sequence[np.random.Generator],
         observe: Observe,
     ) -> None:

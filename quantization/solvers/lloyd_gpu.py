@@ -13,10 +13,9 @@ from quantization.arrays import Array, FloatArray, asarray_like, epsilon, to_hos
 from quantization.assignment.padding_groups import Group, Tensor, grouped
 from quantization.assignment.torch_blocks import Plain
 from quantization.assignment.torch_d2_sampling import d2_sampling
-from quantization.initialization import Initialization, KMeansPlusPlus
 from quantization.measure import DiscreteMeasure
 from quantization.precision import full_precision
-from quantization.problem import Problem
+from quantization.problem import Initialization, Problem
 from quantization.solvers.base import Observe, ProblemError, State
 from quantization.status import Status
 from quantization.validation import TooFewPoints
@@ -149,8 +148,8 @@ def _started(engine: Plain, runs: list[_Run]) -> Tensor:
 
 def _is_drawn_together(run: _Run) -> bool:
     """Whether the start is k-means++ on all the points."""
-    start = run.init
-    return type(start) is KMeansPlusPlus and run.measure.size <= max(start.pool, 100 * run.problem.k)
+    on_all_points = getattr(run.init, "on_all_points", None)
+    return on_all_points is not None and bool(on_all_points(run.problem))
 
 
 def _drawn(run: _Run, rng: np.random.Generator) -> Array:

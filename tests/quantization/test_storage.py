@@ -9,7 +9,7 @@ from scipy import stats
 
 import quantization as qz
 from quantization import archive
-from quantization.solvers.clvq_state import CLVQState
+from quantization.clvq_state import CLVQState
 from quantization.storage import Recorded
 
 

@@ -11,7 +11,7 @@ from quantization import assignment
 from quantization.empirical import interval_sums, optimal_partition_1d, sorted_samples
 from quantization.empirical.one_dimensional import EmpiricalLaw1D
 from quantization.exact_law import HasGlobalSearch
-from quantization.laws_1d.interval_dp import optimal_runs
+from quantization.interval_dp import optimal_runs
 
 EPS = np.finfo(np.float64).eps
 everyday = settings(deadline=None, max_examples=150, derandomize=True)

@@ -7,7 +7,7 @@ import pytest
 
 import quantization as qz
 from quantization.solvers.base import max_iter_of
-from quantization.solvers.clvq_state import CLVQState
+from quantization.clvq_state import CLVQState
 
 
 @pytest.fixture

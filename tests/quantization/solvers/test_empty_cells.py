@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import quantization as qz
-from quantization.solvers.clvq_state import CLVQState
+from quantization.clvq_state import CLVQState
 from quantization.solvers.empty_cells import idle_codes
 
 

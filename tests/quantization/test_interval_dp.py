@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantization.laws_1d.interval_dp import optimal_runs
+from quantization.interval_dp import optimal_runs
 
 EPS = np.finfo(np.float64).eps
 everyday = settings(deadline=None, max_examples=150, derandomize=True)
