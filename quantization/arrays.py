@@ -26,6 +26,16 @@ def namespace(x: Array) -> Any:
     return sys.modules["torch"] if is_torch(x) else np
 
 
+def device_of(x: Array) -> str:
+    """The kind of device that ``x`` is on, "cpu" for numpy."""
+    return str(x.device.type) if is_torch(x) else "cpu"
+
+
+def dtype_of(x: Array) -> Any:
+    """The dtype of ``x`` as one of numpy's, of the same size where numpy has no such (bfloat16)."""
+    return np.dtype(str(x.dtype).removeprefix("torch.").replace("bfloat16", "float16")) if is_torch(x) else x.dtype
+
+
 def to_host(x: Array) -> FloatArray:
     """``x`` as a float64 numpy array; a copy unless it is one already."""
     return np.asarray(x.detach().cpu().double().numpy() if is_torch(x) else x, dtype=np.float64)

@@ -58,7 +58,7 @@ def measured(problem: Problem, codes: FloatArray, rng: np.random.Generator, draw
         return problem.exact.cells(codes), 0.0
     if isinstance(problem.law, Replicated):
         return _over_replicates(problem, codes, rng, draws)
-    sums = cells_of(_ones(problem, rng, draws), codes, problem.r)
+    sums = cells_of(_ones(problem, rng, draws), codes, problem.r, variance=True)
     n, variance = float(sums.masses.sum()), sums.variance or 0.0
     return _mean(sums, problem.r), (variance / (n - 1)) ** 0.5 if n > 1 else np.inf
 

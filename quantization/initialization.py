@@ -19,7 +19,7 @@ from quantization.arrays import (
 )
 from quantization.assignment import distances_to_codes, on_host
 from quantization.clvq_state import CLVQState
-from quantization.exact_law import HasGlobalSearch
+from quantization.exact_law import has_global_search
 from quantization.measure import DiscreteMeasure
 from quantization.problem import Initialization, Problem
 from quantization.solution import Solution
@@ -82,14 +82,14 @@ class GlobalSearch:
     """The best codebook that a search from afar finds: see ``search`` of the laws on the line and in the plane."""
 
     def check(self, problem: Problem) -> None:
-        if not isinstance(problem.exact, HasGlobalSearch):
+        if not has_global_search(problem.exact):
             raise ValueError(
                 "GlobalSearch() is for samples and laws on the line and Gaussian mixtures in the plane; "
                 f"received {problem.kind} in dimension {problem.dim}. Use KMeansPlusPlus() with restarts"
             )
 
     def draw(self, problem: Problem, rng: np.random.Generator) -> FloatArray:
-        assert isinstance(problem.exact, HasGlobalSearch)
+        assert has_global_search(problem.exact)
         return problem.exact.search(problem.k, rng)
 
 

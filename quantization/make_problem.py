@@ -32,10 +32,12 @@ def make_problem(law: Any, k: int, r: float) -> Problem:
         return _stream_problem(law, k, r)
     if isinstance(law, DiscreteMeasure):
         return _measure_problem(law, k, r)
+    if hasattr(law, "__array__"):
+        return _measure_problem(DiscreteMeasure(law), k, r)
     law = FrozenLaw.of(law) or law
     if isinstance(law, type):
         raise ValueError(f"law must be {_LAWS}; received the class {law.__name__}. Make one of it: {law.__name__}(...)")
-    if isinstance(law, Law) and not hasattr(law, "__array__"):
+    if isinstance(law, Law):
         try:
             probe = as_floating(law.sample(1, np.random.default_rng(0)), "draws")
         except Exception as error:  # whatever goes wrong in somebody's sampler, the mend is the same
@@ -50,7 +52,7 @@ def make_problem(law: Any, k: int, r: float) -> Problem:
         if not isinstance(law, FrozenLaw):  # which says of its scale what is wrong with it
             _check_scale(law, probe, r)
         return Problem(k, r, probe, int(probe.shape[1]), law=law, exact=exact_law(law, r))
-    if not (hasattr(law, "__array__") or hasattr(law, "toarray") or isinstance(law, list | tuple)):
+    if not (hasattr(law, "toarray") or isinstance(law, list | tuple)):
         if hasattr(law, "__iter__") and not isinstance(law, _NOT_BATCHES):
             return _stream_problem(Stream(cast(Any, law)), k, r)
         hint = ". Freeze it by a call, as in scipy.stats.norm()" if callable(law) and hasattr(law, "rvs") else ""

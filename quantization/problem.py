@@ -22,8 +22,8 @@ class Problem:
     r"""$\min_{x_1..x_K} E \min_k |X - x_k|^r$ for a law that is finite (``measure``), sampled (``law``) or streamed (``stream``).
 
     like: an array whose library, dtype and device the answer takes. dim: the dimension d.
-    exact: the law as one whose cells are computed exactly, where it is one; every finite measure is. expected_steps: about how many
-    codebooks a solver will try, restarts included, for what is worth preparing.
+    exact: the law as one whose cells are computed exactly, where it is one; every finite measure is. steps, restarts: about
+    how many codebooks a solver will try in a run, and runs there are, for what is worth preparing.
     """
 
     k: int
@@ -34,7 +34,8 @@ class Problem:
     law: Law | None = None
     stream: Stream | None = None
     exact: ExactLaw | None = None
-    expected_steps: int = 1
+    steps: int = 1
+    restarts: int = 1
 
     @property
     def kind(self) -> str:

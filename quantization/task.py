@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from quantization.exact_law import HasGlobalSearch, HasHessian
+from quantization.exact_law import has_global_search, has_hessian
 from quantization.initialization import GlobalSearch, KMeansPlusPlus, as_initialization
 from quantization.make_problem import make_problem
 from quantization.problem import Initialization, Problem
@@ -19,11 +19,11 @@ _USUAL_STEPS = 20  # that a run takes at least, as a rule
 # Which solver and start a problem gets when none is named: the first match wins.
 _DEFAULTS: list[tuple[Callable[[Problem], bool], Solver, Initialization]] = [
     (
-        lambda problem: isinstance(problem.exact, HasHessian) and isinstance(problem.exact, HasGlobalSearch),
+        lambda problem: has_hessian(problem.exact) and has_global_search(problem.exact),
         Newton(),
         GlobalSearch(),
     ),
-    (lambda problem: isinstance(problem.exact, HasGlobalSearch), Lloyd(), GlobalSearch()),
+    (lambda problem: has_global_search(problem.exact), Lloyd(), GlobalSearch()),
     (lambda problem: problem.exact is not None, Lloyd(), KMeansPlusPlus()),
     (lambda problem: True, CLVQ(), KMeansPlusPlus()),
 ]
@@ -39,7 +39,7 @@ def make_task(law: Any, k: int, r: float, solver: Solver | None, init: Any, n_in
     solver = default_solver if solver is None else solver
     init = default_init if init is None else as_initialization(init)
     steps = max_iter_of(solver, max_iter)
-    problem = replace(problem, expected_steps=n_init * min(steps, _USUAL_STEPS))
+    problem = replace(problem, steps=min(steps, _USUAL_STEPS), restarts=n_init)
     reason = solver.incompatibility(problem)
     if reason:
         raise ValueError(reason)

@@ -76,7 +76,7 @@ class QuantizeStage(SelectStage):
     """
 
     kind = "quantize"
-    version = 2  # since CLVQ averages the points that codes win
+    version = 3  # since starts are drawn and runs are stopped otherwise
 
     def __init__(self, recipe: Recipe, data: Images, survey: SurveyStage, latents: LatentStage) -> None:
         super().__init__(recipe, data, survey)
@@ -179,7 +179,7 @@ def _whole(
 
     there = points if device == "cpu" else torch.from_numpy(points).float().to(device)
     law, solver = qz.DiscreteMeasure(there), qz.CLVQ(batch=options.batch) if options.solver == "clvq" else qz.Lloyd()
-    limits = {"restarts": options.restarts, "max_steps": options.steps}
+    limits = {"n_init": options.restarts, "max_iter": options.steps}
     if device != "cpu":  # all draws in step
         found = qz.quantize_many([law] * len(sizes), list(sizes), solver=solver, rng=list(seeds), init=list(starts), **limits)
     else:
@@ -203,7 +203,7 @@ def _streamed(
     progress: Progress,
 ) -> list[qz.DiscreteMeasure]:
     measures: list[qz.DiscreteMeasure] = []
-    limits = {"restarts": options.restarts, "max_steps": options.steps}
+    limits = {"n_init": options.restarts, "max_iter": options.steps}
     for i, (size, seed, start) in enumerate(zip(sizes, seeds, starts, strict=True)):
         stream = qz.Stream(_Passes(shards, options.batch, seed))
         codes = qz.quantize(stream, size, solver=qz.CLVQ(batch=options.batch), rng=seed, init=start, **limits).measure.points

@@ -1,6 +1,14 @@
-"""Nearest codes and what the Voronoi cells of a codebook hold: one pass over data of any kind, by the way that fits its shape.
+r"""Nearest codes, and the masses, centroids and distortion of their Voronoi cells: the one subsystem that computes them.
 
-Large work in host memory goes to ``compiled``; small work and tensors on a GPU to ``portable``. Both are exact.
+A *strategy* is a way to do it, each in a file; all of them give the same labels, those that direct differences in float64 decide:
+
+* ``low_dim``: few dimensions: a scan over all codes, or a walk over lists of neighbouring codes;
+* ``gemm``: many dimensions: matrix products, certified by the round-off bound of ``bounds``;
+* ``gram_matrix``: few points, many dimensions, many steps or restarts: all inner products once;
+* ``blocks``: numpy and torch operations alone: any order r, small work, tensors on a GPU.
+
+:func:`select_strategy` is the only place that chooses. GPUs solve whole batches of problems beside this: ``padding_groups``,
+``torch_blocks`` and ``triton_blocks``.
 """
 
 from collections.abc import Iterable
@@ -8,21 +16,75 @@ from dataclasses import dataclass
 from functools import reduce
 from importlib import import_module
 from operator import add
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from quantization.arrays import Array, FloatArray, asarray_like, is_torch, namespace, range_exponent
-from quantization.assignment.blocks import Costs, labelled, squared_distances, summed
+from quantization.arrays import Array, FloatArray, asarray_like, device_of, dtype_of, is_torch, namespace, range_exponent
+from quantization.assignment.blocks import labels_by_blocks, squared_distances, sums_by_blocks
 from quantization.assignment.cells import Cells, Sums
 
-if TYPE_CHECKING:
-    from quantization.compiled.seeding import Costs as CompiledCosts
-    from quantization.compiled.sweep import Sweep
+__all__ = ["Assignment", "cells", "cells_of", "host_array", "make_strategy", "nearest", "select_strategy", "squared_distances"]
 
-__all__ = ["Assignment", "cells", "cells_of", "distances_to_codes", "nearest", "on_host", "squared_distances", "sweep"]
+_WORTH_COMPILING = 2**17  # n K (d + 8) times the steps, below which array operations take less than loading compiled code
+_FEW_DIMENSIONS = 8
 
-_WORTH_COMPILING = 2**21  # n K (d + 8) from which a pass, taken some dozen times, pays for loading the compiled code
+
+def select_strategy(
+    n: int, d: int, k: int, dtype: Any, device: str = "cpu", *, r: float = 2.0, steps: int = 1, restarts: int = 1
+) -> str:
+    """The strategy for n points in d dimensions and k codes: a function of the problem alone.
+
+    Parameters
+    ----------
+    n, d, k : int
+    dtype : floating dtype of the points
+    device : str
+    r : float
+        Order of the distortion.
+    steps, restarts : int
+        How many codebooks are to be tried in a run, and runs of the same points.
+
+    Returns
+    -------
+    str
+        "blocks", "low_dim", "gemm" or "gram_matrix".
+    """
+    if r != 2 or device != "cpu" or k == 1:
+        return "blocks"
+    if n * k * (d + 8) * steps * restarts < _WORTH_COMPILING:
+        return "blocks"
+    if d <= _FEW_DIMENSIONS:
+        return "low_dim"
+    size, passes = np.dtype(dtype).itemsize, steps * restarts
+    matrix_fits = 4 * n * n <= 2**25 + n * d * size // 4 and (size > 2 or 4 * n * d <= 2**25)
+    if passes > 1 and matrix_fits and d >= 128 and n <= 1.2 * k * passes:
+        return "gram_matrix"
+    return "gemm"
+
+
+class Strategy(Protocol):
+    """Samples and a way to assign them to their nearest codes."""
+
+    def nearest(self, codes: FloatArray) -> tuple[Any, FloatArray]:
+        """The index of the nearest code of every point, (n,) int32, and the squared distance to it, (n,)."""
+        ...
+
+    def sums(self, codes: FloatArray) -> Sums:
+        """The sums over the cells of ``codes`` (K, d), r = 2."""
+        ...
+
+
+def make_strategy(name: str, points: Array, weights: Array) -> Any:
+    """The strategy of that name for samples on the CPU; numba loads here."""
+    host = host_array(points), np.asarray(weights)
+    if name == "low_dim":
+        return import_module("quantization.assignment.low_dim").LowDim(*host)
+    if name == "gemm":
+        return import_module("quantization.assignment.gemm").Gemm(*host)
+    if name == "gram_matrix":
+        return import_module("quantization.assignment.gram_matrix").GramMatrix(*host)
+    raise ValueError(f'a strategy must be "low_dim", "gemm" or "gram_matrix"; received {name!r}')
 
 
 @dataclass(frozen=True)
@@ -33,7 +95,7 @@ class Assignment:
     squared: Array
 
 
-def nearest(points: Array, codes: FloatArray) -> Assignment:
+def nearest(points: Array, codes: FloatArray, *, strategy: str | None = None) -> Assignment:
     r"""$k(x) = \arg\min_k |x - c_k|$ and $|x - c_{k(x)}|^2$.
 
     As direct differences in float64 decide; the lowest index wins a tie.
@@ -45,55 +107,57 @@ def nearest(points: Array, codes: FloatArray) -> Assignment:
         found = nearest(points * 2.0**-exponent, codes * 2.0**-exponent)
         with np.errstate(over="ignore"):
             return Assignment(found.labels, found.squared * 2.0**exponent * 2.0**exponent)
-    passes = sweep(points, np.ones(len(points)), codes)
-    if passes is None:
-        return Assignment(*labelled(points, codes))
-    labels, squared = passes.nearest(codes)
-    double = namespace(points).float64
-    return Assignment(asarray_like(labels, points, dtype=namespace(points).int64), asarray_like(squared, points, dtype=double))
+    name = _selected(points, codes) if strategy is None else strategy
+    if name == "blocks":
+        return Assignment(*labels_by_blocks(points, codes))
+    labels, squared = make_strategy(name, points, np.full(len(points), 1 / len(points))).nearest(codes)
+    xp = namespace(points)
+    return Assignment(asarray_like(labels, points, dtype=xp.int64), asarray_like(squared, points, dtype=xp.float64))
 
 
-def cells(points: Array, weights: Array, codes: FloatArray, r: float = 2.0) -> Cells:
+def cells(
+    points: Array, weights: Array, codes: FloatArray, r: float = 2.0, *, variance: bool = False, strategy: str | None = None
+) -> Cells:
     r"""Masses, centroids and distortion of the Voronoi cells of ``codes`` under $\sum_i w_i \delta_{x_i}$, in one pass.
 
     points: (n, d). weights: (n,) float64, where the points live. codes: (K, d) on the host. Sums are in float64, of differences
     to the own code, so that a spread far below the points' magnitude is not lost. What overflows float64 becomes infinite.
+    variance: whether that of the costs is wanted too.
     """
-    return _sums(points, weights, codes, r).cells(codes, r)
+    return _sums(points, weights, codes, r, variance, strategy).cells(codes, r)
 
 
-def cells_of(parts: Iterable[tuple[Array, Array]], codes: FloatArray, r: float = 2.0) -> Cells:
+def cells_of(parts: Iterable[tuple[Array, Array]], codes: FloatArray, r: float = 2.0, *, variance: bool = False) -> Cells:
     """:func:`cells` of a measure that comes in parts, each of them (points, weights), at least one."""
-    return reduce(add, (_sums(points, weights, codes, r) for points, weights in parts)).cells(codes, r)
-
-
-def sweep(points: Array, weights: Array, codes: FloatArray) -> "Sweep | None":
-    """Compiled passes over these samples with codebooks such as this, or None where they are not to be had or not worth it."""
-    k = len(codes)
-    if len(points) * k * (points.shape[1] + 8) < _WORTH_COMPILING or k == 1 or range_exponent(codes):
-        return None
-    if not on_host(points):
-        return None
-    compiled: Any = import_module("quantization.compiled.sweep")  # loads numba
-    return compiled.Sweep(np.asarray(points), np.asarray(weights))
-
-
-def distances_to_codes(points: Array, weights: Array, first: int, count: int) -> "Costs | CompiledCosts":
-    """The squared distances that k-means++ keeps, for so many codes to be tried; ``first`` is the index of the first code."""
-    if on_host(points) and len(points) * count * (points.shape[1] + 8) >= _WORTH_COMPILING:
-        compiled: Any = import_module("quantization.compiled.seeding")
-        return compiled.Costs(np.asarray(points), np.asarray(weights), first)
-    return Costs(points, weights, first)
+    return reduce(add, (_sums(points, weights, codes, r, variance, None) for points, weights in parts)).cells(codes, r)
 
 
 def on_host(points: Array) -> bool:
     """Whether numpy can look at the points where they lie."""
-    return not is_torch(points) or (points.device.type == "cpu" and str(points.dtype) != "torch.bfloat16")
+    return not is_torch(points) or points.device.type == "cpu"
 
 
-def _sums(points: Array, weights: Array, codes: FloatArray, r: float) -> Sums:
+def host_array(points: Array) -> Any:
+    """Points on the CPU as a numpy array: the same memory, but for bfloat16, which numpy has not, a copy in float32."""
+    if is_torch(points) and str(points.dtype) == "torch.bfloat16":
+        return points.float().numpy()
+    return np.asarray(points)
+
+
+def _selected(points: Array, codes: FloatArray, r: float = 2.0) -> str:
+    return select_strategy(*points.shape, len(codes), dtype_of(points), device_of(points), r=r)
+
+
+def _sums(points: Array, weights: Array, codes: FloatArray, r: float, variance: bool, strategy: str | None) -> Sums:
     exponent = range_exponent(codes)
     if exponent:
-        return _sums(points * 2.0**-exponent, weights, codes * 2.0**-exponent, r).times(2.0**exponent, r)
-    passes = sweep(points, weights, codes) if r == 2 else None
-    return summed(points, weights, codes, r) if passes is None else passes.sums(codes)
+        scaled = _sums(points * 2.0**-exponent, weights, codes * 2.0**-exponent, r, variance, strategy)
+        return scaled.times(2.0**exponent, r)
+    name = _selected(points, codes) if strategy is None else strategy
+    if name == "blocks":
+        return sums_by_blocks(points, weights, codes, r, variance)
+    made = make_strategy(name, points, weights)
+    if r == 2 and not variance:
+        return made.sums(codes)
+    labels = asarray_like(made.nearest(codes)[0], points, dtype=namespace(points).int64)
+    return sums_by_blocks(points, weights, codes, r, variance, labels)

@@ -17,7 +17,7 @@ from quantization.precision import full_precision
 _BLOCK_ENTRIES = 2**21  # float64 entries of the largest temporary of a block: 16 MB
 
 
-def labelled(points: Array, codes: FloatArray) -> tuple[Array, Array]:
+def labels_by_blocks(points: Array, codes: FloatArray) -> tuple[Array, Array]:
     """The index of the nearest code of each point, and the squared distance to it in float64; (n, d), (K, d) → (n,), (n,)."""
     search = _Search(points, codes)
     found = [search.block(block) for block in _blocks(points, len(codes))]
@@ -25,25 +25,31 @@ def labelled(points: Array, codes: FloatArray) -> tuple[Array, Array]:
     return namespace(points).concatenate(labels), namespace(points).concatenate(squared)
 
 
-def summed(points: Array, weights: Array, codes: FloatArray, r: float) -> Sums:
-    """The sums over the cells of ``codes``, of order r. What overflows float64 becomes infinite."""
-    k = len(codes)
-    search, start, total = _Search(points, codes), 0, None
+def sums_by_blocks(
+    points: Array, weights: Array, codes: FloatArray, r: float, variance: bool = False, labels: Array | None = None
+) -> Sums:
+    """The sums over the cells of ``codes``, of order r; what overflows float64 becomes infinite.
+
+    variance: whether the spread of the costs is wanted. labels: (n,) the nearest codes, where they are known.
+    """
+    k, search, start, total = len(codes), _Search(points, codes), 0, None
     for block in _blocks(points, k):
-        labels, squared, difference = search.block(block)
-        block_weights = weights[start : start + len(block)]
-        start += len(block)
+        rows = slice(start, start + len(block))
+        known, squared, difference = search.block(block, None if labels is None else labels[rows])
+        block_weights = weights[rows]
+        start = rows.stop
         with np.errstate(over="ignore", invalid="ignore"):
-            masses, shifts = _sum_by_label(labels, block_weights, difference, k)
+            masses, shifts = _sum_by_label(known, block_weights, difference, k)
             cost, pulls = squared, shifts
             if r != 2:
                 cost = squared ** (r / 2)
                 # |x - c|^{r-2} (x - c) is 0 at the code for r = 1 too, a subgradient.
                 factor = namespace(squared).where(squared > 0, squared, 1.0) ** (r / 2 - 1)
-                pulls = _sum_by_label(labels, block_weights, difference * factor[:, None], k)[1]
-            mass = float(block_weights.sum())
-            mean = float(block_weights @ cost) / mass if mass > 0 else 0.0
-            spread = float(block_weights @ (cost - mean) ** 2)
+                pulls = _sum_by_label(known, block_weights, difference * factor[:, None], k)[1]
+            mass, spread = float(block_weights.sum()), None
+            if variance:
+                mean = float(block_weights @ cost) / mass if mass > 0 else 0.0
+                spread = float(block_weights @ (cost - mean) ** 2)
             part = Sums(masses, shifts, pulls, float(block_weights @ cost), mass, spread)
             total = part if total is None else total + part
     assert total is not None
@@ -60,25 +66,6 @@ def squared_distances(points: Array, code: Array) -> Array:
     return namespace(points).concatenate(parts)
 
 
-class Costs:
-    r"""$\min_j |x_i - c_j|^2$ for the codes chosen so far, as ``values`` (n,), from points (n, d) and masses (n,) of any kind."""
-
-    def __init__(self, points: Array, masses: Array, first: int) -> None:
-        self._points, self._masses = points, masses
-        self.values = squared_distances(points, points[first])
-        self._tried: dict[int, Array] = {}
-
-    def after(self, candidates: list[int]) -> list[float]:
-        """The total cost, were each of the candidates chosen next."""
-        xp = namespace(self._points)
-        self._tried = {i: xp.minimum(self.values, squared_distances(self._points, self._points[i])) for i in candidates}
-        return [float(self._masses @ self._tried[i]) for i in candidates]
-
-    def take(self, chosen: int) -> None:
-        """Choose one of the candidates as the next code."""
-        self.values = self._tried[chosen]
-
-
 def _blocks(points: Array, k: int) -> Iterator[Array]:
     rows = max(1, _BLOCK_ENTRIES // max(k, points.shape[1]))
     for start in range(0, len(points), rows):
@@ -89,11 +76,9 @@ class _Search:
     r"""A codebook made ready for points of one kind.
 
     Scores are $\tfrac12|c_k|^2 - \langle x, c_k\rangle$ after a shift to the codes' mean and a scaling by a power of two that
-    makes the longest code about 1, so that products neither overflow nor lose digits to underflow. They are computed in a
-    precision u (float32 at least). With $s = |x| \max|c_k| + \tfrac12\max|c_k|^2$ each is off by at most (d + 3) u s: d u for an
-    inner product summed in any order, 2 u for the rounding of x and c (a difference of two floats is off by u relative to
-    itself), u for the sum. So scores further apart than $\gamma s$, $\gamma = 1.1\,(d + 8)\,2u$, are in their true order; the
-    margin pays for the bound's own rounding and its second order, while d u < 0.1.
+    makes the longest code about 1, so that products neither overflow nor lose digits to underflow. They are computed in the
+    points' precision, float32 at least. Codes that the certificate of :mod:`quantization.assignment.bounds` does not rule out, with
+    the longest code in the place of each, are compared by direct differences.
     """
 
     def __init__(self, points: Array, codes: FloatArray) -> None:
@@ -114,12 +99,13 @@ class _Search:
             half_squares = np.square(centred).sum(1) / 2
             self._codes, self._half_squares = asarray_like(centred, work), asarray_like(half_squares, work)
         self._top = float(half_squares.max())
-        self._gamma = 1.1 * (points.shape[1] + 8) * epsilon(work)
+        self._error, self._margin = score_error(points.shape[1], dtype_of(work)), direct_margin(points.shape[1])
 
-    def block(self, block: Array) -> tuple[Array, Array, Array]:
+    def block(self, block: Array, labels: Array | None = None) -> tuple[Array, Array, Array]:
         """Labels, squared distances and differences x − c in float64, of some of the points."""
         xp = namespace(block)
-        labels = xp.zeros_like(block[:, 0], dtype=xp.int64) if len(self.exact) == 1 else self._labels(block)
+        if labels is None:
+            labels = xp.zeros_like(block[:, 0], dtype=xp.int64) if len(self.exact) == 1 else self._labels(block)
         with np.errstate(over="ignore", invalid="ignore"):
             difference = double(block) - self.exact[labels]
             return labels, (difference * difference).sum(1), difference
@@ -132,9 +118,12 @@ class _Search:
             ) * self._scale
             scores = self._half_squares - x @ self._codes.T
             labels = scores.argmin(1)
-            size = xp.sqrt((x * x).sum(1)) * (2 * self._top) ** 0.5 + self._top
+            length, reach = xp.sqrt((x * x).sum(1)), (2 * self._top) ** 0.5
+            gamma, vanishing = self._error
+            slack = 2 * (gamma * (length * reach + self._top) + vanishing * (1 + length + reach))
+            slack = slack + self._margin * (length + reach) ** 2
             best = scores.gather(1, labels[:, None]) if is_torch(scores) else np.take_along_axis(scores, labels[:, None], 1)
-            behind = scores > best + self._gamma * size[:, None]  # not where something overflowed: nothing is known there
+            behind = scores > best + slack[:, None]  # not where something overflowed: nothing is known there
             doubtful = behind.sum(1) < len(self.exact) - 1
             if bool(doubtful.any()):
                 labels[doubtful] = self._settle(block[doubtful], ~behind[doubtful])

@@ -2,57 +2,63 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
-from quantization.arrays import FloatArray, rounded, to_host
-from quantization.assignment import cells, nearest, squared_distances, sweep
+from quantization.arrays import FloatArray, device_of, dtype_of, range_exponent, rounded, to_host
+from quantization.assignment import cells, make_strategy, nearest, select_strategy, squared_distances
 from quantization.assignment.cells import Cells
 from quantization.assignment.step import Step
 from quantization.measure import DiscreteMeasure
 from quantization.validation import TooFewPoints, check_magnitude
 
-if TYPE_CHECKING:
-    from quantization.compiled.sweep import Sweep
+_PARALLEL_WORK = 2**21  # n K (d + 8) of a pass below which runs, and not parts of a pass, share the threads
 
 
 @dataclass(frozen=True, eq=False)
 class EmpiricalLaw:
-    """A finite measure, order r. Codes are held to numbers that the points' dtype can hold."""
+    """A finite measure, order r. Codes are held to numbers that the points' dtype can hold.
+
+    strategy: forces one of :mod:`quantization.assignment`, for tests; ``None`` lets :func:`select_strategy` choose.
+    """
 
     measure: DiscreteMeasure
     r: float
-    _passes: "Sweep | None" = field(default=None, init=False, repr=False)
+    strategy: str | None = None
+    _made: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)
 
     def __post_init__(self) -> None:
         check_magnitude(self.measure.points, self.r)
 
     def cells(self, codes: FloatArray) -> Cells:
-        passes = self._sweep(codes) if self.r == 2 else None
-        if passes is not None:
-            return passes.cells(codes)
-        return cells(self.measure.points, self.measure.weights_float64, codes, self.r)
+        name = self._selected(len(codes), 2, 1)  # as one step of several: what is prepared once serves them all
+        if name == "blocks" or range_exponent(codes):
+            return cells(self.measure.points, self.measure.weights_float64, codes, self.r, strategy="blocks")
+        return self._strategy(name).sums(np.ascontiguousarray(codes)).cells(codes, self.r)
 
-    def lloyd_steps(self, codes: FloatArray, expected_steps: int) -> Iterator[Step]:
-        """See :class:`~quantization.exact_law.HasLloydSteps`."""
-        passable = self._sweep(codes) if self.r == 2 else None
-        for descent in [] if passable is None else passable.descents(len(codes), expected_steps):
-            step = None
-            for step in descent.steps(codes):
+    def lloyd_steps(self, codes: FloatArray, steps: int, restarts: int) -> Iterator[Step]:
+        """See :class:`~quantization.exact_law.HasLloydSteps`; what one strategy leaves to others, another goes on with."""
+        chosen = self._selected(len(codes), steps, restarts)
+        names = [chosen, self._selected(len(codes), 1, 1)] if chosen == "gram_matrix" else [chosen]
+        for name in names if not range_exponent(codes) else ():
+            step: Step | None = None
+            for step in self._strategy(name).steps(codes) if name != "blocks" else ():
                 yield step
             if step is not None:
                 if step.at_rest:
                     return
                 codes = step.following()
 
-    def restarts_in_parallel(self, k: int, expected_steps: int) -> bool:
-        return False
+    def restarts_in_parallel(self, k: int, steps: int, restarts: int) -> bool:
+        work = self.measure.size * k * (self.measure.dim + 8)
+        return work < _PARALLEL_WORK or self._selected(k, steps, restarts) == "gram_matrix"
 
-    def _sweep(self, codes: FloatArray) -> "Sweep | None":
-        if self._passes is None:
-            object.__setattr__(self, "_passes", sweep(self.measure.points, self.measure.weights_float64, codes))
-        return self._passes
+    def prepare(self, k: int, steps: int, restarts: int) -> None:
+        """Make what several runs share, before threads ask for it."""
+        name = self._selected(k, steps, restarts)
+        if name != "blocks":
+            self._strategy(name)
 
     def relocate_empty_cells(self, codes: FloatArray) -> tuple[FloatArray, Cells]:
         """``codes``, rounded, with the code of every empty cell moved to the point that costs the most, until none is empty.
@@ -76,3 +82,16 @@ class EmpiricalLaw:
                 costs = costs - (costs - reached).clip(0)
             c = self.cells(codes)
         return codes, c
+
+    def _selected(self, k: int, steps: int, restarts: int) -> str:
+        if self.strategy is not None:
+            return self.strategy
+        points = self.measure.points
+        return select_strategy(
+            *points.shape, k, dtype_of(points), device_of(points), r=self.r, steps=steps, restarts=restarts
+        )
+
+    def _strategy(self, name: str) -> Any:
+        if name not in self._made:
+            self._made[name] = make_strategy(name, self.measure.points, self.measure.weights_float64)
+        return self._made[name]

@@ -70,7 +70,7 @@ class CLVQ:
             size = float(batch.masses.sum())
             if size == 0:
                 continue
-            c = cells(batch.points, batch.masses / size, state.codes)
+            c = cells(batch.points, batch.masses / size, state.codes, variance=True)
             if not begun:
                 yield self._state(state) if state.steps else _seen(state, c.masses, c.distortion, c.stationarity)
             if not np.isfinite(c.distortion):

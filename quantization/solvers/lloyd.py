@@ -8,7 +8,7 @@ import numpy as np
 
 from quantization.arrays import FloatArray, epsilon, is_torch, rounded
 from quantization.assignment.step import Step
-from quantization.exact_law import HasLloydSteps
+from quantization.exact_law import has_lloyd_steps
 from quantization.problem import Initialization, Problem
 from quantization.solvers.base import OTHER_ORDERS, Observe, State, solve_one
 from quantization.status import Status
@@ -66,7 +66,7 @@ class Lloyd:
         assert law is not None
         while True:
             step: Step | None = None
-            for step in law.lloyd_steps(codes, problem.expected_steps) if isinstance(law, HasLloydSteps) else ():
+            for step in law.lloyd_steps(codes, problem.steps, problem.restarts) if has_lloyd_steps(law) else ():
                 if step.distortion * (1 - step.distortion_rtol) > least:
                     return
                 least = min(least, step.distortion * (1 + step.distortion_rtol))
@@ -110,12 +110,10 @@ class Lloyd:
         def one(run: int) -> None:
             solve_one(self, problems[run], inits[run], rngs[run], run, observe)
 
-        law = problems[0].exact
-        if (
-            len(problems) > 1
-            and isinstance(law, HasLloydSteps)
-            and law.restarts_in_parallel(problems[0].k, problems[0].expected_steps)
-        ):
+        first, law = problems[0], problems[0].exact
+        budget = first.k, first.steps, first.restarts
+        if len(problems) > 1 and has_lloyd_steps(law) and law.restarts_in_parallel(*budget):
+            law.prepare(*budget)
             parallel_map(one, len(problems))
         else:
             for run in range(len(problems)):

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from quantization.arrays import FloatArray
-from quantization.exact_law import HasHessian
+from quantization.exact_law import has_hessian
 from quantization.laws_1d.levenberg_marquardt import FIRST_DAMPING, newton_step
 from quantization.problem import Problem
 from quantization.solvers.base import OTHER_ORDERS, State
@@ -36,7 +36,7 @@ class Newton:
         checked_tolerance(self.rtol)
 
     def incompatibility(self, problem: Problem) -> str | None:
-        if isinstance(problem.exact, HasHessian):
+        if has_hessian(problem.exact):
             return None
         remedy = ". Use Lloyd() or CLVQ()" if problem.r == 2 else f" and r = {problem.r:g}; {OTHER_ORDERS}"
         return (
@@ -45,7 +45,7 @@ class Newton:
         )
 
     def solve(self, problem: Problem, codes: FloatArray, rng: np.random.Generator) -> Iterator[State]:
-        assert isinstance(problem.exact, HasHessian)
+        assert has_hessian(problem.exact)
         codes, c = problem.exact.relocate_empty_cells(codes)
         damping = FIRST_DAMPING
         while True:

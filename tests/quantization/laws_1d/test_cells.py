@@ -8,7 +8,7 @@ import pytest
 from scipy import integrate, stats
 
 import quantization as qz
-from quantization.exact_law import HasGlobalSearch, HasHessian
+from quantization.exact_law import has_global_search, has_hessian
 from quantization.laws import FrozenLaw
 from quantization.laws_1d.density import frozen_density
 from tests.quantization.laws_1d.lines import codes_of, line
@@ -84,8 +84,8 @@ def by_size(law, x, a, b, r):
 )
 def test_gradient_and_hessian_are_derivatives(law, r):
     exact = line(law, r)
-    assert isinstance(exact, HasHessian)
-    assert isinstance(exact, HasGlobalSearch)
+    assert has_hessian(exact)
+    assert has_global_search(exact)
     codes = law.ppf([0.6, 0.1, 0.25, 0.95, 0.5])[:, None]  # in no order
     h = 1e-4 * law.std()
     steps = h * np.eye(len(codes))[:, :, None]

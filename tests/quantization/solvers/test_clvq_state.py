@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import quantization as qz
-from quantization.solvers.base import max_iter_of
 from quantization.clvq_state import CLVQState
+from quantization.solvers.base import max_iter_of
 
 
 @pytest.fixture

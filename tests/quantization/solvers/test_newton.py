@@ -6,7 +6,7 @@ from scipy import sparse
 
 import quantization as qz
 from quantization.assignment.cells import Cells, stationarity
-from quantization.exact_law import HasHessian
+from quantization.exact_law import has_hessian
 from quantization.make_problem import exact_law
 from quantization.problem import Problem
 from quantization.solvers.newton import Newton
@@ -58,7 +58,7 @@ def solved(law, start, solver=None, max_iter=300):
 @pytest.mark.parametrize("k", [1, 2, 3, 10, 100])
 def test_reaches_the_optimum_to_round_off(k, rng):
     law = UnitInterval()
-    assert isinstance(law, HasHessian)
+    assert has_hessian(law)
     states = solved(law, np.sort(rng.uniform(size=k)))
     # Residuals of eps, times the inverse of the least eigenvalue of I - Lloyd', about K²/π², in the norm weighted by masses.
     np.testing.assert_allclose(states[-1].points[:, 0], (2 * np.arange(k) + 1) / (2 * k), atol=4e-16 * max(k, 4))
