@@ -60,7 +60,7 @@ def sides(shape: Shape, points: Array, weights: Array | None, codes: Array) -> d
 
 
 def in_turn(calls: dict[str, Call], rounds: int, least: float, spent: Callable[[], bool]) -> tuple[dict[str, list[float]], Any]:
-    """Seconds a call in every round, each call repeated for ``least`` seconds, in an order that turns; and the last answers."""
+    """Median seconds a call in every round, each repeated for ``least`` seconds, in an order that turns; and the last answers."""
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     answers: dict[str, Array] = {}
     order = list(calls)
@@ -69,11 +69,12 @@ def in_turn(calls: dict[str, Call], rounds: int, least: float, spent: Callable[[
             break
         for name in order[turn % len(order) :] + order[: turn % len(order)]:
             gc.collect()
-            count, begun = 0, time.perf_counter()
-            while count == 0 or time.perf_counter() - begun < least:
+            times: list[float] = []
+            while not times or sum(times) < least:
+                begun = time.perf_counter()
                 answers[name] = calls[name]()
-                count += 1
-            seconds[name].append((time.perf_counter() - begun) / count)
+                times.append(time.perf_counter() - begun)
+            seconds[name].append(median(times))
     return seconds, answers
 
 
