@@ -7,7 +7,7 @@ UV_VERSION := 0.13.8
 # One compute thread a process; parallel work is spread over processes (spinning threads slow small training steps many times).
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
 
-.PHONY: demo test test-slow bench lint format docs lock clean
+.PHONY: demo test test-slow bench bench-shapes lint format docs lock clean
 
 demo: $(READY) ## distil handwritten digits end to end; the report is runs/digits/report/index.html
 	$(BIN)/python -m distill run digits
@@ -20,6 +20,9 @@ test-slow: $(READY) ## the rest
 
 bench: $(READY) ## the solvers beside scikit-learn, faiss and torch; the tables go to docs/benchmarks.md
 	OMP_NUM_THREADS=2 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m benchmarks.solvers --write docs/benchmarks.md
+
+bench-shapes: $(READY) ## Lloyd steps on every shape of a grid, hours; a rerun goes on where it stopped
+	OMP_NUM_THREADS=2 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m benchmarks.shapes --write docs/benchmarks.md
 
 lint: $(READY) ## style and types
 	$(BIN)/ruff check .
