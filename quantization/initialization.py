@@ -13,11 +13,10 @@ from quantization.arrays import (
     asarray_like,
     check_exact,
     namespace,
-    range_exponent,
     rounded,
     to_host,
 )
-from quantization.assignment import distances_to_codes, on_host
+from quantization.assignment.d2_sampling import d2_sampling
 from quantization.clvq_state import CLVQState
 from quantization.exact_law import has_global_search
 from quantization.measure import DiscreteMeasure
@@ -28,13 +27,32 @@ from quantization.validation import TooFewPoints, checked_count
 
 @dataclass(frozen=True)
 class KMeansPlusPlus:
-    r"""$D^2$ sampling: each code is drawn with probability ∝ $w_i \min_j |x_i - c_j|^2$, the best of 2 + ⌊log K⌋ draws kept.
+    r"""Greedy $D^2$ sampling: each code is drawn with probability ∝ $w_i \min_j |x_i - c_j|^2$, the best of 2 + ⌊log k⌋ draws kept.
 
-    Expected distortion within 8 (log K + 2) of the optimum for a single draw (Arthur and Vassilvitskii 2007). Above ``pool``
-    points (at least 100 a code) it works on that many, drawn by weight. Of a stream it sees the first 2^14
-    points (at least 64 a code).
+    Every draw has exactly that probability, over all points: a set of points that bears the share s of the cost, however few or far
+    they are, is missed by all T candidates of a draw with probability $(1 - s)^T$.
 
-    Raises ``ValueError`` where the law has fewer than K distinct points.
+    Parameters
+    ----------
+    pool : int, default 50,000
+        Above this many points (at least 100 a code) the best of the candidates is judged on a sample of so many, drawn in proportion
+        to weights and costs. Of a stream it sees the first 2^14 points (at least 64 a code).
+
+    Raises
+    ------
+    ValueError
+        Where the law has fewer than K distinct points.
+
+    References
+    ----------
+    arthur2007.
+
+    Examples
+    --------
+    >>> import numpy as np, quantization as qz
+    >>> x = np.random.default_rng(0).normal(size=(1000, 2))
+    >>> qz.quantize(x, 5, init=qz.KMeansPlusPlus(pool=500), rng=0).converged
+    True
     """
 
     pool: int = 50_000
@@ -50,14 +68,9 @@ class KMeansPlusPlus:
         return problem.measure is not None and problem.measure.size <= max(self.pool, 100 * problem.k)
 
     def draw(self, problem: Problem, rng: np.random.Generator) -> FloatArray:
-        pilot, k = problem.pilot(rng), problem.k
-        pool = max(self.pool, 100 * k)
-        if pilot.size > pool:
-            try:
-                return _d2_sampling(DiscreteMeasure(pilot.sample(pool, rng)), k, rng)
-            except ValueError:
-                pass  # too few distinct points in the draw; all of them decide
-        return _d2_sampling(pilot, k, rng)
+        pilot = problem.pilot(rng)
+        chosen = d2_sampling(pilot.points, pilot.weights_float64, problem.k, rng, pool=self.pool)
+        return to_host(pilot.points[asarray_like(chosen, pilot.points, dtype=namespace(pilot.points).int64)])
 
 
 @dataclass(frozen=True)
@@ -165,36 +178,3 @@ def as_initialization(init: Any) -> Initialization:
         'init must be "k-means++", "random", "global", KMeansPlusPlus(...) or another Initialization, an array (k, d), a '
         f"DiscreteMeasure, a Solution or a callable (points, k, rng); received {received}"
     )
-
-
-def _d2_sampling(measure: DiscreteMeasure, k: int, rng: np.random.Generator) -> FloatArray:
-    points, weights = measure.points, measure.weights_float64
-    if on_host(points):
-        points, weights = np.asarray(points), np.asarray(weights)
-    xp, exponent = namespace(points), range_exponent(points)
-    if exponent:
-        return _d2_sampling(DiscreteMeasure(points * 2.0**-exponent, weights), k, rng) * 2.0**exponent
-    trials = 2 + int(np.log(k))
-    chosen = [_by_mass(weights, rng.random(1))[0]]
-    costs = distances_to_codes(points, weights, chosen[0], k * trials)
-    while len(chosen) < k:
-        with np.errstate(over="ignore", invalid="ignore"):
-            mass = weights * costs.values
-            if not bool(xp.isfinite(mass.sum())):  # squares overflowed: any of the furthest points
-                mass = weights * xp.isinf(costs.values)
-        if not bool((mass > 0).any()):
-            raise TooFewPoints(k, len(chosen))
-        candidates = _by_mass(mass, rng.random(trials))
-        chosen.append(candidates[int(np.argmin(costs.after(candidates)))])
-        costs.take(chosen[-1])
-    return to_host(points[chosen])
-
-
-def _by_mass(mass: Array, uniforms: FloatArray) -> list[int]:
-    """Indices drawn with probability ∝ mass; never one of mass zero."""
-    xp = namespace(mass)
-    cumulative = xp.cumsum(mass, 0)
-    levels = asarray_like(uniforms, mass) * cumulative[-1]
-    last = int((mass > 0).nonzero()[0][-1]) if xp is np else int((mass > 0).nonzero()[-1, 0])
-    drawn = xp.searchsorted(cumulative, levels, side="right")
-    return [min(int(i), last) for i in to_host(drawn)]

@@ -29,7 +29,7 @@ import numpy as np
 
 from benchmarks.shapes import first_call, table
 from benchmarks.shapes.peers import OURS, distortion, in_turn, measure_defaults, measure_steps, sklearn_kmeans
-from benchmarks.shapes.shim import qz
+import quantization as qz
 from benchmarks.shapes.work import Budget, Row, Shape, fits, free_memory, grid, load, pending, sample, save, shape_of
 from benchmarks.solvers.page import BEGIN, machine, updated
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.shapes.shim import qz
+import quantization as qz
 
 IMPORT = "import time; begun = time.perf_counter(); import quantization; print(time.perf_counter() - begun)"
 

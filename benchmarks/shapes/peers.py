@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.shapes.shim import qz
+import quantization as qz
 from benchmarks.shapes.work import CHUNK, FULL, Array, Row, Shape, make
 
 Call = Callable[[], Array]

@@ -56,11 +56,17 @@ def select_strategy(
         return "blocks"
     if d <= _FEW_DIMENSIONS:
         return "low_dim"
-    size, passes = np.dtype(dtype).itemsize, steps * restarts
-    matrix_fits = 4 * n * n <= 2**25 + n * d * size // 4 and (size > 2 or 4 * n * d <= 2**25)
-    if passes > 1 and matrix_fits and d >= 128 and n <= 1.2 * k * passes:
-        return "gram_matrix"
-    return "gemm"
+    return "gram_matrix" if _matrix_pays(n, d, k, np.dtype(dtype).itemsize, steps * restarts) else "gemm"
+
+
+def _matrix_pays(n: int, d: int, k: int, size: int, passes: int) -> bool:
+    """Whether the Gram matrix fits in memory and takes less time than it saves in so many passes, restarts times steps.
+
+    It takes the arithmetic of n / 2K passes, which with few codes wait for memory as long as with 40; often only half of the
+    passes are taken, as Lloyd converges.
+    """
+    fits = 4 * n * n <= 2**25 + n * d * size // 4 and (size > 2 or 4 * n * d <= 2**25)
+    return fits and d >= 64 and passes > 1 and n <= 0.4 * max(k, 40) * passes
 
 
 class Strategy(Protocol):

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from quantization.arrays import Array, FloatArray, IntArray, asarray_like, double, epsilon, is_torch, namespace, to_host
+from quantization.arrays import Array, FloatArray, IntArray, asarray_like, double, dtype_of, epsilon, is_torch, namespace, to_host
+from quantization.assignment.bounds import direct_margin, score_error
 from quantization.assignment.cells import Sums
 from quantization.precision import full_precision
 

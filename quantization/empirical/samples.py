@@ -32,7 +32,7 @@ class EmpiricalLaw:
         check_magnitude(self.measure.points, self.r)
 
     def cells(self, codes: FloatArray) -> Cells:
-        name = self._selected(len(codes), 2, 1)  # as one step of several: what is prepared once serves them all
+        name = self._selected(len(codes), 1, 1)
         if name == "blocks" or range_exponent(codes):
             return cells(self.measure.points, self.measure.weights_float64, codes, self.r, strategy="blocks")
         return self._strategy(name).sums(np.ascontiguousarray(codes)).cells(codes, self.r)

@@ -161,4 +161,5 @@ def test_the_codes_may_be_a_measure_or_a_solution(rng):
     points = rng.standard_normal((200, 3))
     sol = qz.quantize(points, 4, rng=0)
     for codes in (sol, sol.measure, sol.measure.points):
-        assert qz.distortion(points, codes, rng=0).value == sol.distortion
+        # Sums of 200 costs in another order.
+        assert float(qz.distortion(points, codes)) == pytest.approx(sol.distortion, rel=200 * np.finfo(float).eps)

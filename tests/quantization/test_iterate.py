@@ -38,7 +38,8 @@ def test_a_solve_can_be_stopped(points):
             break
     assert snapshot.measure.size == 5
     resumed = qz.quantize(points, 5, init=snapshot, rng=0)
-    assert resumed.trace.distortion[0] == snapshot.distortion
+    # The first pass sums over the points, later ones over those that changed cells: 300 terms of float64.
+    assert resumed.trace.distortion[0] == pytest.approx(snapshot.distortion, rel=300 * np.finfo(float).eps)
 
 
 def test_long_traces_grow_whole(points):

@@ -104,8 +104,8 @@ def test_blocks_do_not_matter(library, entries, rng, brute, monkeypatch):
 def test_parts_add_up_to_the_whole(rng):
     points, codes = rng.normal(size=(40, 2)), rng.normal(size=(5, 2))
     weights = uniform(points)
-    whole = cells(points, weights, codes)
-    parts = cells_of([(points[:7], weights[:7]), (points[7:], weights[7:])], codes)
+    whole = cells(points, weights, codes, variance=True)
+    parts = cells_of([(points[:7], weights[:7]), (points[7:], weights[7:])], codes, variance=True)
     np.testing.assert_allclose(parts.masses, whole.masses, atol=40 * EPS)
     np.testing.assert_allclose(parts.means, whole.means, atol=400 * EPS)
     assert parts.distortion == pytest.approx(whole.distortion, rel=50 * EPS)
@@ -126,7 +126,7 @@ def test_a_point_of_no_weight_moves_nothing(rng):
 @pytest.mark.parametrize("r", [1.0, 2.0, 3.5])
 def test_moments_of_the_distance(r, rng, brute):
     points, codes = rng.normal(size=(30, 3)), rng.normal(size=(4, 3))
-    c = cells(points, uniform(points), codes, r)
+    c = cells(points, uniform(points), codes, r, variance=True)
     distances = np.sqrt(brute.squared(points, codes).min(1))
     assert c.distortion == pytest.approx((distances**r).mean(), rel=50 * EPS)
     assert c.variance == pytest.approx((distances**r).var(), rel=80 * EPS)

@@ -10,7 +10,7 @@ import quantization as qz
 from quantization import assignment
 from quantization.empirical import interval_sums, optimal_partition_1d, sorted_samples
 from quantization.empirical.one_dimensional import EmpiricalLaw1D
-from quantization.exact_law import HasGlobalSearch
+from quantization.exact_law import has_global_search
 from quantization.interval_dp import optimal_runs
 
 EPS = np.finfo(np.float64).eps
@@ -388,7 +388,7 @@ def test_lloyd_from_any_start_descends(rng):
 
 
 def test_samples_on_the_line_get_a_global_start(rng):
-    assert isinstance(ordered(rng.normal(size=5)), HasGlobalSearch)
+    assert has_global_search(ordered(rng.normal(size=5)))
     x = rng.normal(size=(200, 1))
     a, b = qz.quantize(x, 5, rng=0), qz.quantize(x, 5, rng=1)
     np.testing.assert_array_equal(a.measure.points, b.measure.points)

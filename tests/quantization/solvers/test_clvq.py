@@ -330,10 +330,14 @@ def test_two_epochs_are_worth_twenty_lloyd_steps(size, k, kind):
     if kind == "mixture":
         points = 5 * rng.normal(size=(20, 2))[rng.integers(20, size=size)] + rng.uniform(0.2, 1.5, size=(size, 1)) * points
     points = points.astype(np.float32)
-    start = qz.KMeansPlusPlus().draw(make_problem(points, k, 2), rng)
-    lloyd = {n: qz.quantize(points, k, init=start, max_iter=n, solver=qz.Lloyd(rtol=0), rng=0).distortion for n in (20, 100)}
     batch = 1024 * k // 1000
-    two, five = (qz.quantize(points, k, init=start, solver=CLVQ(batch=batch, epochs=n), rng=0).distortion for n in (2, 5))
-    # 0.25 %: runs that differ in their seeds alone spread by 0.1 % at K = 1000, by more at K = 100.
-    assert two < lloyd[20] * (1.0025 if k == 1000 else 1.005)
-    assert five < lloyd[100] * 1.005
+    ratios = []
+    # Runs that differ in their starts alone spread by 0.1 % at K = 1000, by 1 % at K = 100: there the mean of eight is looked at.
+    for _ in range(1 if k == 1000 else 8):
+        start = qz.KMeansPlusPlus().draw(make_problem(points, k, 2), rng)
+        lloyd = [qz.quantize(points, k, init=start, max_iter=n, solver=qz.Lloyd(rtol=0), rng=0).distortion for n in (20, 100)]
+        clvq = [qz.quantize(points, k, init=start, solver=CLVQ(batch=batch, epochs=n), rng=0).distortion for n in (2, 5)]
+        ratios.append(np.divide(clvq, lloyd))
+    two, five = np.mean(ratios, axis=0)
+    assert two < (1.0025 if k == 1000 else 1.005)
+    assert five < 1.005

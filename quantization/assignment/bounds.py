@@ -1,0 +1,94 @@
+r"""How far round-off can move a score, and when a nearest code is certified in spite of it.
+
+Every strategy that searches by products compares scores $s_k = \tfrac12|c_k|^2 - \langle x, c_k\rangle$, half the squared
+distances less $\tfrac12|x|^2$, which all codes share. Here x and c are the given numbers less one centre, times one power of two.
+
+**Theorem.** Let scores be computed in a precision of unit round-off u: x and c rounded to it after the shift, $\tfrac12|c|^2$
+rounded to it, the inner product summed in any order with at most m roundings of each of its terms. If $(m + 8) u \le 0.05$ and
+nothing overflows, the computed score is off by at most
+
+$$\epsilon = \gamma\,(|x||c| + \tfrac12|c|^2) + v\,(1 + |x| + |c|), \qquad \gamma = 1.1\,(m + 8)\,u, \quad v = 4(d + 8)\,\omega,$$
+
+with $\omega$ the least positive number of the precision.
+
+*Proof.* By Cauchy-Schwarz $\sum_t |x_t||c_t| \le |x||c|$. An inner product with at most m roundings a term is off by
+$m u |x||c|$ up to terms of second order (higham2002, section 3.1). Each coordinate of x and c is off by 2 u relative to itself at
+most (one difference, one rounding), which moves the product by $4 u |x||c|$. The half square is off by $u \tfrac12|c|^2$, and
+forming the difference, with the lower bound below folded in, by $2 u (|x||c| + \tfrac12|c|^2)$. Together this is less than
+$(m + 7) u$; the factor 1.1 and the eighth unit pay for terms of second order, and for the rounding of the bound itself. A product
+or a coordinate that is too small for the precision is off by $\omega$ at most: d coordinates of x, each times one of c, d of c,
+each times one of x, d products and a few single numbers. $\blacksquare$
+
+The bound is affine in the length of the point, $\epsilon_k(x) = a_k |x| + b_k$ (:class:`ScoreBound`), so that
+$\ell_k = s_k - \epsilon_k$, the *score from below*, costs one more multiplication and addition a score, and a few long codes do
+not spoil the bounds of all others.
+
+**Certificate.** The label says what direct differences in float64 decide. A squared distance D from those is off by at most
+$(d + 2)\,2^{-53} D$ up to second order. So if k has the least score from below, and every other code has
+
+$$\ell_j > \ell_k + 2\epsilon_k + \delta D_k, \qquad \delta = 4\,(d + 4)\,2^{-53},$$
+
+where $D_k \ge |x - c_k|^2$, then k is the nearest code and its computed distance is the least. Otherwise the codes for which the
+inequality fails are compared by direct differences.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from quantization.arrays import FloatArray
+
+__all__ = ["PIECE", "ROUNDING", "ScoreBound", "direct_margin", "largest_product", "rounded_terms", "score_bound", "score_error"]
+
+PIECE = 512  # coordinates of an inner product that are summed in one go
+ROUNDING = 1e-6  # relative: pays for lengths, distances and bounds that are kept in float32
+
+
+def rounded_terms(dim: int, piece: int = PIECE) -> int:
+    """How often a term of an inner product is rounded at most, where pieces of it are summed and then their sums."""
+    return min(dim, piece) + -(-dim // piece)
+
+
+def score_error(dim: int, dtype: Any, terms: int | None = None) -> tuple[float, float]:
+    r"""$\gamma$ and v of the theorem.
+
+    Parameters
+    ----------
+    dim : int
+    dtype : floating dtype
+        Of the products.
+    terms : int, optional
+        Roundings m of a term of an inner product at most; ``dim`` if not given, which holds for any order of summation.
+
+    Returns
+    -------
+    gamma, vanishing : float
+    """
+    limits = np.finfo(dtype)
+    gamma = 1.1 * ((dim if terms is None else terms) + 8) * float(limits.eps) / 2
+    return gamma, 4.0 * (dim + 8) * float(limits.smallest_subnormal)
+
+
+class ScoreBound(NamedTuple):
+    r"""$\epsilon_k(x) = a_k |x| + b_k$: ``slopes`` a and ``offsets`` b, (K,) in float64."""
+
+    slopes: FloatArray
+    offsets: FloatArray
+
+
+def score_bound(lengths: FloatArray, gamma: float, vanishing: float) -> ScoreBound:
+    """The bound of codes of these lengths, after shift and scaling, (K,); rounded up for a precision as low as float32."""
+    up = 1 + ROUNDING
+    return ScoreBound(
+        (gamma * lengths + vanishing) * up, (gamma * np.square(lengths) / 2 + vanishing * (1 + lengths)) * up
+    )
+
+
+def direct_margin(dim: int) -> float:
+    r"""$\delta$: relative to the squared distance, the gap that direct differences in float64 see for certain."""
+    return 4.0 * (dim + 4) * 2.0**-53
+
+
+def largest_product(dtype: Any) -> float:
+    """The product of two lengths up to which no score of theirs overflows."""
+    return 2.0 ** (int(np.finfo(dtype).maxexp) - 28)

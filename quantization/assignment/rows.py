@@ -1,0 +1,28 @@
+"""Contiguous rows of points in float32 or float64, whatever dtype and memory layout they have."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+_COPY_BYTES = 2**25  # up to which all points are converted once
+_CHUNK_BYTES = 2**22  # of rows that are converted at a time
+
+
+class Rows:
+    """Points (n, d), numpy, of any floating dtype and layout, as the kernels take them: C-contiguous float32 or float64."""
+
+    def __init__(self, points: Any) -> None:
+        self.dtype = np.dtype(np.float64 if points.dtype == np.float64 else np.float32)
+        ready = points.dtype == self.dtype and points.flags.c_contiguous and points.flags.aligned
+        if not ready and points.size * self.dtype.itemsize <= _COPY_BYTES:
+            points, ready = np.ascontiguousarray(points, self.dtype), True
+        self._points, self._ready = points, ready
+
+    def chunks(self, start: int, stop: int) -> Iterator[tuple[int, Any]]:
+        """(first row, rows) from start to stop: all at once where no conversion is needed."""
+        step = stop - start if self._ready else _CHUNK_BYTES // (self._points.shape[1] * self.dtype.itemsize)
+        step = max(1, step)
+        for first in range(start, stop, step):
+            rows = self._points[first : min(first + step, stop)]
+            yield first, rows if self._ready else np.ascontiguousarray(rows, self.dtype)
