@@ -13,14 +13,14 @@ A *strategy* is a way to do it, each in a file; all of them give the same labels
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from importlib import import_module
 from operator import add
 from typing import Any, Protocol
 
 import numpy as np
 
-from quantization.arrays import Array, FloatArray, asarray_like, device_of, dtype_of, is_torch, namespace, range_exponent
+from quantization.arrays import Array, FloatArray, asarray_like, device_of, dtype_of, is_torch, namespace, range_exponent, rounded
 from quantization.assignment.blocks import labels_by_blocks, squared_distances, sums_by_blocks
 from quantization.assignment.cells import Cells, Sums
 
@@ -54,9 +54,12 @@ def select_strategy(
         return "blocks"
     if n * k * (d + 8) * steps * restarts < _WORTH_COMPILING:
         return "blocks"
+    size = np.dtype(dtype).itemsize
+    if size == 2:  # codes are rounded to float16 and bfloat16 in numpy and torch
+        return "gemm"
     if d <= _FEW_DIMENSIONS:
         return "low_dim"
-    return "gram_matrix" if _matrix_pays(n, d, k, np.dtype(dtype).itemsize, steps * restarts) else "gemm"
+    return "gram_matrix" if _matrix_pays(n, d, k, size, steps * restarts) else "gemm"
 
 
 def _matrix_pays(n: int, d: int, k: int, size: int, passes: int) -> bool:
@@ -65,7 +68,7 @@ def _matrix_pays(n: int, d: int, k: int, size: int, passes: int) -> bool:
     It takes the arithmetic of n / 2K passes, which with few codes wait for memory as long as with 40; often only half of the
     passes are taken, as Lloyd converges.
     """
-    fits = 4 * n * n <= 2**25 + n * d * size // 4 and (size > 2 or 4 * n * d <= 2**25)
+    fits = 4 * n * n <= 2**25 + n * d * size // 4
     return fits and d >= 64 and passes > 1 and n <= 0.4 * max(k, 40) * passes
 
 
@@ -87,7 +90,7 @@ def make_strategy(name: str, points: Array, weights: Array) -> Any:
     if name == "low_dim":
         return import_module("quantization.assignment.low_dim").LowDim(*host)
     if name == "gemm":
-        return import_module("quantization.assignment.gemm").Gemm(*host)
+        return import_module("quantization.assignment.gemm").Gemm(*host, partial(rounded, reference=points))
     if name == "gram_matrix":
         return import_module("quantization.assignment.gram_matrix").GramMatrix(*host)
     raise ValueError(f'a strategy must be "low_dim", "gemm" or "gram_matrix"; received {name!r}')

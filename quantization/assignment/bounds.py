@@ -79,9 +79,7 @@ class ScoreBound(NamedTuple):
 def score_bound(lengths: FloatArray, gamma: float, vanishing: float) -> ScoreBound:
     """The bound of codes of these lengths, after shift and scaling, (K,); rounded up for a precision as low as float32."""
     up = 1 + ROUNDING
-    return ScoreBound(
-        (gamma * lengths + vanishing) * up, (gamma * np.square(lengths) / 2 + vanishing * (1 + lengths)) * up
-    )
+    return ScoreBound((gamma * lengths + vanishing) * up, (gamma * np.square(lengths) / 2 + vanishing * (1 + lengths)) * up)
 
 
 def direct_margin(dim: int) -> float:

@@ -8,11 +8,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from quantization.arrays import Array, FloatArray, IntArray, is_torch, asarray_like, namespace, range_exponent, to_host
-from quantization.validation import TooFewPoints
+from quantization.arrays import Array, FloatArray, IntArray, asarray_like, is_torch, namespace, range_exponent, to_host
+from quantization.assignment import host_array, nearest, on_host
 from quantization.assignment.blocks import squared_distances
 from quantization.threads import limit_blas_threads, parallel_map
-from quantization.assignment import host_array, nearest, on_host
+from quantization.validation import TooFewPoints
 
 Report = Callable[[int, int], Any]
 

@@ -26,6 +26,7 @@ _ROW_WORK = 8  # what a row costs beside its products, in codes and in coordinat
 _PARTIAL_BYTES = 2**22  # of sums that every part of the rows has for itself; beyond, threads share columns
 _COLUMNS = 256  # that a thread takes
 _SCORES = 2**16  # of a block of rows
+_SLIM = 48  # codes up to which BLAS is faster with codes as its first factor
 _CANCELLING = 1e-3  # distortion over the mean square about the reference, below which sums about it have too few digits
 _MOST_PASSED = 100  # of a cell's mass that has left or joined it: beyond, its sum is made again
 _MOST_DOUBTFUL = 1 / 8  # of the points: beyond, products are in float64
@@ -54,6 +55,7 @@ class _Products:
         self._error = score_error(dim, dtype, rounded_terms(dim))
         self._limits = direct_margin(dim), largest_product(dtype), min(dim, PIECE)
         self._block = max(64, min(256, _SCORES // k)) if k > 8 or dim < 64 else 64  # BLAS has a faster way for small products
+        self._turns = k <= _SLIM
         self.drifts = np.zeros(k, np.float32)
 
     def prepare(self, codes: FloatArray, before: FloatArray) -> None:
@@ -69,10 +71,10 @@ class _Products:
         fresh: bool, masses: FloatArray, sums: FloatArray,
     ) -> tuple[int, int, int]:  # fmt: skip
         """Labels points; see ``step_rows``."""
-        (k, dim), piece = self._scaled.shape, self._limits[2]
+        k, piece = len(self._scaled), self._limits[2]
         size = min(self._block, len(points))
         block, scores = np.empty(size * piece, self._dtype), np.empty((k, size), self._dtype)
-        turned = np.empty((size, k if k <= kernels.SLIM else 0), self._dtype)
+        turned = np.empty((size, k if self._turns else 0), self._dtype)
         # BLAS takes addresses: of sizes and strides, and of the factors 1 and 0 or 1.
         sizes, factors = np.zeros(6, np.int32), np.array([1, 0], self._dtype)
         addresses = tuple(x.ctypes.data for x in (_LETTERS, sizes, factors, block, self._scaled, scores, turned))
@@ -86,11 +88,14 @@ class _Products:
 class Gemm:
     """Samples (n, d), numpy of any floating dtype and layout, with weights (n,) in float64.
 
+    round_codes: rounds codes (K, d) to numbers that the points' dtype can hold; by default those of the array.
+
     Rows and columns are cut by shape alone, so the number of threads changes no bit of an answer.
     """
 
-    def __init__(self, points: Any, weights: FloatArray) -> None:
-        self._dtype = points.dtype
+    def __init__(self, points: Any, weights: FloatArray, round_codes: Callable[[FloatArray], FloatArray] | None = None) -> None:
+        dtype = points.dtype
+        self._round_codes = round_codes or (lambda codes: codes.astype(dtype, copy=False))
         work = np.dtype(np.float64 if points.dtype == np.float64 else np.float32)
         if points.size * work.itemsize <= _COPY_BYTES:
             points = np.ascontiguousarray(points, work)
@@ -103,9 +108,7 @@ class Gemm:
         """The index of the nearest code of every point, (n,) int32, and the squared distance to it, (n,)."""
         codes = np.ascontiguousarray(codes)
         (labels, _), squared = self._labels(codes), np.empty(len(self._points))
-        self._over_rows(
-            len(codes), lambda points, rows: kernels.measure_distances(points, codes, labels[rows], squared[rows])
-        )
+        self._over_rows(len(codes), lambda points, rows: kernels.measure_distances(points, codes, labels[rows], squared[rows]))
         return labels, squared
 
     def sums(self, codes: FloatArray) -> Sums:
@@ -123,7 +126,7 @@ class Gemm:
         return _Lloyd(self, self._rounded(codes)).steps()
 
     def _rounded(self, codes: FloatArray) -> FloatArray:
-        return np.ascontiguousarray(codes.astype(self._dtype, copy=False), np.float64)
+        return np.ascontiguousarray(self._round_codes(codes), np.float64)
 
     def _labels(self, codes: FloatArray) -> tuple[Any, FloatArray]:
         """The labels of all points, and the masses of the cells."""
@@ -153,7 +156,7 @@ class Gemm:
     def _framed(self) -> _Frame:
         """The frame, from the sample alone."""
         if self._frame is None:
-            n, dim = self._points.shape
+            n = len(self._points)
             some = np.ascontiguousarray(self._points[np.arange(_PROBES) * n // _PROBES].T, np.float64)
             centre = np.sort(some, 1)[:, _PROBES // 2].copy()
             length = float(np.median(np.sqrt(np.square(some - centre[:, None]).sum(0))))
@@ -172,6 +175,7 @@ class Gemm:
         """Sums of w (x - c) over cells, and the sum of w |x - c|²."""
         k, dim = codes.shape
         if self._partial(k):
+
             def part(points: Any, rows: slice) -> tuple[FloatArray, float]:
                 sums = np.zeros(codes.shape)
                 return sums, kernels.add_residuals(points, codes, labels[rows], self._weights[rows], 0, sums)
@@ -180,6 +184,7 @@ class Gemm:
             return sum(sums for sums, _ in found), sum(cost for _, cost in found)
         shifts, cost = np.zeros(codes.shape), 0.0
         for points, rows in self._chunks(0, len(self._points)):
+
             def columns(some: slice, points: Any = points, rows: slice = rows) -> float:
                 return kernels.add_residuals(points, codes, labels[rows], self._weights[rows], some.start, shifts[:, some])
 
@@ -298,13 +303,13 @@ class _Lloyd:
         size = len(moved) if samples._ready else max(1, _CHUNK_BYTES // (len(a) * samples._work.itemsize))
         for first in range(0, len(moved), max(1, size)):
             some = moved[first : first + size]
-            points, places = samples._points, some
+            points, places, count = samples._points, some, len(some)
             left, joined, weights = self._before, self._labels, samples._weights
             if not samples._ready:
                 points, places = np.ascontiguousarray(points[some], samples._work), np.arange(len(some))
                 left, joined, weights = left[some], joined[some], weights[some]
 
-            def columns(c: slice, arguments: Any = (points, places, len(some), a, left, joined, weights, fresh)) -> None:
+            def columns(c: slice, arguments: Any = (points, places, count, a, left, joined, weights, fresh)) -> None:
                 kernels.move_sums(*arguments, c.start, self._sums[:, c])
 
             _over_columns(columns, len(a))

@@ -1,6 +1,6 @@
 """Many dimensions: scores by matrix products, bounds on distances kept from codebook to codebook, and the sums of cells."""
 
-# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 from typing import Any
 
 import llvmlite.binding as _llvm
@@ -9,16 +9,12 @@ from numba import njit, types
 from numba.extending import get_cython_function_address
 
 from quantization.assignment.bounds import ROUNDING
-from quantization.compiler import compiled, unordered
 from quantization.assignment.distance_kernels import direct_distance
+from quantization.compiler import compiled, unordered
 
-SLIM = 48  # codes up to which BLAS is faster with codes as its first factor
 _SMALL = 1e-37  # absolute, pays for bounds in float32 that vanish
-# Parts of `step_rows`: nothing calls them from Python, and what is compiled for that would double the time of a first call.
-_inlined: Any = njit(inline="always", nogil=True, fastmath=False, no_cpython_wrapper=True)
+# Parts of `step_rows`, that nothing calls from Python: no wrapper is compiled for them.
 _part: Any = njit(nogil=True, fastmath=False, no_cpython_wrapper=True)
-_unordered_inlined: Any = njit(inline="always", nogil=True, fastmath=False, no_cpython_wrapper=True)
-_part: Any = njit(nogil=True, fastmath={"nsz", "reassoc", "contract"}, no_cpython_wrapper=True)
 
 
 def _blas(name: str) -> Any:
@@ -127,7 +123,7 @@ def _assign(
     some, limits, squares = np.empty(most, scores.dtype), np.empty(most), np.empty(most)
     doubtful, overflow = 0, not reach * reach <= largest
     letters, size, one, source, scaled, target, slim_target = addresses
-    k, slim, bytes_ = len(codes), len(codes) <= SLIM, scores.itemsize
+    k, slim, bytes_ = len(codes), turned.shape[1] > 0, scores.itemsize
     for a in range(0, count_all, most):
         count = min(most, count_all - a)
         for t in range(0, dim, piece):
@@ -272,8 +268,8 @@ def step_rows(
     product of lengths up to which nothing overflows. piece: coordinates that are copied and multiplied at a time. lower, upper:
     bounds on distances to the second nearest and to the own code; empty where they are not wanted. masses: (2, K), those of the
     cells, and those that left or joined a cell. sums: (K, d), where those who moved are added, unless it is empty; then they have
-    the new label ``before``, too. block, scores, turned: space, (rows × piece,), (K, rows), (rows, K). sizes, factors, addresses:
-    what BLAS is told.
+    the new label ``before``, too. block, scores, turned: space, (rows × piece,), (K, rows), (rows, K);
+    ``turned`` has no columns where points are BLAS's first factor. sizes, factors, addresses: what BLAS is told.
     """
     n = len(points)
     count = n

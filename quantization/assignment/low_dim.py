@@ -1,4 +1,4 @@
-"""Assignments in few dimensions: bounds from step to step, then a scan over all codes in float32 or a walk over neighbours."""
+"""Assignments in few dimensions: bounds from step to step, and a scan over codes in float32 where they do not tell."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -8,15 +8,12 @@ from scipy.spatial import cKDTree
 
 from quantization.arrays import FloatArray
 from quantization.assignment import low_dim_kernels as kernels
-from quantization.assignment.rows import Rows
 from quantization.assignment.cells import Sums
+from quantization.assignment.rows import Rows
 from quantization.assignment.step import Step
-from quantization.threads import available, parallel_map
+from quantization.threads import parallel_map
 
-_LIST = {1: 8, 2: 32, 3: 64}  # neighbours of a code
-_WALKS = {1: 2000, 2: 3000, 3: 6000}  # codes from which a walk over neighbours beats a scan over all
-_STALE = 0.1  # of the lists' radii: once gaps may have shrunk by more, lists are made again
-_WITHIN, _POOR = 0.5, 0.02  # of a list's radius, what must be left without a missing code; of the lists may be worse
+_ORDERED = {1: 256, 2: 256, 3: 1000}  # codes from which an order of the points pays, by which a block of them scans few codes
 _PARTIAL_BYTES, _MOST_PARTS, _PART = 2**22, 16, 2**19  # of sums of a part; scores of a part at least
 _POINT = 32  # scores that take as long as what is done once for a point
 _NONE = np.empty(0)
@@ -84,7 +81,7 @@ class _Cells:
         self._totals, self._clock, self._passed = np.zeros((k, kernels.SHIFT + dim)), np.zeros(k), 0.0
         self._packed = np.empty(dim), np.empty((dim, k)), np.empty((k, 1 + dim), np.float32)
         self._frame = kernels.pack(codes, *self._packed)
-        self._scale, self._lists = self._frame[0], None
+        self._scale, self._order = self._frame[0], np.empty(0, np.int32)
         parts = min(_MOST_PARTS, _PARTIAL_BYTES // self._totals.nbytes, way.n * (k + _POINT) // _PART)
         self.parts = np.empty((max(1, parts - parts % 2), *self._totals.shape))
         self.distortion, self.off, self.fewest = 0.0, 0.0, 0.0
@@ -99,15 +96,17 @@ class _Cells:
         """Finds the labels, and what that changes in the sums; how many labels have changed. squared: filled if (n,)."""
         way, parts = self._way, len(self.parts)
         centre, columns, packed = self._packed
-        lists = None if self._lists is None else self._lists.arrays
         self.parts[:] = 0.0
 
         def part(p: int) -> tuple[int, float]:
             changed, passed = 0, 0.0
-            for first, points in way.rows.chunks(p * way.n // parts, (p + 1) * way.n // parts):
+            start, stop = p * way.n // parts, (p + 1) * way.n // parts
+            for first, points in way.rows.chunks(start, stop) if len(self._order) == 0 else way.rows.chunks(0, way.n):
+                whole = len(self._order) > 0
+                meant = (start, stop) if whole else (first, first + len(points))
                 more = kernels.assign_rows(
-                    points, first, way.weights, way.equal, self.codes, columns, packed, centre, *self._frame, self._scale, lists,
-                    self._clock, self.fresh, self.labels, self._slack, squared, self.parts[p], (0,) * way.dim,
+                    points, first, *meant, way.weights, way.equal, self.codes, columns, packed, centre, *self._frame, self._scale,
+                    self._order, self._clock, self.fresh, self.labels, self._slack, squared, self.parts[p], (0,) * way.dim,
                 )  # fmt: skip
                 changed, passed = changed + more[0], passed + more[1]
             return changed, passed
@@ -123,6 +122,9 @@ class _Cells:
             self.distortion, self.off, self.fewest, good = kernels.advance(
                 self.parts, self._way.equal, self._scale, self._passed, self._totals, self.codes, following, self._clock
             )
+            if not good and self.fresh:  # not finite: squares have overflowed
+                self.fewest = 0.0
+                break
             if not good:
                 self.fresh, self._passed = True, 0.0
                 self._totals[:] = 0.0
@@ -135,35 +137,15 @@ class _Cells:
 
     def move(self) -> None:
         """On to the codes that follow."""
-        before, self.codes = self.codes, self.following
-        self._frame = kernels.pack(self.codes, *self._packed)
         k, dim = self.codes.shape
-        if k >= _WALKS.get(dim, np.inf) and (self._lists is None or not self._lists.move(self.codes - before)):
-            self._lists = _Lists(self.codes, _LIST[dim])
+        if len(self._order) == 0 and k >= _ORDERED.get(dim, np.inf) and self._way.rows.ready:
+            self._order = self._ordered()
+        self.codes = self.following
+        self._frame = kernels.pack(self.codes, *self._packed)
 
-
-class _Lists:
-    """The nearest neighbours of every code, kept while codes move little."""
-
-    def __init__(self, codes: FloatArray, count: int) -> None:
-        gaps, neighbours = cKDTree(codes).query(codes, min(count, len(codes)), workers=available())
-        self._gaps, self._neighbours = np.asarray(gaps), np.asarray(neighbours, dtype=np.int32)
-        self._radii = self._gaps[:, -1] * (1 - 1e-13)
-        self._come = np.zeros(len(codes))
-        self._set(np.zeros(len(codes)), self._radii)
-
-    def _set(self, stale: FloatArray, outside: FloatArray) -> None:
-        self.arrays = (self._neighbours, self._gaps, stale, outside)
-
-    def move(self, way: FloatArray) -> bool:
-        """On to codes that have drifted; whether the lists are still good."""
-        self._come += np.sqrt(np.square(way).sum(1)) * (1 + 1e-13)
-        outside = self._radii - self._come - self._come.max()
-        if (outside < _WITHIN * self._radii).mean() > _POOR:
-            return False
-        stale = self._come + self._come[self._neighbours].max(1)
-        if stale.mean() > _STALE * self._radii.mean():
-            return False
-        self._set(stale, outside)
-        return True
-
+    def _ordered(self) -> Any:
+        """The points, cell after cell, cells that lie near one another in a row: in the order of a k-d tree of their codes."""
+        k = len(self.codes)
+        rank = np.empty(k, np.uint16 if k <= 2**16 else np.int32)
+        rank[cKDTree(self.codes, leafsize=1).indices] = np.arange(k)
+        return np.argsort(rank[self.labels], kind="stable").astype(np.int32)

@@ -1,4 +1,4 @@
-"""Kernels for few dimensions: bounds, a float32 scan over all codes, walks over neighbour lists, and the sums of cells.
+"""Kernels for few dimensions: bounds, a float32 scan over codes, and the sums of cells.
 
 Every kernel is compiled for one number of dimensions d: ``dims`` is a tuple of d zeros, whose length the compiler knows, so
 that loops over coordinates are unrolled and loops over points or codes are vectorized.
@@ -8,6 +8,7 @@ that loops over coordinates are unrolled and loops over points or codes are vect
 from typing import Any
 
 import numpy as np
+from numba import njit
 
 from quantization.compiler import compiled, part
 
@@ -18,9 +19,9 @@ _UP, _DOWN = np.float32(1 + 2.0**-21), np.float32(1 - 2.0**-21)  # pay for the r
 _TINY = np.float32(1e-40)  # pays for bounds that are not normal numbers of float32
 _ROUNDED_UP, _ROUNDED_DOWN = 1 + 2.0**-22, 1 - 2.0**-22  # make bounds of distances in float64
 _MOST_PASSED, _MOST_COST = 100, 1000  # of a cell's mass and of the distortion: beyond, sums have lost too many digits
-_TRIANGLE = 1 + 1e-13  # pays for the rounding of three distances in the triangle inequality
+_EXTRA = 0.5  # of a block's radius, by which more codes are scanned for better bounds
 
-contracted: Any = __import__("numba").njit(nogil=True, fastmath={"contract"})
+_contracted: Any = njit(nogil=True, fastmath={"contract"})  # a product and a sum in one instruction
 
 
 @part
@@ -40,7 +41,7 @@ def squared_distance(points: Any, i: int, codes: Any, k: int, dims: Any) -> floa
     return a + b + (c + d)
 
 
-@contracted
+@_contracted
 def _scan(work: Any, count: int, packed: Any, dims: Any) -> None:
     """The least and second least score of ``count`` points over all codes, in float32, vectorized over points.
 
@@ -102,54 +103,66 @@ def _search_all(points: Any, i: int, codes: Any, columns: Any, squared: Any, sca
 
 
 @part
-def _walk(points: Any, i: int, codes: Any, columns: Any, squared: Any, lists: Any, best: int, scale: float, dims: Any) -> Any:
-    """From a code to ever nearer neighbours of it; the nearest code, the distance to it, and a lower bound on that to every other.
+def _near_block(work: Any, count: int, packed: Any, longest: Any, few: Any, which: Any, dims: Any) -> Any:
+    """The codes that may be nearest to some point of a block: how many, and a lower bound on the distances to all others.
 
-    A code nearer than the one at hand lies within twice its distance of it, so a list of neighbours in the order of their gaps
-    proves the nearest once the gap is wider. Where a list is too short for the proof, all codes are searched.
-    lists: neighbours (K, L), their gaps when the lists were made, by how much the gaps may have shrunk since (K,), and the
-    distance (K,) within which no code is missing.
+    With m the middle of the block, r its radius and s the least distance of a code to m, the code nearest to a point is within
+    s + 2 r of m. Codes that are chosen go to ``few`` and their indices to ``which``. All in the frame of the packed codes.
     """
-    neighbours, gaps, stale, outside = lists
-    least = squared_distance(points, i, codes, best, dims)
-    while True:
-        distance = np.sqrt(least)
-        reach, shrunk = 2 * distance * _TRIANGLE, stale[best]
-        second, nearer, bound = np.inf, -1, -1.0
-        if outside[best] > reach:
-            bound = outside[best] - distance * _TRIANGLE
-        for q in range(1, neighbours.shape[1]):
-            gap = gaps[best, q] - shrunk
-            if gap > reach:
-                bound = min(outside[best], gap) - distance * _TRIANGLE if bound >= 0 else -1.0
-                break
-            other = neighbours[best, q]
-            d = squared_distance(points, i, codes, other, dims)
-            if d < least or (d == least and other < best):
-                nearer, least = other, d
-                break
-            second = min(second, d)
-        if nearer >= 0:
-            best = nearer
-            continue
-        if bound < 0:
-            return _search_all(points, i, codes, columns, squared, scale, dims)
-        return best, distance * scale * _ROUNDED_UP, min(np.sqrt(second), bound) * scale * _ROUNDED_DOWN
+    dim = len(dims)
+    middle, square = np.empty(dim, np.float32), np.float32(0)
+    for t in range(dim):
+        low, high = work[t * BLOCK], work[t * BLOCK]
+        for r in range(count):
+            y = work[t * BLOCK + r]
+            low, high = y if y < low else low, y if y > high else high
+        middle[t] = (low + high) / np.float32(2)
+        square += middle[t] * middle[t]
+    radius = np.float32(0)
+    for r in range(count):
+        d = np.float32(0)
+        for t in range(dim):
+            y = work[t * BLOCK + r] - middle[t]
+            d += y * y
+        radius = d if d > radius else radius
+    radius = np.sqrt(radius)
+    nearest = np.float32(np.inf)
+    for j in range(len(packed)):
+        d = np.float32(0)
+        for t in range(dim):
+            y = packed[j, 1 + t] + middle[t]
+            d += y * y
+        few[j, 0] = d
+        nearest = d if d < nearest else nearest
+    off = np.float32((dim + 4) * 2.0**-22) * (longest + np.sqrt(square) + radius)  # rounding of all these distances
+    cut = np.sqrt(nearest) + np.float32(2 + _EXTRA) * radius + 4 * off
+    chosen, within = 0, cut * cut
+    for j in range(len(packed)):
+        which[chosen] = j
+        chosen += 0 if few[j, 0] > within else 1
+    for c in range(chosen):
+        for t in range(dim + 1):
+            few[c, t] = packed[which[c], t]
+    return chosen, cut - radius - 2 * off
 
 
 @part
-def _in_doubt(labels: Any, slack: Any, clock: Any, first: int, stop: int, rows: Any) -> int:
+def _in_doubt(labels: Any, slack: Any, clock: Any, order: Any, first: int, stop: int, rows: Any) -> int:
     """How many points have no slack left, by the clocks of their cells; their indices go to ``rows``."""
     count = 0
-    for i in range(first, stop):
+    for place in range(first, stop):
+        i = order[place] if len(order) > 0 else place
         rows[count] = i
         count += 0 if clock[labels[i]] < slack[i] else 1
     return count
 
 
 @part
-def _bound(work: Any, count: int, longest: Any, ratio: Any, dims: Any) -> None:
-    """Replaces the least and second least scores by bounds on the distances, from above and from below."""
+def _bound(work: Any, count: int, longest: Any, others: Any, ratio: Any, dims: Any) -> None:
+    """Replaces the least and second least scores by bounds on the distances, from above and from below.
+
+    others: a lower bound on the distances to codes that were not scanned.
+    """
     dim = len(dims)
     best, second, unit = dim * BLOCK, (dim + 1) * BLOCK, np.float32((dim + 4) * 2.0**-24 * 1.02)
     half, one, zero, two = np.float32(0.5), np.float32(1), np.float32(0), np.float32(2)
@@ -161,7 +174,8 @@ def _bound(work: Any, count: int, longest: Any, ratio: Any, dims: Any) -> None:
         high = norm * (one + unit) + two * (work[best + r] + error)
         low = norm * (one - unit) + two * (work[second + r] - error)
         work[best + r] = np.sqrt(high if high > zero else zero) * _UP * ratio
-        work[second + r] = np.sqrt(low if low > zero else zero) * _DOWN * ratio
+        low = np.sqrt(low if low > zero else zero)
+        work[second + r] = (low if low < others else others) * _DOWN * ratio
 
 
 @part
@@ -175,14 +189,16 @@ def _add(points: Any, i: int, codes: Any, k: int, w: float, cost: float, sums: A
 
 @compiled
 def assign_rows(
-    points: Any, offset: int, weights: Any, equal: float, codes: Any, columns: Any, packed: Any, centre: Any, factor: float,
-    longest: float, scale: float, lists: Any, clock: Any, fresh: bool, labels: Any, slack: Any, squared: Any, sums: Any, dims: Any,
+    points: Any, offset: int, start: int, end: int, weights: Any, equal: float, codes: Any, columns: Any, packed: Any,
+    centre: Any, factor: float, longest: float, scale: float, order: Any, clock: Any, fresh: bool, labels: Any, slack: Any,
+    squared: Any, sums: Any, dims: Any,
 ) -> Any:  # fmt: skip
     r"""Labels of some rows, and what they change in the sums of cells; (how many labels have changed, the cost passed).
 
-    points: (m, d), the rows from ``offset`` on of arrays (n,). weights: (n,), or none where all are ``equal``. codes: (K, d),
-    columns their transpose; packed, centre, factor, longest: see :func:`pack`. lists: see :func:`_walk`; without any, all codes
-    are scanned. fresh: every point is searched and added; otherwise points leave the cells that ``labels`` names.
+    points: (m, d), the rows from ``offset`` on of arrays (n,), of which those from ``start`` to ``end`` are meant; with an order
+    (n,), the points order[start:end], which lie near one another, so that few codes are scanned for a block of them. weights:
+    (n,), or none where all are ``equal``. codes: (K, d), columns their transpose; packed, centre, factor, longest: see
+    :func:`pack`. fresh: every point is searched and added; otherwise points leave the cells that ``labels`` names.
     squared: (n,) or empty, the squared distances where fresh.
 
     *Bounds from step to step* (hamerly2010), on distances times ``scale``. clock (K,): by how much at most the gap between
@@ -199,31 +215,32 @@ def assign_rows(
     work, rows, distances = np.empty((dim + 3) * BLOCK, np.float32), np.empty(BLOCK, np.int64), np.empty(k)
     top, ratio = np.float32(longest * (1 + 2.0**-22)), np.float32(scale / factor)
     changed, passed = 0, 0.0
-    for first in range(offset, offset + len(points), BLOCK):
-        stop = min(first + BLOCK, offset + len(points))
+    few, which = np.empty(packed.shape, np.float32), np.empty(k if len(order) > 0 else 0, np.int32)
+    for first in range(start, end, BLOCK):
+        stop = min(first + BLOCK, end)
         if fresh:
             count = stop - first
             for r in range(count):
-                rows[r] = first + r
+                rows[r] = order[first + r] if len(order) > 0 else first + r
         else:
-            count = _in_doubt(labels, slack, clock, first, stop, rows)
-        if lists is None:
-            for r in range(count):
-                i = rows[r] - offset
-                for t in range(dim):
-                    work[t * BLOCK + r] = np.float32((np.float64(points[i, t]) - centre[t]) * factor)
-            _scan(work, count, packed, dims)
-            _bound(work, count, top, ratio, dims)
+            count = _in_doubt(labels, slack, clock, order, first, stop, rows)
+        for r in range(count):
+            i = rows[r] - offset
+            for t in range(dim):
+                work[t * BLOCK + r] = np.float32((np.float64(points[i, t]) - centre[t]) * factor)
+        scanned, others = packed, np.float32(np.inf)
+        if len(order) > 0 and count > 0:
+            chosen, others = _near_block(work, count, packed, top, few, which, dims)
+            scanned = few[:chosen]
+        _scan(work, count, scanned, dims)
+        _bound(work, count, top, others, ratio, dims)
         for r in range(count):
             i = rows[r]
-            old = labels[i]
-            if lists is None:
-                best = np.int32(work[(dim + 2) * BLOCK + r])
-                high, low = np.float64(work[dim * BLOCK + r]), np.float64(work[(dim + 1) * BLOCK + r])
-                if not high < low:
-                    best, high, low = _search_all(points, i - offset, codes, columns, distances, scale, dims)
-            else:
-                best, high, low = _walk(points, i - offset, codes, columns, distances, lists, old, scale, dims)
+            old, best = labels[i], np.int32(work[(dim + 2) * BLOCK + r])
+            best = which[best] if len(order) > 0 else best
+            high, low = np.float64(work[dim * BLOCK + r]), np.float64(work[(dim + 1) * BLOCK + r])
+            if not high < low:
+                best, high, low = _search_all(points, i - offset, codes, columns, distances, scale, dims)
             slack[i] = np.float32(low - high + clock[best]) * _DOWN - _TINY
             if fresh or best != old:
                 w = weights[i] if len(weights) > 0 else equal
@@ -243,9 +260,9 @@ def assign_rows(
 
 @compiled
 def pack(codes: Any, centre: Any, columns: Any, packed: Any) -> Any:
-    """Codes as :func:`assign_rows` takes them: their transpose (d, K), and ½|b|² and -b (K, 1 + d), b = (c - centre) factor, in float32.
+    """Codes as :func:`assign_rows` takes them: their transpose (d, K), and ½|b|² and -b (K, 1 + d) in float32.
 
-    Returns the factor, a power of two, and the length of the longest b, which is about one.
+    With b = (c - centre) factor. Returns the factor, a power of two, and the length of the longest b, which is about one.
     """
     k, dim = codes.shape
     longest = 0.0

@@ -17,12 +17,12 @@ class Rows:
         ready = points.dtype == self.dtype and points.flags.c_contiguous and points.flags.aligned
         if not ready and points.size * self.dtype.itemsize <= _COPY_BYTES:
             points, ready = np.ascontiguousarray(points, self.dtype), True
-        self._points, self._ready = points, ready
+        self._points, self.ready = points, ready
 
     def chunks(self, start: int, stop: int) -> Iterator[tuple[int, Any]]:
         """(first row, rows) from start to stop: all at once where no conversion is needed."""
-        step = stop - start if self._ready else _CHUNK_BYTES // (self._points.shape[1] * self.dtype.itemsize)
+        step = stop - start if self.ready else _CHUNK_BYTES // (self._points.shape[1] * self.dtype.itemsize)
         step = max(1, step)
         for first in range(start, stop, step):
             rows = self._points[first : min(first + step, stop)]
-            yield first, rows if self._ready else np.ascontiguousarray(rows, self.dtype)
+            yield first, rows if self.ready else np.ascontiguousarray(rows, self.dtype)

@@ -87,9 +87,7 @@ class EmpiricalLaw:
         if self.strategy is not None:
             return self.strategy
         points = self.measure.points
-        return select_strategy(
-            *points.shape, k, dtype_of(points), device_of(points), r=self.r, steps=steps, restarts=restarts
-        )
+        return select_strategy(*points.shape, k, dtype_of(points), device_of(points), r=self.r, steps=steps, restarts=restarts)
 
     def _strategy(self, name: str) -> Any:
         if name not in self._made:

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from quantization import threads
 from quantization.assignment import gemm
+from quantization.assignment.blocks import labels_by_blocks as labelled
+from quantization.assignment.blocks import sums_by_blocks as summed
 from quantization.assignment.gemm import Gemm
-from quantization.assignment.blocks import labels_by_blocks as labelled, sums_by_blocks as summed
 
 EPS = np.finfo(np.float64).eps
 everyday = settings(deadline=None, max_examples=30, derandomize=True)
@@ -160,7 +161,7 @@ def test_tight_clusters_keep_the_digits_of_their_distortion(rng):
 @everyday
 @given(st.integers(1, 4), st.integers(5, 20), st.integers(0, 2**32 - 1))
 def test_ties_go_to_the_lowest_index(span, k, seed):
-    """On integers distances are exact and many are equal; duplicates of codes leave cells empty but for nothing in ``nearest``."""
+    """On integers distances are exact and many are equal; some codes are the same."""
     rng = np.random.default_rng(seed)
     points, codes = np.zeros((600, 12)), np.zeros((k, 12))
     points[:, :3], codes[:, :3] = rng.integers(-span, span + 1, (600, 3)), rng.integers(-span, span + 1, (k, 3))

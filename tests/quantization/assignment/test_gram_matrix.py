@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from quantization import threads
-from quantization.assignment import gram_kernels
-from quantization.assignment import select_strategy
+from quantization.assignment import gram_kernels, select_strategy
 from quantization.assignment.gram_matrix import GramMatrix
 
 

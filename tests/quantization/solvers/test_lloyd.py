@@ -24,7 +24,8 @@ def test_distortion_never_rises_and_every_number_belongs_to_the_returned_points(
     assert (np.diff(sol.trace.distortion) <= 0).all()
     assert len(sol.trace.distortion) == len(sol.trace.stationarity) == sol.n_iter + 1
     mu = qz.DiscreteMeasure(points)
-    np.testing.assert_array_equal(sol.measure.weights, mu.project(sol.measure.points).weights)
+    masses = mu.project(sol.points).weights_float64
+    np.testing.assert_allclose(sol.measure.weights_float64, masses, rtol=60 * EPS)  # sums of 60 weights in another order
     truth = brute.voronoi(points, mu.weights_float64, sol.measure.points)
     # Both sum 60 nonnegative terms of 2 squares.
     assert sol.distortion == pytest.approx(truth.distortion, rel=70 * EPS)
