@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from quantization.arrays import FloatArray
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Step:
     r"""The cells of one codebook, whose labels are certified.
 

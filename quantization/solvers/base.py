@@ -17,7 +17,7 @@ OTHER_ORDERS = "other orders are Newton's, for laws with a density on the line"
 _DEFAULT_MAX_ITER = 300
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class State:
     """A solver's codebook after some steps, with what the step itself measured of it, on the host.
 
@@ -25,7 +25,7 @@ class State:
     estimated: whether the numbers are estimates; the loop then measures the last codebook again if the law allows it.
     distortion_rtol: how far an estimated distortion may be off, relative to itself. measure: makes the codes, and their
     distortion and stationarity as they are, where the solver knows a shorter way than a new search; the weights are right.
-    resolution: the residual that rounding codes to the points' dtype leaves, below which no tolerance can be asked for.
+    resolution: computes the residual that rounding codes to the points' dtype leaves, below which no tolerance can be asked for.
     companion: the running companion weights of a stochastic solver. clvq_state: what it needs to go on from here.
     weights_gap, distortion_gap, transport: of a barycenter, see Solution. ended: why the solver can't go on, where it knows.
     """
@@ -39,7 +39,7 @@ class State:
     companion: FloatArray | None = None
     clvq_state: CLVQState | None = None
     distortion_rtol: float = np.inf
-    resolution: float = 0.0
+    resolution: Callable[[], float] | None = None
     weights_gap: float = 0.0
     distortion_gap: float = 0.0
     transport: Any = None
@@ -60,8 +60,11 @@ class State:
         The square of the residual is what moving the points could take off the distortion, as a share: so is a gap in the
         weights.
         """
-        tolerance = max(rtol, self.resolution) if rtol > 0 else 0.0
-        return self.ended is None and self.stationarity <= tolerance and self.weights_gap <= rtol * rtol * self.distortion
+        if self.ended is not None or self.weights_gap > rtol * rtol * self.distortion:
+            return False
+        if self.stationarity <= rtol or rtol == 0 or self.resolution is None:
+            return self.stationarity <= rtol
+        return self.stationarity <= self.resolution()
 
 
 class Solver(Protocol):

@@ -1,7 +1,8 @@
 r"""Lloyd's algorithm, $x_k \leftarrow E[X \mid X \in V_k]$, on weighted samples."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -82,7 +83,8 @@ class Lloyd:
             following = rounded(c.means, problem.like)
             at_rest = np.array_equal(following, codes)
             yield State(
-                codes, c.masses, c.distortion, c.stationarity, resolution=_resolution(problem, codes, c.masses, c.distortion),
+                codes, c.masses, c.distortion, c.stationarity,
+                resolution=partial(_resolution, problem, codes, c.masses, c.distortion),
                 ended=Status.CONVERGED if at_rest else None,
             )  # fmt: skip
             if at_rest:
@@ -123,17 +125,18 @@ class Lloyd:
 def _state(problem: Problem, step: Step) -> State:
     """A step as a state: its distortion an estimate, unless it is as good as measured."""
     error = step.distortion_rtol
-    resolution = 0.0 if callable(step.codes) else _resolution(problem, step.codes, step.masses, step.distortion)
     return State(
         step.codes, step.masses, step.distortion, step.stationarity, estimated=error > 0, distortion_rtol=error or np.inf,
-        resolution=resolution, measure=step.measure, ended=Status.CONVERGED if step.at_rest else None,
+        resolution=partial(_resolution, problem, step.codes, step.masses, step.distortion), measure=step.measure,
+        ended=Status.CONVERGED if step.at_rest else None,
     )  # fmt: skip
 
 
-def _resolution(problem: Problem, codes: FloatArray, masses: FloatArray, distortion: float) -> float:
+def _resolution(problem: Problem, codes: FloatArray | Callable[[], FloatArray], masses: FloatArray, distortion: float) -> float:
     r"""$(\sum_k w_k |u\, c_k|^2 / D)^{1/2}$, u the unit round-off of the points' dtype: the residual that rounding codes leaves."""
     unit = epsilon(problem.like) / 2
     if not 0 < distortion < np.inf:
         return 0.0
+    codes = codes() if callable(codes) else codes
     with np.errstate(over="ignore", under="ignore"):
         return unit * float(np.sqrt(masses @ np.einsum("kd,kd->k", codes, codes) / distortion))

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -57,9 +58,8 @@ class _Run:
         self.codes, self.masses = step.codes[i, :k], step.masses[i, :k]
         ended = None if step.moved[i] else Status.CONVERGED
         distortion, residual, size = float(step.distortion[i]), float(step.stationarity[i]), float(step.sizes[i])
-        resolution = epsilon(step.codes) / 2 * (size / distortion) ** 0.5 if 0 < distortion < np.inf else 0.0
         return State(
-            lambda: self.codes, lambda: to_host(self.masses), distortion, residual, resolution=resolution, ended=ended
+            lambda: self.codes, lambda: to_host(self.masses), distortion, residual, resolution=partial(_resolution, epsilon(step.codes), size, distortion), ended=ended
         )  # fmt: skip
 
     def end(self) -> None:
@@ -185,3 +185,8 @@ def _mend(step: _Step, i: int, run: _Run) -> None:
         whole[i, :k] = asarray_like(part, whole)
     step.distortion[i], step.stationarity[i] = cells.distortion, cells.stationarity
     step.moved[i] = float((step.means[i] != step.codes[i]).any())
+
+
+def _resolution(unit: float, size: float, distortion: float) -> float:
+    r"""$(\sum_k w_k |u\, c_k|^2 / D)^{1/2}$ from the sum of $w_k |c_k|^2$, u half a unit."""
+    return unit / 2 * (size / distortion) ** 0.5 if 0 < distortion < np.inf else 0.0
