@@ -154,7 +154,8 @@ def host_array(points: Array) -> Any:
 
 
 def _selected(points: Array, codes: FloatArray, r: float = 2.0) -> str:
-    return select_strategy(*points.shape, len(codes), dtype_of(points), device_of(points), r=r)
+    n, d = points.shape
+    return select_strategy(n, d, len(codes), dtype_of(points), device_of(points), r=r)
 
 
 def _sums(points: Array, weights: Array, codes: FloatArray, r: float, variance: bool, strategy: str | None) -> Sums:

@@ -149,7 +149,7 @@ def test_a_solver_that_ascends_is_found_out(
 
     def ascend(self: qz.Lloyd, problem: Any, codes: Any, rng: Any) -> Any:
         for n, state in enumerate(descend(self, problem, codes, rng)):
-            yield replace(state, points=state.points + 10.0**n)
+            yield replace(state, points=state.codes() + 10.0**n)
 
     monkeypatch.setattr(qz.Lloyd, "solve", ascend)
     assert run(tmp_path, "lloyd_descends") == 1
