@@ -5,7 +5,7 @@ from functools import cached_property
 from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
-from scipy.linalg import solve_triangular
+import scipy  # its subpackages load when they are first used
 
 from quantization.arrays import Array, FloatArray
 
@@ -124,8 +124,8 @@ class GaussianMixture:
             raise ValueError(f"x must have shape (n, {self.dim}); received {x.shape}")
         terms, pulls = np.empty((len(self.weights), len(x))), np.empty((len(self.weights), *x.shape))
         for i, (mean, factor) in enumerate(zip(self.means, self._factors, strict=True)):
-            white = cast(FloatArray, solve_triangular(factor, (x - mean).T, lower=True))
-            pulls[i] = solve_triangular(factor, white, lower=True, trans="T").T
+            white = cast(FloatArray, scipy.linalg.solve_triangular(factor, (x - mean).T, lower=True))
+            pulls[i] = scipy.linalg.solve_triangular(factor, white, lower=True, trans="T").T
             log_norm = np.log(np.diag(factor)).sum() + self.dim * np.log(2 * np.pi) / 2
             with np.errstate(divide="ignore"):
                 terms[i] = np.log(self.weights[i]) - np.square(white).sum(0) / 2 - log_norm

@@ -8,7 +8,7 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-from scipy.special import ndtr
+import scipy  # its subpackages load when they are first used
 
 from quantization.arrays import FloatArray
 from quantization.laws import FrozenLaw, GaussianMixture
@@ -92,7 +92,7 @@ def mixture_density(law: GaussianMixture) -> Density:
         return total
 
     def cdf(t: FloatArray) -> FloatArray:
-        below: FloatArray = ndtr((t[..., None] - means) / deviations)
+        below: FloatArray = scipy.special.ndtr((t[..., None] - means) / deviations)
         return below @ weights
 
     marks = np.unique(means[:, None] + deviations[:, None] * np.array([-9, -3, -1, 0, 1, 3, 9]))
