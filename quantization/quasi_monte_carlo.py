@@ -8,7 +8,7 @@ import numpy as np
 import scipy  # its subpackages load when they are first used
 
 from quantization.arrays import Array, FloatArray
-from quantization.laws import FrozenLaw, GaussianMixture, Law
+from quantization.laws import FrozenLaw, GaussianMixture, Law, scipys_mixture
 
 _BITS = 30  # of a coordinate of scipy's Sobol points; what they leave out is drawn uniformly
 _MOST_COORDINATES = 21_201  # of scipy's table of direction numbers
@@ -88,6 +88,7 @@ def _map(law: Any) -> tuple[int, Callable[[FloatArray], Array]]:
 
 
 def _single_map(law: Any) -> tuple[int, Callable[[FloatArray], Array]]:
+    law = scipys_mixture(law) or law
     if isinstance(law, GaussianMixture):
         return law.dim + (len(law.weights) > 1), lambda u: _mixture(law, u)
     frozen = FrozenLaw.of(law)

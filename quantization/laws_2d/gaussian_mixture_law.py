@@ -139,8 +139,10 @@ class GaussianMixture2D:
 def definite(mixture: GaussianMixture) -> bool:
     """Whether every component of positive weight has a density."""
     kept = mixture.weights > 0
+    if not kept.all():
+        mixture = GaussianMixture(mixture.weights[kept], mixture.means[kept], mixture.covs[kept])
     try:
-        GaussianMixture(mixture.weights[kept], mixture.means[kept], mixture.covs[kept]).log_density(mixture.means[:1])
+        mixture.log_density(mixture.means[:1])
     except ValueError:
         return False
     return True
