@@ -1,6 +1,6 @@
 """Discrete scipy.stats distributions as finite measures on the line."""
 
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -77,4 +77,4 @@ def _measure(values: FloatArray, masses: Any, law: Any) -> DiscreteMeasure:
 
 
 def _name(law: Any) -> str:
-    return str(getattr(getattr(cast(Any, law), "dist", law), "name", None) or type(law).__name__)
+    return str(getattr(getattr(law, "dist", law), "name", None) or type(law).__name__)

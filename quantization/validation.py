@@ -26,7 +26,7 @@ def checked_points(given: Any) -> Array:
     points = as_floating(given)
     if points.ndim != 2 or 0 in points.shape:
         hints = {1: "; write x[:, None] for points on the line", 3: "; for a list of batches write Stream(batches)"}
-        hint = hints.get(points.ndim, "")
+        hint = "; write x.to_frame()" if points.ndim == 1 and hasattr(given, "to_frame") else hints.get(points.ndim, "")
         raise ValueError(f"points must have shape (n, d) with n, d ≥ 1; received shape {tuple(points.shape)}{hint}")
     if not all_finite(points):
         bad = int((~namespace(points).isfinite(points)).any(1).sum())

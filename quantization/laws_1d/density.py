@@ -107,11 +107,11 @@ def mixture_density(law: GaussianMixture) -> Density:
 
 
 def _apart(marks: FloatArray, least: float) -> FloatArray:
-    """Marks in order, the last of them among these, without those so close to one that stays: thousands of components have few."""
-    kept = [len(marks) - 1]
-    while (i := int(np.searchsorted(marks, marks[kept[-1]] - least))) > 0:
-        kept.append(i - 1)
-    return marks[kept[::-1]]
+    """Marks in order, without those so close to one that stays: the marks of thousands of components are few."""
+    kept = [float(marks[-1])]
+    while (i := int(np.searchsorted(marks, kept[-1] - least))) > 0:
+        kept.append(float(marks[i - 1]))
+    return np.array(kept[::-1])
 
 
 def _standard(frozen: Any) -> tuple[Any, float, float]:
