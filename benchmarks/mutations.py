@@ -23,9 +23,9 @@ import numpy as np
 import quantization as qz
 from benchmarks.solvers.page import BEGIN, updated
 from quantization import cells, measure, portable
+from quantization.clvq_state import CLVQState
 from quantization.laws_1d.density_law import DensityLaw1D
 from quantization.solvers import newton, schedules
-from quantization.clvq_state import CLVQState
 
 MUTATIONS: dict[str, tuple[str, Callable[[], None]]] = {"none": ("nothing is broken", lambda: None)}
 
@@ -216,7 +216,8 @@ def unweighted_expectations() -> None:
 @mutation("the score of a mixture weighs components by their prior weights")
 def score_without_posterior() -> None:
     def score(self, x):
-        return -np.einsum("i,ind->nd", self.weights, self._log_terms(np.asarray(x))[1])
+        x = np.asarray(x)
+        return -self._pull(x, np.tile(self.weights[:, None], len(x)))
 
     qz.GaussianMixture.score = score
 

@@ -5,6 +5,7 @@ tensor on its device. torch is recognised through ``sys.modules``, so that impor
 """
 
 import sys
+import warnings
 from typing import Any, TypeAlias, cast
 
 import numpy as np
@@ -98,15 +99,30 @@ def all_finite(x: Array) -> bool:
 
 
 def as_floating(x: Any, what: str = "points") -> Array:
-    """``x`` as an array of real numbers: floating dtypes kept, integers and booleans made float64. what: their name in errors."""
+    """``x`` as an array of real numbers: floating dtypes kept, integers and booleans made float64. what: their name in errors.
+
+    Of a pandas or polars frame its columns. A tensor that requires a gradient is detached, with a UserWarning.
+    """
     if is_torch(x):
         if x.is_complex():
             raise ValueError(f"{what} must be real; received a tensor of dtype {x.dtype}")
+        if x.requires_grad:
+            warnings.warn(
+                f"{what} require a gradient, and the result does not depend on them in a way that torch could differentiate: "
+                f"no gradient flows through it. Pass {what}.detach() where that is meant",
+                UserWarning,
+                stacklevel=2,
+            )
         return x.detach() if x.is_floating_point() else x.detach().double()
     if np.ma.is_masked(x):
         raise ValueError(f"{what} must be there; received an array with masked entries. Drop or fill them")
     if hasattr(x, "toarray"):
-        raise ValueError(f"{what} must be a dense array; received {type(x).__name__}. Write {what}.toarray()")
+        raise ValueError(
+            f"{what} must be a dense array; received {type(x).__name__}. Write {what}.toarray(), or for a CSR matrix (any other: "
+            f"{what}.tocsr()) too large for that write Stream(lambda: (x[i : i + 1024].toarray() for i in range(0, x.shape[0], 1024)))"
+        )
+    if hasattr(x, "to_numpy"):
+        x = _from_frame(x, what)
     try:
         array = np.asarray(x)
         if array.dtype.kind not in "fiubO":
@@ -121,6 +137,27 @@ def as_floating(x: Any, what: str = "points") -> Array:
     if floating.dtype.itemsize > 8:
         return floating.astype(np.float64)
     return floating.astype(floating.dtype.newbyteorder("="), copy=False)
+
+
+def _from_frame(x: Any, what: str) -> Any:
+    """The numbers of a pandas or polars frame or series, missing ones NaN; ``ValueError`` that names columns of anything else."""
+    columns = hasattr(x, "columns")
+    dtypes: list[Any] = list(x.dtypes if columns else [x.dtype])
+    names: list[Any] = list(x.columns if columns else [getattr(x, "name", None)])
+    others = [f"{name!r} ({dtype})" for name, dtype in zip(names, dtypes, strict=True) if not _numeric(dtype)]
+    if others:
+        listed = ", ".join(others[:8]) + (f" and {len(others) - 8} more" if len(others) > 8 else "")
+        raise ValueError(f"{what} must be numbers; received a {type(x).__name__} with {listed}. Drop, encode or convert them")
+    if not all(isinstance(dtype, np.dtype) for dtype in dtypes) and hasattr(x, "iloc"):  # pandas keeps what may be missing apart
+        return x.to_numpy(dtype=np.float64, na_value=np.nan)
+    return x.to_numpy()
+
+
+def _numeric(dtype: Any) -> bool:
+    """Whether a pandas, numpy or polars dtype is one of real numbers or booleans."""
+    if hasattr(dtype, "is_numeric"):
+        return bool(dtype.is_numeric()) or str(dtype) == "Boolean"
+    return getattr(dtype, "kind", "O") in "fiub"
 
 
 def check_exact(given: Any, points: Array) -> None:

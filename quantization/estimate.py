@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import stdtrit
+import scipy  # its subpackages load when they are first used
 
 from quantization.arrays import Array, FloatArray
 from quantization.assignment import cells_of
@@ -68,7 +68,7 @@ def _interval(costs: Moments, confidence: float, skewed: bool) -> Estimate:
     error, ratio = costs.standard_error, costs.skewness / costs.count**0.5 if skewed else 0.0
     if not np.isfinite(costs.mean):
         return Estimate(costs.mean, 0.0, np.inf, np.inf)
-    quantile = float(stdtrit(costs.count - 1, (1 + confidence) / 2))
+    quantile = float(scipy.special.stdtrit(costs.count - 1, (1 + confidence) / 2))
     below, above = _unskewed(quantile, ratio / 3), -_unskewed(-quantile, ratio / 3)
     low, high = costs.mean - max(below, 0.0) * error, costs.mean + max(above, 0.0) * error
     return Estimate(costs.mean, max(low, 0.0), high, error)

@@ -1,14 +1,16 @@
 """Laws whose Voronoi cells are computed to round-off: the cells of any codebook on request, and what some can do beside."""
 
 from collections.abc import Iterator
-from typing import Any, Protocol, TypeGuard
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 
 import numpy as np
-from scipy import sparse
 
 from quantization.arrays import FloatArray
 from quantization.assignment.cells import Cells
 from quantization.assignment.step import Step
+
+if TYPE_CHECKING:
+    import scipy
 
 
 class ExactLaw(Protocol):
@@ -41,7 +43,7 @@ class HasGlobalSearch(ExactLaw, Protocol):
 class HasHessian(ExactLaw, Protocol):
     """An exact law with a density, whose distortion has second derivatives."""
 
-    def hessian(self, codes: FloatArray) -> sparse.csc_array:
+    def hessian(self, codes: FloatArray) -> "scipy.sparse.csc_array":
         r"""$\nabla^2 D_r$, (K d, K d), code by code (entry k d + i is coordinate i of code k)."""
         ...
 

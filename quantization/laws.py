@@ -1,13 +1,16 @@
 """Probability laws to quantize: Gaussians and their mixtures, any sampler, frozen scipy.stats distributions."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, Protocol, cast, runtime_checkable
+from functools import cached_property, partial
+from typing import Any, Literal, Protocol, cast, runtime_checkable
 
 import numpy as np
-from scipy.linalg import solve_triangular
+import scipy  # its subpackages load when they are first used
 
-from quantization.arrays import Array, FloatArray
+from quantization.arrays import Array, FloatArray, IntArray
+
+_BLOCK = 2**22  # numbers of a block of densities
 
 
 @runtime_checkable
@@ -22,7 +25,8 @@ class GaussianMixture:
     r"""$\sum_{i=1}^m \pi_i\, N(m_i, C_i)$ on R^d.
 
     weights: (m,) nonnegative, summing to 1. means: (m, d). covs: (m, d, d), symmetric positive semidefinite, also for d = 1.
-    Sampling allows singular covariances; density and score need definite ones.
+    Sampling allows singular covariances; density and score need definite ones. One covariance for thousands of components is held
+    once where it is given as ``np.broadcast_to(cov, (m, d, d))``.
     """
 
     weights: FloatArray
@@ -30,7 +34,8 @@ class GaussianMixture:
     covs: FloatArray
 
     def __post_init__(self) -> None:
-        weights, means, covs = (np.array(a, dtype=np.float64) for a in (self.weights, self.means, self.covs))
+        weights, means = (np.array(a, dtype=np.float64) for a in (self.weights, self.means))
+        covs = np.asarray(self.covs, dtype=np.float64)
         if (
             weights.ndim != 1
             or means.ndim != 2
@@ -46,19 +51,20 @@ class GaussianMixture:
             raise ValueError("weights, means and covs must be finite; received NaN or infinite entries")
         if (weights < 0).any() or abs(weights.sum() - 1) > 1e-9:
             raise ValueError(f"weights must be nonnegative and sum to 1; received {weights} with a sum of {weights.sum():.12g}")
-        spectra = [np.linalg.eigvalsh((c + c.T) / 2) for c in covs]
-        for i, (cov, spectrum) in enumerate(zip(covs, spectra, strict=True)):
-            scale = max(float(np.abs(cov).max()), 1e-300)
-            if np.abs(cov - cov.T).max() > 1e-10 * scale or spectrum[0] < -1e-10 * scale:
-                raise ValueError(
-                    f"covs[{i}] must be symmetric positive semidefinite; its least eigenvalue is {spectrum[0]:g} "
-                    f"and its asymmetry {np.abs(cov - cov.T).max():g}"
-                )
-        for name, value in (
-            ("weights", weights / weights.sum()),
-            ("means", means),
-            ("covs", (covs + covs.transpose(0, 2, 1)) / 2),
-        ):
+        shared = len(covs) > 1 and covs.strides[0] == 0  # one covariance for all, held once
+        own = covs[:1] if shared else covs
+        even = (own + own.transpose(0, 2, 1)) / 2
+        scales = np.maximum(np.abs(own).max((1, 2)), 1e-300)
+        asymmetries, least = np.abs(own - own.transpose(0, 2, 1)).max((1, 2)), np.linalg.eigvalsh(even)[:, 0]
+        wrong = np.flatnonzero((asymmetries > 1e-10 * scales) | (least < -1e-10 * scales))
+        if len(wrong):
+            i = int(wrong[0])
+            raise ValueError(
+                f"covs[{i}] must be symmetric positive semidefinite; its least eigenvalue is {least[i]:g} "
+                f"and its asymmetry {asymmetries[i]:g}"
+            )
+        even = np.broadcast_to(even[0], covs.shape) if shared else even
+        for name, value in (("weights", weights / weights.sum()), ("means", means), ("covs", even)):
             object.__setattr__(self, name, value)
 
     @property
@@ -82,32 +88,50 @@ class GaussianMixture:
         component = rng.choice(len(self.weights), size=n, p=self.weights)
         noise = rng.standard_normal((n, self.dim))
         draws = self.means[component]
-        for i, root in enumerate(self._roots):
-            chosen = component == i
-            draws[chosen] += noise[chosen] @ root.T
+        group = self._groups[component]
+        order, counts = np.argsort(group, kind="stable"), np.bincount(group, minlength=len(self._roots))
+        for root, chosen in zip(self._roots, np.split(order, np.cumsum(counts)[:-1]), strict=True):
+            if len(chosen):
+                draws[chosen] += noise[chosen] @ root.T
         return draws
 
     def log_density(self, x: FloatArray) -> FloatArray:
         r"""$\log \sum_i \pi_i\, \varphi_{m_i, C_i}(x)$ for x (n, d), returns (n,). Needs definite covariances."""
-        return np.logaddexp.reduce(self._log_terms(np.asarray(x, dtype=np.float64))[0], axis=0)
+        parts = [np.logaddexp.reduce(self._log_terms(part), axis=0) for part in self._parts(x)]
+        return np.concatenate(parts) if parts else np.empty(0)
 
     def score(self, x: FloatArray) -> FloatArray:
         r"""$\nabla \log p(x) = -\sum_i \rho_i(x)\, C_i^{-1}(x - m_i)$, $\rho_i$ the posterior weights; (n, d) → (n, d)."""
-        terms, pulls = self._log_terms(np.asarray(x, dtype=np.float64))
-        posterior = np.exp(terms - np.logaddexp.reduce(terms, axis=0))
-        return -np.einsum("in,ind->nd", posterior, pulls)
+        parts = [-self._pull(part, self._posterior(part)) for part in self._parts(x)]
+        return np.concatenate(parts) if parts else np.empty((0, self.dim))
+
+    @cached_property
+    def _groups(self) -> IntArray:
+        """(m,) the number of each component's covariance among the distinct ones, which are counted as they come."""
+        m = len(self.covs)
+        if m == 1 or self.covs.strides[0] == 0:
+            return np.zeros(m, dtype=np.int64)
+        _, first, group = np.unique(self.covs.reshape(m, -1), axis=0, return_index=True, return_inverse=True)
+        return np.argsort(np.argsort(first))[group.reshape(m)]
+
+    @cached_property
+    def _members(self) -> list[IntArray]:
+        """The components of each distinct covariance."""
+        ends = np.cumsum(np.bincount(self._groups))
+        return np.split(np.argsort(self._groups, kind="stable"), ends[:-1])
 
     @cached_property
     def _roots(self) -> list[FloatArray]:
-        """A_i with A_i A_i^T = C_i, singular or not."""
-        spectra = [np.linalg.eigh(cov) for cov in self.covs]
+        """Of each distinct covariance C, an A with A A^T = C, singular or not."""
+        spectra = [np.linalg.eigh(self.covs[members[0]]) for members in self._members]
         return [basis * np.sqrt(np.maximum(spectrum, 0)) for spectrum, basis in spectra]
 
     @cached_property
     def _factors(self) -> list[FloatArray]:
-        """The lower triangular L_i with L_i L_i^T = C_i. A pivot that is round-off beside its variance means singular."""
+        """Of each the lower triangular L with L L^T = C. A pivot that is round-off beside its variance means singular."""
         factors: list[FloatArray] = []
-        for i, cov in enumerate(self.covs):
+        for i in (int(members[0]) for members in self._members):
+            cov = self.covs[i]
             try:
                 factor = np.asarray(np.linalg.cholesky(cov), dtype=np.float64)
                 singular = bool((np.square(np.diag(factor)) <= self.dim * np.finfo(np.float64).eps * np.diag(cov)).any())
@@ -118,18 +142,44 @@ class GaussianMixture:
             factors.append(factor)
         return factors
 
-    def _log_terms(self, x: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """log(π_i φ_i(x)), (m, n), and C_i^{-1}(x − m_i), (m, n, d)."""
+    def _parts(self, x: FloatArray) -> Iterator[FloatArray]:
+        """x (n, d), checked, in parts for which m numbers a row fit into memory."""
+        x = np.asarray(x, dtype=np.float64)
         if x.ndim != 2 or x.shape[1] != self.dim:
             raise ValueError(f"x must have shape (n, {self.dim}); received {x.shape}")
-        terms, pulls = np.empty((len(self.weights), len(x))), np.empty((len(self.weights), *x.shape))
-        for i, (mean, factor) in enumerate(zip(self.means, self._factors, strict=True)):
-            white = cast(FloatArray, solve_triangular(factor, (x - mean).T, lower=True))
-            pulls[i] = solve_triangular(factor, white, lower=True, trans="T").T
+        rows = max(1, _BLOCK // len(self.weights))
+        return (x[start : start + rows] for start in range(0, len(x), rows))
+
+    def _whitened(self, x: FloatArray) -> Iterator[tuple[IntArray, FloatArray, FloatArray, FloatArray]]:
+        """Of each distinct L: its components, L, and L^{-1} of x and of their means, about the first of these; (d, ·) both."""
+        for members, factor in zip(self._members, self._factors, strict=True):
+            centre = self.means[members[0]]  # of one component alone, so that x − m is as exact as it can be
+            solve = partial(cast(Any, scipy.linalg.solve_triangular), factor, lower=True)
+            yield members, factor, solve((x - centre).T), solve((self.means[members] - centre).T)
+
+    def _log_terms(self, x: FloatArray) -> FloatArray:
+        """log(π_i φ_i(x)), (m, n)."""
+        terms = np.empty((len(self.weights), len(x)))
+        with np.errstate(divide="ignore"):
+            log_weights = np.log(self.weights)
+        for members, factor, white, means in self._whitened(x):
             log_norm = np.log(np.diag(factor)).sum() + self.dim * np.log(2 * np.pi) / 2
-            with np.errstate(divide="ignore"):
-                terms[i] = np.log(self.weights[i]) - np.square(white).sum(0) / 2 - log_norm
-        return terms, pulls
+            squares = cast(Any, scipy.spatial.distance.cdist)(means.T, white.T, "sqeuclidean")
+            terms[members] = log_weights[members, None] - squares / 2 - log_norm
+        return terms
+
+    def _posterior(self, x: FloatArray) -> FloatArray:
+        """ρ_i(x), (m, n)."""
+        terms = self._log_terms(x)
+        return np.exp(terms - np.logaddexp.reduce(terms, axis=0))
+
+    def _pull(self, x: FloatArray, shares: FloatArray) -> FloatArray:
+        r"""$\sum_i s_i(x)\, C_i^{-1}(x - m_i)$ for shares s (m, n); (n, d)."""
+        pull = np.zeros_like(x)
+        for members, factor, white, means in self._whitened(x):
+            s = shares[members]
+            pull += cast(Any, scipy.linalg.solve_triangular)(factor, white * s.sum(0) - means @ s, lower=True, trans="T").T
+        return pull
 
 
 class Gaussian(GaussianMixture):
@@ -145,6 +195,20 @@ class Gaussian(GaussianMixture):
         super().__init__(np.ones(1), mean[None], cov[None])
 
 
+def scipys_mixture(law: Any) -> GaussianMixture | None:
+    """``scipy.stats.gaussian_kde`` and frozen ``multivariate_normal`` as what they are; None for anything else.
+
+    Known by their class's name, so that scipy.stats need not be loaded.
+    """
+    names = {kind.__name__ for kind in cast(Any, type(law)).__mro__ if kind.__module__.startswith("scipy.stats.")}
+    if "gaussian_kde" in names:
+        points = np.asarray(law.dataset, dtype=np.float64).T
+        return GaussianMixture(law.weights, points, np.broadcast_to(law.covariance, (len(points), *np.shape(law.covariance))))
+    if "multivariate_normal_frozen" in names:
+        return Gaussian(np.ravel(law.mean), np.reshape(law.cov, (law.dim, law.dim)))
+    return None
+
+
 @dataclass(frozen=True, eq=False)
 class FrozenLaw:
     """A frozen continuous ``scipy.stats`` distribution as a law on the line: ``sample`` returns (n, 1)."""
@@ -157,16 +221,12 @@ class FrozenLaw:
         """``law`` where it is one, known by its members so that scipy.stats need not be loaded; only a frozen one has ``dist``.
 
         Or where it is one of scipy's newer objects, such as ``stats.Normal(mu=1.0)``, which are always frozen. Raises
-        ``ValueError`` for arrays of parameters, and for discrete ones.
+        ``ValueError`` for arrays of parameters. Discrete ones are none: see :mod:`quantization.discrete_laws`.
         """
         if hasattr(law, "dist") and _has(law, "rvs", "ppf", "isf", "pdf"):
-            given = (*getattr(law, "args", ()), *getattr(law, "kwds", {}).values())
-            if any(np.size(parameter) != 1 for parameter in given):
-                name = getattr(law.dist, "name", type(law).__name__)
-                raise ValueError(f"a frozen distribution needs scalar parameters; received {name} with arrays")
+            check_scalar_parameters(law)
             return FrozenLaw(law)
-        scipys = any(kind.__module__.startswith("scipy.stats.") for kind in cast(Any, type(law)).__mro__)
-        if scipys and _has(law, "sample", "icdf", "iccdf", "pdf", "cdf", "support"):
+        if newer_kind(law) == "continuous":
             return FrozenLaw(_Newer(law))
         return None
 
@@ -174,17 +234,30 @@ class FrozenLaw:
         return np.asarray(self.distribution.rvs(size=n, random_state=rng), dtype=np.float64)[:, None]
 
 
+def newer_kind(law: Any) -> Literal["continuous", "discrete"] | None:
+    """What one of scipy's newer distributions, such as ``stats.Normal(mu=1.0)``, is; None for anything else."""
+    scipys = any(kind.__module__.startswith("scipy.stats.") for kind in cast(Any, type(law)).__mro__)
+    if not (scipys and _has(law, "sample", "icdf", "iccdf", "pdf", "cdf", "support")):
+        return None
+    median = law.icdf(0.5)
+    if np.ndim(median):
+        raise ValueError(f"a distribution needs scalar parameters; received {type(law).__name__} with arrays")
+    return "discrete" if np.isinf(law.pdf(median)) else "continuous"
+
+
+def check_scalar_parameters(law: Any) -> None:
+    """``ValueError`` where a frozen distribution has arrays for parameters: it is many laws, not one."""
+    given = (*getattr(law, "args", ()), *getattr(law, "kwds", {}).values())
+    if any(np.size(parameter) != 1 for parameter in given):
+        name = getattr(law.dist, "name", type(law).__name__)
+        raise ValueError(f"a frozen distribution needs scalar parameters; received {name} with arrays")
+
+
 class _Newer:
     """One of scipy's newer distributions under the names of its older ones."""
 
     def __init__(self, law: Any) -> None:
         self.name = type(law).__name__
-        if np.ndim(law.icdf(0.5)):
-            raise ValueError(f"a distribution needs scalar parameters; received {self.name} with arrays")
-        if np.isinf(law.pdf(law.icdf(0.5))):  # an atom; pmf can't be had of a truncated law
-            raise ValueError(
-                f"{self.name} is discrete; write DiscreteMeasure(x[:, None], law.pmf(x)) for its values x, or quantize a sample"
-            )
         self.pdf, self.cdf, self.ppf, self.isf, self.support = law.pdf, law.cdf, law.icdf, law.iccdf, law.support
         self._law = law
 

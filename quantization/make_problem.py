@@ -5,10 +5,11 @@ from typing import Any, cast
 import numpy as np
 
 from quantization.arrays import Array, as_floating
+from quantization.discrete_laws import discrete_measure
 from quantization.empirical.one_dimensional import EmpiricalLaw1D
 from quantization.empirical.samples import EmpiricalLaw
 from quantization.exact_law import ExactLaw
-from quantization.laws import FrozenLaw, GaussianMixture, Law
+from quantization.laws import FrozenLaw, GaussianMixture, Law, scipys_mixture
 from quantization.laws_1d.density import frozen_density, mixture_density
 from quantization.laws_1d.density_law import DensityLaw1D
 from quantization.laws_2d.gaussian_mixture_law import GaussianMixture2D, definite
@@ -19,9 +20,12 @@ from quantization.validation import check_magnitude, checked_count, checked_orde
 
 _LAWS = (
     "an array (n, d), a DiscreteMeasure, a Law (with .sample(n, rng)), a Stream or a loader of batches, "
-    "or a frozen continuous scipy.stats distribution"
+    "or a scipy.stats distribution: a frozen one on the line, gaussian_kde or a frozen multivariate_normal"
 )
 _NOT_BATCHES: tuple[type, ...] = (str, bytes, dict, set, frozenset)  # iterables that hold no batches
+# Of a mixture by dimension, from where on sampling is the better way: cells take time in proportion, and to search for the best
+# ten codes takes some 3 s on the line, for thirty in the plane a minute.
+_MOST_COMPONENTS = {1: 1000, 2: 64}
 _SQUARES = 308  # decades of float64: of a law that is sampled one draw is looked at, and others may be smaller or larger
 
 
@@ -34,7 +38,9 @@ def make_problem(law: Any, k: int, r: float) -> Problem:
         return _measure_problem(law, k, r)
     if hasattr(law, "__array__"):
         return _measure_problem(DiscreteMeasure(law), k, r)
-    law = FrozenLaw.of(law) or law
+    if (discrete := discrete_measure(law, r)) is not None:
+        return _measure_problem(discrete, k, r)
+    law = FrozenLaw.of(law) or scipys_mixture(law) or law
     if isinstance(law, type):
         raise ValueError(f"law must be {_LAWS}; received the class {law.__name__}. Make one of it: {law.__name__}(...)")
     if isinstance(law, Law):
@@ -55,7 +61,8 @@ def make_problem(law: Any, k: int, r: float) -> Problem:
     if not (hasattr(law, "toarray") or isinstance(law, list | tuple)):
         if hasattr(law, "__iter__") and not isinstance(law, _NOT_BATCHES):
             return _stream_problem(Stream(cast(Any, law)), k, r)
-        hint = ". Freeze it by a call, as in scipy.stats.norm()" if callable(law) and hasattr(law, "rvs") else ""
+        hint = ". Quantize a sample of it, law.rvs(n)" if hasattr(law, "rvs") else ""
+        hint = ". Freeze it by a call, as in scipy.stats.norm()" if callable(law) and hasattr(law, "rvs") else hint
         raise ValueError(f"law must be {_LAWS}; received {type(law).__name__}{hint}")
     return _measure_problem(DiscreteMeasure(law), k, r)
 
@@ -66,9 +73,11 @@ def exact_law(law: DiscreteMeasure | Law | None, r: float) -> ExactLaw | None:
         return EmpiricalLaw1D(law, r) if law.dim == 1 else EmpiricalLaw(law, r)
     if isinstance(law, FrozenLaw):
         return DensityLaw1D(frozen_density(law), r)
-    if isinstance(law, GaussianMixture) and law.dim == 1 and definite(law):
+    if not isinstance(law, GaussianMixture) or len(law.weights) > _MOST_COMPONENTS.get(law.dim, 0):
+        return None
+    if law.dim == 1 and definite(law):
         return DensityLaw1D(mixture_density(law), r)
-    if isinstance(law, GaussianMixture) and law.dim == 2 and r == 2 and definite(law):
+    if law.dim == 2 and r == 2 and definite(law):
         return GaussianMixture2D(law)
     return None
 

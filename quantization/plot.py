@@ -7,7 +7,7 @@ import numpy as np
 from scipy.spatial import Voronoi
 
 from quantization.arrays import FloatArray, IntArray, to_host
-from quantization.laws import FrozenLaw, GaussianMixture
+from quantization.laws import FrozenLaw, GaussianMixture, scipys_mixture
 from quantization.make_problem import make_problem
 from quantization.measure import DiscreteMeasure
 from quantization.solution import Solution
@@ -230,6 +230,7 @@ def _cloud(law: Any, samples: int, seed: int) -> FloatArray:
 
 
 def _density(law: Any) -> Callable[[FloatArray], FloatArray] | None:
+    law = scipys_mixture(law) or law
     frozen = FrozenLaw.of(law)
     if frozen is not None:
         return lambda x: np.asarray(frozen.distribution.pdf(x), dtype=np.float64)

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
-from scipy.special import ndtri
+import scipy  # its subpackages load when they are first used
 
 from quantization.arrays import Array, FloatArray
-from quantization.laws import FrozenLaw, GaussianMixture, Law
+from quantization.laws import FrozenLaw, GaussianMixture, Law, scipys_mixture
 
 _BITS = 30  # of a coordinate of scipy's Sobol points; what they leave out is drawn uniformly
 _MOST_COORDINATES = 21_201  # of scipy's table of direction numbers
@@ -72,12 +72,10 @@ class QuasiMonteCarlo:
 
 def _scrambled(n: int, coordinates: int, rng: np.random.Generator) -> FloatArray:
     """The first n points of a scrambled Sobol sequence, (n, coordinates), strictly inside the cube."""
-    from scipy.stats import qmc  # scipy.stats takes half a second to import
-
     exponent = max(n - 1, 0).bit_length()
     if exponent > _BITS:
         raise ValueError(f"a Sobol sequence has 2^{_BITS} points; received n = {n}. Draw more than once")
-    u = np.asarray(qmc.Sobol(coordinates, bits=_BITS, rng=rng).random_base2(exponent)[:n], dtype=np.float64)
+    u = np.asarray(scipy.stats.qmc.Sobol(coordinates, bits=_BITS, rng=rng).random_base2(exponent)[:n], dtype=np.float64)
     u += 2.0**-_BITS * rng.random(u.shape)
     return np.clip(u, 2.0**-60, 1 - 2.0**-53)
 
@@ -90,6 +88,7 @@ def _map(law: Any) -> tuple[int, Callable[[FloatArray], Array]]:
 
 
 def _single_map(law: Any) -> tuple[int, Callable[[FloatArray], Array]]:
+    law = scipys_mixture(law) or law
     if isinstance(law, GaussianMixture):
         return law.dim + (len(law.weights) > 1), lambda u: _mixture(law, u)
     frozen = FrozenLaw.of(law)
@@ -121,7 +120,7 @@ def _mixture(law: GaussianMixture, u: FloatArray) -> FloatArray:
         levels = np.asarray(np.cumsum(law.weights), dtype=np.float64)
         wanted = np.asarray(u[:, 0] * float(levels[-1]), dtype=np.float64)
         component = levels.searchsorted(wanted, side="right").clip(max=int(np.flatnonzero(law.weights)[-1]))
-    noise = np.asarray(ndtri(u[:, -law.dim :]), dtype=np.float64)
+    noise = np.asarray(scipy.special.ndtri(u[:, -law.dim :]), dtype=np.float64)
     draws = law.means[component]
     for i in np.unique(component):
         spectrum, basis = np.linalg.eigh(np.asarray(law.covs[i], dtype=np.float64))

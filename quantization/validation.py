@@ -26,7 +26,7 @@ def checked_points(given: Any) -> Array:
     points = as_floating(given)
     if points.ndim != 2 or 0 in points.shape:
         hints = {1: "; write x[:, None] for points on the line", 3: "; for a list of batches write Stream(batches)"}
-        hint = hints.get(points.ndim, "")
+        hint = "; write x.to_frame()" if points.ndim == 1 and hasattr(given, "to_frame") else hints.get(points.ndim, "")
         raise ValueError(f"points must have shape (n, d) with n, d ≥ 1; received shape {tuple(points.shape)}{hint}")
     if not all_finite(points):
         bad = int((~namespace(points).isfinite(points)).any(1).sum())
@@ -118,14 +118,15 @@ def check_magnitude(points: Array, r: float) -> None:
 def checked_distinct(points: Array, weights: Array, k: int) -> None:
     """Raises :class:`TooFewPoints` where fewer than k of the points (n, d) of positive weight are distinct.
 
-    Looked at a few points first, and at their first coordinate: almost always that tells.
+    A few points from all over are looked at first, and of these one coordinate: almost always that tells.
     """
     n, some = len(points), np.empty((0, 1))
     for rows in (min(n, 2 * k + 8), min(n, 64 * k), n):
-        some, positive = to_host(points[:rows]), to_host(weights[:rows]) > 0
+        step = n // rows
+        some, positive = to_host(points[::step]), to_host(weights[::step]) > 0
         some = some if positive.all() else some[positive]
         column = some[:, int(np.argmax(np.ptp(some[:64], axis=0)))] if len(some) else some[:, 0]
-        if len(np.unique(column)) >= k:
+        if len(np.unique(column)) >= k or (rows < n and len(np.unique(some, axis=0)) >= k):
             return
     distinct = len(np.unique(some, axis=0))
     if distinct < k:

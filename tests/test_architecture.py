@@ -71,7 +71,7 @@ def test_nothing_unpickles(path):
 
 
 def test_importing_the_mathematics_is_light():
-    heavy = ("torch", "diffusers", "sklearn", "matplotlib", "numba", "hypothesis")
+    heavy = ("torch", "diffusers", "sklearn", "matplotlib", "numba", "hypothesis", "ot", "pandas", "polars", "scipy.stats")
     code = f"import sys, quantization; print(sorted(set({heavy}) & set(sys.modules)))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert loaded.stdout.strip() == "[]"

@@ -5,17 +5,23 @@ import difflib
 import os
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter
 
-from rich.console import Console
-
 from theory_checks import CLAIMS
 from theory_checks.claim import PROFILES
-from theory_checks.console import progress, show, tell
 from theory_checks.figures import drawn
 from theory_checks.report import Report, write, write_page
 from theory_checks.trial import Finding, Verdict, examine
+
+_NEEDED = [name for name in ("rich", "matplotlib") if find_spec(name) is None]
+if _NEEDED:  # before any work: matplotlib is imported only when a run is over
+    sys.exit(f"python -m theory_checks needs {' and '.join(_NEEDED)}: pip install 'optimal-quantization[theory]'")
+
+from rich.console import Console  # noqa: E402
+
+from theory_checks.console import progress, show, tell  # noqa: E402
 
 _ABOUT = """\
 Theorems of optimal quantization, each checked in numbers on random laws, and each with a

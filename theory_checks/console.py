@@ -3,10 +3,13 @@
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
-from rich.text import Text
+try:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.table import Table
+    from rich.text import Text
+except ImportError as error:
+    raise ImportError("theory_checks.console needs rich: pip install 'optimal-quantization[theory]'") from error
 
 from theory_checks.report import margin
 from theory_checks.trial import Finding, Verdict

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
-from scipy.linalg import blas, cho_factor, cho_solve, lapack
+import scipy  # its subpackages load when they are first used
 
 from quantization.arrays import FloatArray
 from quantization.threads import parallel_map
@@ -100,7 +100,7 @@ class _Part:
             self.plan, self.slack, self.a, self.scaled, self.rows, self.columns, self.mass, self.pull
         )  # fmt: skip
         k = len(self.v)
-        laplacian = blas.dsyrk(-1.0, self.scaled.T, lower=1)  # its lower half
+        laplacian = scipy.linalg.blas.dsyrk(-1.0, self.scaled.T, lower=1)  # its lower half
         # Rows sum to zero. The diagonal as minus the sum of the rest keeps the digits that D^T 1 − ... would cancel.
         laplacian[np.diag_indices(k)] = 0.0
         laplacian[np.diag_indices(k)] = -(laplacian.sum(0) + laplacian.sum(1))
@@ -111,13 +111,13 @@ class _Part:
         for ridge in _RIDGES:
             padded = laplacian.copy()
             padded[np.diag_indices(k)] += ridge * level
-            root, failed = cast(tuple[FloatArray, int], lapack.dpotrf(padded, lower=1))
+            root, failed = cast(tuple[FloatArray, int], scipy.linalg.lapack.dpotrf(padded, lower=1))
             if not failed:
                 break
         else:
             self.gap = np.nan  # round-off has the last word
             return
-        inverse, _ = cast(tuple[FloatArray, int], lapack.dpotri(root, lower=1))
+        inverse, _ = cast(tuple[FloatArray, int], scipy.linalg.lapack.dpotri(root, lower=1))
         self.inverse = np.tril(inverse) + np.tril(inverse, -1).T
 
     def predict(self, dv: FloatArray) -> None:
@@ -183,12 +183,14 @@ class _Interior:
         parts, w, z = self._parts, self._w, self._z
         mu, theta = gap / self._count, w / z
         try:
-            tied = cho_factor(_total([p.inverse for p in parts]) + np.diag(1 / theta), lower=True, check_finite=False)
+            tied = scipy.linalg.cho_factor(
+                _total([p.inverse for p in parts]) + np.diag(1 / theta), lower=True, check_finite=False
+            )
         except np.linalg.LinAlgError:
             return False
 
         def untied(b: FloatArray) -> FloatArray:
-            return np.asarray(cast(Any, cho_solve)(tied, b, check_finite=False), dtype=np.float64)
+            return np.asarray(cast(Any, scipy.linalg.cho_solve)(tied, b, check_finite=False), dtype=np.float64)
 
         ones = untied(np.ones_like(w))
 

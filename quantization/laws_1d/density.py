@@ -8,12 +8,13 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-from scipy.special import ndtr
+import scipy  # its subpackages load when they are first used
 
 from quantization.arrays import FloatArray
 from quantization.laws import FrozenLaw, GaussianMixture
 
 Function = Callable[[FloatArray], FloatArray]
+_BLOCK = 2**22  # numbers of a block of densities
 _SLOW = 2e-4  # seconds a value of a density, from which a caller is told
 _LEVELS = (1e-6, 1e-4, 1e-2, *(i / 16 for i in range(1, 8)))
 
@@ -92,13 +93,25 @@ def mixture_density(law: GaussianMixture) -> Density:
         return total
 
     def cdf(t: FloatArray) -> FloatArray:
-        below: FloatArray = ndtr((t[..., None] - means) / deviations)
-        return below @ weights
+        rows = max(1, _BLOCK // len(means))
+        below = np.empty(t.size)
+        for part in (slice(start, start + rows) for start in range(0, t.size, rows)):
+            below[part] = scipy.special.ndtr((t.ravel()[part, None] - means) / deviations) @ weights
+        return below.reshape(t.shape)
 
     marks = np.unique(means[:, None] + deviations[:, None] * np.array([-9, -3, -1, 0, 1, 3, 9]))
+    marks = _apart(marks, float(deviations.min()) / 2)
     order = np.argsort(means)
     median = float(means[order][np.searchsorted(np.cumsum(weights[order]), 0.5)])
     return Density(pdf, cdf, -np.inf, np.inf, marks, median, 1.0, loc, scale)
+
+
+def _apart(marks: FloatArray, least: float) -> FloatArray:
+    """Marks in order, without those so close to one that stays: the marks of thousands of components are few."""
+    kept = [float(marks[-1])]
+    while (i := int(np.searchsorted(marks, kept[-1] - least))) > 0:
+        kept.append(float(marks[i - 1]))
+    return np.array(kept[::-1])
 
 
 def _standard(frozen: Any) -> tuple[Any, float, float]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import sparse
+import scipy  # its subpackages load when they are first used
 
 from quantization.arrays import FloatArray, IntArray
 from quantization.assignment.cells import Cells, stationarity
@@ -53,7 +53,7 @@ class DensityLaw1D:
             gradient, distortion = pull * scale ** (r - 1), float(distortion * np.float64(scale) ** r)
         return Cells(masses, codes + scale * shift[:, None], gradient[:, None], distortion, residual)
 
-    def hessian(self, codes: FloatArray) -> sparse.csc_array:
+    def hessian(self, codes: FloatArray) -> "scipy.sparse.csc_array":
         measured, r = self._measured(codes), self._r
         t, at = measured.t, measured.at
         half = np.diff(t) / 2
@@ -63,7 +63,7 @@ class DensityLaw1D:
         diagonal[1:] += between
         rows, columns = np.concatenate([at, at[:-1], at[1:]]), np.concatenate([at, at[1:], at[:-1]])
         values = np.concatenate([diagonal, between, between]) * self._density.scale ** (r - 2)
-        return sparse.csc_array(sparse.coo_array((values, (rows, columns)), shape=(len(codes), len(codes))))
+        return scipy.sparse.csc_array(scipy.sparse.coo_array((values, (rows, columns)), shape=(len(codes), len(codes))))
 
     def relocate_empty_cells(self, codes: FloatArray) -> tuple[FloatArray, Cells]:
         r"""``codes`` with those of empty cells moved into the costliest: to a side's mean distance of order r from its code.

@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from scipy.special import eval_jacobi, roots_jacobi
+import scipy  # its subpackages load when they are first used
 
 from quantization.arrays import FloatArray, IntArray
 from quantization.laws_1d.quadrature_panels import Panels, rule
@@ -143,9 +143,9 @@ def _density(panels: Panels, z: FloatArray) -> FloatArray:
 def _jacobi(r: float) -> tuple[FloatArray, FloatArray]:
     """Nodes in [0, 1] and weights of the rule for $\\int_0^1 s^{r - \\lceil r \\rceil} g(s)\\,ds$."""
     power, n = r - float(np.ceil(r)), 20 + int(np.ceil(r)) // 2
-    x, _ = roots_jacobi(n, 0.0, power)
+    x, _ = scipy.special.roots_jacobi(n, 0.0, power)
     # Its weights hold to 6e-14 only. Those that integrate the orthogonal polynomials below degree n exactly, to round-off:
-    polynomials = np.asarray(eval_jacobi(np.arange(n)[:, None], 0.0, power, x), dtype=np.float64)
+    polynomials = np.asarray(scipy.special.eval_jacobi(np.arange(n)[:, None], 0.0, power, x), dtype=np.float64)
     total = np.zeros(n)
     total[0] = 1 / (1 + power)
     weights: Any = np.linalg.solve(polynomials, total)

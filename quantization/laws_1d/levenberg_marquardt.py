@@ -3,8 +3,7 @@ r"""Newton's steps down $D_r$, damped as Levenberg's: one at a time, or as many 
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import sparse
-from scipy.sparse import linalg
+import scipy  # its subpackages load when they are first used
 
 from quantization.arrays import FloatArray
 from quantization.assignment.cells import Cells
@@ -88,13 +87,13 @@ def newton_step(
     return None
 
 
-def _factor(hessian: sparse.csc_array, diagonal: FloatArray) -> Any:
+def _factor(hessian: "scipy.sparse.csc_array", diagonal: FloatArray) -> Any:
     """The triangular factors of ``hessian + diag(diagonal)``, or None where that is not positive definite.
 
     Pivots stay on the diagonal, so that their signs are those of the eigenvalues (Sylvester's law of inertia).
     """
-    splu: Any = linalg.splu
-    matrix = sparse.csc_array(hessian + sparse.diags_array(diagonal))
+    splu: Any = scipy.sparse.linalg.splu
+    matrix = scipy.sparse.csc_array(hessian + scipy.sparse.diags_array(diagonal))
     try:
         factor = splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
     except RuntimeError:  # exactly singular

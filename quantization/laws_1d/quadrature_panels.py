@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
+import scipy  # its subpackages load when they are first used
 from numpy.typing import NDArray
-from scipy.special import roots_legendre
 
 from quantization.arrays import FloatArray
 from quantization.laws_1d.density import Density
@@ -37,7 +37,7 @@ class Panels:
 
 def rule(r: float) -> tuple[FloatArray, FloatArray]:
     """Gauss' nodes and weights on [0, 1] for a density times a polynomial of degree r."""
-    x, w = roots_legendre(20 + int(np.ceil(r)) // 2)
+    x, w = scipy.special.roots_legendre(20 + int(np.ceil(r)) // 2)
     return np.asarray((1 + x) / 2, dtype=np.float64), np.asarray(w / 2, dtype=np.float64)
 
 

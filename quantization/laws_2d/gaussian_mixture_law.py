@@ -6,7 +6,7 @@ from math import log2
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import sparse
+import scipy  # its subpackages load when they are first used
 
 from quantization.arrays import FloatArray, IntArray
 from quantization.assignment.cells import Cells, stationarity
@@ -58,7 +58,7 @@ class GaussianMixture2D:
             codes[empty] = codes[costliest] + side * self._unit * offsets[costliest]
         return codes, self.cells(codes)
 
-    def hessian(self, codes: FloatArray) -> sparse.csc_array:
+    def hessian(self, codes: FloatArray) -> "scipy.sparse.csc_array":
         r"""$\nabla^2 D_2$, sparse: a block (k, j) for each edge between cells k and j.
 
         $\partial_k \nabla_k = 2 w_k I - \sum_j \frac{2}{|x_j - x_k|} \int_{e_{kj}} (x - x_k)(x - x_k)^T f\,ds$ and
@@ -139,8 +139,10 @@ class GaussianMixture2D:
 def definite(mixture: GaussianMixture) -> bool:
     """Whether every component of positive weight has a density."""
     kept = mixture.weights > 0
+    if not kept.all():
+        mixture = GaussianMixture(mixture.weights[kept], mixture.means[kept], mixture.covs[kept])
     try:
-        GaussianMixture(mixture.weights[kept], mixture.means[kept], mixture.covs[kept]).log_density(mixture.means[:1])
+        mixture.log_density(mixture.means[:1])
     except ValueError:
         return False
     return True
@@ -158,7 +160,7 @@ def _outer(a: FloatArray, b: FloatArray) -> FloatArray:
     return a[:, :, None] * b[:, None, :]
 
 
-def _from_blocks(diagonal: FloatArray, i: IntArray, j: IntArray, across: FloatArray) -> sparse.csc_array:
+def _from_blocks(diagonal: FloatArray, i: IntArray, j: IntArray, across: FloatArray) -> "scipy.sparse.csc_array":
     """The symmetric matrix of these 2 × 2 blocks: on the diagonal, at (i, j) and, transposed, at (j, i)."""
     every = np.arange(len(diagonal))
     blocks = np.concatenate([diagonal, across, across.transpose(0, 2, 1)])
@@ -166,4 +168,4 @@ def _from_blocks(diagonal: FloatArray, i: IntArray, j: IntArray, across: FloatAr
     offsets = np.arange(2)
     at = np.broadcast_arrays(2 * rows[:, None, None] + offsets[:, None], 2 * columns[:, None, None] + offsets)
     size = 2 * len(diagonal)
-    return sparse.csc_array((blocks.ravel(), (at[0].ravel(), at[1].ravel())), shape=(size, size))
+    return scipy.sparse.csc_array((blocks.ravel(), (at[0].ravel(), at[1].ravel())), shape=(size, size))

@@ -3,7 +3,7 @@ r"""Costs $|x - y|^r$ in float64: all of them, or those of some pairs; nothing i
 from typing import Any, cast
 
 import numpy as np
-from scipy.spatial.distance import cdist
+import scipy  # its subpackages load when they are first used
 
 from quantization.arrays import FloatArray
 
@@ -17,7 +17,7 @@ def cost_matrix(x: FloatArray, y: FloatArray, r: float = 2.0) -> FloatArray:
     with np.errstate(over="ignore", invalid="ignore"):
         squared = _squared_by_product(x, y) if x.shape[1] > _DIRECT else None
         if squared is None:
-            squared = np.asarray(cast(Any, cdist)(x, y, "sqeuclidean"), dtype=np.float64)
+            squared = np.asarray(cast(Any, scipy.spatial.distance.cdist)(x, y, "sqeuclidean"), dtype=np.float64)
         costs = squared if r == 2 else squared ** (r / 2)
     if not np.isfinite(costs).all():
         raise ValueError(f"the costs |x - y|^{r:g} overflow float64; scale the points down")

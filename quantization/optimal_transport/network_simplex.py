@@ -1,8 +1,12 @@
 """The network simplex: optimal plans, exact to round-off. The one façade to POT."""
 
 import importlib
-import warnings
+import sys
 from dataclasses import dataclass
+from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, FileFinder
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from threading import Lock
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -13,6 +17,10 @@ from quantization.optimal_transport.costs import c_transforms, cost_matrix, pair
 from quantization.optimal_transport.coupling import TransportResult
 from quantization.status import Status
 from quantization.validation import checked_count
+
+_OPTIMAL = 1  # of POT's ProblemType
+_COMPILED = "ot.lp.emd_wrap"
+_loading, _loaded = Lock(), dict[str, Any]()
 
 
 @dataclass(frozen=True)
@@ -38,11 +46,65 @@ class NetworkSimplex:
 
     def plan(self, a: FloatArray, b: FloatArray, costs: FloatArray) -> tuple[FloatArray, FloatArray, Status]:
         """The plan (n, m), its potential u (n,), not yet made feasible, and how the simplex ended."""
-        ot: Any = importlib.import_module("ot")  # not at the top: POT loads torch wherever it is installed
+        simplex = _compiled_simplex()
         # The simplex stops at an absolute tolerance, so it sees costs of the size of 1; a power of two loses no digit.
         exponent = int(np.frexp(costs.max())[1])
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the solver's warning is read from its log instead
-            plan, log = ot.emd(a, b, np.ldexp(costs, -exponent), numItermax=self.max_pivots, log=True, center_dual=False)
-        status = Status.CONVERGED if log["warning"] is None else Status.BUDGET_SPENT
-        return np.asarray(plan), np.ldexp(np.asarray(log["u"]), exponent), status
+        scaled = np.ascontiguousarray(np.ldexp(costs, -exponent))
+        a, b = np.ascontiguousarray(a), b * a.sum() / b.sum()
+        rows, columns = np.flatnonzero(a), np.flatnonzero(b)
+        whole = len(rows) == len(a) and len(columns) == len(b)
+        if not whole:  # points of no weight have no place in the basis
+            a, b, scaled = a[rows], b[columns], np.ascontiguousarray(scaled[np.ix_(rows, columns)])
+        plan, _, u, _, code = simplex.emd_c(a, b, scaled, self.max_pivots, 1)
+        if not whole:
+            inner, plan = plan, np.zeros_like(costs)
+            plan[np.ix_(rows, columns)] = inner
+            kept, u = u, np.zeros(len(costs))
+            u[rows] = kept
+        status = Status.CONVERGED if code == _OPTIMAL else Status.BUDGET_SPENT
+        return np.asarray(plan), np.ldexp(np.asarray(u), exponent), status
+
+
+def _compiled_simplex() -> Any:
+    """POT's compiled simplex, which ``import ot`` takes seconds for: it loads torch, jax and tensorflow where they are installed.
+
+    Where POT has not been imported, its compiled file is loaded alone. Nothing of POT's is changed: a later ``import ot`` runs
+    as ever and finds the same compiled module.
+    """
+    with _loading:
+        if _COMPILED not in _loaded:
+            _loaded[_COMPILED] = importlib.import_module(_COMPILED) if "ot" in sys.modules else _loaded_alone()
+        return _loaded[_COMPILED]
+
+
+def _loaded_alone() -> Any:
+    """The compiled file under a name of ours, so that its ``from ..utils import dist`` finds a stand-in and not POT's package."""
+    package: Any = find_spec("ot")  # finds a package without running it
+    folders: list[str] = [] if package is None else list(package.submodule_search_locations)
+    finders = [FileFinder(f"{folder}/lp", (ExtensionFileLoader, EXTENSION_SUFFIXES)) for folder in folders]
+    found: Any = next(filter(None, (finder.find_spec("emd_wrap") for finder in finders)), None)
+    if found is None:
+        return importlib.import_module(_COMPILED)
+    stand_in: Any = ModuleType(f"{__name__}.utils")
+    stand_in.dist = _dist
+    sys.modules[stand_in.__name__] = stand_in
+    known = _COMPILED in sys.modules
+    try:
+        spec: Any = spec_from_file_location(f"{__name__}.lp.emd_wrap", found.origin)
+        module: Any = module_from_spec(spec)
+        spec.loader.exec_module(module)
+    except ImportError:  # another version of POT that needs more of its package
+        return importlib.import_module(_COMPILED)
+    finally:
+        del sys.modules[stand_in.__name__]
+        if not known:
+            sys.modules.pop(_COMPILED, None)  # where Cython enters it, under its true name but outside of its package
+    # A compiled module exists once: ``import ot`` finds this one, and it should not tell another name then.
+    module.__name__, module.__package__ = _COMPILED, _COMPILED.rpartition(".")[0]
+    module.__spec__ = spec_from_file_location(_COMPILED, found.origin)
+    return module
+
+
+def _dist(*arguments: Any, **options: Any) -> Any:
+    """POT's ``dist``, which its compiled module calls for some costs on the line."""
+    return importlib.import_module("ot.utils").dist(*arguments, **options)

@@ -5,7 +5,7 @@ from numbers import Real
 from typing import Any, cast
 
 import numpy as np
-from scipy.special import logsumexp
+import scipy  # its subpackages load when they are first used
 
 from quantization.arrays import FloatArray, to_host
 from quantization.measure import DiscreteMeasure
@@ -149,7 +149,7 @@ def _newton(
 
 def softmin(costs: FloatArray, v: FloatArray, b: FloatArray, eps: float) -> FloatArray:
     r"""$-\varepsilon \log \sum_k b_k e^{(v_k - C_{ik})/\varepsilon}$, (n,): the soft form of $\min_k (C_{ik} - v_k)$."""
-    return -eps * np.asarray(cast(Any, logsumexp)((v - costs) / eps + np.log(b), axis=1), dtype=np.float64)
+    return -eps * np.asarray(cast(Any, scipy.special.logsumexp)((v - costs) / eps + np.log(b), axis=1), dtype=np.float64)
 
 
 def coupled(u: FloatArray, v: FloatArray, a: FloatArray, b: FloatArray, costs: FloatArray, eps: float) -> FloatArray:

@@ -264,4 +264,5 @@ def test_is_frozen_and_says_what_it_is():
 
 def test_gradients_stay_outside():
     x = torch.ones(3, 2, requires_grad=True)
-    assert not qz.DiscreteMeasure(x).points.requires_grad
+    with pytest.warns(UserWarning, match="points require a gradient"):
+        assert not qz.DiscreteMeasure(x).points.requires_grad

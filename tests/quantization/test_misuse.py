@@ -29,7 +29,11 @@ class Odd:
         (lambda: qz.wasserstein(qz.DiscreteMeasure(X), qz.DiscreteMeasure(X), method=qz.NetworkSimplex), "method must be"),
         (lambda: qz.distortion(X, X[:2], confidence="a", rng=0), "confidence must lie .* received 'a'"),
         (lambda: qz.quantize(np.ma.masked_greater(X, 1), 2, rng=0), "masked entries. Drop or fill them"),
-        (lambda: qz.quantize(scipy.sparse.csr_array(X), 2, rng=0), r"dense array; received csr_array. Write points\.toarray\(\)"),
+        (
+            lambda: qz.quantize(scipy.sparse.csr_array(X), 2, rng=0),
+            r"dense array; received csr_array. Write points\.toarray\(\), or for a CSR",
+        ),
+        (lambda: qz.quantize(scipy.sparse.csc_matrix(X), 2, rng=0), r"received csc_matrix\. .* CSR .* points\.tocsr\(\)"),
         (lambda: qz.quantize(X, 2, r=1, rng=0), "received r = 1; other orders are Newton's, for laws with a density on the line"),
         (
             lambda: qz.quantize(X, 2, r=1, solver=qz.Newton(), rng=0),

@@ -11,7 +11,7 @@ from scipy import stats
 from threadpoolctl import threadpool_limits
 
 import quantization as qz
-from quantization import threads
+from quantization import api, threads
 
 
 @pytest.fixture(autouse=True)
@@ -192,3 +192,28 @@ def test_other_errors_keep_their_kind_and_say_where():
     with pytest.raises(RuntimeError, match="out of order") as caught:
         qz.quantize_many([GOOD], 2, solver=Broken(), rng=0)
     assert caught.value.__notes__ == ["in law 0 of quantize_many"]
+
+
+def test_one_law_of_too_few_points_stops_all_before_any_is_solved(monkeypatch):
+    rows = np.random.default_rng(0).normal(size=(3000, 2048, 1))
+    rows[-1] = 7.0
+    solved = []
+    monkeypatch.setattr(api, "solve_tasks", lambda tasks: solved.append(tasks))
+    with pytest.raises(
+        ValueError, match=r"^law 2999: k = 16 codes need at least 16 distinct points of positive weight; received 1"
+    ):
+        qz.quantize_many(rows, 16, rng=0)
+    assert not solved
+
+
+def test_fewer_codes_where_there_are_fewer_points(rng):
+    laws = [rng.normal(size=(50, 2)), np.repeat([[1.0, 2.0], [3.0, 4.0]], 10, 0), rng.normal(size=(50, 2))]
+    with pytest.warns(qz.ConvergenceWarning, match=r"law 1 has 2 distinct points, fewer than k = 5"):
+        answers = qz.quantize_many(laws, 5, rng=[0, 1, 2], on_error="fewer")
+    assert [len(s.points) for s in answers] == [5, 2, 5]
+    np.testing.assert_array_equal(np.sort(answers[1].points, axis=0), [[1.0, 2.0], [3.0, 4.0]])
+    assert answers[1].distortion == 0
+    assert answers[1].converged
+    same(answers[2], qz.quantize(laws[2], 5, rng=2))
+    with pytest.raises(ValueError, match='on_error must be "raise" or "fewer"'):
+        qz.quantize_many(laws, 5, rng=0, on_error="skip")

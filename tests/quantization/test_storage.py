@@ -1,6 +1,9 @@
 import json
 import os
-from dataclasses import dataclass, fields, replace
+import subprocess
+import sys
+from dataclasses import dataclass, fields, is_dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -170,3 +173,108 @@ def test_a_place_that_is_none_is_named(tmp_path):
     with pytest.raises(IsADirectoryError, match="is a folder; give the name of a file in it"):
         sol.save(tmp_path)
     assert not any(tmp_path.iterdir())
+
+
+# Every option other than its default.
+SOLVERS = [
+    qz.Lloyd(rtol=1e-3),
+    qz.Newton(rtol=1e-8),
+    qz.CLVQ(batch=64, epochs=3, schedule=qz.CountPower(0.8, delay=2.0), averaging=False, recency=1.0, revive=False, rtol=1e-2),
+    qz.CLVQ(schedule=qz.RobbinsMonro(2.0, 0.8, horizon=50.0)),
+    qz.FixedPoint(rtol=1e-2, max_pivots=1000),
+    qz.InteriorPoint(rtol=1e-2, coarse=0.1, relaxation=1.2, max_pivots=1000),
+    qz.Entropic(reg=0.01, rtol=1e-2, sweeps=7, pilot=100),
+]
+METHODS = [None, qz.NetworkSimplex(max_pivots=99), qz.Monotone(), qz.NearestCode(), qz.Sinkhorn(0.5, rtol=1e-3, max_iter=77)]
+
+
+def test_every_option_is_tried():
+    kinds = {getattr(qz, name) for name in qz.__all__ if isinstance(getattr(qz, name), type)}
+    solving = {kind for kind in kinds if is_dataclass(kind) and (hasattr(kind, "solve") or hasattr(kind, "couple"))}
+    assert solving == {type(option) for option in (*SOLVERS, *METHODS) if option is not None}
+    for option in SOLVERS[:3] + SOLVERS[4:]:
+        default = type(option)()
+        assert all(getattr(option, f.name) != getattr(default, f.name) for f in fields(option)), option
+
+
+def test_every_solver_and_method_comes_back_in_a_fresh_process(tmp_path, rng):
+    x = rng.normal(size=(200, 1))
+    clvq = qz.quantize(x, 3, solver=SOLVERS[2], rng=0)  # with the state of a run that can go on
+    assert clvq.trace.clvq_state is not None
+    saved = {"clvq": clvq, "barycenter": qz.barycenter([x, x + 1], 3, rng=0), "law": qz.quantize(stats.norm(), 3, rng=0)}
+    for i, solver in enumerate(SOLVERS):
+        saved[f"solver{i}"] = replace(clvq, solver=solver)
+    for i, method in enumerate(METHODS):
+        saved[f"method{i}"] = replace(saved["barycenter"], transport=method)
+    for name, solution in saved.items():
+        solution.save(tmp_path / f"{name}.npz")
+    code = (
+        "import sys, pathlib, quantization as qz\n"
+        "for path in sorted(pathlib.Path(sys.argv[1]).glob('*.npz')):\n"
+        "    solution = qz.Solution.load(path)\n"
+        "    print(path.stem, repr((solution.solver, solution.transport)), sep='\\t')\n"
+        "    solution.save(path.with_suffix('.again'))\n"
+    )
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, cwd=root)
+    assert done.returncode == 0, done.stderr
+    told = dict(line.split("\t") for line in done.stdout.splitlines())
+    assert told == {name: repr((solution.solver, solution.transport)) for name, solution in saved.items()}
+    for name, solution in saved.items():
+        same(solution, qz.Solution.load(tmp_path / f"{name}.again"))
+
+
+@pytest.mark.parametrize(
+    ("solver", "transport", "restored"),
+    [
+        ({"name": "Lloyd", "options": {"rtol": 1e-3}}, None, (qz.Lloyd(rtol=1e-3), None)),
+        (
+            {"name": "InteriorPoint", "options": {"rtol": 1e-3, "coarse": 0.1, "relaxation": 1.5, "max_pivots": 9}},
+            {"name": "Exact", "options": {"max_pivots": 9}},
+            (qz.InteriorPoint(coarse=0.1, max_pivots=9), qz.NetworkSimplex(max_pivots=9)),
+        ),
+        (
+            {"name": "FixedPoint", "options": {"rtol": 1e-3, "max_pivots": 9}},
+            {"name": "Line", "options": {}},
+            (qz.FixedPoint(max_pivots=9), qz.Monotone()),
+        ),
+        (
+            {"name": "Newton", "options": {"rtol": 1e-9}},
+            {"name": "Voronoi", "options": {}},
+            (qz.Newton(rtol=1e-9), qz.NearestCode()),
+        ),
+        (
+            {"text": "Mine(steps=3)"},
+            {"name": "Sinkhorn", "options": {"reg": 0.5, "rtol": 1e-4, "max_steps": 5}},
+            (Recorded("Mine(steps=3)"), qz.Sinkhorn(0.5, max_iter=5)),
+        ),
+    ],
+)
+def test_files_of_format_1_are_read(solver, transport, restored, tmp_path, rng):
+    """As its writer wrote them: all that is plain in one line of JSON, arrays under their names, ``steps`` for ``n_iter``."""
+    points, weights, state = rng.normal(size=(3, 2)), np.array([0.2, 0.3, 0.5]), CLVQState.begin(rng.normal(size=(3, 2)))
+    about = {"format": "quantization.Solution/1", "status": "CONVERGED", "solver": solver, "transport": transport}
+    about |= {
+        "distortion": 0.25,
+        "distortion_se": 0.0,
+        "stationarity": 1e-7,
+        "steps": 2,
+        "weights_gap": 0.0,
+        "distortion_gap": 0.0,
+    }
+    about |= {"trace.companion": None}
+    arrays = {"points": points, "weights": weights, "trace.distortion": np.array([1.0, 0.5, 0.25])}
+    arrays |= {"trace.stationarity": np.array([0.1, 0.01, 1e-7])}
+    for field in fields(replace(state, steps=7, seen=70.0)):
+        value = getattr(replace(state, steps=7, seen=70.0), field.name)
+        (arrays if isinstance(value, np.ndarray) else about)[f"progress.{field.name}"] = value
+    np.savez(tmp_path / "old.npz", **arrays, about=np.array(json.dumps(about)))
+    old = qz.Solution.load(tmp_path / "old.npz")
+    assert (old.solver, old.transport) == restored
+    assert (old.n_iter, old.distortion, old.status) == (2, 0.25, qz.Status.CONVERGED)
+    assert (old.trace.clvq_state.steps, old.trace.clvq_state.seen) == (7, 70.0)
+    np.testing.assert_array_equal(old.points, points)
+    np.testing.assert_array_equal(old.trace.distortion, [1.0, 0.5, 0.25])
+    np.testing.assert_array_equal(old.trace.clvq_state.codes, state.codes)
+    old.save(tmp_path / "new.npz")
+    same(old, qz.Solution.load(tmp_path / "new.npz"))

@@ -1,5 +1,6 @@
 """``python -m theory_checks``: what it shows and writes, and its exit status."""
 
+import importlib
 import io
 import json
 import runpy
@@ -210,3 +211,24 @@ def test_misuse_is_told_apart_from_failure(arguments: list[str], message: str, c
         main(arguments)
     assert left.value.code == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("hidden", [("rich",), ("matplotlib",), ("rich", "matplotlib")], ids=" and ".join)
+def test_without_its_extra_the_command_says_what_to_install(hidden: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in an environment with the core alone; a module that is None can't be imported."""
+    for name in [name for name in sys.modules if name.split(".")[0] in hidden or name.startswith("theory_checks.__main__")]:
+        monkeypatch.delitem(sys.modules, name)
+    for name in hidden:
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setattr(sys, "argv", ["theory_checks", "list"])
+    with pytest.raises(SystemExit) as left:
+        runpy.run_module("theory_checks", run_name="__main__")
+    assert left.value.code == f"python -m theory_checks needs {' and '.join(hidden)}: pip install 'optimal-quantization[theory]'"
+
+
+def test_without_rich_the_console_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] == "rich" or name == "theory_checks.console"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "rich", None)
+    with pytest.raises(ImportError, match=r"needs rich: pip install 'optimal-quantization\[theory\]'"):
+        importlib.import_module("theory_checks.console")

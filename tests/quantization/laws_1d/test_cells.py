@@ -182,9 +182,6 @@ def test_newer_objects_of_scipy_are_the_older_ones(rng):
         assert qz.quantize(new, 5, solver=qz.CLVQ(), rng=0).distortion < 1.02 * theirs.distortion
     with pytest.raises(ValueError, match="received Normal with arrays"):
         qz.quantize(stats.Normal(mu=[0.0, 1.0]), 2, rng=0)
-    if hasattr(stats, "Binomial"):
-        with pytest.raises(ValueError, match="Binomial is discrete; write DiscreteMeasure"):
-            qz.quantize(stats.Binomial(n=9, p=0.5), 2, rng=0)
 
 
 @pytest.mark.skipif(not hasattr(stats, "truncate"), reason="scipy < 1.15 has none of these objects")
