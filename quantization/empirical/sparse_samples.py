@@ -1,0 +1,222 @@
+"""Samples in a sparse matrix (CSR): their cells by sparse products; few rows at a time are made dense."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from quantization.arrays import FloatArray, IntArray, rounded, summed_by
+from quantization.assignment import nearest
+from quantization.assignment.cells import Cells, stationarity
+from quantization.validation import TooFewPoints, check_magnitude
+
+_BLOCK_NUMBERS = 2**21  # float64 numbers of a block of scores, or of rows made dense: 16 MB
+_CANCELLED = 1e10  # times its bound on round-off: a squared distance that large is right to ten digits
+
+
+@dataclass(frozen=True, eq=False)
+class SparseSamples:
+    r"""$\sum_i w_i \delta_{x_i}$ on the rows of a CSR matrix (n, d), as a law whose cells of order 2 are computed exactly.
+
+    Parameters
+    ----------
+    points : scipy.sparse CSR matrix or array (n, d)
+        float32 or float64, finite, with sorted indices and no duplicate entries; never written to.
+    weights : (n,) array of float64
+        Nonnegative, of sum 1.
+
+    Notes
+    -----
+    Labels are those that direct differences in float64 decide: a row whose two best scores $|c_k|^2 - 2 \langle x, c_k\rangle$
+    lie within the bound on their round-off, or whose squared distance cancels, is made dense and measured directly.
+    """
+
+    points: Any
+    weights: FloatArray
+    _norms: FloatArray = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.points.nnz:
+            check_magnitude(self.points.data[:, None], 2.0)
+        object.__setattr__(self, "_norms", squared_norms(self.points))
+
+    @property
+    def like(self) -> Any:
+        """An array whose dtype codes take."""
+        return np.empty((1, self.points.shape[1]), dtype=self.points.dtype)
+
+    def nearest(self, codes: FloatArray) -> tuple[IntArray, FloatArray]:
+        """The index of the nearest code of each row, (n,), and the squared distance to it, (n,); the lowest index wins a tie."""
+        return nearest_codes(self.points, codes, self._norms)
+
+    def cells(self, codes: FloatArray) -> Cells:
+        """The cells of ``codes``: a function of the labels alone, so that codes come to rest where no label changes."""
+        labels, squared = self.nearest(codes)
+        masses = summed_by(labels, self.weights, len(codes))
+        occupied = masses > 0
+        means = np.where(occupied[:, None], self._sums(labels, len(codes)) / np.where(occupied, masses, 1.0)[:, None], codes)
+        gradient = 2 * masses[:, None] * (codes - means)
+        distortion = float(self.weights @ squared)
+        return Cells(masses, means, gradient, distortion, stationarity(gradient, masses, distortion, 2.0))
+
+    def relocate_empty_cells(self, codes: FloatArray) -> tuple[FloatArray, Cells]:
+        """See :class:`~quantization.exact_law.ExactLaw`: the codes of empty cells move to the rows that cost the most."""
+        codes = rounded(codes, self.like)
+        c = self.cells(codes)
+        while not c.masses.all() and np.isfinite(c.distortion):
+            codes = codes.copy()
+            costs = self.weights * self.nearest(codes)[1]
+            if not costs.max() > 0:
+                raise TooFewPoints(len(codes), int((c.masses > 0).sum()))
+            for k in np.flatnonzero(c.masses == 0):
+                costliest = int(costs.argmax())
+                if not costs[costliest] > 0:
+                    break
+                codes[k] = self.dense(np.array([costliest]))[0]
+                costs = np.minimum(costs, self.weights * self.squared_distances(codes[k : k + 1])[:, 0])
+            c = self.cells(codes)
+        return codes, c
+
+    def d2_sampling(self, k: int, rng: np.random.Generator) -> IntArray:
+        r"""The indices (k,) of starting codes: each drawn with probability ∝ $w_i \min_j |x_i - c_j|^2$, the best of some kept.
+
+        The best of 2 + ⌊log k⌋ draws, by the total cost that is left. Raises ``ValueError`` where there are fewer distinct rows.
+        """
+        trials, chosen = 2 + int(np.log(k)), [_drawn(self.weights, rng.random(1))[0]]
+        costs = self.squared_distances(self.dense(np.array(chosen)))[:, 0]
+        while len(chosen) < k:
+            mass = self.weights * costs
+            if not mass.max() > 0:
+                raise TooFewPoints(k, len(chosen))
+            candidates = _drawn(mass, rng.random(trials))
+            left = np.minimum(costs[:, None], self.squared_distances(self.dense(candidates)))
+            best = int((self.weights @ left).argmin())
+            chosen.append(candidates[best])
+            costs = left[:, best]
+        return np.array(chosen, dtype=np.int64)
+
+    def random_points(self, k: int, rng: np.random.Generator) -> IntArray:
+        """The indices (k,) of rows drawn by weight without replacement."""
+        support = np.flatnonzero(self.weights)
+        if len(support) < k:
+            raise TooFewPoints(k, len(self.distinct(k)))
+        return rng.choice(support, size=k, replace=False, p=self.weights[support] / self.weights[support].sum())
+
+    def distinct(self, most: int) -> IntArray:
+        """The indices of the first rows of positive weight that differ from all before, at most ``most``."""
+        found: dict[tuple[bytes, bytes], int] = {}
+        indptr, indices, data = self.points.indptr, self.points.indices, self.points.data
+        for i in np.flatnonzero(self.weights):
+            entries = slice(indptr[i], indptr[i + 1])
+            stored = data[entries] != 0
+            found.setdefault((indices[entries][stored].tobytes(), data[entries][stored].tobytes()), int(i))
+            if len(found) == most:
+                break
+        return np.array(list(found.values()), dtype=np.int64)
+
+    def squared_distances(self, codes: FloatArray) -> FloatArray:
+        r"""$|x_i - c_k|^2$, (n, K); zero only where $x_i = c_k$."""
+        squared = np.empty((self.points.shape[0], len(codes)))
+        for rows, scores, error in _scored(self.points, codes, self._norms):
+            block = squared[rows] = (self._norms[rows, None] + scores).clip(0)
+            cancelled = (block < _CANCELLED * error[:, None]).any(1)
+            _directly(self.points, rows.start + np.flatnonzero(cancelled), _write_squares(squared, codes), len(codes))
+        return squared
+
+    def dense(self, rows: Any) -> FloatArray:
+        """Some of the rows as a dense array in float64."""
+        return self.points[rows].toarray().astype(np.float64)
+
+    def _sums(self, labels: IntArray, k: int) -> FloatArray:
+        """The weighted sums of the rows of each cell, (K, d)."""
+        d = self.points.shape[1]
+        sums = np.zeros(k * d)
+        for rows in _blocks(self.points, d):  # of stored numbers there may be as many as of a dense block
+            entries = slice(self.points.indptr[rows.start], self.points.indptr[rows.stop])
+            counts = np.diff(self.points.indptr[rows.start : rows.stop + 1])
+            places = np.repeat(labels[rows] * d, counts) + self.points.indices[entries]
+            values = np.repeat(self.weights[rows], counts) * self.points.data[entries]
+            np.add.at(sums, places, values)
+        return sums.reshape(k, d)
+
+
+def canonical_csr(matrix: Any) -> Any:
+    """A CSR matrix with sorted indices and no duplicates: itself, or a copy where it is not so."""
+    if not matrix.has_canonical_format:
+        matrix = matrix.copy()
+        matrix.sum_duplicates()
+    return matrix
+
+
+def squared_norms(points: Any) -> FloatArray:
+    r"""$|x_i|^2$ for the rows of a CSR matrix, (n,), in float64."""
+    n = points.shape[0]
+    return np.bincount(np.repeat(np.arange(n), np.diff(points.indptr)), np.square(points.data, dtype=np.float64), minlength=n)
+
+
+def nearest_codes(points: Any, codes: FloatArray, norms: FloatArray | None = None) -> tuple[IntArray, FloatArray]:
+    r"""$\arg\min_k |x_i - c_k|$, (n,), and the squared distance, (n,), for the rows of a CSR matrix (n, d).
+
+    As direct differences in float64 decide; the lowest index wins a tie. norms: $|x_i|^2$, where they are known.
+    """
+    n, norms = points.shape[0], squared_norms(points) if norms is None else norms
+    labels, squared = np.empty(n, np.int64), np.empty(n)
+
+    def measure(rows: IntArray, block: FloatArray) -> None:
+        found = nearest(block, codes)
+        labels[rows], squared[rows] = found.labels, found.squared
+
+    for rows, scores, error in _scored(points, codes, norms):
+        labels[rows] = best = scores.argmin(1)
+        least = scores[np.arange(len(best)), best]
+        squared[rows] = (norms[rows] + least).clip(0)
+        doubtful = ((scores <= (least + 2 * error)[:, None]).sum(1) > 1) | (squared[rows] < _CANCELLED * error)
+        _directly(points, rows.start + np.flatnonzero(doubtful), measure, 1)
+    return labels, squared
+
+
+def _scored(points: Any, codes: FloatArray, norms: FloatArray) -> Iterator[tuple[slice, FloatArray, FloatArray]]:
+    r"""For blocks of rows: $|c_k|^2 - 2 \langle x, c_k\rangle$, (b, K), and how far off a squared distance may be, (b,).
+
+    A sum of at most d + 3 terms, each of them a product, is off by at most (d + 3) u times the sum of their absolute values,
+    which is at most $2 (|x|^2 + |c_k|^2)$; u = ε/2, and the margin of 5 pays for the second order and the bound's own rounding.
+    """
+    squares = np.einsum("kd,kd->k", codes, codes)
+    unit = (points.shape[1] + 8) * np.finfo(np.float64).eps
+    transposed = np.ascontiguousarray(codes.T)
+    for rows in _blocks(points, len(codes)):
+        scores = points[rows].astype(np.float64, copy=False) @ transposed
+        scores *= -2
+        scores += squares
+        yield rows, scores, unit * (norms[rows] + squares.max())
+
+
+def _blocks(points: Any, width: int) -> Iterator[slice]:
+    """Rows in blocks of ``width`` numbers each."""
+    size = max(1, _BLOCK_NUMBERS // max(width, 1))
+    for start in range(0, points.shape[0], size):
+        yield slice(start, min(start + size, points.shape[0]))
+
+
+def _directly(points: Any, rows: IntArray, measure: Callable[[IntArray, FloatArray], None], width: int) -> None:
+    """``measure`` on these rows, some of them made dense at a time, for ``width`` differences a number."""
+    size = max(1, _BLOCK_NUMBERS // (points.shape[1] * width))
+    for start in range(0, len(rows), size):
+        some = rows[start : start + size]
+        measure(some, points[some].toarray().astype(np.float64))
+
+
+def _write_squares(squared: FloatArray, codes: FloatArray) -> Callable[[IntArray, FloatArray], None]:
+    def measure(rows: IntArray, block: FloatArray) -> None:
+        for k, code in enumerate(codes):
+            squared[rows, k] = np.square(block - code).sum(1)
+
+    return measure
+
+
+def _drawn(mass: FloatArray, uniforms: FloatArray) -> IntArray:
+    """Indices drawn with probability ∝ mass; never one of mass zero."""
+    cumulative = np.cumsum(mass)
+    drawn = np.searchsorted(cumulative, uniforms * cumulative[-1], side="right")
+    return np.minimum(drawn, np.flatnonzero(mass)[-1])
