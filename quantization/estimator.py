@@ -47,8 +47,9 @@ _N_INIT = 10  # of "random" and of functions where n_init is "auto", as in KMean
 _SLICE = 2**18  # numbers of a block of rows whose variance is summed
 _RESERVOIR_PER_CODE, _RESERVOIR, _RESERVOIR_NUMBERS = 64, 2**12, 2**22
 _LOOK = 1 / 4  # of the reservoir: after so many new samples the codes are compared with it
+_DRIFT = 0.05  # or where these cost so much more, as a share of the distortion of all
 _WORSE = 1.25  # times the running distortion, from which that of the reservoir says that the data have drifted
-_BETTER = 0.9  # of the distortion, at which codes found on the reservoir take over
+_FITTED = 4  # times K / m, by which codes that were fitted to m points may cost less on them than on others
 _CANDIDATE_STEPS = 20
 
 
@@ -86,14 +87,16 @@ class KMeansLloyd(Lloyd):
             # that are made only when they are asked for need not be.
             least = state.stationarity**2 * state.distortion * (1 - min(state.distortion_rtol, 1.0)) / state.masses().max()
             before = None if callable(state.points) and least > 2 * self.shift_tol else state.codes()
-            if state.ended is None:
+            if state.ended is None and not state.stationarity <= state.resolution:
                 yield state
                 continue
-            # A residual of zero would end the run before the step that finds that no label changes.
+            # No label changes, or the codes are their centroids but for the rounding of their dtype. A residual of zero would end
+            # the run before the step that finds that out.
             yield replace(state, ended=None, stationarity=max(state.stationarity, np.finfo(np.float64).tiny))
             if self.verbose:
                 print(f"Converged at iteration {i}: strict convergence.")
-            yield state
+            yield replace(state, ended=Status.CONVERGED)
+            return
 
 
 class OptimalQuantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):
@@ -252,13 +255,14 @@ class OptimalQuantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluste
 
         Notes
         -----
-        The solver is CLVQ, by default ``CLVQ(recency=0)``, by which all samples so far count by their weight. Competitive
-        learning forgets cells that win nothing for long, as in a stream that is sorted. So a weighted sample of all samples so
-        far (at least 4096, at least 64 K, at most 2^22 numbers) is kept: where the codes cost more on it than they seemed to,
-        or the weight seen has grown by a quarter, codes are also found on it by k-means++ and Lloyd, and take over if their
-        distortion is a tenth less. After ``fit`` its samples count as those of a call before.
+        The solver is CLVQ, by default ``CLVQ(recency=0, revive=False)``, by which all samples so far count by their weight.
+        Competitive learning alone forgets cells that win nothing for long, as in a stream that is sorted. So a weighted sample of
+        all samples so far (at least 4096 and 64 K, at most 2^22 numbers) is kept. Where new samples cost more than those before,
+        where the codes cost more on the kept ones than they seemed to, and whenever the weight seen has grown by a quarter, codes
+        are also found on the kept ones by k-means++ and Lloyd, and take over where they cost less by more than fitting explains.
+        Until K distinct samples have come, these are the codes, with a ConvergenceWarning. After ``fit`` its samples count too.
         """
-        solver: Any = CLVQ(recency=0.0) if self.solver is None else self.solver
+        solver: Any = CLVQ(recency=0.0, revive=False) if self.solver is None else self.solver
         if not isinstance(solver, CLVQ):
             raise ValueError(
                 f"partial_fit goes on by competitive learning: solver must be None or CLVQ(...); received {solver!r}"
@@ -530,7 +534,9 @@ class _Memory:
         size = max(_RESERVOIR, _RESERVOIR_PER_CODE * k)
         self._sample = PrioritySample(max(min(size, _RESERVOIR_NUMBERS // dim), 2 * k))
         self._few, self._few_weights = np.empty((0, dim)), np.empty(0)
-        self._unseen, self._looked_at = 0, 0.0  # samples since the codes were last compared with the sample, and the weight then
+        # Since the codes were last compared with the sample: how many samples came, by how much more they cost in all than those
+        # before, and the weight then.
+        self._unseen, self._excess, self._looked_at = 0, 0.0, 0.0
 
     def begin_after(self, codes: FloatArray, weights: FloatArray) -> None:
         """As if samples of these weights had come, each of them a code: what is left of a ``fit``."""
@@ -557,6 +563,8 @@ class _Memory:
         assert solution.trace.clvq_state is not None
         self._state = _in_units(solution.trace.clvq_state, unit)
         self._add(samples.points, samples.weights)
+        cost = samples.mean_cost(_assigned(samples.points, solution.points)[1])
+        self._excess += samples.total * max(cost - self._state.distortion, 0.0)
         codes = self._better(np.asarray(solution.points, dtype=np.float64))
         trace = replace(solution.trace, clvq_state=self._state, companion=self._state.weights)
         if codes is not None:
@@ -589,12 +597,13 @@ class _Memory:
         """Other codes where those are much better on the sample; looked for where the data have drifted, and now and then."""
         points, state = self._sample.points, self._state
         assert state is not None
-        if self._unseen < _LOOK * len(points):
+        drifted = self._excess > _DRIFT * state.seen * state.distortion
+        if self._unseen < _LOOK * len(points) and not drifted:
             return None
-        self._unseen = 0
+        self._unseen, self._excess = 0, 0.0
         weights = self._sample.weights
         distortion = float(weights @ nearest(points, codes).squared / weights.sum())
-        if distortion <= _WORSE * state.distortion and state.seen < _WORSE * self._looked_at:
+        if not drifted and distortion <= _WORSE * state.distortion and state.seen < _WORSE * self._looked_at:
             return None
         self._looked_at = state.seen
         measure = DiscreteMeasure.from_unnormalized(points, weights)
@@ -603,7 +612,7 @@ class _Memory:
         except TooFewPoints:
             return None  # the sample has fewer distinct points, if they weigh little
         (candidate,) = solve_tasks([task])
-        if not candidate.distortion < _BETTER * distortion:
+        if not candidate.distortion < (1 - _FITTED * self.k / len(points)) * distortion:
             return None
         self._state = self._state_at(candidate.points, state, state.seen)
         return candidate.points
