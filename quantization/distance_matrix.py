@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-from scipy import sparse
 from scipy.spatial.distance import cdist
 
 from quantization.arrays import FloatArray
@@ -46,17 +45,18 @@ def distance_matrix(points: Any, codes: FloatArray) -> Any:
     def measure(rows: slice) -> None:
         for start in range(rows.start, rows.stop, size):
             some = slice(start, min(start + size, rows.stop))
-            block = points[some].toarray() if sparse.issparse(points) else points[some]
+            block = points[some].toarray() if hasattr(points, "toarray") else points[some]
             distances[some] = _block(np.asarray(block, dtype=np.float64), codes, centre, centred, squares, least)
 
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-        parallel_rows(measure, n)
+        if n * max(d, len(codes)) <= 4 * _BLOCK_NUMBERS:
+            measure(slice(0, n))  # which takes less than to wake a thread
+        else:
+            parallel_rows(measure, n)
     return distances
 
 
-def _block(
-    x: FloatArray, codes: FloatArray, centre: FloatArray, centred: FloatArray, squares: FloatArray, least: float
-) -> FloatArray:
+def _block(x: FloatArray, codes: FloatArray, centre: FloatArray, centred: FloatArray, squares: FloatArray, least: float) -> Any:
     shifted = x - centre
     sums = np.einsum("nd,nd->n", shifted, shifted)[:, None] + squares
     squared = shifted @ centred
@@ -70,4 +70,5 @@ def _block(
     if count:
         i, k = np.nonzero(doubtful)
         squared[i, k] = np.square(x[i] - codes[k]).sum(1)
-    return np.sqrt(squared, out=squared)
+    np.sqrt(squared, out=squared)
+    return squared

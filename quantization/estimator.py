@@ -9,13 +9,12 @@ from numbers import Integral, Real
 from typing import Any, cast
 
 import numpy as np
-from scipy import sparse
 
-from quantization.arrays import FloatArray, IntArray
+from quantization.arrays import FloatArray, IntArray, summed_by
 from quantization.assignment import nearest
 from quantization.clvq_state import CLVQState
 from quantization.distance_matrix import distance_matrix
-from quantization.empirical.sparse_samples import SparseSamples, canonical_csr, nearest_codes, squared_norms
+from quantization.empirical.sparse_samples import SparseSamples, canonical_csr, is_csr, nearest_codes, squared_norms
 from quantization.initialization import GivenCodes, KMeansPlusPlus, RandomPoints, WarmStart, as_initialization
 from quantization.iteration import solve_tasks
 from quantization.make_problem import make_problem
@@ -327,7 +326,7 @@ class OptimalQuantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluste
 
     def _checked(self, X: Any, reset: bool = False) -> Any:
         points = _sklearn.validate_data(self, X, reset=reset, accept_sparse="csr", dtype=[np.float64, np.float32])
-        return canonical_csr(points) if sparse.issparse(points) else points
+        return canonical_csr(points) if is_csr(points) else points
 
     def _checked_parameters(self) -> int:
         """The number of codes; ``ValueError`` where a parameter of KMeans has no such value."""
@@ -449,10 +448,10 @@ class _Samples:
 
     @staticmethod
     def of(points: Any, sample_weight: Any, r: float) -> "_Samples":
-        n = points.shape[0]
+        n = int(points.shape[0])
         if sample_weight is None:
             return _Samples(points, None, float(n), r)
-        weights = np.asarray(sample_weight, dtype=np.float64)
+        weights: FloatArray = np.asarray(sample_weight, dtype=np.float64)
         weights = np.full(n, float(weights)) if weights.ndim == 0 else weights
         if weights.shape != (n,):
             raise ValueError(f"sample_weight must be a number or have shape ({n},), one per sample; received {weights.shape}")
@@ -464,7 +463,7 @@ class _Samples:
 
     @property
     def weights(self) -> FloatArray:
-        return np.ones(self.points.shape[0]) if self.sample_weight is None else self.sample_weight
+        return np.ones(int(self.points.shape[0])) if self.sample_weight is None else self.sample_weight
 
     def mean_cost(self, squared: FloatArray) -> float:
         """The mean of $\\min_k |x_i - c_k|^r$ by weight."""
@@ -473,7 +472,7 @@ class _Samples:
 
     def law(self) -> Any:
         """These samples as what is quantized."""
-        if sparse.issparse(self.points):
+        if is_csr(self.points):
             return SparseSamples(self.points, self.weights / self.total)
         if self.sample_weight is None:
             return DiscreteMeasure(self.points)
@@ -514,7 +513,7 @@ class _Samples:
 
     def distinct(self, most: int) -> FloatArray:
         """The first distinct samples of positive weight, ``most`` of them where there are so many, (m, d)."""
-        if sparse.issparse(self.points):
+        if is_csr(self.points):
             law = self.law()
             return law.dense(law.distinct(most))
         positive = self.points[self.weights > 0]
@@ -575,7 +574,7 @@ class _Memory:
 
     def _collect(self, samples: _Samples, distinct: FloatArray) -> Solution:
         labels = _assigned(samples.points, distinct)[0]
-        weights = np.bincount(labels, samples.weights, minlength=len(distinct))
+        weights = summed_by(labels, samples.weights, len(distinct))
         weights[: len(self._few)] += self._few_weights
         self._few, self._few_weights = distinct, weights
         measure = DiscreteMeasure.from_unnormalized(distinct.astype(samples.points.dtype), weights)
@@ -621,7 +620,7 @@ class _Memory:
         """``state`` as if these codes had been there from the beginning, by what the sample says of their cells."""
         points, weights = self._sample.points, self._sample.weights / self._sample.weights.sum()
         found = nearest(points, codes)
-        masses = np.bincount(found.labels, weights, minlength=len(codes))
+        masses = summed_by(found.labels, weights, len(codes))
         steps, size = max(state.steps, 1), state.size or seen
         return replace(
             state, codes=codes, mean=codes, won=masses * seen, share=masses * size, idle=np.zeros(len(codes)),
@@ -639,7 +638,7 @@ def _in_units(state: CLVQState, factor: float) -> CLVQState:
 def _assigned(points: Any, codes: Any) -> tuple[IntArray, FloatArray]:
     """The nearest code of each sample, dense or CSR, in int32, and the squared distance to it."""
     codes = np.asarray(codes, dtype=np.float64)
-    if sparse.issparse(points):
+    if is_csr(points):
         labels, squared = nearest_codes(points, codes)
     else:
         found = nearest(points, codes)
@@ -648,7 +647,7 @@ def _assigned(points: Any, codes: Any) -> tuple[IntArray, FloatArray]:
 
 
 def _dense(rows: Any) -> FloatArray:
-    return rows.toarray() if sparse.issparse(rows) else rows
+    return rows.toarray() if is_csr(rows) else rows
 
 
 def _sparse_start(init: Initialization, law: SparseSamples) -> Initialization:
@@ -665,15 +664,15 @@ def _check_shape(codes: Any, k: int, dim: int) -> None:
 
 def _shift_tolerance(points: Any, tol: float) -> float:
     """``tol`` times the mean variance of the features, by which KMeans measures the shift of its centres."""
-    n, d = points.shape
+    n, d = int(points.shape[0]), int(points.shape[1])
     if tol == 0:
         return 0.0
-    if sparse.issparse(points):
-        means = np.bincount(points.indices, points.data, minlength=d) / n
+    if is_csr(points):
+        means = summed_by(points.indices, points.data, d) / n
         return tol * max(float(squared_norms(points).sum() / n - means @ means) / d, 0.0)
     centre, size = points[: max(1, _SLICE // d)].mean(0, dtype=np.float64), max(1, _SLICE // d)
 
-    def sums(rows: slice) -> Any:
+    def sums(rows: slice) -> FloatArray:
         total, squares = np.zeros(d), 0.0
         for start in range(rows.start, rows.stop, size):
             shifted = points[start : min(start + size, rows.stop)] - centre
@@ -681,7 +680,9 @@ def _shift_tolerance(points: Any, tol: float) -> float:
             squares += float(np.vdot(shifted, shifted))
         return np.append(total, squares)
 
-    found = sum(parallel_rows(sums, n)) / n
+    # Of few numbers the sum takes less than to wake a thread.
+    parts = [sums(slice(0, n))] if n * d <= _SLICE else parallel_rows(sums, n)
+    found = np.sum(parts, axis=0) / n
     return tol * max(float(found[-1] - found[:-1] @ found[:-1]) / d, 0.0)
 
 

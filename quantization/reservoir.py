@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from quantization.arrays import FloatArray
+from quantization.arrays import FloatArray, IntArray
 
 
 class PrioritySample:
@@ -16,10 +16,12 @@ class PrioritySample:
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._points, self._weights, self._priorities = np.empty((0, 0)), np.empty(0), np.empty(0)
+        self._points: FloatArray = np.empty((0, 0))
+        self._weights: FloatArray = np.empty(0)
+        self._priorities: FloatArray = np.empty(0)
         self._threshold = 0.0
 
-    def candidates(self, weights: FloatArray, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+    def candidates(self, weights: FloatArray, rng: np.random.Generator) -> tuple[IntArray, FloatArray]:
         """Which of new points of these weights have a chance, and the priorities of all of them."""
         priorities = weights / (1 - rng.random(len(weights)))
         chance = np.flatnonzero(priorities > self._threshold)

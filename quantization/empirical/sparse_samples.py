@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import pairwise
+from typing import Any, cast
 
 import numpy as np
 
@@ -130,15 +131,20 @@ class SparseSamples:
 
     def _sums(self, labels: IntArray, k: int) -> FloatArray:
         """The weighted sums of the rows of each cell, (K, d)."""
-        d = self.points.shape[1]
+        (n, d), starts = self.points.shape, self.points.indptr
         sums = np.zeros(k * d)
-        for rows in _blocks(self.points, d):  # of stored numbers there may be as many as of a dense block
-            entries = slice(self.points.indptr[rows.start], self.points.indptr[rows.stop])
-            counts = np.diff(self.points.indptr[rows.start : rows.stop + 1])
-            places = np.repeat(labels[rows] * d, counts) + self.points.indices[entries]
-            values = np.repeat(self.weights[rows], counts) * self.points.data[entries]
-            np.add.at(sums, places, values)
+        cuts = np.searchsorted(starts, np.arange(0, self.points.nnz, _BLOCK_NUMBERS))  # blocks of about so many stored numbers
+        for first, last in pairwise(np.unique([0, *cuts, n])):
+            entries = slice(starts[first], starts[last])
+            counts = np.diff(starts[first : last + 1])
+            places = np.repeat(labels[first:last] * d, counts) + self.points.indices[entries]
+            np.add.at(sums, places, np.repeat(self.weights[first:last], counts) * self.points.data[entries])
         return sums.reshape(k, d)
+
+
+def is_csr(points: Any) -> bool:
+    """Whether these are rows of a sparse matrix in CSR."""
+    return getattr(points, "format", None) == "csr"
 
 
 def canonical_csr(matrix: Any) -> Any:
@@ -151,8 +157,9 @@ def canonical_csr(matrix: Any) -> Any:
 
 def squared_norms(points: Any) -> FloatArray:
     r"""$|x_i|^2$ for the rows of a CSR matrix, (n,), in float64."""
-    n = points.shape[0]
-    return np.bincount(np.repeat(np.arange(n), np.diff(points.indptr)), np.square(points.data, dtype=np.float64), minlength=n)
+    n, starts = int(points.shape[0]), cast(IntArray, points.indptr)
+    rows = np.repeat(np.arange(n), starts[1:] - starts[:-1])
+    return summed_by(rows, np.square(points.data, dtype=np.float64), n)
 
 
 def nearest_codes(points: Any, codes: FloatArray, norms: FloatArray | None = None) -> tuple[IntArray, FloatArray]:
@@ -217,6 +224,6 @@ def _write_squares(squared: FloatArray, codes: FloatArray) -> Callable[[IntArray
 
 def _drawn(mass: FloatArray, uniforms: FloatArray) -> IntArray:
     """Indices drawn with probability ∝ mass; never one of mass zero."""
-    cumulative = np.cumsum(mass)
-    drawn = np.searchsorted(cumulative, uniforms * cumulative[-1], side="right")
-    return np.minimum(drawn, np.flatnonzero(mass)[-1])
+    cumulative: FloatArray = mass.cumsum()
+    levels: FloatArray = uniforms * float(cumulative[-1])
+    return np.minimum(cumulative.searchsorted(levels, side="right"), np.flatnonzero(mass)[-1])
