@@ -18,8 +18,7 @@ def distance_matrix(points: Any, codes: FloatArray) -> Any:
 
     Parameters
     ----------
-    points : (n, d) array or CSR matrix of float32 or float64
-        Of a CSR matrix some rows at a time are made dense.
+    points : (n, d) array of float32 or float64
     codes : (K, d) array
 
     Returns
@@ -45,8 +44,7 @@ def distance_matrix(points: Any, codes: FloatArray) -> Any:
     def measure(rows: slice) -> None:
         for start in range(rows.start, rows.stop, size):
             some = slice(start, min(start + size, rows.stop))
-            block = points[some].toarray() if hasattr(points, "toarray") else points[some]
-            distances[some] = _block(np.asarray(block, dtype=np.float64), codes, centre, centred, squares, least)
+            distances[some] = _block(np.asarray(points[some], dtype=np.float64), codes, centre, centred, squares, least)
 
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         if n * max(d, len(codes)) <= 4 * _BLOCK_NUMBERS:

@@ -14,7 +14,14 @@ from quantization.arrays import FloatArray, IntArray, summed_by
 from quantization.assignment import nearest
 from quantization.clvq_state import CLVQState
 from quantization.distance_matrix import distance_matrix
-from quantization.empirical.sparse_samples import SparseSamples, canonical_csr, is_csr, nearest_codes, squared_norms
+from quantization.empirical.sparse_samples import (
+    SparseSamples,
+    canonical_csr,
+    is_csr,
+    nearest_codes,
+    sparse_distance_matrix,
+    squared_norms,
+)
 from quantization.initialization import GivenCodes, KMeansPlusPlus, RandomPoints, WarmStart, as_initialization
 from quantization.iteration import solve_tasks
 from quantization.make_problem import make_problem
@@ -312,7 +319,8 @@ class OptimalQuantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluste
     def transform(self, X: Any) -> FloatArray:
         r"""$|x_i - c_k|$, (n, K), in the dtype of X (n, d), an array or a sparse matrix; right to ten digits."""
         _sklearn.check_is_fitted(self)
-        return distance_matrix(self._checked(X), self.cluster_centers_)
+        points, codes = self._checked(X), np.asarray(self.cluster_centers_, dtype=np.float64)
+        return sparse_distance_matrix(points, codes) if is_csr(points) else distance_matrix(points, codes)
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         r"""$-\sum_i s_i \min_k |x_i - c_k|^r$: the more, the better."""
@@ -670,7 +678,8 @@ def _shift_tolerance(points: Any, tol: float) -> float:
     if is_csr(points):
         means = summed_by(points.indices, points.data, d) / n
         return tol * max(float(squared_norms(points).sum() / n - means @ means) / d, 0.0)
-    centre, size = points[: max(1, _SLICE // d)].mean(0, dtype=np.float64), max(1, _SLICE // d)
+    size = max(1, _SLICE // d)
+    centre: FloatArray = points[:size].mean(0, dtype=np.float64)
 
     def sums(rows: slice) -> FloatArray:
         total, squares = np.zeros(d), 0.0

@@ -119,10 +119,8 @@ class SparseSamples:
     def squared_distances(self, codes: FloatArray) -> FloatArray:
         r"""$|x_i - c_k|^2$, (n, K); zero only where $x_i = c_k$."""
         squared = np.empty((self.points.shape[0], len(codes)))
-        for rows, scores, error in _scored(self.points, codes, self._norms):
-            block = squared[rows] = (self._norms[rows, None] + scores).clip(0)
-            cancelled = (block < _CANCELLED * error[:, None]).any(1)
-            _directly(self.points, rows.start + np.flatnonzero(cancelled), _write_squares(squared, codes), len(codes))
+        for rows, block in _squared_blocks(self.points, codes, self._norms):
+            squared[rows] = block
         return squared
 
     def dense(self, rows: Any) -> FloatArray:
@@ -133,8 +131,9 @@ class SparseSamples:
         """The weighted sums of the rows of each cell, (K, d)."""
         (n, d), starts = self.points.shape, self.points.indptr
         sums = np.zeros(k * d)
-        cuts = np.searchsorted(starts, np.arange(0, self.points.nnz, _BLOCK_NUMBERS))  # blocks of about so many stored numbers
-        for first, last in pairwise(np.unique([0, *cuts, n])):
+        # Blocks of about so many stored numbers.
+        cuts: list[int] = np.searchsorted(starts, np.arange(0, int(self.points.nnz), _BLOCK_NUMBERS)).tolist()
+        for first, last in pairwise(sorted({0, *cuts, int(n)})):
             entries = slice(starts[first], starts[last])
             counts = np.diff(starts[first : last + 1])
             places = np.repeat(labels[first:last] * d, counts) + self.points.indices[entries]
@@ -179,18 +178,44 @@ def nearest_codes(points: Any, codes: FloatArray, norms: FloatArray | None = Non
         least = scores[np.arange(len(best)), best]
         squared[rows] = (norms[rows] + least).clip(0)
         doubtful = ((scores <= (least + 2 * error)[:, None]).sum(1) > 1) | (squared[rows] < _CANCELLED * error)
-        _directly(points, rows.start + np.flatnonzero(doubtful), measure, 1)
+        _directly(points, rows.start + np.flatnonzero(doubtful), measure)
     return labels, squared
+
+
+def sparse_distance_matrix(points: Any, codes: FloatArray) -> Any:
+    r"""$|x_i - c_k|$, (n, K), in the dtype of the rows of a CSR matrix: squares to ten digits, zero only where $x_i = c_k$."""
+    distances = np.empty((points.shape[0], len(codes)), dtype=points.dtype)
+    for rows, block in _squared_blocks(points, codes, squared_norms(points)):
+        distances[rows] = np.sqrt(block)
+    return distances
+
+
+def _squared_blocks(points: Any, codes: FloatArray, norms: FloatArray) -> Iterator[tuple[slice, FloatArray]]:
+    r"""$|x_i - c_k|^2$ for blocks of rows, those that cancel by direct differences."""
+    for rows, scores, error in _scored(points, codes, norms):
+        scores += norms[rows, None]
+        cancelled = scores < _CANCELLED * error[:, None]
+
+        def measure(some: IntArray, dense: FloatArray, rows: slice = rows, block: Any = scores, pairs: Any = cancelled) -> None:
+            for k, code in enumerate(codes):
+                chosen = pairs[some - rows.start, k]
+                block[some[chosen] - rows.start, k] = np.square(dense[chosen] - code).sum(1)
+
+        _directly(points, rows.start + np.flatnonzero(cancelled.any(1)), measure)
+        yield rows, scores
 
 
 def _scored(points: Any, codes: FloatArray, norms: FloatArray) -> Iterator[tuple[slice, FloatArray, FloatArray]]:
     r"""For blocks of rows: $|c_k|^2 - 2 \langle x, c_k\rangle$, (b, K), and how far off a squared distance may be, (b,).
 
-    A sum of at most d + 3 terms, each of them a product, is off by at most (d + 3) u times the sum of their absolute values,
-    which is at most $2 (|x|^2 + |c_k|^2)$; u = ε/2, and the margin of 5 pays for the second order and the bound's own rounding.
+    Of a row of m stored numbers $|x|^2$ and the product are sums of m terms each, off by at most m u of the sums of their
+    absolute values, u = ε/2, and $|c_k|^2$ by numpy's pairwise summation by 44 u, whatever d < 2^30 is: 16 terms in each of 8 running sums
+    and 3 to join them, at most 23 halvings, a rounding each, a square. Three roundings join the three. As
+    $2 |x| |c| \le |x|^2 + |c|^2$, the sum is off by at most (max(m, 44) + 4) ε (|x|² + |c|²); 4 more pay for the second order.
     """
-    squares = np.einsum("kd,kd->k", codes, codes)
-    unit = (points.shape[1] + 8) * np.finfo(np.float64).eps
+    squares = np.square(np.ascontiguousarray(codes)).sum(1)
+    longest = int((points.indptr[1:] - points.indptr[:-1]).max())
+    unit = (max(longest, 44) + 8) * np.finfo(np.float64).eps
     transposed = np.ascontiguousarray(codes.T)
     for rows in _blocks(points, len(codes)):
         scores = points[rows].astype(np.float64, copy=False) @ transposed
@@ -206,20 +231,12 @@ def _blocks(points: Any, width: int) -> Iterator[slice]:
         yield slice(start, min(start + size, points.shape[0]))
 
 
-def _directly(points: Any, rows: IntArray, measure: Callable[[IntArray, FloatArray], None], width: int) -> None:
-    """``measure`` on these rows, some of them made dense at a time, for ``width`` differences a number."""
-    size = max(1, _BLOCK_NUMBERS // (points.shape[1] * width))
+def _directly(points: Any, rows: IntArray, measure: Callable[[IntArray, FloatArray], None]) -> None:
+    """``measure`` on these rows, some of them made dense at a time."""
+    size = max(1, _BLOCK_NUMBERS // points.shape[1])
     for start in range(0, len(rows), size):
         some = rows[start : start + size]
-        measure(some, points[some].toarray().astype(np.float64))
-
-
-def _write_squares(squared: FloatArray, codes: FloatArray) -> Callable[[IntArray, FloatArray], None]:
-    def measure(rows: IntArray, block: FloatArray) -> None:
-        for k, code in enumerate(codes):
-            squared[rows, k] = np.square(block - code).sum(1)
-
-    return measure
+        measure(some, points[some].toarray().astype(np.float64, copy=False))
 
 
 def _drawn(mass: FloatArray, uniforms: FloatArray) -> IntArray:

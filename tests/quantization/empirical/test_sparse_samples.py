@@ -4,7 +4,7 @@ from scipy import sparse
 
 from quantization.empirical import sparse_samples
 from quantization.empirical.samples import EmpiricalLaw
-from quantization.empirical.sparse_samples import SparseSamples, canonical_csr
+from quantization.empirical.sparse_samples import SparseSamples, canonical_csr, sparse_distance_matrix
 from quantization.measure import DiscreteMeasure
 from quantization.validation import TooFewPoints
 
@@ -54,6 +54,9 @@ def test_squared_distances_and_zero_rows(rng, brute):
     truth = brute.squared(x, codes)
     np.testing.assert_allclose(squared, truth, rtol=1e-10)
     np.testing.assert_array_equal(squared == 0, truth == 0)
+    np.testing.assert_array_equal(sparse_distance_matrix(law.points, codes), np.sqrt(squared))
+    single = sparse_distance_matrix(law.points.astype(np.float32), codes)
+    assert single.dtype == np.float32
 
 
 def test_empty_cells_are_relocated_and_never_cost_more(rng):
