@@ -684,7 +684,7 @@ def _shift_tolerance(points: Any, tol: float) -> float:
     def sums(rows: slice) -> FloatArray:
         total, squares = np.zeros(d), 0.0
         for start in range(rows.start, rows.stop, size):
-            shifted = points[start : min(start + size, rows.stop)] - centre
+            shifted: FloatArray = points[start : min(start + size, rows.stop)] - centre
             total += shifted.sum(0)
             squares += float(np.vdot(shifted, shifted))
         return np.append(total, squares)

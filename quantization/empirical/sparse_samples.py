@@ -209,9 +209,9 @@ def _scored(points: Any, codes: FloatArray, norms: FloatArray) -> Iterator[tuple
     r"""For blocks of rows: $|c_k|^2 - 2 \langle x, c_k\rangle$, (b, K), and how far off a squared distance may be, (b,).
 
     Of a row of m stored numbers $|x|^2$ and the product are sums of m terms each, off by at most m u of the sums of their
-    absolute values, u = ε/2, and $|c_k|^2$ by numpy's pairwise summation by 44 u, whatever d < 2^30 is: 16 terms in each of 8 running sums
-    and 3 to join them, at most 23 halvings, a rounding each, a square. Three roundings join the three. As
-    $2 |x| |c| \le |x|^2 + |c|^2$, the sum is off by at most (max(m, 44) + 4) ε (|x|² + |c|²); 4 more pay for the second order.
+    absolute values, u = ε/2. $|c_k|^2$ is off by at most 44 u, whatever d < 2^30 is, as numpy sums pairwise: 16 terms in each of
+    8 running sums, 3 sums to join them, at most 23 halvings, a rounding each, and the square. Three roundings join the three. As
+    $2 |x| |c| \le |x|^2 + |c|^2$, all is off by at most (max(m, 44) + 4) ε (|x|² + |c|²); 4 more pay for the second order.
     """
     squares = np.square(np.ascontiguousarray(codes)).sum(1)
     longest = int((points.indptr[1:] - points.indptr[:-1]).max())
