@@ -93,12 +93,13 @@ class KMeansLloyd(Lloyd):
             # that are made only when they are asked for need not be.
             least = state.stationarity**2 * state.distortion * (1 - min(state.distortion_rtol, 1.0)) / state.masses().max()
             before = None if callable(state.points) and least > 2 * self.shift_tol else state.codes()
-            if state.ended is None and not state.stationarity <= state.resolution:
+            tiny = float(np.finfo(np.float64).tiny)  # as a tolerance: the residual that rounding leaves is within it
+            if state.ended is None and not state.within(tiny):
                 yield state
                 continue
             # No label changes, or the codes are their centroids but for the rounding of their dtype. A residual of zero would end
             # the run before the step that finds that out.
-            yield replace(state, ended=None, stationarity=max(state.stationarity, np.finfo(np.float64).tiny))
+            yield replace(state, ended=None, stationarity=max(state.stationarity, tiny))
             if self.verbose:
                 print(f"Converged at iteration {i}: strict convergence.")
             yield replace(state, ended=Status.CONVERGED)
