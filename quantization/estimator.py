@@ -1,26 +1,47 @@
-"""Optimal quantization with scikit-learn's interface; the one module that needs scikit-learn."""
+"""Optimal quantization with scikit-learn's interface: a drop-in for its KMeans, and the one module that needs scikit-learn."""
 
 # pyright: reportMissingTypeStubs=false
 import warnings
-from dataclasses import replace
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import count
+from numbers import Integral, Real
+from typing import Any, cast
 
 import numpy as np
-from scipy.spatial.distance import cdist
 
-from quantization.arrays import FloatArray, IntArray
+from quantization.arrays import FloatArray, IntArray, summed_by
+from quantization.assignment import nearest
+from quantization.clvq_state import CLVQState
+from quantization.distance_matrix import distance_matrix
+from quantization.empirical.sparse_samples import (
+    SparseSamples,
+    canonical_csr,
+    is_csr,
+    nearest_codes,
+    sparse_distance_matrix,
+    squared_norms,
+)
+from quantization.initialization import GivenCodes, KMeansPlusPlus, RandomPoints, WarmStart, as_initialization
 from quantization.iteration import solve_tasks
 from quantization.make_problem import make_problem
 from quantization.measure import DiscreteMeasure
+from quantization.problem import Initialization, Problem
+from quantization.reservoir import PrioritySample
 from quantization.solution import Solution
+from quantization.solvers.base import State, Task, max_iter_of
 from quantization.solvers.clvq import CLVQ
-from quantization.stream import Stream
+from quantization.solvers.lloyd import Lloyd
+from quantization.status import ConvergenceWarning as QuantizationWarning
+from quantization.status import Status
+from quantization.stream import Batch, Stream
 from quantization.task import make_task
-from quantization.validation import TooFewPoints, checked_count
+from quantization.threads import parallel_rows
+from quantization.validation import TooFewPoints, checked_count, checked_rng
 
 try:
     from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin
-    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.exceptions import ConvergenceWarning as SklearnWarning
     from sklearn.utils import validation
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
@@ -28,146 +49,660 @@ except ModuleNotFoundError as error:
     ) from error
 
 _sklearn: Any = validation  # which has no types to speak of
+_N_INIT = 10  # of "random" and of functions where n_init is "auto", as in KMeans
+_SLICE = 2**18  # numbers of a block of rows whose variance is summed
+_RESERVOIR_PER_CODE, _RESERVOIR, _RESERVOIR_NUMBERS = 64, 2**12, 2**22
+_LOOK = 1 / 4  # of the reservoir: after so many new samples the codes are compared with it
+_DRIFT = 0.05  # or where these cost so much more, as a share of the distortion of all
+_WORSE = 1.25  # times the running distortion, from which that of the reservoir says that the data have drifted
+_FITTED = 4  # times K / m, by which codes that were fitted to m points may cost less on them than on others
+_CANDIDATE_STEPS = 20
+
+
+class ConvergenceWarning(QuantizationWarning, SklearnWarning):
+    """The package's :class:`~quantization.ConvergenceWarning`, and scikit-learn's."""
+
+
+@dataclass(frozen=True)
+class KMeansLloyd(Lloyd):
+    r"""Lloyd's algorithm with the stopping rule of KMeans: until $\sum_k |x_k' - x_k|^2 \le$ ``shift_tol`` or no label changes.
+
+    That no label changes is found by one more step, which counts as KMeans counts it. total: the weight of all samples, for the
+    inertia that ``verbose`` prints.
+    """
+
+    rtol: float = 0.0
+    shift_tol: float = 0.0
+    verbose: bool = False
+    total: float = 1.0
+
+    def solve(self, problem: Problem, codes: FloatArray, rng: np.random.Generator) -> Iterator[State]:
+        if self.verbose:
+            print("Initialization complete")
+        before: Any = None
+        for i, state in enumerate(super().solve(problem, codes, rng)):
+            if self.verbose and i:
+                print(f"Iteration {i - 1}, inertia {state.distortion * self.total}.")
+            shift = np.inf if before is None else float(np.square(state.codes() - before).sum())
+            if shift <= self.shift_tol:
+                if self.verbose:
+                    print(f"Converged at iteration {i - 1}: center shift {shift} within tolerance {self.shift_tol}.")
+                yield replace(state, ended=Status.CONVERGED)
+                return
+            # The square of the residual is Σ_k w_k |shift_k|² / D: where even the heaviest cells make the shifts too large, codes
+            # that are made only when they are asked for need not be.
+            least = state.stationarity**2 * state.distortion * (1 - min(state.distortion_rtol, 1.0)) / state.masses().max()
+            before = None if callable(state.points) and least > 2 * self.shift_tol else state.codes()
+            tiny = float(np.finfo(np.float64).tiny)  # as a tolerance: the residual that rounding leaves is within it
+            if state.ended is None and not state.within(tiny):
+                yield state
+                continue
+            # No label changes, or the codes are their centroids but for the rounding of their dtype. A residual of zero would end
+            # the run before the step that finds that out.
+            yield replace(state, ended=None, stationarity=max(state.stationarity, tiny))
+            if self.verbose:
+                print(f"Converged at iteration {i}: strict convergence.")
+            yield replace(state, ended=Status.CONVERGED)
+            return
 
 
 class OptimalQuantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):
     r"""K weighted points that minimise $\sum_i s_i \min_k |x_i - c_k|^r$: :func:`quantization.quantize` as an estimator.
 
-    n_clusters: the number K of codes. r: 2, as samples have no other solver yet. solver, start, restarts, max_iter: as in
-    :func:`quantization.quantize`; the tolerance is the solver's, as in ``solver=Lloyd(rtol=1e-4)``. random_state: an int, a
-    RandomState, a numpy Generator or None.
+    A drop-in for ``sklearn.cluster.KMeans``: the same parameters, defaults, attributes and methods. Beside them it gives the
+    weights of the codes and the whole :class:`~quantization.Solution`, takes every initialization and solver of this package,
+    and learns from batches by ``partial_fit``.
 
-    After ``fit(X, sample_weight=None)``, X (n, d):
-    cluster_centers_: (K, d) the codes. weights_: (K,) the masses of their Voronoi cells, of sum 1. labels_: (n,) the nearest
-    code of each sample. distortion_: the mean of $\min_k |x_i - c_k|^r$ by weight. inertia_: the sum, as KMeans calls it.
-    n_iter_: steps taken. solution_: the whole answer, with its status, stationarity and trace.
+    Parameters
+    ----------
+    n_clusters : int, default=8
+        The number K of codes.
+    init : {"k-means++", "random", "global"}, array (K, d), callable, Initialization, DiscreteMeasure or Solution
+        A callable is called as ``init(X, n_clusters, random_state=RandomState)``. "global" is for samples on the line.
+    n_init : int or "auto", default="auto"
+        Runs, of which the best is kept; "auto" is 10 for "random" and callables, else 1.
+    max_iter : int, default=300
+        Lloyd steps of a run at most; of a CLVQ without ``epochs``, mini-batches.
+    tol : float, default=1e-4
+        A run stops where the sum of the squared shifts of all codes in a step is at most ``tol`` times the mean variance of the
+        features, or where no label changes. A ``solver`` has a tolerance of its own.
+    verbose : int, default=0
+        Whether to print every step.
+    random_state : int, RandomState, numpy Generator or None
+    copy_x : bool, default=True
+        Accepted for KMeans's sake: X is never written to, nor copied for it.
+    algorithm : {"lloyd", "elkan"}, default="lloyd"
+        Accepted for KMeans's sake: both give the same codes, and which bounds pay is chosen by the shape of the problem.
+    r : float, default=2.0
+        The order; samples in more dimensions than one have no solver for others yet.
+    solver : Solver, optional
+        Such as ``CLVQ(epochs=5)`` or ``Lloyd(rtol=1e-6)``, in place of Lloyd with ``tol``.
 
-    Where X has fewer distinct samples than ``n_clusters``, these are the codes, as many as there are, with a ConvergenceWarning.
-    float32 stays float32; distortions are summed in float64. Equal seeds give equal results. An answer that did not converge is
-    an answer: ask ``solution_.require()``. Sparse matrices are refused.
+    Attributes
+    ----------
+    cluster_centers_ : (K, d) array
+        The codes.
+    labels_ : (n,) array of int32
+        The nearest code of each sample; the lowest index wins a tie.
+    inertia_ : float
+        $\sum_i s_i \min_k |x_i - c_k|^r$.
+    n_iter_ : int
+        Steps of the best run, counted as KMeans counts them.
+    weights_ : (K,) array
+        The masses of the Voronoi cells, of sum 1.
+    distortion_ : float
+        The mean of $\min_k |x_i - c_k|^r$ by weight.
+    solution_ : Solution
+        The whole answer, with its status, stationarity and trace.
+    n_features_in_, feature_names_in_
+        As of every estimator.
+
+    Notes
+    -----
+    Where X has fewer distinct samples than ``n_clusters``, these are the codes, as many as there are, with a ConvergenceWarning
+    that is both scikit-learn's and this package's. float32 stays float32; distortions are summed in float64. Equal seeds give
+    equal results. CSR matrices are made dense only some rows at a time; other sparse formats are converted to CSR.
+
+    References
+    ----------
+    lloyd1982, pages2015.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import quantization as qz
+    >>> x = np.array([[0.0, 0.0], [0.0, 2.0], [9.0, 0.0], [9.0, 2.0], [9.0, 1.0]])
+    >>> quantizer = qz.OptimalQuantizer(n_clusters=2, random_state=0).fit(x)
+    >>> order = np.argsort(quantizer.cluster_centers_[:, 0])
+    >>> quantizer.cluster_centers_[order].tolist(), quantizer.weights_[order].tolist()
+    ([[0.0, 1.0], [9.0, 1.0]], [0.4, 0.6])
     """
 
     def __init__(
         self,
         n_clusters: int = 8,
         *,
+        init: Any = "k-means++",
+        n_init: Any = "auto",
+        max_iter: int = 300,
+        tol: float = 1e-4,
+        verbose: int = 0,
+        random_state: Any = None,
+        copy_x: bool = True,
+        algorithm: str = "lloyd",
         r: float = 2.0,
         solver: Any = None,
-        init: Any = None,
-        n_init: int = 1,
-        max_iter: int | None = None,
-        random_state: Any = None,
     ) -> None:
         self.n_clusters = n_clusters
-        self.r = r
-        self.solver = solver
         self.init = init
         self.n_init = n_init
         self.max_iter = max_iter
+        self.tol = tol
+        self.verbose = verbose
         self.random_state = random_state
+        self.copy_x = copy_x
+        self.algorithm = algorithm
+        self.r = r
+        self.solver = solver
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> "OptimalQuantizer":
-        """Quantize the samples X (n, d), with weights (n,) ≥ 0 where given; y is ignored."""
-        points, k = self._checked(X, reset=True), checked_count("n_clusters", self.n_clusters)
-        if len(points) < k:
-            raise ValueError(f"n_samples={len(points)} should be >= n_clusters={k}. Lower n_clusters or give more samples")
-        measure, total = _weighted(points, sample_weight)
-        options: dict[str, Any] = {"r": self.r, "solver": self.solver, "init": self.init, "n_init": self.n_init}
-        options |= {"rng": _seed(self.random_state), "max_iter": self.max_iter}
+        """Quantize samples.
+
+        Parameters
+        ----------
+        X : (n, d) array or sparse matrix
+        y : ignored
+        sample_weight : (n,) array or number, optional
+            Nonnegative; 1 each by default.
+
+        Returns
+        -------
+        OptimalQuantizer
+            Itself.
+        """
+        points, k = self._checked(X, reset=True), self._checked_parameters()
+        if points.shape[0] < k:
+            raise ValueError(f"n_samples={points.shape[0]} should be >= n_clusters={k}. Lower n_clusters or give more samples")
+        samples = _Samples.of(points, sample_weight, self.r)
+        init = self._initialization(points, k)
+        solver: Any = self.solver
+        if solver is None:
+            solver = KMeansLloyd(0.0, _shift_tolerance(points, self.tol), bool(self.verbose), samples.total)
         try:
-            solution = _solve(measure, k, **options)
+            solution = samples.solve(k, solver, init, self._n_init, _seed(self.random_state), self._budget(solver))
         except TooFewPoints as few:
-            if self.init is not None:
-                raise
-            warnings.warn(
-                f"X has {few.distinct} distinct samples of positive weight, fewer than n_clusters = {k}; they are the codes",
-                ConvergenceWarning,
-                stacklevel=2,
-            )
-            solution = _solve(measure, few.distinct, **options)
+            _warn_few(few.distinct, k)
+            solution = samples.solve(few.distinct, solver, GivenCodes(samples.distinct(k)), 1, 0, self._budget(solver))
+        else:
+            found = int(np.count_nonzero(solution.weights))
+            if found < k:
+                _warn_few(found, k)
+        self._memory: _Memory | None = None
+        self._seen_weight = samples.total
         self.n_iter_: int = solution.n_iter
-        self.weights_: FloatArray = solution.measure.weights
-        return self._fitted(points, solution, solution.distortion, total)
+        self.weights_: FloatArray = solution.weights
+        return self._fitted(samples, solution, solution.distortion)
 
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> "OptimalQuantizer":
-        """Go on by competitive learning with more samples X (n, d): one pass over them, in random order.
+        """Go on with more samples: one pass over them by competitive learning, in random order.
 
-        The solver is CLVQ, the default here. The first call needs n ≥ K, and so does every one with a sample_weight, which is
-        relative within a call. weights_ are the companion weights of all samples so far; labels_, distortion_ and inertia_ are
-        of these ones. After ``fit`` by another solver it begins at the codes found, without a memory.
+        Parameters
+        ----------
+        X : (n, d) array or sparse matrix
+            n ≥ K in the first call.
+        y : ignored
+        sample_weight : (n,) array or number, optional
+            Nonnegative; 1 each by default. Weights of all calls are in one unit: a sample of weight 2 counts as two, whatever the
+            weights of other calls.
+
+        Returns
+        -------
+        OptimalQuantizer
+            Itself. weights_ are the companion weights of all samples so far; labels_, distortion_ and inertia_ are of these ones.
+
+        Notes
+        -----
+        The solver is CLVQ, by default ``CLVQ(recency=0, revive=False)``, by which all samples so far count by their weight.
+        Competitive learning alone forgets cells that win nothing for long, as in a stream that is sorted. So a weighted sample of
+        all samples so far (at least 4096 and 64 K, at most 2^22 numbers) is kept. Where new samples cost more than those before,
+        where the codes cost more on the kept ones than they seemed to, and whenever the weight seen has grown by a quarter, codes
+        are also found on the kept ones by k-means++ and Lloyd, and take over where they cost less by more than fitting explains.
+        Until K distinct samples have come, these are the codes, with a ConvergenceWarning. After ``fit`` its samples count too.
         """
-        first = not hasattr(self, "solution_")
-        points, k = self._checked(X, reset=first), checked_count("n_clusters", self.n_clusters)
-        if first and len(points) < k:
-            raise ValueError(f"n_samples={len(points)} should be >= n_clusters={k} in the first call. Give more samples")
-        solver: Any = CLVQ() if self.solver is None else self.solver
+        solver: Any = CLVQ(recency=0.0, revive=False) if self.solver is None else self.solver
         if not isinstance(solver, CLVQ):
             raise ValueError(
                 f"partial_fit goes on by competitive learning: solver must be None or CLVQ(...); received {solver!r}"
             )
-        if not hasattr(self, "_rng"):
-            self._rng: np.random.Generator = np.random.default_rng(_seed(self.random_state))
-        measure, total = _weighted(points, sample_weight)
-        batches = np.array_split(self._rng.permutation(points), -(-len(points) // solver.batch))
-        law = Stream(batches) if sample_weight is None else measure
-        init = self.init if first else self.solution_
-        solution = _solve(law, k, r=self.r, solver=replace(solver, epochs=1), init=init, rng=self._rng)
+        first = not hasattr(self, "solution_")
+        points, k = self._checked(X, reset=first), self._checked_parameters()
+        if first and points.shape[0] < k:
+            raise ValueError(f"n_samples={points.shape[0]} should be >= n_clusters={k} in the first call. Give more samples")
+        samples = _Samples.of(points, sample_weight, self.r)
+        memory: _Memory | None = getattr(self, "_memory", None)
+        if memory is None or memory.k != k:
+            memory = _Memory(k, points.shape[1], checked_rng(_seed(self.random_state)))
+            if not first:
+                memory.begin_after(self.cluster_centers_, self.weights_ * self._seen_weight)
+        init = self._initialization(points, k) if first else None
+        solution, found = memory.learn(samples, replace(solver, epochs=1), init)
+        if found < k:
+            _warn_few(found, k)
+        self._seen_weight: float = samples.total + (0.0 if first else self._seen_weight)
+        self._memory = memory
         self.n_iter_ = solution.n_iter + (0 if first else self.n_iter_)
         companion = solution.trace.companion
-        self.weights_ = np.asarray(solution.measure.weights if companion is None else companion, dtype=points.dtype)
-        return self._fitted(points, solution, _distortion(measure, solution.measure.points, self.r), total)
+        self.weights_ = np.asarray(solution.weights if companion is None else companion, dtype=points.dtype)
+        return self._fitted(samples, solution, None)
 
-    def _fitted(self, points: FloatArray, solution: Solution, cost: float, total: float) -> "OptimalQuantizer":
+    def _fitted(self, samples: "_Samples", solution: Solution, distortion: float | None) -> "OptimalQuantizer":
         self.solution_: Solution = solution
-        self.cluster_centers_: FloatArray = solution.measure.points
-        self.labels_: IntArray = self._assigned(points)
-        self.distortion_: float = cost
-        self.inertia_: float = cost * total
+        self.cluster_centers_: FloatArray = solution.points
+        labels, squared = _assigned(samples.points, solution.points)
+        self.labels_: IntArray = labels
+        self.distortion_: float = samples.mean_cost(squared) if distortion is None else distortion
+        self.inertia_: float = self.distortion_ * samples.total
         return self
 
+    def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> IntArray:
+        """``fit(X, sample_weight=sample_weight).labels_``: the nearest code of each sample, (n,)."""
+        return self.fit(X, sample_weight=sample_weight).labels_
+
+    def fit_transform(self, X: Any, y: Any = None, sample_weight: Any = None) -> FloatArray:
+        """``fit(X, sample_weight=sample_weight).transform(X)``: distances to the codes, (n, K)."""
+        return self.fit(X, sample_weight=sample_weight).transform(X)
+
     def predict(self, X: Any) -> IntArray:
-        r"""$\arg\min_k |x_i - c_k|$, (n,); the lowest index wins a tie."""
+        r"""$\arg\min_k |x_i - c_k|$, (n,), for X (n, d), an array or a sparse matrix; the lowest index wins a tie."""
         _sklearn.check_is_fitted(self)
-        return self._assigned(self._checked(X))
+        return _assigned(self._checked(X), self.cluster_centers_)[0]
 
     def transform(self, X: Any) -> FloatArray:
-        r"""$|x_i - c_k|$, (n, K), by direct differences in float64, in the dtype of X."""
+        r"""$|x_i - c_k|$, (n, K), in the dtype of X (n, d), an array or a sparse matrix; right to ten digits."""
         _sklearn.check_is_fitted(self)
-        points = self._checked(X)
-        return np.asarray(cdist(points, self.cluster_centers_), dtype=points.dtype)
+        points, codes = self._checked(X), np.asarray(self.cluster_centers_, dtype=np.float64)
+        return sparse_distance_matrix(points, codes) if is_csr(points) else distance_matrix(points, codes)
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         r"""$-\sum_i s_i \min_k |x_i - c_k|^r$: the more, the better."""
         _sklearn.check_is_fitted(self)
-        measure, total = _weighted(self._checked(X), sample_weight)
-        return -total * _distortion(measure, self.cluster_centers_, self.r)
+        samples = _Samples.of(self._checked(X), sample_weight, self.r)
+        return -samples.total * samples.mean_cost(_assigned(samples.points, self.cluster_centers_)[1])
 
     @property
     def _n_features_out(self) -> int:
         return len(self.cluster_centers_)
 
-    def _checked(self, X: Any, reset: bool = False) -> FloatArray:
-        return _sklearn.validate_data(self, X, reset=reset, dtype=[np.float64, np.float32])
+    def _checked(self, X: Any, reset: bool = False) -> Any:
+        points = _sklearn.validate_data(self, X, reset=reset, accept_sparse="csr", dtype=[np.float64, np.float32])
+        return canonical_csr(points) if is_csr(points) else points
 
-    def _assigned(self, points: FloatArray) -> IntArray:
-        return self.solution_.measure.assign(points).astype(np.int32)
+    def _checked_parameters(self) -> int:
+        """The number of codes; ``ValueError`` where a parameter of KMeans has no such value."""
+        checked_count("max_iter", self.max_iter, least=0)
+        if self.algorithm not in ("lloyd", "elkan"):
+            raise ValueError(f'algorithm must be "lloyd" or "elkan"; received {self.algorithm!r}')
+        if isinstance(self.tol, bool) or not isinstance(self.tol, Real) or not 0 <= self.tol < np.inf:
+            raise ValueError(f"tol must be a finite number ≥ 0; received {self.tol!r}")
+        if not isinstance(self.verbose, bool | Integral) or self.verbose < 0:
+            raise ValueError(f"verbose must be True, False or an integer ≥ 0; received {self.verbose!r}")
+        if self.n_init != "auto":
+            checked_count('n_init, where it is not "auto",', self.n_init)
+        k = checked_count("n_clusters", self.n_clusters)
+        if self.algorithm == "elkan" and k == 1:
+            warnings.warn(
+                "algorithm='elkan' doesn't make sense for a single cluster. Using 'lloyd' instead.", RuntimeWarning, stacklevel=3
+            )
+        return k
+
+    def _initialization(self, points: Any, k: int) -> Initialization:
+        """What ``init`` and ``n_init`` mean for these samples; the number of runs goes into ``_n_init``."""
+        init: Any = self.init
+        named = isinstance(init, str)
+        drawn = not isinstance(init, type) and callable(getattr(init, "draw", None))
+        called = callable(init) and not drawn and not isinstance(init, type)
+        if self.n_init != "auto":
+            self._n_init: int = int(self.n_init)
+        else:
+            self._n_init = _N_INIT if called or (named and init == "random") else 1
+        if called:
+            return _KMeansCallable(init, points)
+        if named or drawn or isinstance(init, type):
+            return as_initialization(str(init) if named else init)
+        if self._n_init != 1:
+            warnings.warn(
+                "Explicit initial center position passed: performing only one init in "
+                f"{type(self).__name__} instead of n_init={self._n_init}.",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+            self._n_init = 1
+        if isinstance(init, Solution | DiscreteMeasure):
+            codes: Any = init.points
+            start = as_initialization(init)
+        else:
+            codes = np.array(init)
+            start = GivenCodes(codes)
+        _check_shape(codes, k, points.shape[1])
+        return start
+
+    def _budget(self, solver: Any) -> int | None:
+        return None if getattr(solver, "epochs", None) is not None else self.max_iter
 
     def __sklearn_tags__(self) -> Any:
         parent: Any = super()
         tags = parent.__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        tags.input_tags.sparse = True
         return tags
 
 
-def _weighted(points: FloatArray, sample_weight: Any) -> tuple[DiscreteMeasure, float]:
-    """The samples as a measure, and their total weight: their number where no weights are given."""
-    if sample_weight is None:
-        return DiscreteMeasure(points), float(len(points))
-    weights = np.asarray(sample_weight, dtype=np.float64)
-    weights = np.full(len(points), float(weights)) if weights.ndim == 0 else weights
-    if not weights.any():
-        raise ValueError("sample_weight must have a positive entry; received zero weights only")
-    return DiscreteMeasure.from_unnormalized(points, weights), float(weights.sum())
+@dataclass(frozen=True, eq=False)
+class _KMeansCallable:
+    """Codes that a function makes as KMeans calls it: ``function(X, n_clusters, random_state=RandomState)``."""
+
+    function: Callable[..., Any]
+    points: Any
+
+    def check(self, problem: Problem) -> None:
+        """What the function returns is checked when it is called."""
+
+    def draw(self, problem: Problem, rng: np.random.Generator) -> FloatArray:
+        random_state = np.random.RandomState(int(rng.integers(2**31)))
+        codes = np.asarray(self.function(self.points, problem.k, random_state=random_state))
+        _check_shape(codes, problem.k, problem.dim)
+        given = GivenCodes(codes)
+        given.check(problem)
+        return given.draw(problem, rng)
+
+
+@dataclass(frozen=True, eq=False)
+class _SparseStart:
+    """k-means++ or random points among the rows of a CSR matrix."""
+
+    samples: SparseSamples
+    random: bool
+
+    def check(self, problem: Problem) -> None:
+        """Too few distinct rows are found in drawing."""
+
+    def draw(self, problem: Problem, rng: np.random.Generator) -> FloatArray:
+        choose = self.samples.random_points if self.random else self.samples.d2_sampling
+        return self.samples.dense(choose(problem.k, rng))
+
+
+@dataclass(frozen=True)
+class _Batches(Problem):
+    """A problem on weighted rows, dense or CSR, whose mini-batches are made dense one at a time."""
+
+    rows: Any = None
+    masses: Any = None
+
+    def batches(self, size: int, rng: np.random.Generator, epochs: int | None) -> Iterator[Batch]:
+        for _ in count() if epochs is None else range(epochs):
+            order = rng.permutation(self.rows.shape[0])
+            for start in range(0, len(order), size):
+                chosen = order[start : start + size]
+                yield Batch(_dense(self.rows[chosen]), self.masses[chosen])
+
+
+@dataclass(frozen=True, eq=False)
+class _Samples:
+    """Samples, a dense array or CSR (n, d), with weights (n,) of any sum in float64, and that sum; of order r."""
+
+    points: Any
+    sample_weight: FloatArray | None
+    total: float
+    r: float
+
+    @staticmethod
+    def of(points: Any, sample_weight: Any, r: float) -> "_Samples":
+        n = int(points.shape[0])
+        if sample_weight is None:
+            return _Samples(points, None, float(n), r)
+        weights: FloatArray = np.asarray(sample_weight, dtype=np.float64)
+        weights = np.full(n, float(weights)) if weights.ndim == 0 else weights
+        if weights.shape != (n,):
+            raise ValueError(f"sample_weight must be a number or have shape ({n},), one per sample; received {weights.shape}")
+        if not np.isfinite(weights).all() or (weights < 0).any():
+            raise ValueError(f"sample_weight must be finite and nonnegative; received {weights.min()} to {weights.max()}")
+        if not weights.any():
+            raise ValueError("sample_weight must have a positive entry; received zero weights only")
+        return _Samples(points, weights, float(weights.sum()), r)
+
+    @property
+    def weights(self) -> FloatArray:
+        return np.ones(int(self.points.shape[0])) if self.sample_weight is None else self.sample_weight
+
+    def mean_cost(self, squared: FloatArray) -> float:
+        """The mean of $\\min_k |x_i - c_k|^r$ by weight."""
+        costs = squared if self.r == 2 else squared ** (self.r / 2)
+        return float(costs.mean()) if self.sample_weight is None else float(self.sample_weight @ costs / self.total)
+
+    def law(self) -> Any:
+        """These samples as what is quantized."""
+        if is_csr(self.points):
+            return SparseSamples(self.points, self.weights / self.total)
+        if self.sample_weight is None:
+            return DiscreteMeasure(self.points)
+        return DiscreteMeasure.from_unnormalized(self.points, self.sample_weight)
+
+    def problem(self, k: int, masses: FloatArray) -> Problem:
+        """The problem of quantizing these rows as they come in mini-batches, with these masses."""
+        like, d = np.empty((1, self.points.shape[1]), self.points.dtype), self.points.shape[1]
+        return _Batches(k, self.r, like, d, stream=Stream(lambda: [self.points]), rows=self.points, masses=masses)
+
+    def solve(self, k: int, solver: Any, init: Initialization, n_init: int, rng: Any, max_iter: int | None) -> Solution:
+        """The best of ``n_init`` runs."""
+        law = self.law()
+        if isinstance(law, DiscreteMeasure):
+            task = make_task(law, k, self.r, solver, init, n_init, rng, max_iter)
+        else:
+            distinct = len(law.distinct(k))
+            if distinct < k:
+                raise TooFewPoints(k, distinct)
+            masses = self.weights / (self.total / self.points.shape[0])
+            problem = replace(self.problem(k, masses), exact=law, stream=None)
+            reason = solver.incompatibility(problem)
+            if reason:
+                raise ValueError(reason)
+            init = _sparse_start(init, law)
+            init.check(problem)
+            task = Task(problem, solver, init, checked_rng(rng).spawn(n_init), max_iter_of(solver, max_iter))
+        (solution,) = solve_tasks([task])
+        return solution
+
+    def start(self, k: int, init: Initialization, rng: np.random.Generator) -> FloatArray:
+        """Starting codes."""
+        law = self.law()
+        problem = self.problem(k, self.weights) if isinstance(law, SparseSamples) else make_problem(law, k, self.r)
+        init = _sparse_start(init, law) if isinstance(law, SparseSamples) else init
+        init.check(problem)
+        return np.asarray(init.draw(problem, rng), dtype=np.float64)
+
+    def distinct(self, most: int) -> FloatArray:
+        """The first distinct samples of positive weight, ``most`` of them where there are so many, (m, d)."""
+        if is_csr(self.points):
+            law = self.law()
+            return law.dense(law.distinct(most))
+        positive = self.points[self.weights > 0]
+        first = np.unique(positive, axis=0, return_index=True)[1]
+        return np.asarray(positive[np.sort(first)[:most]], dtype=np.float64)
+
+
+class _Memory:
+    """What ``partial_fit`` keeps from call to call: how far competitive learning has come, and a sample of all samples so far.
+
+    Until K distinct samples have come, these and their weights.
+    """
+
+    def __init__(self, k: int, dim: int, rng: np.random.Generator) -> None:
+        self.k, self.rng = k, rng
+        self._state: CLVQState | None = None
+        size = max(_RESERVOIR, _RESERVOIR_PER_CODE * k)
+        self._sample = PrioritySample(max(min(size, _RESERVOIR_NUMBERS // dim), 2 * k))
+        self._few, self._few_weights = np.empty((0, dim)), np.empty(0)
+        # Since the codes were last compared with the sample: how many samples came, by how much more they cost in all than those
+        # before, and the weight then.
+        self._unseen, self._excess, self._looked_at = 0, 0.0, 0.0
+
+    def begin_after(self, codes: FloatArray, weights: FloatArray) -> None:
+        """As if samples of these weights had come, each of them a code: what is left of a ``fit``."""
+        self._few, self._few_weights = np.asarray(codes, dtype=np.float64), np.asarray(weights, dtype=np.float64)
+
+    def learn(self, samples: _Samples, solver: CLVQ, init: Initialization | None) -> tuple[Solution, int]:
+        """One pass over more samples; also how many distinct samples there are so far, up to K."""
+        begun = self._state is not None
+        if not begun:
+            known = np.concatenate([self._few, samples.distinct(self.k)])
+            first = np.sort(np.unique(known, axis=0, return_index=True)[1])[: self.k]
+            if len(first) < self.k:
+                return self._collect(samples, known[first]), len(first)
+            if len(self._few):
+                self._start(known[first])
+        unit = samples.total / samples.points.shape[0]  # batches are weighed in the mean weight of a sample of this call
+        if self._state is None:
+            assert init is not None
+            start: Initialization = GivenCodes(samples.start(self.k, init, self.rng.spawn(1)[0]))
+        else:
+            start = WarmStart(self._state.codes, _in_units(self._state, 1 / unit))
+        problem = samples.problem(self.k, samples.weights / unit)
+        (solution,) = solve_tasks([Task(problem, solver, start, self.rng.spawn(1), max_iter_of(solver, None))])
+        assert solution.trace.clvq_state is not None
+        self._state = _in_units(solution.trace.clvq_state, unit)
+        self._add(samples.points, samples.weights)
+        cost = samples.mean_cost(_assigned(samples.points, solution.points)[1])
+        self._excess += samples.total * max(cost - self._state.distortion, 0.0)
+        codes = self._better(np.asarray(solution.points, dtype=np.float64))
+        trace = replace(solution.trace, clvq_state=self._state, companion=self._state.weights)
+        if codes is not None:
+            points = np.asarray(codes, dtype=samples.points.dtype)
+            measure, state = DiscreteMeasure(points, self._state.weights), self._state
+            solution = replace(solution, measure=measure, distortion=state.distortion, distortion_se=state.distortion_se)
+        return replace(solution, trace=trace), self.k
+
+    def _collect(self, samples: _Samples, distinct: FloatArray) -> Solution:
+        labels = _assigned(samples.points, distinct)[0]
+        weights = summed_by(labels, samples.weights, len(distinct))
+        weights[: len(self._few)] += self._few_weights
+        self._few, self._few_weights = distinct, weights
+        measure = DiscreteMeasure.from_unnormalized(distinct.astype(samples.points.dtype), weights)
+        task = make_task(measure, len(distinct), samples.r, Lloyd(), GivenCodes(distinct), 1, 0, 0)
+        (solution,) = solve_tasks([task])
+        return solution
+
+    def _start(self, codes: FloatArray) -> None:
+        """Begin with these codes and the few points of before."""
+        self._add(self._few, self._few_weights)
+        self._state = self._state_at(codes, CLVQState.begin(codes), float(self._few_weights.sum()))
+
+    def _add(self, points: Any, weights: FloatArray) -> None:
+        chosen, priorities = self._sample.candidates(weights, self.rng)
+        self._sample.add(_dense(points[chosen]), weights[chosen], priorities[chosen])
+        self._unseen += points.shape[0]
+
+    def _better(self, codes: FloatArray) -> FloatArray | None:
+        """Other codes where those are much better on the sample; looked for where the data have drifted, and now and then."""
+        points, state = self._sample.points, self._state
+        assert state is not None
+        drifted = self._excess > _DRIFT * state.seen * state.distortion
+        if self._unseen < _LOOK * len(points) and not drifted:
+            return None
+        self._unseen, self._excess = 0, 0.0
+        weights = self._sample.weights
+        distortion = float(weights @ nearest(points, codes).squared / weights.sum())
+        if not drifted and distortion <= _WORSE * state.distortion and state.seen < _WORSE * self._looked_at:
+            return None
+        self._looked_at = state.seen
+        measure = DiscreteMeasure.from_unnormalized(points, weights)
+        try:
+            task = make_task(measure, self.k, 2.0, Lloyd(), KMeansPlusPlus(), 1, self.rng, _CANDIDATE_STEPS)
+        except TooFewPoints:
+            return None  # the sample has fewer distinct points, if they weigh little
+        (candidate,) = solve_tasks([task])
+        if not candidate.distortion < (1 - _FITTED * self.k / len(points)) * distortion:
+            return None
+        self._state = self._state_at(candidate.points, state, state.seen)
+        return candidate.points
+
+    def _state_at(self, codes: FloatArray, state: CLVQState, seen: float) -> CLVQState:
+        """``state`` as if these codes had been there from the beginning, by what the sample says of their cells."""
+        points, weights = self._sample.points, self._sample.weights / self._sample.weights.sum()
+        found = nearest(points, codes)
+        masses = summed_by(found.labels, weights, len(codes))
+        steps, size = max(state.steps, 1), state.size or seen
+        return replace(
+            state, codes=codes, mean=codes, won=masses * seen, share=masses * size, idle=np.zeros(len(codes)),
+            pull=np.zeros_like(codes), steps=steps, seen=seen, size=size, cost=float(weights @ found.squared) * size,
+            squared_cost=float(weights @ np.square(found.squared)) * size, unevenness=state.unevenness or size,
+        )  # fmt: skip
+
+
+def _in_units(state: CLVQState, factor: float) -> CLVQState:
+    """``state`` with points of ``factor`` times the weight."""
+    sums = ("won", "idle", "share", "pull", "seen", "size", "cost", "squared_cost", "unevenness")
+    return replace(state, **{name: getattr(state, name) * factor for name in sums}) if factor != 1 else state
+
+
+def _assigned(points: Any, codes: Any) -> tuple[IntArray, FloatArray]:
+    """The nearest code of each sample, dense or CSR, in int32, and the squared distance to it."""
+    codes = np.asarray(codes, dtype=np.float64)
+    if is_csr(points):
+        labels, squared = nearest_codes(points, codes)
+    else:
+        found = nearest(points, codes)
+        labels, squared = found.labels, found.squared
+    return cast(IntArray, labels.astype(np.int32)), squared
+
+
+def _dense(rows: Any) -> FloatArray:
+    return rows.toarray() if is_csr(rows) else rows
+
+
+def _sparse_start(init: Initialization, law: SparseSamples) -> Initialization:
+    return _SparseStart(law, isinstance(init, RandomPoints)) if isinstance(init, RandomPoints | KMeansPlusPlus) else init
+
+
+def _check_shape(codes: Any, k: int, dim: int) -> None:
+    for axis, wanted, what in ((0, k, "number of clusters"), (1, dim, "number of features of the data")):
+        if len(codes.shape) != 2 or codes.shape[axis] != wanted:
+            raise ValueError(
+                f"The shape of the initial centers {tuple(codes.shape)} does not match the {what} {wanted}: init must be (K, d)"
+            )
+
+
+def _shift_tolerance(points: Any, tol: float) -> float:
+    """``tol`` times the mean variance of the features, by which KMeans measures the shift of its centres."""
+    n, d = int(points.shape[0]), int(points.shape[1])
+    if tol == 0:
+        return 0.0
+    if is_csr(points):
+        means = summed_by(points.indices, points.data, d) / n
+        return tol * max(float(squared_norms(points).sum() / n - means @ means) / d, 0.0)
+    size = max(1, _SLICE // d)
+    centre: FloatArray = points[:size].mean(0, dtype=np.float64)
+
+    def sums(rows: slice) -> FloatArray:
+        total, squares = np.zeros(d), 0.0
+        for start in range(rows.start, rows.stop, size):
+            shifted: FloatArray = points[start : min(start + size, rows.stop)] - centre
+            total += shifted.sum(0)
+            squares += float(np.vdot(shifted, shifted))
+        return np.append(total, squares)
+
+    # Of few numbers the sum takes less than to wake a thread.
+    parts = [sums(slice(0, n))] if n * d <= _SLICE else parallel_rows(sums, n)
+    found = np.sum(parts, axis=0) / n
+    return tol * max(float(found[-1] - found[:-1] @ found[:-1]) / d, 0.0)
+
+
+def _warn_few(found: int, k: int) -> None:
+    warnings.warn(
+        f"Number of distinct clusters ({found}) found smaller than n_clusters ({k}). Possibly due to duplicate points in X. The "
+        "distinct samples of positive weight are the codes",
+        ConvergenceWarning,
+        stacklevel=3,
+    )
 
 
 def _seed(random_state: Any) -> int | np.random.Generator:
@@ -175,16 +710,3 @@ def _seed(random_state: Any) -> int | np.random.Generator:
     if random_state is None or isinstance(random_state, np.random.RandomState):
         return int(_sklearn.check_random_state(random_state).randint(2**31 - 1))
     return random_state
-
-
-def _solve(
-    law: Any, k: int, *, r: float, solver: Any, init: Any, rng: Any, n_init: int = 1, max_iter: int | None = None
-) -> Solution:
-    (solution,) = solve_tasks([make_task(law, k, r, solver, init, n_init, rng, max_iter)])
-    return solution
-
-
-def _distortion(measure: DiscreteMeasure, codes: FloatArray, r: float) -> float:
-    exact = make_problem(measure, len(codes), r).exact
-    assert exact is not None
-    return exact.cells(np.asarray(codes, dtype=np.float64)).distortion
