@@ -14,6 +14,7 @@ _RENAMES = {
     "Line": "Monotone",
     "Voronoi": "NearestCode",
     "max_steps": "max_iter",
+    "revive": "relocate",
 }
 PLAIN = (bool, int, float, str, type(None))
 CLVQ_STATE = "clvq_state."

@@ -94,7 +94,7 @@ def _companions(law: qz.DiscreteMeasure, k: int, seed: int) -> tuple[list[FloatA
     rng = np.random.default_rng(seed)
     start = codebook(law, k, rng)
     start[-1] = host(law)[0].mean(0) + 1e3 * spread(law)
-    solver = qz.CLVQ(schedule=qz.RobbinsMonro(scale=0.05), averaging=False, recency=0.0, revive=False)
+    solver = qz.CLVQ(schedule=qz.RobbinsMonro(scale=0.05), averaging=False, recency=0.0, relocate=False)
 
     def draws() -> Iterator[FloatArray]:
         for _ in range(_BATCHES):
@@ -138,7 +138,7 @@ def averaged_iterates_are_as_good_as_any(law: Any, k: int, seed: int) -> Evidenc
     least like $n^{-1/2}$, so that it is at most the change from n/4 to n (:func:`~theory_checks.limits.remainder`); the
     standard errors over the runs of the ratio and of that change, by Student's law, the level shared out over both limits.
     """
-    averaged = _runs(law, k, seed, qz.CLVQ(batch=_BATCHED, recency=0.0, revive=False))
+    averaged = _runs(law, k, seed, qz.CLVQ(batch=_BATCHED, recency=0.0, relocate=False))
     slacks = averaged.slacks()
     curve = Curve(
         "draws",
@@ -158,14 +158,14 @@ def averaged_iterates_are_as_good_as_any(law: Any, k: int, seed: int) -> Evidenc
 @averaged_iterates_are_as_good_as_any.control
 def _(law: Any, k: int, seed: int) -> Evidence:
     """The step 1/count of mini-batch k-means, without averaging, held to the same limits and the slack of the averaged runs."""
-    slack = _runs(law, k, seed, qz.CLVQ(batch=_BATCHED, recency=0.0, revive=False)).slacks()[0]
+    slack = _runs(law, k, seed, qz.CLVQ(batch=_BATCHED, recency=0.0, relocate=False)).slacks()[0]
     return equal(float(_runs(law, k, seed, _COUNTING).gradients[-1].mean()), 1.0, slack)
 
 
 _DRAWS = (2**13, 2**15)
 _RUNS = 32
 _BATCHED = 256
-_COUNTING = qz.CLVQ(batch=_BATCHED, schedule=qz.CountPower(1.0), averaging=False, revive=False)
+_COUNTING = qz.CLVQ(batch=_BATCHED, schedule=qz.CountPower(1.0), averaging=False, relocate=False)
 
 
 @dataclass(frozen=True)

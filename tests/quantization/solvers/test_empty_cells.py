@@ -90,7 +90,7 @@ def test_a_good_codebook_loses_no_code():
     for sol in qz.iterate(GaussianMixture2D(), 300, solver=qz.CLVQ(), max_iter=200, rng=0):
         codes = sol.trace.clvq_state.codes
         if before is not None:
-            unwon = sol.trace.clvq_state.idle > 0  # steps move codes that win; only a revival moves one that does not
+            unwon = sol.trace.clvq_state.idle > 0  # steps move codes that win; only a relocation moves one that does not
             moves += int((np.abs(codes - before)[unwon] > 0).any(1).sum())
         before = codes
     assert moves == 0
@@ -119,7 +119,7 @@ def test_fewer_points_than_codes_on_a_stream():
     np.testing.assert_allclose(sol.measure.weights, [0.5, 0.5, 0, 0], atol=1e-12)
 
 
-def test_revived_codes_share_what_was_won():
+def test_relocated_codes_share_what_was_won():
     stream = qz.Stream([np.random.default_rng(0).normal(size=(400, 2))] * 5)
     sol = qz.quantize(stream, 3, solver=qz.CLVQ(epochs=1), init=[[0.0, 0.0], [9.0, 0.0], [0.0, 9.0]], rng=0)
     assert sol.trace.clvq_state.won.sum() == pytest.approx(2000)
@@ -129,6 +129,6 @@ def test_revived_codes_share_what_was_won():
 
 def test_the_plain_method_moves_winners_alone():
     start = [[0.0, 0.0], [9.0, 0.0], [0.0, 9.0]]
-    sol = qz.quantize(GaussianMixture2D(), 3, solver=qz.CLVQ(revive=False), init=start, max_iter=20, rng=0)
+    sol = qz.quantize(GaussianMixture2D(), 3, solver=qz.CLVQ(relocate=False), init=start, max_iter=20, rng=0)
     np.testing.assert_array_equal(sol.measure.points[1:], start[1:])
     np.testing.assert_array_equal(sol.trace.companion, [1, 0, 0])
