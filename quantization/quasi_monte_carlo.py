@@ -57,8 +57,8 @@ class QuasiMonteCarlo:
     Notes
     -----
     Each call of ``sample`` draws a new scrambling: each $T(U_i)$ has exactly the law, so $\frac1n \sum_i f(T(U_i))$ is unbiased
-    for E f(X), with variance o(1/n) for square-integrable f; n is best a power of two. In :func:`quantization.distortion` the points
-    are divided among the replicates, and the interval is Student's with replicates − 1 degrees of freedom (lecuyer2023).
+    for E f(X), with variance o(1/n) for square-integrable f; n is best a power of two. In :func:`quantization.distortion` the
+    points are divided among the replicates, and the interval is Student's with replicates − 1 degrees of freedom (lecuyer2023).
 
     References
     ----------

@@ -47,7 +47,7 @@ def make_barycenter_problem(
     for j, (measure, _) in enumerate(laws):
         if measure.dim != kind.shape[1]:
             raise ValueError(
-                f"all measures must live in one space; measure {j} has dimension {measure.dim}, another {kind.shape[1]}"
+                f"all measures must have the same dimension; measure {j} has dimension {measure.dim}, another {kind.shape[1]}"
             )
     if len({is_torch(m.points) for m in given}) > 1:
         raise ValueError("measures must be of one array library; received numpy and torch. Convert one of them")

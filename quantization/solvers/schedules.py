@@ -115,8 +115,8 @@ class RobbinsMonro:
 
     Notes
     -----
-    While the minimum does not bind, a step is $-\gamma_n$ times an unbiased estimate of $\tfrac12 \nabla D_2$, on weighted samples
-    too.
+    While the minimum does not bind, a step is $-\gamma_n$ times an unbiased estimate of $\tfrac12 \nabla D_2$, on weighted
+    samples too.
 
     References
     ----------
