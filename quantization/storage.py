@@ -15,6 +15,7 @@ _RENAMES = {
     "Voronoi": "NearestCode",
     "max_steps": "max_iter",
     "revive": "relocate",
+    "sweeps": "sinkhorn_iter",
 }
 PLAIN = (bool, int, float, str, type(None))
 CLVQ_STATE = "clvq_state."
