@@ -73,7 +73,19 @@ class Coupling:
 
     @staticmethod
     def of(found: TransportResult, kind: Array) -> "Coupling":
-        """What a method found, in the array library, dtype and device of ``kind``."""
+        """What a method found, as a Coupling.
+
+        Parameters
+        ----------
+        found : TransportResult
+            On the host.
+        kind : array
+            Whose array library, dtype and device the coupling takes.
+
+        Returns
+        -------
+        Coupling
+        """
         potentials = (asarray_like(found.u, kind), asarray_like(found.v, kind))
         return Coupling(found.cost, potentials, found.status, found.marginal_error, found, kind)
 

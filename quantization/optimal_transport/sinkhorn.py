@@ -51,8 +51,8 @@ class Sinkhorn:
     Examples
     --------
     >>> import numpy as np, quantization as qz
-    >>> x, y = np.random.default_rng(0).normal(size=(2, 100, 2))
-    >>> coupling, exact = qz.transport(x, y, method=qz.Sinkhorn(reg=0.05)), qz.transport(x, y)
+    >>> x, y = np.random.default_rng(0).normal(size=(2, 50, 2))
+    >>> coupling, exact = qz.transport(x, y, method=qz.Sinkhorn(reg=0.1)), qz.transport(x, y)
     >>> u, v = coupling.potentials
     >>> bool(u.mean() + v.mean() <= exact.cost <= coupling.cost)
     True
