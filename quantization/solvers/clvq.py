@@ -116,7 +116,7 @@ class CLVQ:
                 yield _batch_state(state, c.masses, c.distortion, c.stationarity)
                 return
             fractions = self.schedule.steps(state.steps, c.masses * size, state.won, len(batch.points))
-            state = state.after(fractions, c, size, self.recency)
+            state = state.updated(fractions, c, size, self.recency)
             if self.relocate:
                 state = relocate_idle_codes(state, batch, c.distortion, problem, rng)
             started = True
