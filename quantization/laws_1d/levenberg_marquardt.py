@@ -70,9 +70,9 @@ def newton_step(
         trial = codes + move.reshape(codes.shape)
         t = law.cells(trial)
         gain = c.distortion - t.distortion
-        kept = bool((t.masses > _LOSS * c.masses).all())
+        keeps_mass = bool((t.masses > _LOSS * c.masses).all())
         if fine:
-            stays = kept and gain >= -_ROUND_OFF * c.distortion
+            stays = keeps_mass and gain >= -_ROUND_OFF * c.distortion
             if stays and (
                 t.stationarity <= c.stationarity / 2 or _length(factor.solve(-t.gradient.ravel()), metric) <= 0.75 * length
             ):
@@ -80,7 +80,7 @@ def newton_step(
             if within or damping > 1:
                 return None
             damping *= 100
-        elif kept and gain > 1e-3 * predicted:
+        elif keeps_mass and gain > 1e-3 * predicted:
             damping *= 1 / 8 if gain > 0.75 * predicted else 1 if gain > 0.25 * predicted else 4
             return trial, t, max(damping, least)
         else:

@@ -90,28 +90,28 @@ def _examine(
     # Values at the nodes to Legendre coefficients: c_j = (2j + 1) sum_i w_i P_j(s_i) f_i. The last two tell enough.
     last = (np.polynomial.legendre.legvander(2 * s - 1, len(s) - 1) * w[:, None] * (2 * np.arange(len(s)) + 1))[:, -2:]
     left, right, low, high, before, mismatches = front
-    width, size, held = right - left, np.maximum(np.abs(left), np.abs(right)), high - low
+    width, size, cdf_mass = right - left, np.maximum(np.abs(left), np.abs(right)), high - low
     nodes = left[:, None] + width[:, None] * s
     f = density.pdf(nodes)
     with np.errstate(all="ignore"):
         masses = np.where(np.isfinite(f), f, 0.0) * width[:, None] * w
         total, top, tail = masses.sum(1), f.max(1), np.abs(f @ last).max(1)
-        missed = np.maximum(np.abs(total - held) - 64 * _EPS, 0.0)
+        mismatch = np.maximum(np.abs(total - cdf_mass) - 64 * _EPS, 0.0)
         bent = np.where(f.any(1), tail / top, 0.0)
-        roughness = np.maximum(bent, missed / np.where(held > 0, held, 1.0))
+        roughness = np.maximum(bent, mismatch / np.where(cdf_mass > 0, cdf_mass, 1.0))
         mismatches = np.where(bent <= _RESOLVED, mismatches + 1, 0)
         far = np.maximum(np.abs(left - density.median), np.abs(right - density.median)) / density.dispersion
-        negligible = (np.maximum(tail * width, held) * (1 + far**r) <= _NEGLIGIBLE * unit) & (held <= 64 * _EPS)
+        negligible = (np.maximum(tail * width, cdf_mass) * (1 + far**r) <= _NEGLIGIBLE * unit) & (cdf_mass <= 64 * _EPS)
         smooth = negligible | (roughness <= _RESOLVED)
         # What bisection cannot improve: round-off of the nodes, of the density or of the distribution function.
-        noisy = (bent <= 16 * _EPS * size * (top - f.min(1)) / (width * top)) & (missed <= _NOISE * held)
+        noisy = (bent <= 16 * _EPS * size * (top - f.min(1)) / (width * top)) & (mismatch <= _NOISE * cdf_mass)
         noisy |= (roughness <= _NOISE) & (roughness > before / 1.5)
-        noisy |= (mismatches >= _MISMATCHES) & (missed <= _MASS / 10)
+        noisy |= (mismatches >= _MISMATCHES) & (mismatch <= _MASS / 10)
         at_pole = ((left == density.low) | (right == density.high)) & (width <= 2.0**-30 * size)
         at_pole |= ((left == 0) | (right == 0)) & (width <= 2.0**-80 * density.dispersion)
         done = smooth | noisy | at_pole | (width <= 8 * _EPS * size)
         patched = done & ~smooth & (bent > _RESOLVED)
-        masses[patched] = np.where(total > 0, masses.T / total, w[:, None]).T[patched] * held[patched, None]
+        masses[patched] = np.where(total > 0, masses.T / total, w[:, None]).T[patched] * cdf_mass[patched, None]
     return nodes, masses, np.stack([left, right, low, high, roughness, mismatches]), done
 
 

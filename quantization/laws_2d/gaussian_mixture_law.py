@@ -115,10 +115,10 @@ class GaussianMixture2D:
     @cached_property
     def _components(self) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
         """Weights, means, roots L of the covariances and their inverses, in internal units; components of weight 0 left out."""
-        kept = self.mixture.weights > 0
-        roots = np.asarray(np.linalg.cholesky(self.mixture.covs[kept] / self._unit / self._unit), dtype=np.float64)
+        present = self.mixture.weights > 0
+        roots = np.asarray(np.linalg.cholesky(self.mixture.covs[present] / self._unit / self._unit), dtype=np.float64)
         inverses = np.asarray(np.linalg.inv(roots), dtype=np.float64)
-        return self.mixture.weights[kept], self.mixture.means[kept] / self._unit, roots, inverses
+        return self.mixture.weights[present], self.mixture.means[present] / self._unit, roots, inverses
 
     def _moments(self, codes: FloatArray) -> FloatArray:
         """Masses, first and second moments of the cells about their codes (K, 6), in internal units; NaN for infinite codes."""
@@ -138,9 +138,9 @@ class GaussianMixture2D:
 
 def definite(mixture: GaussianMixture) -> bool:
     """Whether every component of positive weight has a density."""
-    kept = mixture.weights > 0
+    present = mixture.weights > 0
     try:
-        GaussianMixture(mixture.weights[kept], mixture.means[kept], mixture.covs[kept]).log_density(mixture.means[:1])
+        GaussianMixture(mixture.weights[present], mixture.means[present], mixture.covs[present]).log_density(mixture.means[:1])
     except ValueError:
         return False
     return True

@@ -76,19 +76,19 @@ def _add(e: Any, j: int, away: Any, ids: Any, lines: Any, count: int) -> int:
         low, high = _clipped(e, length, o, low, high)
         if low >= high:
             return count
-    kept = 0
+    remaining = 0
     for i in range(count):
         a, b = _clipped((away[i, 0], away[i, 1]), 2 * lines[i, 2], e, lines[i, 3], lines[i, 4])
         if a < b:
-            if kept < i:
-                ids[kept], away[kept], lines[kept] = ids[i], away[i], lines[i]
-            lines[kept, 3], lines[kept, 4] = a, b
-            kept += 1
-    ids[kept] = j
-    away[kept, 0], away[kept, 1] = e
-    lines[kept, 0], lines[kept, 1], lines[kept, 2] = e[0] / length, e[1] / length, length / 2
-    lines[kept, 3], lines[kept, 4] = low, high
-    return kept + 1
+            if remaining < i:
+                ids[remaining], away[remaining], lines[remaining] = ids[i], away[i], lines[i]
+            lines[remaining, 3], lines[remaining, 4] = a, b
+            remaining += 1
+    ids[remaining] = j
+    away[remaining, 0], away[remaining, 1] = e
+    lines[remaining, 0], lines[remaining, 1], lines[remaining, 2] = e[0] / length, e[1] / length, length / 2
+    lines[remaining, 3], lines[remaining, 4] = low, high
+    return remaining + 1
 
 
 @compiled
