@@ -1,4 +1,4 @@
-"""How far a run of competitive learning has come: all it needs to go on as if it had never stopped."""
+"""The state of a run of competitive learning: all it needs to go on as if it had never stopped."""
 
 from dataclasses import dataclass, replace
 
@@ -10,19 +10,19 @@ from quantization.assignment.cells import Cells
 
 @dataclass(frozen=True, eq=False)
 class CLVQState:
-    r"""The state of competitive learning after ``steps`` mini-batches. No array is written to, so that snapshots may share it.
+    r"""The state of competitive learning after ``steps`` mini-batches. Arrays are never modified, so snapshots share them.
 
-    codes: (K, d) the last iterate. won: (K,) how many points each code has won in all. idle: (K,) how many points have gone by
-    since it last won one. seen: points in all. A point of a weighted measure counts n times its weight.
+    codes: (K, d) the last iterate. won: (K,) points that each code has won in all. idle: (K,) points drawn since it last won one.
+    seen: points in all. A point of a weighted measure counts as the measure's size times its weight.
 
     The rest are means over the steps, the n-th weighted by $a_n \propto n^p$. mean: (K, d) of all points that code k has won.
-    share: (K,) points won in a batch. pull: (K, d) the sum of $X - x_k$ over them. size: points in a batch. cost, squared_cost:
-    the sums of $\min_k |X - x_k|^2$ and of its square. unevenness: $\sum_n a_n^2 \mathrm{size}_n$, so that these means are worth
-    size² / unevenness points.
+    share: (K,) points won per batch. residuals: (K, d) the sum of $X - x_k$ over them. size: points per batch. cost,
+    squared_cost: the sums of $\min_k |X - x_k|^2$ and of its square. unevenness: $\sum_n a_n^2 \mathrm{size}_n$, so that the
+    effective number of points is size² / unevenness.
 
     ``mean`` is to first order the mean of the iterates, which competitive learning moves by
     $x_k^{(n+1)} - x_k^{(n)} = \gamma_n (E_n[X | V_k] - x_k^{(n)})$: their difference is one of weighted sums of moves, which
-    telescope. It is ahead of it by the lag of the iterates behind the points.
+    telescope. The iterates lag behind the points, and so behind ``mean``.
     """
 
     codes: FloatArray
@@ -30,7 +30,7 @@ class CLVQState:
     idle: FloatArray
     mean: FloatArray
     share: FloatArray
-    pull: FloatArray
+    residuals: FloatArray
     steps: int = 0
     seen: float = 0.0
     size: float = 0.0
@@ -40,17 +40,17 @@ class CLVQState:
 
     @staticmethod
     def begin(codes: FloatArray) -> "CLVQState":
-        """Nothing seen yet."""
+        """The state before any mini-batch."""
         none = np.zeros(len(codes))
         return CLVQState(codes, none, none, codes, none, np.zeros_like(codes))
 
-    def after(self, fractions: FloatArray, c: Cells, size: float, recency: float) -> "CLVQState":
-        """A batch of so many points further, each code moved by a fraction of the way to the mean of those it won."""
-        won, pull = c.masses * size, c.means - self.codes
-        codes = self.codes + fractions[:, None] * pull
-        pull *= won[:, None]
+    def updated(self, fractions: FloatArray, c: Cells, size: float, recency: float) -> "CLVQState":
+        """The state after a batch of ``size`` points: each code moves a fraction of the way to the mean of those it won."""
+        won, residuals = c.masses * size, c.means - self.codes
+        codes = self.codes + fractions[:, None] * residuals
+        residuals *= won[:, None]
         cost = c.distortion * size
-        new = (recency + 1) / (self.steps + 1 + recency)  # with it, the n-th weighs (n)(n+1)...(n+p-1), about n^p
+        new = (recency + 1) / (self.steps + 1 + recency)  # gives batch n the weight n(n+1)...(n+p-1), about n^p
         old = 1 - new
         share = old * self.share + new * won
         caught = new * won / np.maximum(share, 1e-300)
@@ -60,7 +60,7 @@ class CLVQState:
             idle=np.where(won > 0, 0.0, self.idle + size),
             mean=self.mean + caught[:, None] * (c.means - self.mean),
             share=share,
-            pull=old * self.pull + new * pull,
+            residuals=old * self.residuals + new * residuals,
             steps=self.steps + 1,
             seen=self.seen + size,
             size=old * self.size + new * size,
@@ -69,12 +69,12 @@ class CLVQState:
             unevenness=old * old * self.unevenness + new * new * size,
         )
 
-    def moved(self, which: IntArray, codes: FloatArray, won: FloatArray) -> "CLVQState":
-        """With these codes where ``codes`` (K, d) has them, as if they had always been there, and ``won`` (K,) in all."""
-        idle, mean, share, pull = self.idle.copy(), self.mean.copy(), self.share.copy(), self.pull.copy()
+    def relocated(self, which: IntArray, codes: FloatArray, won: FloatArray) -> "CLVQState":
+        """The state with some codes replaced by those of ``codes`` (K, d), as if they had been there from the start."""
+        idle, mean, share, residuals = self.idle.copy(), self.mean.copy(), self.share.copy(), self.residuals.copy()
         mean[which] = codes[which]
-        idle[which] = share[which] = pull[which] = 0.0
-        return replace(self, codes=codes, won=won, idle=idle, mean=mean, share=share, pull=pull)
+        idle[which] = share[which] = residuals[which] = 0.0
+        return replace(self, codes=codes, won=won, idle=idle, mean=mean, share=share, residuals=residuals)
 
     @property
     def weights(self) -> FloatArray:
@@ -83,7 +83,7 @@ class CLVQState:
 
     @property
     def distortion(self) -> float:
-        """The running mean cost of a point, at the codebook that was in place when it came."""
+        """The running mean cost of a point, at the codebook of its step."""
         return self.cost / self.size
 
     @property
@@ -94,7 +94,7 @@ class CLVQState:
 
     @property
     def stationarity(self) -> float:
-        r"""$(\sum_k w_k |E[X - x_k | V_k]|^2 / D_2)^{1/2}$ of the running means, with what noise is left in them."""
-        squares = np.einsum("kd,kd->k", self.pull, self.pull)
+        r"""$(\sum_k w_k |E[X - x_k | V_k]|^2 / D_2)^{1/2}$ of the running means, their noise included."""
+        squares = np.einsum("kd,kd->k", self.residuals, self.residuals)
         residual = float((squares / np.maximum(self.share, 1e-300)).sum()) / self.size
         return (residual / self.distortion) ** 0.5 if self.distortion > 0 else 0.0

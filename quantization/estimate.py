@@ -16,14 +16,31 @@ from quantization.quasi_monte_carlo import Replicated
 
 DRAWS = 2**17
 _HEAVY = 1 / 3  # of skewness/√n; it tends to 0 like 1/√n where costs have three moments, to no limit where they have not two
-_ENOUGH = 1000  # draws below which a large skewness tells nothing of the law
+_ENOUGH = 1000  # draws below which a large skewness says nothing about the law
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value and a confidence interval around it; low = value = high, and a standard error of 0, where it is exact.
+    """A value and a confidence interval around it; ``float()`` takes the value.
 
-    ``float()`` takes the value.
+    Parameters
+    ----------
+    value : float
+        The estimate.
+    low, high : float
+        Ends of the interval, both equal to the value where it is exact.
+    standard_error : float, default 0
+        Of the value.
+
+    Examples
+    --------
+    >>> import numpy as np, quantization as qz
+    >>> class Exponential:
+    ...     def sample(self, n, rng):
+    ...         return rng.exponential(size=(n, 1))
+    >>> found = qz.distortion(Exponential(), [[1.0]], draws=10_000, rng=0)  # the variance, 1
+    >>> found.low < 1 < found.high, float(found) == found.value
+    (True, True)
     """
 
     value: float
@@ -38,27 +55,27 @@ class Estimate:
 def expected(
     problem: Problem, f: Callable[[Array], FloatArray], rng: np.random.Generator, draws: int, confidence: float
 ) -> Estimate:
-    """E f(X) ≥ 0 of a law known by sampling, f: (n, d) → (n,): the mean over fresh draws, with an interval."""
-    every, means = Moments(), Moments()
-    for batch, _ in _ones(problem, rng, draws):
+    """E f(X) ≥ 0 of a law known by sampling, f: (n, d) → (n,): the mean over new draws, with an interval."""
+    costs, means = Moments(), Moments()
+    for batch, _ in _unit_batches(problem, rng, draws):
         value = f(batch)
-        every.add(value)
+        costs.add(value)
         means.add(value.mean(keepdims=True))
-    _warn_of_heavy_tails(every)
+    _warn_of_heavy_tails(costs)
     replicated = isinstance(problem.law, Replicated)
-    return _interval(means if replicated else every, confidence, skewed=not replicated)
+    return _interval(means if replicated else costs, confidence, skewed=not replicated)
 
 
 def measured(problem: Problem, codes: FloatArray, rng: np.random.Generator, draws: int = DRAWS) -> tuple[Cells, float]:
     """The cells of ``codes`` under the problem's law, and the standard error of their distortion, 0 where it is exact.
 
-    Exact where the law is; else over so many draws, or the first points of one pass of a stream.
+    Exact where the law is; else over ``draws`` draws, or as many first points of one pass of a stream.
     """
     if problem.exact is not None:
         return problem.exact.cells(codes), 0.0
     if isinstance(problem.law, Replicated):
         return _over_replicates(problem, codes, rng, draws)
-    sums = cells_of(_ones(problem, rng, draws), codes, problem.r, variance=True)
+    sums = cells_of(_unit_batches(problem, rng, draws), codes, problem.r, variance=True)
     n, variance = float(sums.masses.sum()), sums.variance or 0.0
     return _mean(sums, problem.r), (variance / (n - 1)) ** 0.5 if n > 1 else np.inf
 
@@ -75,7 +92,7 @@ def _interval(costs: Moments, confidence: float, skewed: bool) -> Estimate:
 
 
 def _warn_of_heavy_tails(costs: Moments) -> None:
-    """Of draws, also where these make up for one another: what they do not reach, no interval knows."""
+    """Judged from single draws, dependent or not: no interval accounts for tails that no draw has reached."""
     ratio = costs.skewness / costs.count**0.5
     if ratio > _HEAVY and costs.count >= _ENOUGH:
         warnings.warn(
@@ -99,22 +116,22 @@ def _mean(sums: Cells, r: float) -> Cells:
 
 
 def _over_replicates(problem: Problem, codes: FloatArray, rng: np.random.Generator, draws: int) -> tuple[Cells, float]:
-    """The cells over all draws, and the standard error from the spread of their distortions over the replicates."""
-    spread, batches = Moments(), list[Cells]()
-    for batch in _ones(problem, rng, draws):
+    """The cells over all draws, and the standard error of their distortion from its variance between replicates."""
+    between, batches = Moments(), list[Cells]()
+    for batch in _unit_batches(problem, rng, draws):
         batches.append(_mean(cells_of([batch], codes, problem.r), problem.r))
-        spread.add(np.array([batches[-1].distortion]))
+        between.add(np.array([batches[-1].distortion]))
     masses, gradient = (np.mean([getattr(c, name) for c in batches], axis=0) for name in ("masses", "gradient"))
     shifts = np.mean([c.masses[:, None] * (c.means - codes) for c in batches], axis=0)
     means = codes + np.divide(shifts, masses[:, None], out=np.zeros_like(shifts), where=masses[:, None] > 0)
-    residual = stationarity(gradient, masses, spread.mean, problem.r)
-    return Cells(masses, means, gradient, spread.mean, residual), spread.standard_error
+    residual = stationarity(gradient, masses, between.mean, problem.r)
+    return Cells(masses, means, gradient, between.mean, residual), between.standard_error
 
 
-def _ones(problem: Problem, rng: np.random.Generator, draws: int) -> Iterator[tuple[Array, Array]]:
-    """Batches with a mass of 1 a point, ``draws`` points in all or one pass of a stream; small where d is large.
+def _unit_batches(problem: Problem, rng: np.random.Generator, draws: int) -> Iterator[tuple[Array, Array]]:
+    """Batches with mass 1 per point, ``draws`` points in all or one pass of a stream; small where d is large.
 
-    Over a replicated law every batch is a replicate, of a power of two of points: as many as it asks for, more where d is large.
+    Of a replicated law every batch is a replicate of 2^m points: as many replicates as the law asks for, more where d is large.
     """
     size = min(draws, max(1, 2**21 // problem.dim))
     if isinstance(problem.law, Replicated):

@@ -262,14 +262,14 @@ class OptimalQuantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluste
 
         Notes
         -----
-        The solver is CLVQ, by default ``CLVQ(recency=0, revive=False)``, by which all samples so far count by their weight.
+        The solver is CLVQ, by default ``CLVQ(recency=0, relocate=False)``, by which all samples so far count by their weight.
         Competitive learning alone forgets cells that win nothing for long, as in a stream that is sorted. So a weighted sample of
         all samples so far (at least 4096 and 64 K, at most 2^22 numbers) is kept. Where new samples cost more than those before,
         where the codes cost more on the kept ones than they seemed to, and whenever the weight seen has grown by a quarter, codes
         are also found on the kept ones by k-means++ and Lloyd, and take over where they cost less by more than fitting explains.
         Until K distinct samples have come, these are the codes, with a ConvergenceWarning. After ``fit`` its samples count too.
         """
-        solver: Any = CLVQ(recency=0.0, revive=False) if self.solver is None else self.solver
+        solver: Any = CLVQ(recency=0.0, relocate=False) if self.solver is None else self.solver
         if not isinstance(solver, CLVQ):
             raise ValueError(
                 f"partial_fit goes on by competitive learning: solver must be None or CLVQ(...); received {solver!r}"

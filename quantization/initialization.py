@@ -75,7 +75,20 @@ class KMeansPlusPlus:
 
 @dataclass(frozen=True)
 class RandomPoints:
-    """K points of the law: drawn by weight without replacement from samples, K independent draws (of a sample) otherwise."""
+    """K points of the law: drawn by weight without replacement from samples, K independent draws (of a sample) otherwise.
+
+    Raises
+    ------
+    ValueError
+        Where the law has fewer than K points of positive weight.
+
+    Examples
+    --------
+    >>> import quantization as qz
+    >>> start = qz.quantize([[0.0], [1.0], [2.0]], 2, init=qz.RandomPoints(), max_iter=0, rng=0)
+    >>> set(start.points[:, 0].tolist()) <= {0.0, 1.0, 2.0}
+    True
+    """
 
     def check(self, problem: Problem) -> None:
         """Any problem will do; too few points are found in drawing."""
@@ -92,7 +105,22 @@ class RandomPoints:
 
 @dataclass(frozen=True)
 class GlobalSearch:
-    """The best codebook that a search from afar finds: see ``search`` of the laws on the line and in the plane."""
+    """The best codebook that a global search finds: a dynamic programme on the line, basin hopping in the plane.
+
+    For samples and laws with a density on the line, and Gaussian mixtures in the plane.
+
+    Raises
+    ------
+    ValueError
+        For any other law.
+
+    Examples
+    --------
+    >>> import quantization as qz
+    >>> solution = qz.quantize([[0.0], [1.0], [10.0], [11.0]], 2, init=qz.GlobalSearch(), rng=0)
+    >>> sorted(solution.points[:, 0].tolist())
+    [0.5, 10.5]
+    """
 
     def check(self, problem: Problem) -> None:
         if not has_global_search(problem.exact):

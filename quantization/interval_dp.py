@@ -1,8 +1,8 @@
-r"""The optimal partition of consecutive bins on the line into K runs: a dynamic programme with a price on each run.
+r"""The optimal partition of consecutive bins on the line into K runs: a dynamic program with a price per run.
 
 The cost of a run, $\sum_b m_b (y_b - \bar y)^2$, satisfies the quadrangle inequality. So the least cost $g(k)$ of k runs is
-convex in k, and each k is optimal at some price $\lambda$ for $\min_k g(k) + \lambda k$, a programme without k in it that takes
-O(B log B) time (Aggarwal, Schieber and Tokuyama 1994). Here: a search for the price that buys k runs, in O(B log B) memory.
+convex in k, and each k is optimal at some price $\lambda$ for $\min_k g(k) + \lambda k$, a dynamic program without k that takes
+O(B log B) time (aggarwal1994). Here: a search for the price whose optimum has k runs, in O(B log B) memory.
 
 This module loads numba: import it inside the function that needs it.
 """
@@ -16,8 +16,8 @@ import numpy as np
 from quantization.arrays import FloatArray, IntArray
 
 _compiled: Any = numba.njit(nogil=True, cache=True)
-_ATTEMPTS = 100  # prices tried at most; some ten are the rule
-_FURTHEST = 600.0  # that the logarithm of a price moves at a time
+_ATTEMPTS = 100  # prices tried at most; about ten are usual
+_FURTHEST = 600.0  # largest change of the logarithm of a price
 _ROUND_OFF = 1e-13  # of costs: sums of some thousand terms
 
 
@@ -25,22 +25,22 @@ def optimal_runs(masses: FloatArray, means: FloatArray, k: int, *, price: float 
     r"""The edges $0 = e_0 < \dots < e_k = B$ that minimize $\sum_t \min_c \sum_{b=e_{t-1}}^{e_t - 1} m_b (y_b - c)^2$.
 
     masses: (B,) $m_b \ge 0$. means: (B,) $y_b$, nondecreasing where $m_b > 0$, of any magnitude. Returns (k + 1,) integers.
-    price: a guess of what the last run saves, $-g'(k)$, to begin the search at.
+    price: a guess of what the last run saves, $-g'(k)$, at which the search begins.
 
-    Costs are to round-off of themselves, so clusters whose spread is far below their distance are told apart. Needs
-    $24\, B \log_2 B$ bytes. Raises ``ValueError`` where fewer than k bins have mass. Source: aggarwal1994.
+    Costs are accurate relative to themselves, so clusters much narrower than their distances are resolved. Needs
+    $24\, B \log_2 B$ bytes. Raises ``ValueError`` where fewer than k bins have mass.
     """
     heavy = np.flatnonzero(masses > 0)
     if not 1 <= k <= len(heavy):
         raise ValueError(f"k must lie between 1 and the number of bins with mass, {len(heavy)}; received {k}")
-    edges = _Runs(masses[heavy], means[heavy]).optimal(k, price)
+    edges = _WeightedBins(masses[heavy], means[heavy]).optimal(k, price)
     inner = heavy[edges[1:-1]]
     return np.concatenate([[0], inner, [len(masses)]]).astype(np.int64)
 
 
 @dataclass(frozen=True)
-class _Bought:
-    """A partition, what it costs, and a price of a run at which it is optimal."""
+class _PricedPartition:
+    """A partition, its cost, and a price per run at which it is optimal."""
 
     edges: IntArray
     cost: float
@@ -54,13 +54,13 @@ class _Bought:
         return self.cost + price * self.runs
 
 
-class _Runs:
-    """Bins with mass, made ready for costs of runs in constant time."""
+class _WeightedBins:
+    """Bins with mass, and a table that gives the cost of any run in constant time."""
 
     def __init__(self, masses: FloatArray, means: FloatArray) -> None:
         self._mass = float(masses.sum())
         self._masses = masses / self._mass
-        # A power of two makes the spread about 1: squares neither overflow nor lose digits to underflow.
+        # A power of two makes the range about 1: squares neither overflow nor lose digits to underflow.
         self._exponent = int(np.frexp(means[-1] / 2 - means[0] / 2)[1])
         self._means = np.ldexp(means, -self._exponent)
         self._table: FloatArray = _outward_moments(self._masses, self._means)
@@ -73,14 +73,17 @@ class _Runs:
         if k == 1:
             return few
         # An optimal partition into fewer than k runs and one into more, their costs, and prices at which they were found.
-        below, above = _Bought(few, self._cost(few), np.inf), _Bought(np.arange(bins + 1, dtype=np.int64), 0.0, 0.0)
+        below, above = (
+            _PricedPartition(few, self._cost(few), np.inf),
+            _PricedPartition(np.arange(bins + 1, dtype=np.int64), 0.0, 0.0),
+        )
         price = self._guess(k) if guess is None else float(np.ldexp(guess / self._mass, -2 * self._exponent))
         chord, stuck, repeated = False, 0, 0
         for _ in range(_ATTEMPTS):
             found = self._cheapest(price)
             if found.runs == k:
                 return found.edges
-            # On the chord both known partitions cost the same. If nothing is cheaper there, g is straight between them.
+            # On the chord both known partitions cost the same. If nothing is cheaper there, g is linear between them.
             if chord and found.total(price) >= above.total(price) * (1 - _ROUND_OFF):
                 break
             stuck = stuck + 1 if found.runs in (below.runs, above.runs) else 0
@@ -94,18 +97,18 @@ class _Runs:
             if chord:
                 price = (below.cost - above.cost) / (above.runs - below.runs)
             elif np.isfinite(below.price) and above.price > 0:
-                # Between two prices that were tried: a power law through them, halfway if it keeps to one side.
+                # Between two prices that were tried: a power law through them, or bisection after two steps on one side.
                 share = np.log(above.runs / k) / np.log(above.runs / below.runs) if abs(repeated) < 2 else 0.5
                 price = above.price * (below.price / above.price) ** share
-            else:  # g ∝ k^-2 for bins that are many, so λ ∝ k^-3; further each time, until a price on the other side is found
+            else:  # g ∝ k^-2 for many bins, so λ ∝ k^-3; in growing steps until a price on the other side is found
                 further = 3 * 2 ** (abs(repeated) - 1) * np.log(found.runs / k)
-                # At what a single run costs nobody buys two, so no price above it need be tried.
+                # At the cost of a single run the optimum has one run, so no higher price need be tried.
                 price = min(price * float(np.exp(np.clip(further, -_FURTHEST, _FURTHEST))), self._cost(few))
         return _spliced(below.edges, above.edges, k)
 
-    def _cheapest(self, price: float) -> _Bought:
+    def _cheapest(self, price: float) -> _PricedPartition:
         edges: IntArray = _cheapest(self._table, price)
-        return _Bought(edges, self._cost(edges), price)
+        return _PricedPartition(edges, self._cost(edges), price)
 
     def _cost(self, edges: IntArray) -> float:
         return float(_total_cost(self._table, edges))
@@ -132,7 +135,7 @@ def _outward_moments(masses: Any, means: Any) -> Any:
     """Mass, mean less y_c and sum of squares about the mean, from the middle c of each block of 2^(l+1) bins out to a bin.
 
     At [l, bin]. Two bins share a block of each size from some size on, and lie on the two sides of the middle of the smallest:
-    so the run between them is two of these put together, and as nothing of other sign is added, nothing cancels.
+    so the run between them is the union of two of these, and as all terms are positive, nothing cancels.
     """
     bins = len(masses)
     levels = 1

@@ -15,18 +15,62 @@ _BLOCK = 2**22  # numbers of a block of densities
 
 @runtime_checkable
 class Law(Protocol):
-    """Anything that can be sampled: ``sample(n, rng)`` returns n independent draws, an array (n, d)."""
+    """A law that can be sampled: the protocol of whatever has a method ``sample``.
 
-    def sample(self, n: int, rng: np.random.Generator) -> Array: ...
+    Examples
+    --------
+    >>> import numpy as np, quantization as qz
+    >>> class Annulus:
+    ...     def sample(self, n, rng):
+    ...         angle, radius = rng.uniform(0, 6.2832, n), rng.uniform(1, 2, n)
+    ...         return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
+    >>> isinstance(Annulus(), qz.Law), qz.quantize(Annulus(), 8, max_iter=20, rng=0).points.shape
+    (True, (8, 2))
+    """
+
+    def sample(self, n: int, rng: np.random.Generator) -> Array:
+        """Independent draws.
+
+        Parameters
+        ----------
+        n : int
+            Number of draws, at least 1.
+        rng : numpy Generator
+            The only source of randomness.
+
+        Returns
+        -------
+        array (n, d)
+            numpy or torch, finite; of one dimension, library, dtype and device at every call.
+        """
+        ...
 
 
 @dataclass(frozen=True, eq=False)
 class GaussianMixture:
-    r"""$\sum_{i=1}^m \pi_i\, N(m_i, C_i)$ on R^d.
+    r"""A mixture of Gaussians, $\sum_{i=1}^m \pi_i\, N(m_i, C_i)$ on R^d.
 
-    weights: (m,) nonnegative, summing to 1. means: (m, d). covs: (m, d, d), symmetric positive semidefinite, also for d = 1.
-    Sampling allows singular covariances; density and score need definite ones. One covariance for thousands of components is held
-    once where it is given as ``np.broadcast_to(cov, (m, d, d))``.
+    Parameters
+    ----------
+    weights : array (m,)
+        $\pi_i \ge 0$, of sum 1.
+    means : array (m, d)
+        $m_i$.
+    covs : array (m, d, d)
+        $C_i$, symmetric positive semidefinite, also for d = 1. Sampling allows singular ones; density and score need definite
+        ones. One covariance for thousands of components is held once where it is given as ``np.broadcast_to(cov, (m, d, d))``.
+
+    Raises
+    ------
+    ValueError
+        For shapes that do not fit, numbers that are not finite, weights that are none, and covariances that are none.
+
+    Examples
+    --------
+    >>> import quantization as qz
+    >>> mixture = qz.GaussianMixture([0.5, 0.5], [[-1.0], [1.0]], [[[1.0]], [[1.0]]])
+    >>> mixture.dim, mixture.mean.tolist(), mixture.cov.tolist()
+    (1, [0.0], [[2.0]])
     """
 
     weights: FloatArray
@@ -84,7 +128,18 @@ class GaussianMixture:
         return np.einsum("i,ijk->jk", self.weights, self.covs) + (deviations.T * self.weights) @ deviations
 
     def sample(self, n: int, rng: np.random.Generator) -> FloatArray:
-        """n independent draws, (n, d)."""
+        """Independent draws.
+
+        Parameters
+        ----------
+        n : int
+            Number of draws.
+        rng : numpy Generator
+
+        Returns
+        -------
+        array (n, d)
+        """
         component = rng.choice(len(self.weights), size=n, p=self.weights)
         noise = rng.standard_normal((n, self.dim))
         draws = self.means[component]
@@ -96,12 +151,52 @@ class GaussianMixture:
         return draws
 
     def log_density(self, x: FloatArray) -> FloatArray:
-        r"""$\log \sum_i \pi_i\, \varphi_{m_i, C_i}(x)$ for x (n, d), returns (n,). Needs definite covariances."""
+        r"""The log-density $\log \sum_i \pi_i\, \varphi_{m_i, C_i}(x)$.
+
+        Parameters
+        ----------
+        x : array (n, d)
+
+        Returns
+        -------
+        array (n,)
+
+        Raises
+        ------
+        ValueError
+            Where a covariance is singular, or x has another shape.
+
+        Examples
+        --------
+        >>> import quantization as qz
+        >>> round(float(qz.Gaussian([0.0], [[1.0]]).log_density([[0.0]])[0]), 6)  # -log(2 pi)/2
+        -0.918939
+        """
         parts = [np.logaddexp.reduce(self._log_terms(part), axis=0) for part in self._parts(x)]
         return np.concatenate(parts) if parts else np.empty(0)
 
     def score(self, x: FloatArray) -> FloatArray:
-        r"""$\nabla \log p(x) = -\sum_i \rho_i(x)\, C_i^{-1}(x - m_i)$, $\rho_i$ the posterior weights; (n, d) → (n, d)."""
+        r"""The score $\nabla \log p(x) = -\sum_i \rho_i(x)\, C_i^{-1}(x - m_i)$, $\rho_i$ the posterior weights.
+
+        Parameters
+        ----------
+        x : array (n, d)
+
+        Returns
+        -------
+        array (n, d)
+
+        Raises
+        ------
+        ValueError
+            Where a covariance is singular, or x has another shape.
+
+        Examples
+        --------
+        >>> import quantization as qz
+        >>> qz.Gaussian([0.0], [[2.0]]).score([[1.0]]).round(12).tolist()
+        [[-0.5]]
+        """
         parts = [-self._pull(part, self._posterior(part)) for part in self._parts(x)]
         return np.concatenate(parts) if parts else np.empty((0, self.dim))
 
@@ -183,7 +278,27 @@ class GaussianMixture:
 
 
 class Gaussian(GaussianMixture):
-    r"""$N(m, C)$ on R^d. mean: (d,). cov: (d, d), symmetric positive semidefinite, also for d = 1."""
+    r"""The Gaussian law $N(m, C)$ on R^d.
+
+    Parameters
+    ----------
+    mean : array (d,)
+        $m$.
+    cov : array (d, d)
+        $C$, symmetric positive semidefinite, also for d = 1.
+
+    Raises
+    ------
+    ValueError
+        For bad input.
+
+    Examples
+    --------
+    >>> import quantization as qz
+    >>> solution = qz.quantize(qz.Gaussian([0.0], [[1.0]]), 2, rng=0)  # ±√(2/π)
+    >>> solution.points.ravel().round(6).tolist()
+    [-0.797885, 0.797885]
+    """
 
     def __init__(self, mean: Any, cov: Any) -> None:
         mean, cov = np.asarray(mean, dtype=np.float64), np.asarray(cov, dtype=np.float64)
@@ -218,16 +333,17 @@ class FrozenLaw:
 
     @staticmethod
     def of(law: Any) -> "FrozenLaw | None":
-        """``law`` where it is one, known by its members so that scipy.stats need not be loaded; only a frozen one has ``dist``.
+        """``law`` wrapped, if it is a frozen continuous distribution of scipy.stats of either interface, else None.
 
-        Or where it is one of scipy's newer objects, such as ``stats.Normal(mu=1.0)``, which are always frozen. Raises
-        ``ValueError`` for arrays of parameters. Discrete ones are none: see :mod:`quantization.discrete_laws`.
+        Recognized by its attributes, so that scipy.stats need not be loaded; of the older interface only frozen ones have
+        ``dist``, and objects of the newer one, such as ``stats.Normal(mu=1.0)``, are always frozen. Raises ``ValueError`` for
+        arrays of parameters. Discrete ones are none: see :mod:`quantization.discrete_laws`.
         """
         if hasattr(law, "dist") and _has(law, "rvs", "ppf", "isf", "pdf"):
             check_scalar_parameters(law)
             return FrozenLaw(law)
         if newer_kind(law) == "continuous":
-            return FrozenLaw(_Newer(law))
+            return FrozenLaw(_RandomVariable(law))
         return None
 
     def sample(self, n: int, rng: np.random.Generator) -> FloatArray:
@@ -253,8 +369,8 @@ def check_scalar_parameters(law: Any) -> None:
         raise ValueError(f"a frozen distribution needs scalar parameters; received {name} with arrays")
 
 
-class _Newer:
-    """One of scipy's newer distributions under the names of its older ones."""
+class _RandomVariable:
+    """A distribution of scipy's newer interface under the method names of the older one."""
 
     def __init__(self, law: Any) -> None:
         self.name = type(law).__name__
@@ -262,7 +378,7 @@ class _Newer:
         self._law = law
 
     def rvs(self, size: int, random_state: np.random.Generator) -> Any:
-        """So many draws."""
+        """Independent draws, (size,)."""
         return self._law.sample(size, rng=random_state)
 
 

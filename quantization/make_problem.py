@@ -60,7 +60,7 @@ def make_problem(law: Any, k: int, r: float) -> Problem:
         return Problem(k, r, probe, int(probe.shape[1]), law=law, exact=exact_law(law, r))
     if not (hasattr(law, "toarray") or isinstance(law, list | tuple)):
         if hasattr(law, "__iter__") and not isinstance(law, _NOT_BATCHES):
-            return _stream_problem(Stream(cast(Any, law)), k, r)
+            return _stream_problem(Stream(law), k, r)
         hint = ". Quantize a sample of it, law.rvs(n)" if hasattr(law, "rvs") else ""
         hint = ". Freeze it by a call, as in scipy.stats.norm()" if callable(law) and hasattr(law, "rvs") else hint
         raise ValueError(f"law must be {_LAWS}; received {type(law).__name__}{hint}")

@@ -1,4 +1,4 @@
-"""The one noun: a probability measure on finitely many points of R^d."""
+"""A probability measure on finitely many points of R^d."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,17 +24,41 @@ _ROUND_OFF = 32 * np.finfo(np.float64).eps  # of numpy's pairwise sum of up to 1
 
 @dataclass(frozen=True, eq=False, init=False)
 class DiscreteMeasure:
-    r"""$\mu = \sum_{i=1}^n w_i \delta_{x_i}$ with $w_i \ge 0$ and $\sum_i w_i = 1$.
+    r"""A probability measure on finitely many points, $\mu = \sum_{i=1}^n w_i \delta_{x_i}$ with $w_i \ge 0$, $\sum_i w_i = 1$.
 
-    points: (n, d), numpy or torch, real and finite; the dtype, device and library are kept (integers become float64).
-    weights: (n,), nonnegative, summing to 1 within round-off; ``None`` means 1/n each. They are renormalized in float64 and
-    shown in the dtype of the points. Counts go through :meth:`from_unnormalized`.
-    weights_float64: the same weights in float64, where the points live. Everything is computed with these: in float16 the weights
-    1/n of a million points are 5 % too small.
+    Parameters
+    ----------
+    points : array (n, d)
+        numpy or torch, real and finite. The dtype, device and library are kept; integers become float64.
+    weights : array (n,), optional
+        Nonnegative, of sum 1 within round-off; ``None`` means 1/n each. Counts go through :meth:`from_unnormalized`.
 
-    The points are not copied: what is written into the array afterwards is not checked again. Raises ``ValueError`` for anything
-    that is not a probability measure. Checked once, here: what holds a ``DiscreteMeasure``
-    need not check again.
+    Attributes
+    ----------
+    points : array (n, d)
+        The points as given, not copied.
+    weights : array (n,)
+        The weights in the dtype of the points.
+    weights_float64 : array (n,)
+        The weights in float64, on the device of the points, renormalized to a sum of 1. All sums use these: in float16 the
+        weights 1/n of a million points are 5 % too small.
+
+    Raises
+    ------
+    ValueError
+        For anything that is not a probability measure.
+
+    Notes
+    -----
+    Everything is checked here, once: code that receives a ``DiscreteMeasure`` need not check it again. What is written into the
+    array of points afterwards is not checked.
+
+    Examples
+    --------
+    >>> import quantization as qz
+    >>> mu = qz.DiscreteMeasure([[0.0], [1.0], [4.0]], [0.5, 0.25, 0.25])
+    >>> mu.size, mu.dim, mu.weights.tolist()
+    (3, 1, [0.5, 0.25, 0.25])
     """
 
     points: Array
@@ -67,7 +91,30 @@ class DiscreteMeasure:
 
     @classmethod
     def from_unnormalized(cls, points: Any, counts: Any) -> "DiscreteMeasure":
-        r"""$\sum_i (m_i / \sum_j m_j)\, \delta_{x_i}$ from counts or raw weights $m_i \ge 0$, (n,), at least one positive."""
+        r"""The measure $\sum_i (m_i / \sum_j m_j)\, \delta_{x_i}$ of counts or raw weights $m_i \ge 0$.
+
+        Parameters
+        ----------
+        points : array (n, d)
+            As for the class.
+        counts : array (n,)
+            Finite and nonnegative, at least one of them positive.
+
+        Returns
+        -------
+        DiscreteMeasure
+
+        Raises
+        ------
+        ValueError
+            For bad input.
+
+        Examples
+        --------
+        >>> import quantization as qz
+        >>> qz.DiscreteMeasure.from_unnormalized([[0.0], [1.0]], [3, 1]).weights.tolist()
+        [0.75, 0.25]
+        """
         points = checked_points(points)
         host = checked_weights(counts, points.shape[0])
         # Dividing by the largest first keeps the total finite for masses near the ends of the floating range.
@@ -88,27 +135,87 @@ class DiscreteMeasure:
         return f"DiscreteMeasure({self.size} points in R^{self.dim}, {self.points.dtype})"
 
     def assign(self, points: Any) -> Array:
-        r"""$k(y) = \arg\min_k |y - x_k|$, the index of the nearest point of this measure, for each of ``points``.
+        r"""The index of the nearest point of this measure, $\arg\min_k |y - x_k|$, for each of some points y.
 
-        points: (m, d), of the same array library. Returns (m,) integers. Exact in the points' own floating-point values; the
-        lowest index wins a tie.
+        Parameters
+        ----------
+        points : array (m, d)
+            Of the measure's array library.
+
+        Returns
+        -------
+        array (m,)
+            Integers, exact for the points' own floating-point values; the lowest index wins a tie.
+
+        Raises
+        ------
+        ValueError
+            For bad input.
+
+        Examples
+        --------
+        >>> import quantization as qz
+        >>> qz.DiscreteMeasure([[0.0], [1.0]]).assign([[0.2], [0.5], [3.0]]).tolist()
+        [0, 0, 1]
         """
         return nearest(self._same_space(points), to_host(self.points)).labels
 
     def project(self, points: Any) -> "DiscreteMeasure":
-        r"""$\sum_k \mu(V_k)\, \delta_{y_k}$, the nearest measure to this one in $W_r$, for every r, among those on ``points``.
+        r"""The measure $\sum_k \mu(V_k)\, \delta_{y_k}$: of all measures on the points y the nearest to this one in every $W_r$.
 
-        points: (K, d). The result has the same points in the same order, with the masses of their Voronoi cells as weights;
-        empty cells keep a weight of zero.
+        Parameters
+        ----------
+        points : array (K, d)
+            Of the measure's array library.
+
+        Returns
+        -------
+        DiscreteMeasure
+            The same points in the same order, the masses of their Voronoi cells as weights; an empty cell has weight 0.
+
+        Raises
+        ------
+        ValueError
+            For bad input.
+
+        References
+        ----------
+        graf2000.
+
+        Examples
+        --------
+        >>> import quantization as qz
+        >>> mu = qz.DiscreteMeasure([[0.0], [1.0], [4.0]], [0.5, 0.25, 0.25])
+        >>> mu.project([[0.5], [3.0], [9.0]]).weights.tolist()
+        [0.75, 0.25, 0.0]
         """
         points = self._same_space(points)
         masses = cells(self.points, self.weights_float64, to_host(points)).masses
         return DiscreteMeasure(points, masses / masses.sum())
 
     def expect(self, f: Callable[[Array], Array]) -> Array:
-        r"""$\int f \, d\mu = \sum_i w_i f(x_i)$ for a vectorized ``f``: (n, d) → (n, ...). Returns an array of shape (...).
+        r"""The integral $\int f \, d\mu = \sum_i w_i f(x_i)$.
 
-        Summed in float64, complex values in complex128.
+        Parameters
+        ----------
+        f : callable
+            Vectorized: maps the points (n, d) to values (n, ...).
+
+        Returns
+        -------
+        array (...)
+            Summed in float64, complex values in complex128.
+
+        Raises
+        ------
+        ValueError
+            Where f does not return one value per point.
+
+        Examples
+        --------
+        >>> import quantization as qz
+        >>> float(qz.DiscreteMeasure([[0.0], [1.0], [4.0]], [0.5, 0.25, 0.25]).expect(lambda x: x[:, 0] ** 2))
+        4.25
         """
         values = f(self.points)
         if getattr(values, "shape", ())[:1] != (self.size,):
@@ -119,18 +226,69 @@ class DiscreteMeasure:
         return namespace(values).tensordot(asarray_like(to_host(self.weights_float64), wide), wide, 1)
 
     def sample(self, n: int, rng: np.random.Generator) -> Array:
-        r"""n independent draws $X_1, \dots, X_n \sim \mu$, an array (n, d) of the points' own kind."""
+        r"""Independent draws $X_1, \dots, X_n \sim \mu$.
+
+        Parameters
+        ----------
+        n : int
+            Number of draws.
+        rng : numpy Generator
+
+        Returns
+        -------
+        array (n, d)
+            In the points' array library, dtype and device.
+
+        Raises
+        ------
+        ValueError
+            Where rng is not a Generator.
+
+        Examples
+        --------
+        >>> import numpy as np, quantization as qz
+        >>> qz.DiscreteMeasure([[0.0], [1.0]]).sample(5, np.random.default_rng(0)).shape
+        (5, 1)
+        """
         if not isinstance(rng, np.random.Generator):  # pyright: ignore[reportUnnecessaryIsInstance]  callers may be untyped
             raise ValueError(f"rng must be a numpy Generator, such as np.random.default_rng(0); received {rng!r}")
         return self.points[rng.choice(self.size, size=n, p=to_host(self.weights_float64))]
 
     def save(self, path: str | Path) -> None:
-        """Write points and float64 weights to ``path`` (numpy's .npz, no pickle); the file appears whole or not at all."""
+        """Write points and float64 weights to a file (numpy's .npz, no pickle) that appears whole or not at all.
+
+        Parameters
+        ----------
+        path : str or Path
+
+        Examples
+        --------
+        >>> import tempfile, pathlib, quantization as qz
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder) / "mu.npz"
+        ...     qz.DiscreteMeasure([[0.0], [1.0]]).save(path)
+        ...     qz.DiscreteMeasure.load(path)
+        DiscreteMeasure(2 points in R^1, float64)
+        """
         archive.write(path, {"points": self.points, "weights": to_host(self.weights_float64)})
 
     @classmethod
     def load(cls, path: str | Path) -> "DiscreteMeasure":
-        """The measure that :meth:`save` wrote to ``path``, as numpy arrays."""
+        """The measure that :meth:`save` wrote, as numpy arrays.
+
+        Parameters
+        ----------
+        path : str or Path
+
+        Returns
+        -------
+        DiscreteMeasure
+
+        Raises
+        ------
+        ValueError
+            For any other file, or a damaged one.
+        """
         stored = archive.read(path, "DiscreteMeasure", ("points", "weights"))
         return cls(stored["points"], stored["weights"])
 

@@ -1,4 +1,4 @@
-"""Pictures: cells of a codebook, a barycenter over its measures, the course of a solve. matplotlib is imported at need."""
+"""Plots: cells of a codebook, a barycenter over its measures, the course of a run. matplotlib is imported on first use."""
 
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
@@ -11,26 +11,59 @@ from quantization.laws import FrozenLaw, GaussianMixture, scipys_mixture
 from quantization.make_problem import make_problem
 from quantization.measure import DiscreteMeasure
 from quantization.solution import Solution
-from quantization.validation import checked_count
+from quantization.validation import checked_count, checked_rng
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+Rng = int | np.random.Generator | None
+
 _INK, _SECOND = "#1b1b1b", "#b3402a"
-_SHARE = 0.002  # of the draws that may lie outside of a picture, on each side
+_SHARE = 0.002  # of the draws that may lie outside of a plot, on each side
 
 
 def voronoi(
-    codebook: Solution | DiscreteMeasure, law: Any = None, ax: "Axes | None" = None, *, samples: int = 2000, seed: int = 0
+    codebook: Solution | DiscreteMeasure, law: Any = None, ax: "Axes | None" = None, *, samples: int = 2000, rng: Rng = 0
 ) -> "Axes":
-    r"""The Voronoi cells of a codebook on the line or in the plane, coloured by weight; returns the Axes.
+    r"""The Voronoi cells of a codebook on the line or in the plane, coloured by weight.
 
-    In the plane cells are clipped to the window, codes are dots. On the line each cell is a bar of area $w_k$ (those at the ends
-    are cut at the window), so that the bars are the quantizer's own histogram.
+    In the plane cells are clipped to the window, and codes are dots. On the line each cell is a bar of area $w_k$ (those at the
+    ends are cut at the window), so that the bars are the quantizer's own histogram.
 
-    law: what was quantized, of any kind that :func:`quantization.quantize` takes: ``samples`` of its points, drawn with ``seed``,
-    lie beneath the codes; on the line its density, or their histogram, over the bars. ax: Axes to draw on, else new ones.
-    Raises ``ValueError`` for d ≥ 3.
+    Parameters
+    ----------
+    codebook : Solution or DiscreteMeasure
+        Codes and weights, d ≤ 2.
+    law : optional
+        What was quantized, of any kind that :func:`quantization.quantize` takes: some of its points are drawn beneath the codes;
+        on the line its density, or a histogram of the points, over the bars.
+    ax : matplotlib Axes, optional
+        Axes to draw on; ``None`` makes new ones.
+    samples : int, default 2000
+        Points of the law at most.
+    rng : int, numpy Generator or None, default 0
+        With which they are drawn.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Raises
+    ------
+    ValueError
+        For d ≥ 3, or a law of another dimension.
+    ModuleNotFoundError
+        Where matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import matplotlib; matplotlib.use("agg")
+    >>> import numpy as np, quantization as qz
+    >>> from quantization import plot
+    >>> x = np.random.default_rng(0).normal(size=(500, 2))
+    >>> axes = plot.voronoi(qz.quantize(x, 5, rng=0), x)
+    >>> len(axes.collections[0].get_paths())  # a polygon per cell
+    5
     """
     measure = codebook.measure if isinstance(codebook, Solution) else codebook
     if not isinstance(measure, DiscreteMeasure):  # pyright: ignore[reportUnnecessaryIsInstance]  callers may be untyped
@@ -41,7 +74,7 @@ def voronoi(
             "draw a projection such as x[:, :2]"
         )
     codes, weights = to_host(measure.points), to_host(measure.weights_float64)
-    shown = None if law is None else _shown(law, measure.dim, checked_count("samples", samples), seed)
+    shown = None if law is None else _shown(law, measure.dim, checked_count("samples", samples), checked_rng(rng))
     axes = _axes(ax, (5.6, 4.6) if measure.dim == 2 else (6.4, 3.6))
     low, high = _window(codes, shown)
     (_plane if measure.dim == 2 else _line)(axes, codes, weights, law, shown, low, high)
@@ -49,22 +82,49 @@ def voronoi(
 
 
 def barycenter(nu: Solution | DiscreteMeasure, measures: Iterable[Any], ax: "Axes | None" = None) -> "Axes":
-    """A barycenter in the plane over the measures that it stands for; returns the Axes.
+    """A barycenter in the plane over its measures: atoms are discs of area ∝ weight, points are dots coloured by measure.
 
-    Its atoms are discs of an area ∝ weight, the measures' points dots, a colour for each. measures: as for
-    :func:`quantization.barycenter`; of a law or a large measure 2,000 points are drawn. ``ValueError`` outside of the plane.
+    Parameters
+    ----------
+    nu : Solution or DiscreteMeasure
+        The barycenter, d = 2.
+    measures : iterable
+        As for :func:`quantization.barycenter`; of a law or a large measure 2,000 points are drawn.
+    ax : matplotlib Axes, optional
+        Axes to draw on; ``None`` makes new ones.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Raises
+    ------
+    ValueError
+        For d ≠ 2.
+    ModuleNotFoundError
+        Where matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import matplotlib; matplotlib.use("agg")
+    >>> import numpy as np, quantization as qz
+    >>> from quantization import plot
+    >>> x = np.random.default_rng(0).normal(size=(2, 50, 2))
+    >>> axes = plot.barycenter(qz.barycenter(x, 4, rng=0), x)
+    >>> len(axes.collections)  # two measures and the barycenter
+    3
     """
     measure = nu.measure if isinstance(nu, Solution) else nu
     if not isinstance(measure, DiscreteMeasure):  # pyright: ignore[reportUnnecessaryIsInstance]  callers may be untyped
         raise ValueError(f"barycenter draws a Solution or a DiscreteMeasure; received {type(nu).__name__}")
     if measure.dim != 2:
         raise ValueError(f"barycenter draws the plane; received d = {measure.dim}. Draw a projection such as x[:, :2]")
-    clouds = [_cloud(m, 2000, seed) for seed, m in enumerate(measures)]
+    clouds = [_cloud(m, 2000, np.random.default_rng(j)) for j, m in enumerate(measures)]
     axes = _axes(ax, (5.6, 4.6))
     for j, cloud in enumerate(clouds):
         axes.scatter(*cloud.T, s=3.0, color=f"C{j % 10}", alpha=0.4, lw=0, zorder=1)
     codes, weights = to_host(measure.points), to_host(measure.weights_float64)
-    area = np.clip(2600 / len(codes), 6, 90) * len(codes) * weights  # an atom of the mean weight is as large as there is room for
+    area = np.clip(2600 / len(codes), 6, 90) * len(codes) * weights  # discs of the mean weight just fill the plot
     axes.scatter(*codes.T, s=area, color=_INK, alpha=0.85, edgecolors="white", linewidths=0.6, zorder=2)
     axes.set(aspect="equal", xlabel="$x_1$", ylabel="$x_2$")
     for side in axes.spines.values():
@@ -73,11 +133,38 @@ def barycenter(nu: Solution | DiscreteMeasure, measures: Iterable[Any], ax: "Axe
 
 
 def trace(solution: Solution, ax: "Axes | None" = None) -> "Axes":
-    """Distortion (left) and stationarity (right) of every step, both on a log scale; returns the left Axes.
+    """Distortion (left) and stationarity (right) of every step, both on a log scale.
 
-    The right one is ``axes.figure.axes[-1]``. A dotted line marks the solver's tolerance, once the residual comes within sight of
-    it; what lies far below it is cut off. Numbers of a stochastic solver are its running estimates. A step that has nothing
-    positive to show leaves a gap.
+    A dotted line marks the solver's tolerance once the residual comes within a factor of 100 of it; the axis ends a factor of 10
+    below it. Numbers of a stochastic solver are its running estimates. A value that is not positive leaves a gap.
+
+    Parameters
+    ----------
+    solution : Solution
+        Of any solver.
+    ax : matplotlib Axes, optional
+        Axes to draw on; ``None`` makes new ones.
+
+    Returns
+    -------
+    matplotlib Axes
+        The left one; the right one is ``axes.figure.axes[-1]``.
+
+    Raises
+    ------
+    ValueError
+        For anything but a Solution.
+    ModuleNotFoundError
+        Where matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import matplotlib; matplotlib.use("agg")
+    >>> import numpy as np, quantization as qz
+    >>> from quantization import plot
+    >>> axes = plot.trace(qz.quantize(np.random.default_rng(0).normal(size=(500, 2)), 5, rng=0))
+    >>> axes.get_ylabel(), axes.figure.axes[-1].get_ylabel()
+    ('distortion', 'stationarity')
     """
     if not isinstance(solution, Solution):  # pyright: ignore[reportUnnecessaryIsInstance]  callers may be untyped
         raise ValueError(f"trace draws a Solution; received {type(solution).__name__}")
@@ -125,7 +212,7 @@ def _plane(
 
     chosen, polygons = _clipped(codes, low, high)
     drawn: Any = PolyCollection(polygons, edgecolors="white", linewidths=0.7)
-    drawn.set(array=_of_the_first(codes, weights)[chosen], cmap=_colours(), clim=(0.0, float(weights.max())))
+    drawn.set(array=_merged_weights(codes, weights)[chosen], cmap=_colours(), clim=(0.0, float(weights.max())))
     axes.add_collection(drawn)
     if shown is not None:
         axes.scatter(*shown.T, s=2.0, color=_INK, alpha=0.3, lw=0, zorder=2)
@@ -192,16 +279,16 @@ def _clipped(codes: FloatArray, low: FloatArray, high: FloatArray) -> tuple[IntA
     return first.astype(np.int64), [corners[region] for region in regions]
 
 
-def _of_the_first(codes: FloatArray, weights: FloatArray) -> FloatArray:
-    """The weights, those of equal codes gathered at the first of them."""
+def _merged_weights(codes: FloatArray, weights: FloatArray) -> FloatArray:
+    """The weights, those of equal codes summed at the first of them."""
     _, first, inverse = np.unique(codes, axis=0, return_index=True, return_inverse=True)
-    gathered = np.zeros_like(weights)
-    gathered[first] = np.bincount(inverse.ravel(), weights)
-    return gathered
+    merged = np.zeros_like(weights)
+    merged[first] = np.bincount(inverse.ravel(), weights)
+    return merged
 
 
 def _window(codes: FloatArray, shown: FloatArray | None) -> tuple[FloatArray, FloatArray]:
-    """Corners of a box around all codes, with room, and around all but the outermost of the law's points."""
+    """Corners of a box around all codes, with margins, and around all but the outermost of the law's points."""
     low, high = codes.min(0), codes.max(0)
     span = np.maximum(high - low, 0.3 * (high - low).max())
     room = np.where(span > 0, 0.5 * span / max(len(codes) ** (1 / codes.shape[1]), 1.5), 1.0)
@@ -212,20 +299,20 @@ def _window(codes: FloatArray, shown: FloatArray | None) -> tuple[FloatArray, Fl
     return low, high
 
 
-def _shown(law: Any, dim: int, samples: int, seed: int) -> FloatArray:
+def _shown(law: Any, dim: int, samples: int, rng: np.random.Generator) -> FloatArray:
     """Points of the law to draw: all of a small measure, else draws by weight."""
-    problem, rng = make_problem(law, 1, 2.0), np.random.default_rng(seed)
+    problem = make_problem(law, 1, 2.0)
     if problem.dim != dim:
         raise ValueError(f"the law must have the codebook's dimension {dim}; received {problem.dim}")
     pilot = problem.pilot(rng)
     return to_host(pilot.points if pilot.size <= samples and problem.measure is None else pilot.sample(samples, rng))
 
 
-def _cloud(law: Any, samples: int, seed: int) -> FloatArray:
-    """The points of positive weight of a measure that is not larger than ``samples``, else so many draws."""
+def _cloud(law: Any, samples: int, rng: np.random.Generator) -> FloatArray:
+    """The points of positive weight of a measure of at most ``samples`` points, else as many draws."""
     measure = make_problem(law, 1, 2.0).measure
     if measure is None or measure.size > samples:
-        return _shown(law, 2, samples, seed)
+        return _shown(law, 2, samples, rng)
     return to_host(measure.points)[to_host(measure.weights_float64) > 0]
 
 
@@ -240,7 +327,7 @@ def _density(law: Any) -> Callable[[FloatArray], FloatArray] | None:
 
 
 def _colours() -> Any:
-    """Viridis without its dark third, on which nothing could be drawn."""
+    """Viridis without its dark third, on which dots and lines would not show."""
     from matplotlib import colormaps
     from matplotlib.colors import ListedColormap
 

@@ -95,11 +95,53 @@ class Problem:
 
 
 class Initialization(Protocol):
-    """``draw(problem, rng)`` returns starting codes (K, d) on the host; ``check(problem)`` raises where it can't.
+    """A way to draw starting codes: the protocol of what ``init=`` takes.
 
-    Codes may be of any real dtype: runs that begin at points are the faster begun, the less there is to convert.
+    Examples
+    --------
+    Codes evenly spaced along the diagonal of the data:
+
+    >>> import numpy as np, quantization as qz
+    >>> class Diagonal:
+    ...     def check(self, problem):
+    ...         if problem.measure is None:
+    ...             raise ValueError("Diagonal() needs samples")
+    ...     def draw(self, problem, rng):
+    ...         x = problem.measure.points
+    ...         return np.linspace(x.min(0), x.max(0), problem.k)
+    >>> x = np.random.default_rng(0).normal(size=(500, 2))
+    >>> qz.quantize(x, 4, init=Diagonal(), rng=0).converged
+    True
     """
 
-    def check(self, problem: Problem) -> None: ...
+    def check(self, problem: Problem) -> None:
+        """Raise where no codes can be drawn, before any work.
 
-    def draw(self, problem: Problem, rng: np.random.Generator) -> Array: ...
+        Parameters
+        ----------
+        problem : Problem
+            K codes of order r for a law.
+
+        Raises
+        ------
+        ValueError
+            That says what was received and what to use instead.
+        """
+        ...
+
+    def draw(self, problem: Problem, rng: np.random.Generator) -> Array:
+        """Starting codes.
+
+        Parameters
+        ----------
+        problem : Problem
+            As for :meth:`check`.
+        rng : numpy Generator
+            The only source of randomness.
+
+        Returns
+        -------
+        array (K, d)
+            On the host, of any real dtype: runs that begin at points start the faster, the less there is to convert.
+        """
+        ...

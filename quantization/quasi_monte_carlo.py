@@ -16,10 +16,10 @@ _MOST_COORDINATES = 21_201  # of scipy's table of direction numbers
 
 @runtime_checkable
 class Replicated(Law, Protocol):
-    """A law whose draws of one call make up for one another.
+    """A law whose draws within one call are dependent, as those of randomized quasi-Monte Carlo.
 
-    Every draw has the law, so means over a call are unbiased, and separate calls are independent; but the draws of a call are
-    not, so that errors are judged from the spread of ``replicates`` calls, never from the draws of one.
+    Every draw has the law, so means over a call are unbiased, and separate calls are independent. The draws of one call are not,
+    so errors are estimated from the variance between ``replicates`` calls, never from the draws of one.
     """
 
     @property
@@ -38,17 +38,38 @@ class FromCube(Protocol):
 
 @dataclass(frozen=True)
 class QuasiMonteCarlo:
-    r"""Scrambled Sobol points $U_1, \dots, U_n$ pushed through $T: (0, 1)^s \to R^d$ with $T(U) \sim$ law.
+    r"""Randomized quasi-Monte Carlo: scrambled Sobol points $U_i$ pushed through $T: (0, 1)^s \to R^d$ with $T(U) \sim$ law.
 
-    law: a Gaussian or GaussianMixture (by principal axes, the widest first; one coordinate chooses the component), a frozen
-    continuous ``scipy.stats`` distribution (by its ppf), a list of these for independent coordinates or blocks of them, or a
-    :class:`FromCube` of one's own.
-    replicates: independent scramblings from which the error of a mean is judged, at least 2.
+    Parameters
+    ----------
+    law : Gaussian, GaussianMixture, frozen scipy.stats distribution, FromCube, or list of these
+        A Gaussian or a mixture is mapped by its principal axes, the widest first, with one coordinate for the component; a
+        continuous ``scipy.stats`` distribution by its ppf. A list stands for independent coordinates, or blocks of them. A law of
+        your own needs ``cube_dim``, the number s, and ``from_cube(u)``, the map T of an array (n, s) to draws (n, d).
+    replicates : int, default 16
+        Independent scramblings from which the error of a mean is estimated, at least 2.
 
-    ``sample(n, rng)`` scrambles anew at every call: each $T(U_i)$ has exactly the law, so that $\frac1n \sum_i f(T(U_i))$ is
-    unbiased for E f(X), with a variance o(1/n) for square-integrable f; n a power of two is best. In
-    :func:`quantization.distortion` the points are shared out over the replicates, and the interval is Student's with
-    replicates − 1 degrees of freedom; see lecuyer2023. Source: owen1998, matousek1998.
+    Raises
+    ------
+    ValueError
+        For a law that is no such map, or one of more coordinates than Sobol points have (21,201).
+
+    Notes
+    -----
+    Each call of ``sample`` draws a new scrambling: each $T(U_i)$ has exactly the law, so $\frac1n \sum_i f(T(U_i))$ is unbiased
+    for E f(X), with variance o(1/n) for square-integrable f; n is best a power of two. In :func:`quantization.distortion` the
+    points are divided among the replicates, and the interval is Student's with replicates − 1 degrees of freedom (lecuyer2023).
+
+    References
+    ----------
+    owen1998, matousek1998, lecuyer2023.
+
+    Examples
+    --------
+    >>> import numpy as np, quantization as qz
+    >>> law = qz.QuasiMonteCarlo(qz.Gaussian(np.zeros(3), np.eye(3)))
+    >>> round(float(qz.distortion(law, np.zeros((1, 3)), draws=2**12, rng=0)), 1)  # the trace of the covariance
+    3.0
     """
 
     law: Any
@@ -65,7 +86,31 @@ class QuasiMonteCarlo:
             )
 
     def sample(self, n: int, rng: np.random.Generator) -> Array:
-        """n draws (n, d): the image of the first n points of a Sobol sequence, scrambled afresh."""
+        """The images of the first n points of a Sobol sequence, newly scrambled.
+
+        Parameters
+        ----------
+        n : int
+            Number of draws, at most 2^30.
+        rng : numpy Generator
+            Draws the scrambling.
+
+        Returns
+        -------
+        array (n, d)
+            Each of the law, but dependent.
+
+        Raises
+        ------
+        ValueError
+            For more points than a Sobol sequence has.
+
+        Examples
+        --------
+        >>> import numpy as np, quantization as qz
+        >>> qz.QuasiMonteCarlo(qz.Gaussian([0.0], [[1.0]])).sample(8, np.random.default_rng(0)).shape
+        (8, 1)
+        """
         coordinates, push = _map(self.law)
         return push(_scrambled(n, coordinates, rng))
 

@@ -1,4 +1,4 @@
-"""The one answer: a weighted codebook with its distortion, how stationary it is, and why the solver stopped."""
+"""The answer: a weighted codebook with its distortion, how stationary it is, and why the solver stopped."""
 
 import json
 from dataclasses import dataclass, fields
@@ -20,17 +20,40 @@ _SPECIAL = ("measure", "status", "solver", "trace", "transport")  # fields that 
 
 
 class NotConverged(RuntimeError):
-    """Raised by :meth:`Solution.require` on an answer that is not stationary to the tolerance asked for."""
+    """Raised by :meth:`Solution.require` on an answer that is not stationary to the solver's tolerance.
+
+    Examples
+    --------
+    >>> import numpy as np, quantization as qz
+    >>> x = np.random.default_rng(0).normal(size=(1000, 2))
+    >>> try:
+    ...     qz.quantize(x, 5, max_iter=1, rng=0).require()
+    ... except qz.NotConverged as error:
+    ...     print(error)
+    The budget of steps was spent ...
+    """
 
 
 @dataclass(frozen=True)
 class Trace:
-    """What every step saw, the start included: arrays of their true length n_iter + 1.
+    """What every step measured, the start included.
 
-    distortion, stationarity: (n_iter + 1,); running estimates from mini-batches where the solver is stochastic, and of some six
-    digits where Lloyd's steps are taken on inner products in float32. The solution's own are measured.
-    companion: (K,) the running companion weights at the end of a stochastic solver, else None.
-    clvq_state: how far a stochastic solver had come (three arrays (K, d)): started from this solution it goes on from there.
+    Attributes
+    ----------
+    distortion, stationarity : array (n_iter + 1,)
+        Of the codebook before each step and of the last one. Running estimates from mini-batches where the solver is stochastic,
+        and of some six digits where Lloyd's steps are taken on inner products in float32; the solution's own are measured.
+    companion : array (K,) or None
+        The running companion weights at the end of a stochastic solver.
+    clvq_state : CLVQState or None
+        What CLVQ needs to go on from this solution (three arrays (K, d)).
+
+    Examples
+    --------
+    >>> import numpy as np, quantization as qz
+    >>> solution = qz.quantize(np.random.default_rng(0).normal(size=(1000, 2)), 5, rng=0)
+    >>> solution.trace.distortion.shape == (solution.n_iter + 1,)
+    True
     """
 
     distortion: FloatArray
@@ -41,17 +64,41 @@ class Trace:
 
 @dataclass(frozen=True)
 class Solution:
-    r"""A K-point measure $\sum_k w_k \delta_{x_k}$ near a law, and what is known of it.
+    r"""A K-point measure $\sum_k w_k \delta_{x_k}$ near a law, with its distortion and stationarity.
 
-    measure: the codes with the masses of their Voronoi cells, in the kind of array the law came in.
-    distortion: $D_r = E \min_k |X - x_k|^r$ of these very codes. distortion_se: its standard error, 0 where exact.
-    stationarity: $(\sum_k w_k |x_k - E[X | V_k]|^2 / D_2)^{1/2}$, 0 at a stationary codebook.
-    n_iter: steps taken. solver: the solver that took them, with its options.
+    Attributes
+    ----------
+    measure : DiscreteMeasure
+        The codes with the masses of their Voronoi cells, in the array library, dtype and device of the law.
+    distortion : float
+        $D_r = E \min_k |X - x_k|^r$ of these codes. Of a barycenter $F = \sum_j \lambda_j W_2^2(\mu_j, \nu)$.
+    distortion_se : float
+        The standard error of the distortion, 0 where it is exact.
+    stationarity : float
+        $(\sum_k w_k |x_k - E[X | V_k]|^2 / D_2)^{1/2}$, 0 at a stationary codebook. Of a barycenter
+        $(\sum_k w_k |x_k - T_k|^2 / F)^{1/2}$, with $T_k$ the λ-mean of what the optimal plans send to $x_k$.
+    status : Status
+        Why the solver stopped.
+    n_iter : int
+        Steps taken.
+    trace : Trace
+        Distortion and stationarity step by step.
+    solver : Solver
+        The solver with its options.
+    weights_gap : float
+        Of a barycenter: an upper bound on how much other weights on these points could lower F; 0 where they are prescribed, or
+        optimal as a quantizer's are.
+    distortion_gap : float
+        Of a barycenter: an upper bound on how much the distortion exceeds F; 0 for exact transport.
+    transport : TransportMethod or None
+        Of a barycenter: the method that computed F.
 
-    Of a barycenter, distortion is $F = \sum_j \lambda_j W_2^2(\mu_j, \nu)$, stationarity $(\sum_k w_k |x_k - T_k|^2 / F)^{1/2}$
-    with T_k the λ-mean of what the optimal plans send to x_k. weights_gap: by how much other weights on these points could lower
-    F, at most; 0 where they are given, or the best as a quantizer's are. transport: the method that F was computed by, None for
-    quantizers. distortion_gap: by how much it may exceed the true F; 0 for exact transport.
+    Examples
+    --------
+    >>> import quantization as qz
+    >>> solution = qz.quantize([[0.0], [1.0], [10.0], [11.0]], 2, rng=0)
+    >>> solution.points.ravel().tolist(), solution.weights.tolist(), solution.distortion
+    ([0.5, 10.5], [0.5, 0.5], 0.25)
     """
 
     measure: DiscreteMeasure
@@ -68,7 +115,7 @@ class Solution:
 
     @property
     def points(self) -> Array:
-        """The codes, (K, d), in the kind of array the law came in."""
+        """The codes, (K, d), in the array library, dtype and device of the law."""
         return self.measure.points
 
     @property
@@ -82,11 +129,50 @@ class Solution:
         return self.status is Status.CONVERGED
 
     def predict(self, points: Any) -> Array:
-        r"""$\arg\min_k |y - x_k|$ for each of ``points`` (m, d): the index of its nearest code, (m,); the lowest index wins a tie."""
+        r"""The index of the nearest code, $\arg\min_k |y - x_k|$, for each of some points y.
+
+        Parameters
+        ----------
+        points : array (m, d)
+            Of the codes' array library.
+
+        Returns
+        -------
+        array (m,)
+            Integers; the lowest index wins a tie.
+
+        Raises
+        ------
+        ValueError
+            For bad input.
+
+        Examples
+        --------
+        >>> import quantization as qz
+        >>> qz.quantize([[0.0], [1.0], [10.0], [11.0]], 2, rng=0).predict([[2.0], [8.0]]).tolist()
+        [0, 1]
+        """
         return self.measure.assign(points)
 
     def require(self) -> "Solution":
-        """This solution if it converged; raises :class:`NotConverged` otherwise."""
+        """This solution, if it converged.
+
+        Returns
+        -------
+        Solution
+            Itself.
+
+        Raises
+        ------
+        NotConverged
+            With the status, the residuals and what to change.
+
+        Examples
+        --------
+        >>> import quantization as qz
+        >>> qz.quantize([[0.0], [1.0], [10.0], [11.0]], 2, rng=0).require().distortion
+        0.25
+        """
         if not self.converged:
             gap = f", gap in the weights {self.weights_gap:.3g}" if self.weights_gap > 0 else ""
             remedy = "Raise max_iter, or" if self.status is Status.BUDGET_SPENT else "More steps would not lower it; raise"
@@ -97,9 +183,25 @@ class Solution:
         return self
 
     def save(self, path: str | Path) -> None:
-        """Write the whole answer to ``path`` (numpy's .npz, no pickle); the file appears whole or not at all.
+        """Write the whole solution to a file (numpy's .npz, no pickle) that appears whole or not at all.
 
-        ``DiscreteMeasure.load`` reads its codes and weights. A solver of one's own is kept by its ``repr``.
+        Parameters
+        ----------
+        path : str or Path
+
+        Notes
+        -----
+        ``DiscreteMeasure.load`` reads the codes and weights of such a file. Of a solver that is not of this package only the
+        ``repr`` is stored.
+
+        Examples
+        --------
+        >>> import tempfile, pathlib, quantization as qz
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder) / "solution.npz"
+        ...     qz.quantize([[0.0], [1.0], [10.0], [11.0]], 2, rng=0).save(path)
+        ...     qz.Solution.load(path).distortion
+        0.25
         """
         arrays: dict[str, Any] = {"points": self.points, "weights": to_host(self.measure.weights_float64)}
         about: dict[str, Any] = {"format": _FORMAT, "status": self.status.name, "solver": described(self.solver)}
@@ -114,7 +216,21 @@ class Solution:
 
     @staticmethod
     def load(path: str | Path) -> "Solution":
-        """The solution that :meth:`save` wrote to ``path``, as numpy arrays; ``ValueError`` for any other or a damaged file."""
+        """The solution that :meth:`save` wrote, as numpy arrays.
+
+        Parameters
+        ----------
+        path : str or Path
+
+        Returns
+        -------
+        Solution
+
+        Raises
+        ------
+        ValueError
+            For any other file, or a damaged one.
+        """
         stored = archive.read(path, "Solution", ("points", "weights", "about"))
         try:
             about: dict[str, Any] = json.loads(str(stored.pop("about")))

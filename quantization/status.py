@@ -4,7 +4,16 @@ from enum import Enum
 
 
 class Status(Enum):
-    """Why a solver stopped; the value is the sentence to show."""
+    """Why a solver stopped; the value of a member is the sentence to show.
+
+    Examples
+    --------
+    >>> import quantization as qz
+    >>> qz.quantize([[0.0], [1.0], [3.0]], 2, rng=0).status is qz.Status.CONVERGED
+    True
+    >>> [status.name for status in qz.Status]
+    ['RUNNING', 'CONVERGED', 'STALLED', 'BUDGET_SPENT', 'NONFINITE']
+    """
 
     RUNNING = "The solver is still running; this is a snapshot."
     CONVERGED = "The stationarity residual is within the requested tolerance, or as small as the points' dtype allows."
@@ -14,4 +23,14 @@ class Status(Enum):
 
 
 class ConvergenceWarning(UserWarning):
-    """A solver with a tolerance spent its default budget, or stalled, above that tolerance."""
+    """A solver with a tolerance spent its default budget, or stalled, above that tolerance.
+
+    Never issued for an explicit ``max_iter`` or ``epochs``: a caller who sets a budget knows that it may be spent.
+
+    Examples
+    --------
+    >>> import warnings, quantization as qz
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("error", qz.ConvergenceWarning)
+    ...     solution = qz.quantize([[0.0], [1.0], [3.0]], 2, rng=0)
+    """

@@ -14,7 +14,10 @@ _RENAMES = {
     "Line": "Monotone",
     "Voronoi": "NearestCode",
     "max_steps": "max_iter",
+    "revive": "relocate",
+    "sweeps": "sinkhorn_iter",
 }
+_CLVQ_STATE_RENAMES = {"pull": "residuals"}
 PLAIN = (bool, int, float, str, type(None))
 CLVQ_STATE = "clvq_state."
 
@@ -40,7 +43,8 @@ def renamed(value: Any) -> Any:
         return value
     named: dict[str, Any] = {}
     for key, entry in cast(dict[str, Any], value).items():
-        new = CLVQ_STATE + key.removeprefix("progress.") if key.startswith("progress.") else _RENAMES.get(key, key)
+        old = key.removeprefix("progress.")
+        new = _RENAMES.get(key, key) if old == key else CLVQ_STATE + _CLVQ_STATE_RENAMES.get(old, old)
         named[new] = _RENAMES.get(entry, entry) if key == "name" else renamed(entry)
     return named
 

@@ -15,10 +15,27 @@ from quantization.validation import checked_points
 class Stream:
     """A law known only through batches, such as a data loader or a cache of latents too large for memory.
 
-    make_batches: called for every pass; returns a fresh iterable of (n_i, d) arrays or tensors, of any sizes n_i ≥ 1, all of one
-    library, dtype and device. Or such an iterable itself where it can be read again and again: a torch ``DataLoader``, a list.
-    Of a batch that is a list or tuple of arrays, such as (x, y), the first is taken.
-    dim: the dimension d, where it should be checked.
+    Parameters
+    ----------
+    make_batches : callable or iterable
+        Called for every pass; returns a fresh iterable of arrays or tensors (n_i, d), of any sizes n_i ≥ 1, all of one library,
+        dtype and device. Or such an iterable itself where it can be read repeatedly: a torch ``DataLoader``, a list. Of a batch
+        that is a list or tuple of arrays, such as (x, y), the first is taken.
+    dim : int, optional
+        The dimension d, where it should be checked.
+
+    Raises
+    ------
+    ValueError
+        For an iterator, which can be read only once, and for what is no iterable of batches.
+
+    Examples
+    --------
+    >>> import numpy as np, quantization as qz
+    >>> rng = np.random.default_rng(0)
+    >>> batches = [rng.normal(size=(500, 2)) for _ in range(4)]
+    >>> qz.quantize(qz.Stream(batches), 3, solver=qz.CLVQ(epochs=2), rng=0).points.shape
+    (3, 2)
     """
 
     make_batches: Callable[[], Iterable[Any]]
@@ -41,14 +58,30 @@ class Stream:
         object.__setattr__(self, "dim", dim)
 
     def fresh(self) -> Iterable[Any]:
-        """The batches of a new pass; ``ValueError`` where ``make_batches`` can't make one a second time."""
+        """The batches of a new pass.
+
+        Returns
+        -------
+        iterable of arrays (n_i, d)
+
+        Raises
+        ------
+        ValueError
+            Where ``make_batches`` returns no iterable, or the same iterator a second time.
+
+        Examples
+        --------
+        >>> import numpy as np, quantization as qz
+        >>> len(list(qz.Stream([np.zeros((2, 3))]).fresh()))
+        1
+        """
         batches: Any = self.make_batches()
         if not hasattr(batches, "__iter__"):
             raise ValueError(f"make_batches must return an iterable of batches (n_i, d); it returned {type(batches).__name__}")
         if hasattr(batches, "__next__") and self.make_batches() is batches:
             raise ValueError(
                 f"make_batches must return a fresh iterable every time it is called; it returned one {type(batches).__name__} "
-                "twice, which can be read only once. Write a function that makes it anew"
+                "twice, which can be read only once. Write a function that makes a new one"
             )
         return batches
 
@@ -97,29 +130,30 @@ def checked_batch(batch: Any, dim: int | None, kind: Array | None, name: str) ->
 
 
 def reservoir(batches: Iterable[Batch], wanted: int, most: int, rng: np.random.Generator) -> Array:
-    """So many points drawn evenly, without replacement, from the first ``most`` of a pass, or all where they are fewer.
+    """``wanted`` points drawn uniformly without replacement from the first ``most`` of a pass, or all where there are fewer.
 
-    In their order. Each point gets a uniform key, and those with the least keys are kept, at most twice as many at a time.
+    Reservoir sampling: each point gets a uniform key, and those with the least keys stay, at most twice as many at a time. The
+    order of the stream is kept.
     """
-    held: list[Array] = []
+    candidates: list[Array] = []
     keys, threshold, seen = np.empty(0), 1.0, 0
     for batch in batches:
         new = rng.random(len(batch.points))
-        few = np.flatnonzero(new < threshold)
-        held.append(_rows(batch.points, few))
-        keys = np.concatenate([keys, new[few]])
+        accepted = np.flatnonzero(new < threshold)
+        candidates.append(_rows(batch.points, accepted))
+        keys = np.concatenate([keys, new[accepted]])
         if len(keys) > 2 * wanted:
-            held, keys = _least(held, keys, wanted)
+            candidates, keys = _least_keys(candidates, keys, wanted)
             threshold = float(keys.max())
         seen += len(batch.points)
         if seen >= most:
             break
-    return _least(held, keys, wanted)[0][0]
+    return _least_keys(candidates, keys, wanted)[0][0]
 
 
-def _least(held: list[Array], keys: Any, wanted: int) -> tuple[list[Array], Any]:
+def _least_keys(candidates: list[Array], keys: Any, wanted: int) -> tuple[list[Array], Any]:
     chosen = np.sort(np.argsort(keys)[:wanted])
-    return [_rows(namespace(held[0]).concatenate(held), chosen)], keys[chosen]
+    return [_rows(namespace(candidates[0]).concatenate(candidates), chosen)], keys[chosen]
 
 
 def _rows(points: Array, chosen: IntArray) -> Array:

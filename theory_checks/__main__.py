@@ -104,7 +104,7 @@ def _parser() -> argparse.ArgumentParser:
         type=_processes,
         default=min(2, os.cpu_count() or 1),
         metavar="N",
-        help="cases are spread over so many; no result depends on it (default: %(default)s)",
+        help="processes that share the cases; no result depends on it (default: %(default)s)",
     )
     run.add_argument(
         "--write", type=_page, metavar="FILE", help="the report as a page of the documentation too, such as docs/theorems.md"

@@ -30,13 +30,13 @@ def partition(mu: DiscreteMeasure, codes: FloatArray) -> Partition:
     """The Voronoi partition of ``mu`` by ``codes`` (K, d)."""
     points, weights = host(mu)
     labels = np.asarray(DiscreteMeasure(codes).assign(points))
-    masses, pulls = np.zeros(len(codes)), np.zeros(codes.shape)
+    masses, residuals = np.zeros(len(codes)), np.zeros(codes.shape)
     np.add.at(masses, labels, weights)
-    np.add.at(pulls, labels, weights[:, None] * (points - codes[labels]))
-    occupied = masses > 0
+    np.add.at(residuals, labels, weights[:, None] * (points - codes[labels]))
+    nonempty = masses > 0
     centroids = codes.copy()
-    centroids[occupied] += pulls[occupied] / masses[occupied, None]
-    return Partition(masses, centroids, -2 * pulls)
+    centroids[nonempty] += residuals[nonempty] / masses[nonempty, None]
+    return Partition(masses, centroids, -2 * residuals)
 
 
 def gap(mu: DiscreteMeasure, codes: FloatArray) -> float:
@@ -64,10 +64,10 @@ def codebook(mu: DiscreteMeasure, k: int, rng: np.random.Generator) -> FloatArra
     """k codes in general position near the points of ``mu``, (k, d): almost surely no point is as near to one as to another."""
     points: FloatArray = np.asarray(mu.points)
     chosen = points[rng.choice(len(points), size=k, replace=False)]
-    return chosen + 0.3 * spread(mu) * rng.standard_normal(chosen.shape)
+    return chosen + 0.3 * coordinate_std(mu) * rng.standard_normal(chosen.shape)
 
 
-def spread(mu: DiscreteMeasure) -> float:
+def coordinate_std(mu: DiscreteMeasure) -> float:
     r"""$(E|X - EX|^2 / d)^{1/2}$: the standard deviation of a coordinate."""
     weights: FloatArray = np.asarray(mu.weights)
     centred: FloatArray = mu.points - weights @ mu.points

@@ -1,4 +1,4 @@
-r"""What chance may add to a comparison, and how often all of them together may raise a false alarm: one budget, kept here.
+r"""What chance may add to a comparison, and how often all of them together may raise a false alarm: one budget.
 
 Every comparison with a random error is made at 4.5 standard errors, or at the same probability by a sharper law: a true claim
 is refused once in 150,000 comparisons. A case of a claim is one comparison, whatever it compares inside (``among`` shares the
@@ -24,7 +24,7 @@ def false_alarms(random_cases: Iterable[int]) -> float:
 
 
 def monte_carlo(standard_error: float, *, degrees: float = math.inf, among: int = 1) -> float:
-    r"""$t\,\mathrm{se}$ with $P(|T| > t) = P(|Z| > 4.5) / \text{among}$, T of Student's law: the reach of a mean of draws.
+    r"""$t\,\mathrm{se}$ with $P(|T| > t) = P(|Z| > 4.5) / \text{among}$, T of Student's law: the half-width for a mean of draws.
 
     degrees: of freedom of the standard error, where it was estimated from few draws. among: comparisons that share the level.
     """
@@ -34,7 +34,7 @@ def monte_carlo(standard_error: float, *, degrees: float = math.inf, among: int 
 
 
 def bernoulli_error(variance: float, n: int, *, among: int = 1) -> float:
-    r"""$\sqrt{2 v \ell / n} + 2 \ell / 3n$, $\ell = \log(2\,\text{among} / P(|Z| > 4.5))$: the reach of a mean of n indicators.
+    r"""$\sqrt{2 v \ell / n} + 2 \ell / 3n$, $\ell = \log(2\,\text{among} / P(|Z| > 4.5))$: the half-width for n indicators.
 
     variance: v, at least every conditional variance. This is Freedman's inequality at the level of :func:`monte_carlo`; for
     rare events, whose counts are Poisson rather than normal, 4.5 standard errors would be too few. Source: freedman1975.

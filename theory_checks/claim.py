@@ -33,10 +33,10 @@ PROFILES = {
     "quick": "under a minute: fewer laws",
     "full": "minutes: every kind of law many times",
 }
-CHEAP = Effort(tests=12, quick=36, full=360)  # milliseconds a case
-FAIR = Effort(tests=4, quick=12, full=96)  # a tenth of a second
+CHEAP = Effort(tests=12, quick=36, full=360)  # milliseconds per case
+MODERATE = Effort(tests=4, quick=12, full=96)  # a tenth of a second
 SLOW = Effort(tests=2, quick=7, full=56)  # half a second
-DEAR = Effort(tests=1, quick=3, full=24)  # a second and more
+VERY_SLOW = Effort(tests=1, quick=3, full=24)  # a second and more
 
 
 @dataclass(eq=False)
@@ -44,7 +44,7 @@ class Claim(Generic[L]):
     """A checked statement. Called with (law, k, seed), it returns :class:`~theory_checks.evidence.Evidence`.
 
     name: the check's name. statement: LaTeX. reference: a key of ``docs/references.bib``. laws: the family it is stated for.
-    topic: the file it stands in. random: whether a case is a comparison that chance can refuse (see ``chance``).
+    topic: the module it is defined in. random: whether a case is a comparison that chance can refuse (see ``chance``).
     """
 
     name: str
@@ -97,7 +97,7 @@ class Claim(Generic[L]):
 def claim(
     *, statement: str, reference: str, laws: Family[L], effort: Effort = CHEAP, random: bool = False
 ) -> Callable[[Check[L]], Claim[L]]:
-    """Decorator: enter a function (law, k, seed) → Evidence, under its own name, among the claims that tests and command check.
+    """Decorator: register a function (law, k, seed) → Evidence, under its own name, as a claim that tests and command check.
 
     Attach the variant that must be rejected with ``@name.control``: a check that can't fail is no check.
     """

@@ -31,7 +31,7 @@ class Diffusion:
     end: float
 
     @cached_property
-    def variance(self) -> float:
+    def data_variance(self) -> float:
         """s², of the first component."""
         return float(self.data.covs[0, 0, 0])
 
@@ -42,22 +42,22 @@ class Diffusion:
         return float(np.sqrt(np.square(self.data.means - middle).sum(1).max()))
 
     def alpha(self, t: float) -> float:
-        """How much of X_0 is left at time t."""
+        """α_t, the factor of X_0 at time t."""
         return exp(-t / 2) if self.preserving else 1.0
 
-    def noise(self, t: float) -> float:
-        """The variance σ_t² of what was added."""
+    def noise_variance(self, t: float) -> float:
+        """σ_t², the variance of the noise added up to time t."""
         return -np.expm1(-t) if self.preserving else t
 
-    def spread(self, t: float) -> float:
-        """v_t."""
-        return self.alpha(t) ** 2 * self.variance + self.noise(t)
+    def variance(self, t: float) -> float:
+        """v_t, the variance of a component of X_t."""
+        return self.alpha(t) ** 2 * self.data_variance + self.noise_variance(t)
 
     def law(self, t: float) -> GaussianMixture:
         """The law of X_t, for any covariances of the data."""
         eye = np.eye(self.data.dim)
         return GaussianMixture(
-            self.data.weights, self.alpha(t) * self.data.means, self.alpha(t) ** 2 * self.data.covs + self.noise(t) * eye
+            self.data.weights, self.alpha(t) * self.data.means, self.alpha(t) ** 2 * self.data.covs + self.noise_variance(t) * eye
         )
 
     def constant(self) -> float:
@@ -66,33 +66,33 @@ class Diffusion:
         $\exp \int (c + g \Lambda_t) dt$ with $\Lambda_t = -1/v_t + \alpha_t^2 R^2 / v_t^2$, the largest eigenvalue that
         $\nabla^2 \log p_t = -I/v_t + \alpha_t^2 \operatorname{Cov}(m \mid x) / v_t^2$ can have.
         """
-        early, late = self.spread(self.begin), self.spread(self.end)
-        lost = self.noise(self.end) - self.noise(self.begin) if self.preserving else late - early
+        early, late = self.variance(self.begin), self.variance(self.end)
+        lost = self.noise_variance(self.end) - self.noise_variance(self.begin) if self.preserving else late - early
         whole = early / late * exp(self.radius**2 * lost / (early * late))
         if not self.stochastic:
             return sqrt(whole)
         return whole * exp(-(self.end - self.begin) / 2) if self.preserving else whole
 
-    def steepest(self, t: float) -> float:
-        r"""$c + g \Lambda_t$, what two paths may drift apart at, per unit of time and distance."""
-        v = self.spread(t)
-        return self._pull + self._share * (-1 / v + self.alpha(t) ** 2 * self.radius**2 / v**2)
+    def largest_rate(self, t: float) -> float:
+        r"""$c + g \Lambda_t$, the largest eigenvalue of the drift's derivative: the rate at which paths may separate."""
+        v = self.variance(t)
+        return self._drift + self._score_weight * (-1 / v + self.alpha(t) ** 2 * self.radius**2 / v**2)
 
-    def gentlest(self, t: float) -> float:
+    def least_rate(self, t: float) -> float:
         r"""$c - g/v_t$, the least eigenvalue of the drift's derivative."""
-        return self._pull - self._share / self.spread(t)
+        return self._drift - self._score_weight / self.variance(t)
 
     @property
-    def _pull(self) -> float:
+    def _drift(self) -> float:
         return 0.5 if self.preserving else 0.0
 
     @property
-    def _share(self) -> float:
+    def _score_weight(self) -> float:
         return 1.0 if self.stochastic else 0.5
 
     def times(self, steps: int) -> FloatArray:
         """Times from ``end`` to ``begin``, evenly spaced in log(t + s² ...): where the score is steep, steps are short."""
-        offset = self.variance + 1e-3
+        offset = self.data_variance + 1e-3
         return np.geomspace(self.end + offset, self.begin + offset, steps + 1) - offset
 
     def backwards(self, start: FloatArray, times: FloatArray, noise: FloatArray | None) -> FloatArray:
@@ -100,13 +100,13 @@ class Diffusion:
         y = start.copy()
         for i, (now, then) in enumerate(itertools.pairwise(times)):
             h = now - then
-            y = y + h * (self._pull * y + self._share * self.law(now).score(y))
+            y = y + h * (self._drift * y + self._score_weight * self.law(now).score(y))
             if noise is not None:
                 y += np.sqrt(h) * noise[i]
         return y
 
     def euler_constants(self, times: FloatArray) -> tuple[float, float]:
-        r"""By how much the scheme stretches a distance at most, its own C, and at least: the products of the larger and of the
+        r"""The largest and the least factor by which the scheme stretches distances: the products of the larger and of the
         smaller of $|1 + h(c + g\Lambda)|$ and $|1 + h(c - g/v)|$.
 
         Every step is $y \mapsto y + h\,b(y) + \text{noise}$, whose symmetric derivative has its eigenvalues between the two.
@@ -114,7 +114,7 @@ class Diffusion:
         most = least = 1.0
         for now, then in itertools.pairwise(times):
             h = now - then
-            steps = abs(1 + h * self.steepest(now)), abs(1 + h * self.gentlest(now))
+            steps = abs(1 + h * self.largest_rate(now)), abs(1 + h * self.least_rate(now))
             most, least = most * max(steps), least * min(steps)
         return most, least
 
@@ -125,7 +125,7 @@ class Diffusion:
         Given $X_T = y$ the components have posterior weights, means $m_i' + \frac{a v_\delta}{v_T}(y - a m_i')$ and the
         variance $v_\delta (1 - a^2 v_\delta / v_T)$, with $m_i' = \alpha_\delta m_i$ and $a = \alpha_T / \alpha_\delta$.
         """
-        a, early, late = self.alpha(self.end) / self.alpha(self.begin), self.spread(self.begin), self.spread(self.end)
+        a, early, late = self.alpha(self.end) / self.alpha(self.begin), self.variance(self.begin), self.variance(self.end)
         means = self.alpha(self.begin) * self.data.means
         offsets = y[:, None] - a * means
         logits = np.log(self.data.weights) - np.square(offsets).sum(2) / (2 * late)

@@ -1,4 +1,4 @@
-"""Evidence for an inequality, with the slack that arithmetic and chance allow it, and perhaps the curve it was read from."""
+"""Evidence for an inequality, with the slack that arithmetic and chance allow it, and optionally the curve it was read from."""
 
 import math
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 class Curve:
     """What a picture of the evidence shows: sequences measured at the same x, each under a name of its own.
 
-    x, lines: the numbers. levels: name → a constant that they should come to. logs: which axes are logarithmic, "", "x", "xy".
+    x, lines: the numbers. levels: name → a constant they should converge to. logs: which axes are logarithmic, "", "x", "xy".
     """
 
     x_label: str
@@ -35,7 +35,7 @@ class Evidence:
 
     @property
     def margin(self) -> float:
-        r"""$\text{bound} + \text{slack} - \text{observed}$, in the units of the claim: what was left over."""
+        r"""$\text{bound} + \text{slack} - \text{observed}$, in the units of the claim."""
         return self.bound + self.slack - self.observed
 
     @property

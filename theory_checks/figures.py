@@ -8,7 +8,7 @@ from typing import Any
 from theory_checks.evidence import Curve, Evidence
 from theory_checks.trial import Finding
 
-_EDGE = 1e17  # where excesses without end are drawn
+_EDGE = 1e17  # where infinite excesses are drawn
 _TICKS = {-1e12: "$-10^{12}$", -1e6: "$-10^6$", 0.0: "0", 1.0: "1", 1e6: "$10^6$", 1e12: "$10^{12}$"}
 _HOLDS, _REJECTED = "#2a7f62", "#b3402a"
 _COLOURS = (_HOLDS, "#4a6fa5", _REJECTED, "#8a6d3b")
@@ -25,7 +25,7 @@ def drawn(findings: Sequence[Finding]) -> dict[str, bytes]:
 
 
 def margins(findings: Sequence[Finding]) -> bytes:
-    r"""A row a claim, its trials at (observed − bound) / slack: true left of 1, rejected right of it."""
+    r"""A row per claim, its trials at (observed − bound) / slack: true left of 1, rejected right of it."""
     figure, axes = _figure(11.0, 1.6 + 0.3 * len(findings), 1)
     axes = axes[0]
     axes.set_xscale("symlog", linthresh=1.0, linscale=2.0)
@@ -49,7 +49,7 @@ def margins(findings: Sequence[Finding]) -> bytes:
 
 
 def panels(name: str, curves: dict[str, Curve]) -> bytes:
-    """A panel a kind of law, with the lines that were measured and the levels that they should come to."""
+    """A panel per kind of law, with the measured lines and the levels that they should converge to."""
     figure, axes = _figure(min(4.2 * len(curves), 12.6), 3.4 * -(-len(curves) // 3), len(curves))
     figure.suptitle(name.replace("_", " "), fontsize=10)
     for ax, (kind, curve) in zip(axes, curves.items(), strict=True):

@@ -22,7 +22,7 @@ def two_terms(last: float, before: float, earlier: float) -> float:
 
 
 def richardson(before: float, last: float, order: float = 1.0) -> float:
-    r"""$(2^p a_{2n} - a_n) / (2^p - 1)$: the limit, the term of order p gone. Source: richardson1911."""
+    r"""$(2^p a_{2n} - a_n) / (2^p - 1)$: the limit, with the term of order p removed. Source: richardson1911."""
     return (2**order * last - before) / (2**order - 1)
 
 

@@ -76,7 +76,7 @@ def half_hessian(law: Any, codes: FloatArray) -> FloatArray:
 
 
 def power_integral(law: Any, power: float, h: Callable[[FloatArray], FloatArray] = np.ones_like) -> float:
-    r"""$\int h f^p$ for a smooth h, by 16 Gauss nodes a panel: relative error below 1e-9 for thin tails.
+    r"""$\int h f^p$ for a smooth h, by 16 Gauss nodes per panel: relative error below 1e-9 for thin tails.
 
     Panels are as wide as the law's interquartile range or less, halved again and again towards a finite end of the support,
     where $f^p$ may behave like a power, and end where $f^p$ is below e^-50 of its largest value.

@@ -19,7 +19,7 @@ from theory_checks.trial import Finding, Trial, Verdict
 
 @dataclass(frozen=True)
 class Report:
-    """The findings of a run, with what they depend on. seconds: by the clock, from beginning to end."""
+    """The findings of a run, with what they depend on. seconds: wall time of the run."""
 
     profile: str
     seed: int
@@ -40,7 +40,7 @@ class Report:
 
 
 def write(report: Report, out: Path, figures: Mapping[str, bytes]) -> None:
-    """report.json, report.md and the figures into the folder ``out``, made if need be."""
+    """Write report.json, report.md and the figures into the folder ``out``, created if missing."""
     out.mkdir(parents=True, exist_ok=True)
     for name, png in figures.items():
         replace(out / f"{name}.png", png)

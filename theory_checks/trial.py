@@ -1,4 +1,4 @@
-"""What a case of a claim gave, what all of them come to, and the one loop that runs them, in one process or several."""
+"""Trials of claims: the result of a case, the finding of a claim, and the one loop that runs them, in one process or several."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +23,7 @@ _ONE_THREAD = {
 
 
 class Verdict(Enum):
-    """What became of a claim; the value is the phrase to show."""
+    """The verdict on a claim; the value is the phrase to show."""
 
     HOLDS = "holds"
     FAILS = "fails"
@@ -34,7 +34,7 @@ class Verdict(Enum):
 
 @dataclass(frozen=True)
 class Trial:
-    """One case: the evidence for the claim and for its false variant, None where an error (told in ``error``) came instead."""
+    """One case: the evidence for the claim and for its false variant, None where an ``error`` was raised."""
 
     case: Case
     evidence: Evidence | None
@@ -52,7 +52,7 @@ class Finding:
 
     @property
     def seconds(self) -> float:
-        """What the trials took, added up."""
+        """The total time of the trials."""
         return sum(t.seconds for t in self.trials)
 
     @property
@@ -88,7 +88,7 @@ def examine(
 
     done: called with a claim's name whenever one of its cases is finished.
     """
-    os.environ.update(_ONE_THREAD)  # whatever the caller's says: no result depends on it
+    os.environ.update(_ONE_THREAD)  # whatever the caller's environment says: no result depends on it
     asked = {name: list(CLAIMS[name].cases(profile, seed)) for name in names}
     if processes == 1:
         threadpoolctl: Any = import_module("threadpoolctl")
@@ -97,7 +97,7 @@ def examine(
                 yield Finding(CLAIMS[name], tuple(_told(attempt(name, case), name, done) for case in cases))
         return
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        # The dearest first, so that no process is left with a long case at the end.
+        # The slowest first, so that no process is left with a long case at the end.
         order = sorted(names, key=lambda name: CLAIMS[name].effort.full)
         futures = {name: [pool.submit(attempt, name, case) for case in asked[name]] for name in order}
         if done is not None:

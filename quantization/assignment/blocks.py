@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from scipy import sparse
+import scipy
 
 from quantization.arrays import Array, FloatArray, IntArray, asarray_like, double, dtype_of, epsilon, is_torch, namespace, to_host
 from quantization.assignment.bounds import direct_margin, score_error
@@ -155,7 +155,7 @@ def _sum_by_label(labels: Array, weights: Array, difference: Array, k: int) -> t
     By matrix products on a GPU, where scatter-add is not deterministic.
     """
     if not is_torch(labels):
-        membership = sparse.csr_array((weights, labels, np.arange(len(labels) + 1)), shape=(len(labels), k)).T
+        membership = scipy.sparse.csr_array((weights, labels, np.arange(len(labels) + 1)), shape=(len(labels), k)).T
         return np.bincount(labels, weights, minlength=k).astype(np.float64, copy=False), membership @ difference
     torch: Any = namespace(labels)
     if labels.is_cuda:

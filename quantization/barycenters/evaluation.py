@@ -1,4 +1,4 @@
-r"""A candidate's exact transports to all measures: what it costs, and where its points want to go."""
+r"""A candidate's exact transports to all measures: its objective, and the barycentric projections of its points."""
 
 from dataclasses import dataclass
 
@@ -53,13 +53,13 @@ def cost_matrices(problem: BarycenterProblem, points: FloatArray) -> list[FloatA
     return parallel_map(lambda j: cost_matrix(problem.clouds[j], points), len(problem.clouds))
 
 
-def mixed_means(mixing: FloatArray, masses: list[FloatArray], pulls: list[FloatArray], points: FloatArray) -> FloatArray:
+def mixed_means(mixing: FloatArray, masses: list[FloatArray], moments: list[FloatArray], points: FloatArray) -> FloatArray:
     r"""$\sum_j \lambda_j s_{jk} / m_{jk}$, each measure's own mean over what it sends, as plans may miss their marginal a little.
 
-    masses: $m_{jk} = \sum_i P^j_{ik}$, (K,) each. pulls: $s_{jk} = \sum_i P^j_{ik} x^j_i$, (K, d) each. An atom that is sent
-    nothing has no mean and stays in its place among ``points``.
+    masses: $m_{jk} = \sum_i P^j_{ik}$, (K,) each. moments: $s_{jk} = \sum_i P^j_{ik} x^j_i$, (K, d) each. An atom that receives
+    nothing has no mean and stays at its place among ``points``.
     """
-    means = [np.where(m[:, None] > 0, s / np.maximum(m, 1e-300)[:, None], points) for m, s in zip(masses, pulls, strict=True)]
+    means = [np.where(m[:, None] > 0, s / np.maximum(m, 1e-300)[:, None], points) for m, s in zip(masses, moments, strict=True)]
     return np.asarray(sum(t * mean for t, mean in zip(mixing, means, strict=True)), dtype=np.float64)
 
 

@@ -1,4 +1,4 @@
-r"""Given weights: every point moves to the mean of what it is sent, over and over."""
+r"""Prescribed weights: every point moves to its barycentric projection, until it stays."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,12 +18,30 @@ from quantization.validation import checked_count, checked_tolerance
 
 @dataclass(frozen=True)
 class FixedPoint:
-    r"""$x_k \leftarrow \sum_j \lambda_j \frac{1}{w_k} \sum_i \pi^j_{ik} x^j_i$ with the optimal plans $\pi^j$, w held.
+    r"""Fixed-point iteration $x_k \leftarrow T_k = \sum_j \lambda_j \frac{1}{w_k} \sum_i \pi^j_{ik} x^j_i$ for given weights w.
 
-    rtol: bounds $(\sum_k w_k |x_k - T_k|^2 / F)^{1/2}$. max_pivots: of the network simplex, for each transport.
+    Parameters
+    ----------
+    rtol : float, default 1e-3
+        Bounds the stationarity $(\sum_k w_k |x_k - T_k|^2 / F)^{1/2}$.
+    max_pivots : int, default 10000000
+        Of the network simplex, for each transport.
 
-    The objective F falls by at least $\sum_k w_k |x_k - T_k|^2$ a step and never rises; on finite measures it comes to rest after
-    finitely many. Source: cuturi2014, alvarez2016.
+    Notes
+    -----
+    $\pi^j$ are the optimal plans. The objective F falls by at least $\sum_k w_k |x_k - T_k|^2$ per step and never rises; on
+    finite measures the iteration stops after finitely many steps.
+
+    References
+    ----------
+    cuturi2014, alvarez2016.
+
+    Examples
+    --------
+    >>> import numpy as np, quantization as qz
+    >>> x = np.random.default_rng(0).normal(size=(2, 50, 2))
+    >>> qz.barycenter(x, 5, atom_weights="uniform", solver=qz.FixedPoint(rtol=1e-6), rng=0).weights.tolist()
+    [0.2, 0.2, 0.2, 0.2, 0.2]
     """
 
     rtol: float = 1e-3
@@ -38,9 +56,7 @@ class FixedPoint:
         if not isinstance(problem, BarycenterProblem):
             return f"FixedPoint is for barycenters; received {problem.kind}. Use Lloyd()"
         if problem.weights is None:
-            return (
-                'FixedPoint moves points under given weights; received weights="free". Use InteriorPoint(), or weights="uniform"'
-            )
+            return 'FixedPoint needs prescribed weights; received atom_weights="free". Use InteriorPoint(), or "uniform" weights'
         return None
 
     def solve(self, problem: Problem, codes: FloatArray, rng: np.random.Generator) -> Iterator[State]:

@@ -24,20 +24,47 @@ _WORTHWHILE = 0.01  # of the gap: what a step must take off the objective, relat
 
 @dataclass(frozen=True)
 class InteriorPoint:
-    r"""$\min_{x, w} \sum_j \lambda_j W_2^2(\mu_j, \sum_k w_k \delta_{x_k})$, the weights free.
+    r"""Alternating minimization of $F = \sum_j \lambda_j W_2^2(\mu_j, \sum_k w_k \delta_{x_k})$ over points x and free weights w.
 
+    Parameters
+    ----------
+    rtol : float, default 1e-3
+        Bounds the stationarity in the points, $(\sum_k w_k |x_k - T_k|^2 / F)^{1/2}$, and its square the duality gap in the
+        weights relative to F: either says by what share of F the points, or the weights, alone could still lower it.
+    coarse : float, default 0.01
+        The relative duality gap, in (0, 1), at which linear programs are left while the steps are large.
+    relaxation : float, default 1.5
+        How much further than the barycentric projections the points go, in [1, 2).
+    max_pivots : int, default 10000000
+        Of the network simplex, for each exact transport.
+
+    Raises
+    ------
+    ValueError
+        For options out of range.
+
+    Notes
+    -----
     F is a minimum over plans of a function that is linear in them for fixed x, so that "the best plans for the points, the best
     points for the plans" never raises it and ends at points and weights that are each the best for the other. The plans' linear
-    program, which has the weights among its unknowns, is solved by an interior point.
+    program, which has the weights among its unknowns, is solved by an interior-point method.
 
-    It starts from the solution with uniform weights and so never ends above it. While the steps are large the program is left
-    at a relative gap of ``coarse``, inside of its polytope: the points then move by a mean over nearly optimal plans, which
-    leads past poor vertices (and is faster), and they go ``relaxation`` times as far. A step that would raise the exact objective
-    is made again with a smaller gap.
+    It starts from the solution with uniform weights and so never ends above it. A program left at the gap ``coarse`` has a plan
+    in the interior of its polytope: the points then move by a mean over nearly optimal plans, which leads past poor vertices and
+    is faster. A step that would raise the exact objective is repeated with a smaller gap.
 
-    rtol: bounds the stationarity in the points, $(\sum_k w_k |x_k - T_k|^2 / F)^{1/2}$, and its square the duality gap in the
-    weights relative to F: either says by what share of F the points, or the weights, alone could still lower it.
-    max_pivots: of the network simplex, for each exact transport. Source: ge2019, cuturi2014.
+    References
+    ----------
+    ge2019, cuturi2014.
+
+    Examples
+    --------
+    >>> import numpy as np, quantization as qz
+    >>> x = np.random.default_rng(0).normal(size=(2, 50, 2))
+    >>> uniform = qz.barycenter(x, 5, atom_weights="uniform", rng=0)
+    >>> free = qz.barycenter(x, 5, init=uniform, solver=qz.InteriorPoint(), rng=0)
+    >>> bool(free.distortion <= uniform.distortion)
+    True
     """
 
     rtol: float = 1e-3
@@ -58,7 +85,7 @@ class InteriorPoint:
         if not isinstance(problem, BarycenterProblem):
             return f"InteriorPoint is for barycenters; received {problem.kind}. Use Lloyd()"
         if problem.weights is not None:
-            return 'InteriorPoint frees the weights; received given ones. Use FixedPoint(), or weights="free"'
+            return 'InteriorPoint is for free weights; received prescribed ones. Use FixedPoint(), or atom_weights="free"'
         return None
 
     def solve(self, problem: Problem, codes: FloatArray, rng: np.random.Generator) -> Iterator[State]:
@@ -81,8 +108,8 @@ class InteriorPoint:
         gap = self.coarse
         while True:
             found = best_weights(now.costs, problem.masses, problem.mixing, gap)
-            sent = [p.T @ x for p, x in zip(found.plans, problem.clouds, strict=True)]
-            means = mixed_means(problem.mixing, [p.sum(0) for p in found.plans], sent, now.points)
+            moments = [p.T @ x for p, x in zip(found.plans, problem.clouds, strict=True)]
+            means = mixed_means(problem.mixing, [p.sum(0) for p in found.plans], moments, now.points)
             points = now.points + self.relaxation * (means - now.points)
             following = evaluate(problem, points, found.weights, method)
             fall = 1 - following.value / now.value if now.value > 0 else 0.0

@@ -1,7 +1,7 @@
-"""The passes of the interior point over one measure's plan and slacks, compiled by numba: each reads them once.
+"""The interior-point method's passes over one measure's plan and slacks, compiled by numba: each reads them once.
 
 Written for one plan P > 0 and its slacks S > 0, both (n, K), with D = P/S. A direction of the method is
-dS_ik = −(du_i + dv_k) and dP_ik = t_ik − D_ik dS_ik, so it is never stored: du (n,) and dv (K,) say all of it.
+dS_ik = −(du_i + dv_k) and dP_ik = t_ik − D_ik dS_ik, so it is never stored: du (n,) and dv (K,) determine it.
 """
 
 # pyright: reportMissingTypeStubs=false
@@ -15,13 +15,13 @@ _compiled: Any = _njit(nogil=True, cache=True, fastmath={"nnan", "ninf", "nsz", 
 
 
 @_compiled
-def weigh(plan: Any, slack: Any, a: Any, scaled: Any, rows: Any, columns: Any, mass: Any, pull: Any) -> float:
+def normal_sums(plan: Any, slack: Any, a: Any, scaled: Any, rows: Any, columns: Any, mass: Any, rhs: Any) -> float:
     """The sums of D that the normal equations need; returns the complementarity Σ P S.
 
-    rows: (n,), Σ_k D. columns: (K,), Σ_i D. mass: (K,), Σ_i P. pull: (K,), Σ_i D a_i / rows_i. scaled: (n, K), D/√rows.
+    rows: (n,), Σ_k D. columns: (K,), Σ_i D. mass: (K,), Σ_i P. rhs: (K,), Σ_i D a_i / rows_i. scaled: (n, K), D/√rows.
     """
     n, k = plan.shape
-    columns[:], mass[:], pull[:] = 0.0, 0.0, 0.0
+    columns[:], mass[:], rhs[:] = 0.0, 0.0, 0.0
     gap = 0.0
     for i in range(n):
         total = 0.0
@@ -35,7 +35,7 @@ def weigh(plan: Any, slack: Any, a: Any, scaled: Any, rows: Any, columns: Any, m
         rows[i] = total
         root, share = 1 / np.sqrt(total), a[i] / total
         for j in range(k):
-            pull[j] += scaled[i, j] * share
+            rhs[j] += scaled[i, j] * share
             scaled[i, j] *= root
     return gap
 

@@ -13,7 +13,7 @@ from quantization.measure import DiscreteMeasure
 from quantization.problem import Problem
 from quantization.validation import checked_count
 
-_SLACK = 1e-9  # by which given weights may miss a sum of 1
+_SLACK = 1e-9  # by which prescribed weights may miss a sum of 1
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class BarycenterProblem(Problem):
     r"""$\min_\nu \sum_j \lambda_j W_2^2(\mu_j, \nu)$ over measures ν on K points.
 
     clouds, masses: the points (n_j, d) and positive weights (n_j,) of each measure with $\lambda_j > 0$, on the host. mixing:
-    those λ. weights: (K,) of ν where they are given, None where they are free. fixed: (K, d) its points where these are given.
+    those λ. weights: (K,) of ν where they are prescribed, None where they are free. fixed: (K, d) its points where these are.
     ``measure`` pools the measures, all moved to the barycenter's mean: starts are drawn from it.
     """
 
@@ -42,19 +42,19 @@ def make_barycenter_problem(
 ) -> BarycenterProblem:
     """The arguments of ``barycenter`` as a problem; ``ValueError`` for what is not one."""
     laws = [_measure(j, law, draws, rng) for j, law in enumerate(measures)]
-    sampled, given = [m for m, law in laws if law], [m for m, law in laws if not law]
-    kind = (given or sampled)[0].points
+    sampled, finite = [m for m, law in laws if law], [m for m, law in laws if not law]
+    kind = (finite or sampled)[0].points
     for j, (measure, _) in enumerate(laws):
         if measure.dim != kind.shape[1]:
             raise ValueError(
-                f"all measures must live in one space; measure {j} has dimension {measure.dim}, another {kind.shape[1]}"
+                f"all measures must have the same dimension; measure {j} has dimension {measure.dim}, another {kind.shape[1]}"
             )
-    if len({is_torch(m.points) for m in given}) > 1:
+    if len({is_torch(m.points) for m in finite}) > 1:
         raise ValueError("measures must be of one array library; received numpy and torch. Convert one of them")
     share = _simplex("mixing", mixing, len(laws), "one per measure")
-    kept = [(m, s) for (m, _), s in zip(laws, share, strict=True) if s > 0]
-    clouds, masses = _supports([m for m, _ in kept])
-    positive = np.array([s for _, s in kept])
+    mixed = [(m, s) for (m, _), s in zip(laws, share, strict=True) if s > 0]
+    clouds, masses = _supports([m for m, _ in mixed])
+    positive = np.array([s for _, s in mixed])
     fixed = None if points is None else _fixed(points, k, kind)
     k = len(fixed) if fixed is not None else checked_count("k", k)
     own = _weights(weights, k)
@@ -74,7 +74,7 @@ def make_barycenter_problem(
     )  # fmt: skip
 
 
-def listed(measures: Any) -> list[Any]:
+def as_list(measures: Any) -> list[Any]:
     """``measures`` as a list that is not empty; an iterator is read once, here."""
     listable = type(measures).__name__ not in ("str", "dict", "DiscreteMeasure") and hasattr(measures, "__iter__")
     if not listable or getattr(measures, "ndim", 3) != 3:

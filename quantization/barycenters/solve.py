@@ -8,7 +8,7 @@ import numpy as np
 from quantization.barycenters.entropic import Entropic
 from quantization.barycenters.fixed_point import FixedPoint
 from quantization.barycenters.interior_point import InteriorPoint
-from quantization.barycenters.problem import BarycenterProblem, listed, make_barycenter_problem
+from quantization.barycenters.problem import BarycenterProblem, as_list, make_barycenter_problem
 from quantization.initialization import GivenCodes, KMeansPlusPlus, as_initialization
 from quantization.iteration import snapshots, solve_tasks
 from quantization.problem import Initialization
@@ -35,23 +35,61 @@ def barycenter(
     max_iter: int = 100,
     draws: int = 2000,
 ) -> Solution:
-    r"""A K-point measure ν with small $F(\nu) = \sum_j \lambda_j W_2^2(\mu_j, \nu)$, a Wasserstein barycenter.
+    r"""A Wasserstein barycenter: a K-point measure ν with small $F(\nu) = \sum_j \lambda_j W_2^2(\mu_j, \nu)$.
 
-    measures: a list of arrays (n_j, d), DiscreteMeasures and laws, or an array (m, n, d). Laws enter by ``draws`` independent
-    draws each. k: atoms of ν, at most the points of all measures together. mixing: λ, (m,) ≥ 0 with sum 1; ``None``: equal.
-    atom_weights: of ν, "free" (optimized too), "uniform", or an array (k,). points: (k, d) holds the
-    points, so that only the weights are free.
+    Parameters
+    ----------
+    measures : list of arrays (n_j, d), DiscreteMeasures and laws, or array (m, n, d)
+        The $\mu_j$. A law enters by ``draws`` independent draws.
+    k : int, optional
+        Atoms of ν, at most the points of all measures together; not needed with ``points``.
+    mixing : array (m,), optional
+        $\lambda_j \ge 0$ of sum 1; ``None`` is equal ones.
+    atom_weights : {"free", "uniform"} or array (k,)
+        The weights of ν: optimized too, equal, or prescribed.
+    points : array (k, d), optional
+        Fixes the points of ν, so that only its weights are free.
+    solver : Solver, optional
+        ``None`` takes :class:`InteriorPoint` for free weights, :class:`FixedPoint` for others, and :class:`Entropic` where a
+        measure has more than 8,192 points; ``Solution.transport`` says how F was computed.
+    init : optional
+        As for :func:`quantize`; codes are drawn from all measures together, each moved to the barycenter's mean.
+    n_init : int, default 1
+        Independent runs, of which the least F is kept.
+    rng : int, numpy Generator or None
+        Equal seeds give equal results; ``None`` draws a fresh one.
+    max_iter : int, default 100
+        Steps of each run.
+    draws : int, default 2000
+        Independent draws that stand for a law.
 
-    solver: ``None`` takes InteriorPoint() for free weights, FixedPoint() for others, and Entropic() where a measure has more than
-    8,192 points; ``Solution.transport`` says how F was computed. init: as for
-    :func:`quantization.quantize`; what is drawn is drawn from all measures together, each moved to the barycenter's mean.
-    n_init: independent runs, the least F kept. rng: an int, a numpy Generator or None. max_iter: steps of each run.
+    Returns
+    -------
+    Solution
+        ``distortion`` is F itself, from exact transports, never a smoothed one; with Entropic it is an upper bound that exceeds F
+        by ``distortion_gap`` at most. ``weights_gap`` and ``stationarity`` certify the answer.
 
-    ``Solution.distortion`` is F itself, from exact transports, never a smoothed one (with Entropic an upper bound on F, that
-    exceeds it by ``distortion_gap`` at most). With free weights a run starts from
-    its uniform solution and never ends above it; ``weights_gap`` and ``stationarity`` certify the answer. One measure with free
-    weights is quantization, and goes to :func:`quantization.quantize`. Raises ``ValueError`` for bad input.
-    Source: agueh2011, cuturi2014, ge2019.
+    Raises
+    ------
+    ValueError
+        For bad input, before any work.
+
+    Notes
+    -----
+    With free weights a run starts from its uniform solution and never ends above it. One measure with free weights is
+    quantization, and goes to :func:`quantize`.
+
+    References
+    ----------
+    agueh2011, cuturi2014, ge2019.
+
+    Examples
+    --------
+    >>> import numpy as np, quantization as qz
+    >>> x = np.random.default_rng(0).normal(size=(100, 2))
+    >>> nu = qz.barycenter([x, x + 4.0], 5, rng=0)
+    >>> bool(np.allclose(nu.weights @ nu.points, x.mean(0) + 2.0, atol=0.01))  # the mean of the means
+    True
     """
     return solve_tasks([_task(measures, k, mixing, atom_weights, points, solver, init, n_init, rng, max_iter, draws)])[0]
 
@@ -70,7 +108,31 @@ def iterate_barycenter(
     max_iter: int = 100,
     draws: int = 2000,
 ) -> Iterator[Solution]:
-    """The snapshots of :func:`barycenter`, the start first and the answer last, as :func:`quantization.iteration` gives them."""
+    """The snapshots of :func:`barycenter`, the start first and the answer last, as :func:`iterate` gives them.
+
+    Parameters
+    ----------
+    measures, k, mixing, atom_weights, points, solver, init, n_init, rng, max_iter, draws
+        As for :func:`barycenter`.
+
+    Returns
+    -------
+    Iterator[Solution]
+        One Solution per step.
+
+    Raises
+    ------
+    ValueError
+        For bad input, at the call.
+
+    Examples
+    --------
+    >>> import numpy as np, quantization as qz
+    >>> x = np.random.default_rng(0).normal(size=(2, 50, 2))
+    >>> objectives = [s.distortion for s in qz.iterate_barycenter(x, 3, rng=0)]
+    >>> objectives[-1] <= objectives[0]
+    True
+    """
     return snapshots(_task(measures, k, mixing, atom_weights, points, solver, init, n_init, rng, max_iter, draws))
 
 
@@ -80,12 +142,12 @@ def _task(
 ) -> Task:  # fmt: skip
     rng = checked_rng(rng)
     n_init, max_iter = checked_count("n_init", n_init), checked_count("max_iter", max_iter, least=0)
-    draws, measures = checked_count("draws", draws), listed(measures)
+    draws, measures = checked_count("draws", draws), as_list(measures)
     problem = make_barycenter_problem(measures, k, mixing, atom_weights, points, draws, rng)
     alone = len(problem.clouds) == 1 and problem.weights is None and problem.fixed is None
     if alone and not isinstance(solver, _SOLVERS):
-        return make_task(_the_one(measures, mixing), problem.k, 2.0, solver, init, n_init, rng, max_iter)
-    solver = _usual(problem) if solver is None else solver
+        return make_task(_single_measure(measures, mixing), problem.k, 2.0, solver, init, n_init, rng, max_iter)
+    solver = _default_solver(problem) if solver is None else solver
     if not isinstance(solver, _SOLVERS):
         raise ValueError(f"solver must be InteriorPoint(...), FixedPoint(...) or Entropic(...); received {solver!r}")
     refusal = solver.incompatibility(problem)
@@ -96,7 +158,7 @@ def _task(
     return Task(problem, solver, begin, rng.spawn(n_init), max_iter)
 
 
-def _usual(problem: BarycenterProblem) -> Solver:
+def _default_solver(problem: BarycenterProblem) -> Solver:
     """By size and by what is free."""
     if max(len(x) for x in problem.clouds) > _EXACT_ATOMS:
         return Entropic()
@@ -111,6 +173,6 @@ def _initialization(problem: BarycenterProblem, init: Any) -> Initialization:
     return KMeansPlusPlus() if init is None else as_initialization(init)
 
 
-def _the_one(measures: list[Any], mixing: Any) -> Any:
-    """The only measure with a share of the mixture."""
+def _single_measure(measures: list[Any], mixing: Any) -> Any:
+    """The only measure with λ > 0."""
     return measures[0] if mixing is None else measures[int(np.argmax(np.asarray(mixing)))]

@@ -1,10 +1,10 @@
-r"""The best weights on given points: one linear program over all plans at once, by a primal-dual interior point.
+r"""The best weights on fixed points: one linear program over all plans together, by a primal-dual interior-point method.
 
 $$\min_{w, P_j \ge 0} \sum_j \lambda_j \langle C_j, P_j \rangle \quad\text{with}\quad P_j 1 = a_j,\; P_j^\top 1 = w,$$
 
 whose dual is $\max_v \sum_j \lambda_j \sum_i a_{ji} \min_k (C_{jik} - v_{jk})$ over $\sum_j \lambda_j v_j \le 0$. Every v gives a
-lower bound, which certifies. The normal equations fall apart into a K × K system for each measure, tied together by the weights,
-so that an iteration costs $\sum_j n_j K^2$, and some dozen of them are enough. Source: mehrotra1992, ge2019.
+lower bound, which certifies. The normal equations split into a K × K system for each measure, coupled by the weights alone, so
+that an iteration costs $\sum_j n_j K^2$; a few dozen iterations suffice (mehrotra1992, ge2019).
 """
 
 from dataclasses import dataclass
@@ -17,17 +17,17 @@ from quantization.arrays import FloatArray
 from quantization.threads import parallel_map
 
 _MOST_ITERATIONS = 80
-_TO_THE_BOUNDARY = 0.99
-_STUCK = 6  # iterations without progress: round-off lets it come no further
+_STEP_TO_BOUNDARY = 0.99
+_STUCK = 6  # iterations without progress, after which round-off prevents more
 _RIDGES = (1e-14, 1e-12, 1e-10, 1e-8)  # relative, tried in turn until a factorization succeeds
 _REFINEMENTS, _ILL_CONDITIONED = 2, 1e-2  # of solutions of the normal equations, whose condition grows as the gap falls below
 
 
 @dataclass(frozen=True, eq=False)
-class Weighing:
-    r"""Plans with one second marginal between them, nearly the cheapest.
+class WeightSolution:
+    r"""Nearly optimal plans that share their second marginal.
 
-    weights: (K,), their common marginal. plans: (n_j, K) each, of several measures inside of the polytope: positive everywhere.
+    weights: (K,), the common marginal. plans: (n_j, K) each; those of several measures lie in the interior, positive everywhere.
     potentials: (K,) each, with $\sum_j \lambda_j v_j = 0$; with them the dual is at least ``bound`` for these costs.
     """
 
@@ -37,28 +37,28 @@ class Weighing:
     bound: float
 
 
-def best_weights(costs: list[FloatArray], masses: list[FloatArray], mixing: FloatArray, rtol: float) -> Weighing:
+def best_weights(costs: list[FloatArray], masses: list[FloatArray], mixing: FloatArray, rtol: float) -> WeightSolution:
     """The linear program for costs C_j (n_j, K), weights a_j > 0 and λ_j > 0, to a relative duality gap of ``rtol``.
 
-    It stops earlier where round-off lets it come no further; the bound says how far it came.
+    It stops earlier where round-off prevents more; ``bound`` then shows the gap that is left.
     """
     k = costs[0].shape[1]
     if len(costs) == 1:
-        return _nearest(costs[0], masses[0], mixing)
+        return _single_measure(costs[0], masses[0], mixing)
     if k == 1 or not max(float(c.max()) for c in costs) > 0:
         weights, none = np.full(k, 1 / k), [np.zeros(k) for _ in costs]
         plans = [np.outer(a, weights) for a in masses]
-        return Weighing(weights, plans, none, lower_bound(costs, masses, mixing, none))
-    return _Interior(costs, masses, mixing).solved(rtol)
+        return WeightSolution(weights, plans, none, lower_bound(costs, masses, mixing, none))
+    return _PrimalDual(costs, masses, mixing).solve(rtol)
 
 
-def _nearest(costs: FloatArray, a: FloatArray, mixing: FloatArray) -> Weighing:
-    """A single measure: everything goes to its nearest point."""
+def _single_measure(costs: FloatArray, a: FloatArray, mixing: FloatArray) -> WeightSolution:
+    """A single measure: each of its points goes to the nearest one."""
     labels, plan = costs.argmin(1), np.zeros_like(costs)
     rows = np.arange(len(a))
     plan[rows, labels] = a
     weights = plan.sum(0)
-    return Weighing(weights / weights.sum(), [plan], [np.zeros(len(weights))], float(mixing[0] * (a @ costs[rows, labels])))
+    return WeightSolution(weights / weights.sum(), [plan], [np.zeros(len(weights))], float(mixing[0] * (a @ costs[rows, labels])))
 
 
 def lower_bound(costs: list[FloatArray], masses: list[FloatArray], mixing: FloatArray, potentials: list[FloatArray]) -> float:
@@ -75,8 +75,8 @@ def _total(parts: list[FloatArray]) -> FloatArray:
     return np.asarray(sum(parts), dtype=np.float64)
 
 
-class _Part:
-    """One measure's share of the interior point: its plan, its slacks, its potentials, and what its equations need."""
+class _MeasureBlock:
+    """One measure's block of the iterate: its plan, slacks and potentials, and the sums that its normal equations need."""
 
     def __init__(self, costs: FloatArray, a: FloatArray, v: float) -> None:
         n, k = costs.shape
@@ -85,19 +85,19 @@ class _Part:
         self.slack = costs - self.u[:, None]
         self.slack -= self.v
         self.scaled, self.rows = np.empty((n, k)), np.empty(n)
-        self.columns, self.mass, self.pull = np.empty((3, k))
+        self.columns, self.mass, self.rhs = np.empty((3, k))
         self.du, self.new_du, self.first, self.second = np.empty((4, n))
-        self.sums, self.most, self.over = np.empty(5), np.empty(2), np.empty((4, k))
+        self.sums, self.most, self.column_sums = np.empty(5), np.empty(2), np.empty((4, k))
 
     def factor(self) -> None:
         r"""The complementarity, and the inverse of $\mathrm{diag}(D^\top 1) - D^\top \mathrm{diag}(D1)^{-1} D$.
 
-        A Laplacian, whose null vector 1 is filled in; that changes solutions by constants, which the caller settles.
+        A Laplacian, whose null vector 1 is filled in; that changes solutions by constants, which the caller determines.
         """
         from quantization.barycenters import kernels
 
-        self.gap = kernels.weigh(
-            self.plan, self.slack, self.a, self.scaled, self.rows, self.columns, self.mass, self.pull
+        self.gap = kernels.normal_sums(
+            self.plan, self.slack, self.a, self.scaled, self.rows, self.columns, self.mass, self.rhs
         )  # fmt: skip
         k = len(self.v)
         laplacian = scipy.linalg.blas.dsyrk(-1.0, self.scaled.T, lower=1)  # its lower half
@@ -115,7 +115,7 @@ class _Part:
             if not failed:
                 break
         else:
-            self.gap = np.nan  # round-off has the last word
+            self.gap = np.nan  # no ridge is enough: the iteration ends here
             return
         inverse, _ = cast(tuple[FloatArray, int], scipy.linalg.lapack.dpotri(root, lower=1))
         self.inverse = np.tril(inverse) + np.tril(inverse, -1).T
@@ -125,7 +125,7 @@ class _Part:
 
         self.dv = dv
         kernels.predict(
-            self.plan, self.slack, self.a, self.rows, dv, self.du, self.sums, self.over, self.first, self.second
+            self.plan, self.slack, self.a, self.rows, dv, self.du, self.sums, self.column_sums, self.first, self.second
         )  # fmt: skip
 
     def correct(self, centre: float, dv: FloatArray) -> None:
@@ -144,18 +144,18 @@ class _Part:
         self.factor()
 
 
-class _Interior:
+class _PrimalDual:
     """Mehrotra's predictor and corrector, from equal weights and independent plans, feasible from the start."""
 
     def __init__(self, costs: list[FloatArray], masses: list[FloatArray], mixing: FloatArray) -> None:
         self._costs, self._masses, self._mixing, self._k = costs, masses, mixing, costs[0].shape[1]
         self._unit = float(np.mean([share * c.mean() for share, c in zip(mixing, costs, strict=True)]))
         m = len(costs)
-        self._parts = parallel_map(lambda j: _Part(costs[j] * (mixing[j] / self._unit), masses[j], 1 / m), m)
+        self._parts = parallel_map(lambda j: _MeasureBlock(costs[j] * (mixing[j] / self._unit), masses[j], 1 / m), m)
         self._w, self._z = np.full(self._k, 1 / self._k), np.full(self._k, 1.0)
         self._count = sum(p.plan.size for p in self._parts) + self._k
 
-    def solved(self, rtol: float) -> Weighing:
+    def solve(self, rtol: float) -> WeightSolution:
         least_gap, stuck = np.inf, 0
         parallel_map(lambda j: self._parts[j].factor(), len(self._parts))
         for _ in range(_MOST_ITERATIONS):
@@ -163,40 +163,40 @@ class _Interior:
             value = sum(float(p.a @ p.u) for p in self._parts)  # the dual's, which the slacks keep feasible
             stuck = 0 if gap < least_gap else stuck + 1
             least_gap = min(gap, least_gap)
-            missed = max(float(np.abs(p.mass - self._w).sum()) for p in self._parts)  # at most so much is the objective off
+            missed = max(float(np.abs(p.mass - self._w).sum()) for p in self._parts)  # bounds the error of the objective
             if gap <= max(rtol * (abs(value) + gap), missed) or stuck >= _STUCK or not np.isfinite(gap):
                 break
             if not self._step(gap):
                 break
-        return self._answer()
+        return self._solution()
 
-    def _answer(self) -> Weighing:
+    def _solution(self) -> WeightSolution:
         mass = [p.plan.sum(0) for p in self._parts]
         weights = np.maximum(sum(share * x for share, x in zip(self._mixing, mass, strict=True)), 0.0)
         potentials = [p.v * (self._unit / share) for p, share in zip(self._parts, self._mixing, strict=True)]
         bound = lower_bound(self._costs, self._masses, self._mixing, potentials)
         excess = sum(share * v for share, v in zip(self._mixing, potentials, strict=True))
-        return Weighing(weights / weights.sum(), [p.plan for p in self._parts], [v - excess for v in potentials], bound)
+        return WeightSolution(weights / weights.sum(), [p.plan for p in self._parts], [v - excess for v in potentials], bound)
 
     def _step(self, gap: float) -> bool:
-        """One predictor and one corrector step; False where neither moves any more."""
+        """One predictor and one corrector step; False where no step is possible any more."""
         parts, w, z = self._parts, self._w, self._z
         mu, theta = gap / self._count, w / z
         try:
-            tied = scipy.linalg.cho_factor(
+            schur = scipy.linalg.cho_factor(
                 _total([p.inverse for p in parts]) + np.diag(1 / theta), lower=True, check_finite=False
             )
         except np.linalg.LinAlgError:
             return False
 
-        def untied(b: FloatArray) -> FloatArray:
-            return np.asarray(cast(Any, scipy.linalg.cho_solve)(tied, b, check_finite=False), dtype=np.float64)
+        def solve_schur(b: FloatArray) -> FloatArray:
+            return np.asarray(cast(Any, scipy.linalg.cho_solve)(schur, b, check_finite=False), dtype=np.float64)
 
-        ones = untied(np.ones_like(w))
+        ones = solve_schur(np.ones_like(w))
 
-        def once(right: list[FloatArray]) -> tuple[list[FloatArray], FloatArray]:
+        def solve_once(right: list[FloatArray]) -> tuple[list[FloatArray], FloatArray]:
             each: list[FloatArray] = [p.inverse @ h for p, h in zip(parts, right, strict=True)]
-            part = untied(_total(each))
+            part = solve_schur(_total(each))
             q = part + (float(np.mean([h.sum() for h in right])) - float(part.sum())) / float(ones.sum()) * ones
             dv = [p.inverse @ (h - q) for p, h in zip(parts, right, strict=True)]
             dv[0] = dv[0] + float(np.mean(np.asarray(q / theta - _total(dv), dtype=np.float64)))
@@ -204,13 +204,13 @@ class _Interior:
 
         def solve(right: list[FloatArray]) -> tuple[list[FloatArray], FloatArray]:
             """The dv and q with $L_j dv_j + q = h_j$ and $q = \\theta \\sum_j dv_j$, each L_j singular; refined."""
-            dv, q = once(right)
+            dv, q = solve_once(right)
             for _ in range(_REFINEMENTS if gap < _ILL_CONDITIONED else 0):
-                more, further = once([h - q - p.laplacian @ d for p, h, d in zip(parts, right, dv, strict=True)])
+                more, further = solve_once([h - q - p.laplacian @ d for p, h, d in zip(parts, right, dv, strict=True)])
                 dv, q = [d + e for d, e in zip(dv, more, strict=True)], q + further
             return dv, q
 
-        dv, q = solve([-p.pull for p in parts])
+        dv, q = solve([-p.rhs for p in parts])
         parallel_map(lambda j: parts[j].predict(dv[j]), len(parts))
         dz = q / theta
         dw = -w - q
@@ -221,15 +221,15 @@ class _Interior:
         centre = mu * float(np.clip(reached / gap, 0.0, 1.0)) ** 3
         right: list[FloatArray] = []
         for p in parts:
-            h = (centre - dw * dz) / z - centre * p.over[0] + p.over[1]
-            g_pull = p.pull - centre * p.over[2] + p.over[3]
-            right.append(h - g_pull)
+            h = (centre - dw * dz) / z - centre * p.column_sums[0] + p.column_sums[1]
+            g_rhs = p.rhs - centre * p.column_sums[2] + p.column_sums[3]
+            right.append(h - g_rhs)
         new_dv, q = solve(right)
         parallel_map(lambda j: parts[j].correct(centre, new_dv[j]), len(parts))
         new_dz = q / theta
         new_dw = (centre - dw * dz) / z - w - q
-        primal = min(1.0, _TO_THE_BOUNDARY / max(*(p.most[0] for p in parts), float((-new_dw / w).max()), 1e-300))
-        dual = min(1.0, _TO_THE_BOUNDARY / max(*(p.most[1] for p in parts), float((-new_dz / z).max()), 1e-300))
+        primal = min(1.0, _STEP_TO_BOUNDARY / max(*(p.most[0] for p in parts), float((-new_dw / w).max()), 1e-300))
+        dual = min(1.0, _STEP_TO_BOUNDARY / max(*(p.most[1] for p in parts), float((-new_dz / z).max()), 1e-300))
         if not (np.isfinite(primal) and np.isfinite(dual) and max(primal, dual) > 1e-8):
             return False
         parallel_map(lambda j: parts[j].move(centre, primal, dual), len(parts))  # and the sums for the next step

@@ -43,7 +43,8 @@ class EmpiricalLaw:
         names = [chosen, self._selected(len(codes), 1, 1)] if chosen == "gram_matrix" else [chosen]
         for name in names if not range_exponent(codes) else ():
             step: Step | None = None
-            for step in self._strategy(name).steps(codes) if name != "blocks" else ():
+            steps_of: Iterator[Step] = self._strategy(name).steps(codes) if name != "blocks" else iter(())
+            for step in steps_of:
                 yield step
             if step is not None:
                 if step.at_rest:

@@ -1,4 +1,4 @@
-"""Laws with a density on the line, in units of their own: what the quadrature needs to know of one."""
+"""Laws with a density on the line, standardized: what the quadrature needs to know of one."""
 
 import math
 import warnings
@@ -15,7 +15,7 @@ from quantization.laws import FrozenLaw, GaussianMixture
 
 Function = Callable[[FloatArray], FloatArray]
 _BLOCK = 2**22  # numbers of a block of densities
-_SLOW = 2e-4  # seconds a value of a density, from which a caller is told
+_SLOW = 2e-4  # seconds per value of a density, from which a caller is warned
 _LEVELS = (1e-6, 1e-4, 1e-2, *(i / 16 for i in range(1, 8)))
 
 
@@ -23,8 +23,8 @@ _LEVELS = (1e-6, 1e-4, 1e-2, *(i / 16 for i in range(1, 8)))
 class Density:
     r"""The law of $T = (X - m)/s$ for location m and scale s: density f, distribution function F and support [low, high].
 
-    landmarks: some finite points of the support, in order, between which f may have kinks, modes and tails but hides no narrow
-    peak; the median among them. spread: the scale of T itself, an interquartile range.
+    landmarks: some finite points of the support, in order, between which f may have kinks, modes and tails but no narrow peak
+    that nodes could miss; the median is among them. dispersion: the scale of T itself, as the interquartile range.
     """
 
     pdf: Function
@@ -33,21 +33,21 @@ class Density:
     high: float
     landmarks: FloatArray
     median: float
-    spread: float
+    dispersion: float
     loc: float = 0.0
     scale: float = 1.0
 
-    def inward(self, codes: FloatArray) -> FloatArray:
-        """Codes (K, 1) in the law's units (K,)."""
+    def standardize(self, codes: FloatArray) -> FloatArray:
+        """Codes (K, 1) as standardized ones (K,)."""
         return (codes[:, 0] - self.loc) / self.scale
 
-    def outward(self, t: FloatArray) -> FloatArray:
-        """The codes (K, 1) of (K,) in the law's units."""
+    def unstandardize(self, t: FloatArray) -> FloatArray:
+        """Standardized codes (K,) as codes (K, 1)."""
         return (self.loc + self.scale * t)[:, None]
 
 
 def frozen_density(law: FrozenLaw) -> Density:
-    """The density of a frozen scipy.stats distribution, its loc and scale taken off."""
+    """The density of a frozen scipy.stats distribution, standardized by its loc and scale."""
     frozen: Any = law.distribution
     standard, loc, scale = _standard(frozen)
     with np.errstate(all="ignore"):
@@ -55,11 +55,11 @@ def frozen_density(law: FrozenLaw) -> Density:
         levels = np.array(_LEVELS)
         median = float(standard.ppf(0.5))
         quantiles = np.concatenate([standard.ppf(levels), [median], standard.isf(levels)])
-        spread = float(standard.isf(0.25) - standard.ppf(0.25))
-    if not (np.isfinite([loc, scale, median, spread]).all() and scale > 0 and spread > 0):
+        dispersion = float(standard.isf(0.25) - standard.ppf(0.25))
+    if not (np.isfinite([loc, scale, median, dispersion]).all() and scale > 0 and dispersion > 0):
         raise ValueError(
             f"a frozen distribution needs finite loc, scale > 0 and quantiles; received {_name(frozen)} with loc = {loc:g}, "
-            f"scale = {scale:g}, median {median:g} and interquartile range {spread:g}"
+            f"scale = {scale:g}, median {median:g} and interquartile range {dispersion:g}"
         )
     # Standard densities have their kinks and poles at 0 more often than elsewhere.
     marks = np.append(quantiles, [0.0, low, high])
@@ -68,11 +68,11 @@ def frozen_density(law: FrozenLaw) -> Density:
     pace = min(_seconds(pdf, marks) for _ in range(2)) / len(marks)
     if pace > _SLOW:
         warnings.warn(
-            f"the density of {_name(frozen)} takes {1e3 * pace:.2g} ms a value, and to integrate it takes ten thousand of them, "
-            "or many more where it is not smooth. If that is too long, quantize a sample of it, an array (n, 1)",
+            f"the density of {_name(frozen)} takes {1e3 * pace:.2g} ms per value, and integrals need ten thousand of them, or "
+            "many more where it is not smooth. If that is too long, quantize a sample of it, an array (n, 1)",
             stacklevel=2,
         )
-    return Density(pdf, cdf, low, high, marks, median, spread, loc, scale)
+    return Density(pdf, cdf, low, high, marks, median, dispersion, loc, scale)
 
 
 def mixture_density(law: GaussianMixture) -> Density:

@@ -1,8 +1,7 @@
-r"""Integrals of $|z - x_k|^p f(z)$ over the two sides of every cell on the line, z counted from its code.
+r"""Moments $\int |z - x_k|^p f(z)\,dz$ over the two halves of every cell on the line, left and right of its code.
 
-Centred moments, nothing expanded: a sum of positive terms errs by round-off of itself. Distances are measured from the code, by
-halves of the gaps between codes, which floating point subtracts exactly; so boundaries are where they are, not where a
-rounded midpoint is.
+Centred moments, nothing expanded: a sum of positive terms errs by round-off relative to itself. Distances are measured from the
+code, by halves of the gaps between codes, which floating point subtracts exactly; so boundaries are not rounded midpoints.
 """
 
 from dataclasses import dataclass
@@ -16,25 +15,25 @@ from quantization.arrays import FloatArray, IntArray
 from quantization.laws_1d.quadrature_panels import Panels, rule
 
 _RATIO = 3.0
-"""Gauss' rule integrates a broken power over [u, v], v <= 3u, to round-off: it is analytic in an ellipse of 3.7 half-widths."""
+"""Gauss' rule integrates a non-integer power over [u, v], v <= 3u, to round-off: it is analytic in a wide enough ellipse."""
 
 
 @dataclass(frozen=True)
-class Sides:
-    r"""Moments (2, K) of the left and right sides of cells, in the density's units.
+class HalfCellMoments:
+    r"""Moments (2, K) of the left and right halves of cells, in the density's units.
 
-    mass, first, pull, cost, curvature: integrals of $|z - x|^p f$ with p = 0, 1, r - 1, r, r - 2 (zeros for r = 1).
+    mass, first, slope, cost, curvature: integrals of $|z - x|^p f$ with p = 0, 1, r - 1, r, r - 2 (zeros for r = 1).
     """
 
     mass: FloatArray
     first: FloatArray
-    pull: FloatArray
+    slope: FloatArray
     cost: FloatArray
     curvature: FloatArray
 
 
-def sides(panels: Panels, t: FloatArray, r: float) -> Sides:
-    """The sides of the cells of codes t (K,), strictly increasing, in the density's units."""
+def half_cell_moments(panels: Panels, t: FloatArray, r: float) -> HalfCellMoments:
+    """The half-cell moments of codes t (K,), strictly increasing, in the density's units."""
     k, edges = len(t), panels.edges
     sign = np.repeat([-1.0, 1.0], k)
     origin = np.tile(t, 2)
@@ -47,7 +46,7 @@ def sides(panels: Panels, t: FloatArray, r: float) -> Sides:
     def distance(edge: IntArray, side: IntArray) -> FloatArray:
         return np.maximum(sign[side] * (edges[edge] - origin[side]), 0.0)
 
-    # A side is a piece of a panel next to its code, whole panels, and a piece that ends at its boundary; or one piece.
+    # A half-cell is a piece of a panel next to its code, whole panels, and a piece that ends at its boundary; or one piece.
     side = np.flatnonzero(crossed > 0)
     inner = distance(np.where(sign[side] < 0, end[side] - 1, first[side]), side)
     outer = distance(np.where(sign[side] < 0, first[side], end[side] - 1), side)
@@ -59,8 +58,8 @@ def sides(panels: Panels, t: FloatArray, r: float) -> Sides:
     start = np.concatenate([np.zeros(len(alone) + len(side)), outer[bounded]])
     stop = np.concatenate([reach[alone], inner, np.maximum(reach[side[bounded]], outer[bounded])])
 
-    broken = r != np.floor(r)
-    if broken:
+    fractional = r != np.floor(r)
+    if fractional:
         ends = np.stack([distance(panel, whole), distance(panel + 1, whole)])
         near, far = ends.min(0), ends.max(0)
         close = far > _RATIO * near
@@ -69,25 +68,25 @@ def sides(panels: Panels, t: FloatArray, r: float) -> Sides:
         )
         whole, panel = whole[~close], panel[~close]
 
-    sums = _Sums(2 * k, r)
+    sums = _Accumulator(2 * k, r)
     away = np.abs(panels.nodes[panel] - origin[whole, None])
     sums.add(whole, away, panels.masses[panel])
     s, w = rule(r)
-    for which, power in ((~broken | (start > 0), True), (broken & (start == 0), False)):
+    for which, power in ((~fractional | (start > 0), True), (fractional & (start == 0), False)):
         side, low, width = piece[which], start[which, None], (stop - start)[which, None]
         away = low + width * s
         sums.add(side, away, _density(panels, origin[side, None] + sign[side, None] * away) * (width * w), powers=power)
         if not power:
-            sums.add_broken(panels, side, origin, sign, width[:, 0])
-    return Sides(*(m.reshape(2, k) for m in (sums.mass, sums.first, sums.pull, sums.cost, sums.curvature)))
+            sums.add_fractional(panels, side, origin, sign, width[:, 0])
+    return HalfCellMoments(*(m.reshape(2, k) for m in (sums.mass, sums.first, sums.slope, sums.cost, sums.curvature)))
 
 
-class _Sums:
-    """Sums over a side of what nodes at distances ``away`` (S, n) with masses (S, n) contribute."""
+class _Accumulator:
+    """Sums over half-cells of the contributions of nodes at distances ``away`` (S, n) with masses (S, n)."""
 
     def __init__(self, size: int, r: float) -> None:
         self.size, self.r = size, r
-        self.mass, self.first, self.pull, self.cost, self.curvature = np.zeros((5, size))
+        self.mass, self.first, self.slope, self.cost, self.curvature = np.zeros((5, size))
 
     def add(self, side: IntArray, away: FloatArray, masses: FloatArray, powers: bool = True) -> None:
         first = away * masses
@@ -97,20 +96,20 @@ class _Sums:
             return
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
             if self.r == 1:
-                pull = masses
+                slope = masses
             else:
                 bent = masses if self.r == 2 else masses * away ** (self.r - 2)
                 self.curvature += self._by_side(side, bent)
-                pull = bent * away
-            self.pull += self._by_side(side, pull)
-            self.cost += self._by_side(side, pull * away)
+                slope = bent * away
+            self.slope += self._by_side(side, slope)
+            self.cost += self._by_side(side, slope * away)
 
-    def add_broken(self, panels: Panels, side: IntArray, origin: FloatArray, sign: FloatArray, width: FloatArray) -> None:
-        """Pieces [0, width] for a broken order r, by Gauss and Jacobi's rule for the weight s^(r - ceil r)."""
+    def add_fractional(self, panels: Panels, side: IntArray, origin: FloatArray, sign: FloatArray, width: FloatArray) -> None:
+        """Pieces [0, width] for a non-integer order r, by Gauss and Jacobi's rule for the weight s^(r - ceil r)."""
         s, w = _jacobi(self.r)
         f = _density(panels, origin[side, None] + sign[side, None] * width[:, None] * s)
         whole = int(np.ceil(self.r))
-        for name, p in (("cost", 0), ("pull", 1), ("curvature", 2)):
+        for name, p in (("cost", 0), ("slope", 1), ("curvature", 2)):
             sums = f @ (w * s ** (whole - p)) * width ** (self.r + 1 - p)
             setattr(self, name, getattr(self, name) + np.bincount(side, weights=sums, minlength=self.size))
 
@@ -134,17 +133,17 @@ def _graded(piece: IntArray, start: FloatArray, stop: FloatArray) -> tuple[IntAr
 
 
 def _density(panels: Panels, z: FloatArray) -> FloatArray:
-    """f(z), a node that round-off puts on a pole left out."""
+    """f(z), 0 at a node that round-off puts on a pole."""
     f = panels.density.pdf(z)
     return np.where(np.isfinite(f), f, 0.0)
 
 
 @cache
 def _jacobi(r: float) -> tuple[FloatArray, FloatArray]:
-    """Nodes in [0, 1] and weights of the rule for $\\int_0^1 s^{r - \\lceil r \\rceil} g(s)\\,ds$."""
+    r"""Nodes in [0, 1] and weights of the rule for $\int_0^1 s^{r - \lceil r \rceil} g(s)\,ds$."""
     power, n = r - float(np.ceil(r)), 20 + int(np.ceil(r)) // 2
     x, _ = scipy.special.roots_jacobi(n, 0.0, power)
-    # Its weights hold to 6e-14 only. Those that integrate the orthogonal polynomials below degree n exactly, to round-off:
+    # scipy's weights are accurate to 6e-14 only; these integrate the orthogonal polynomials below degree n to round-off.
     polynomials = np.asarray(scipy.special.eval_jacobi(np.arange(n)[:, None], 0.0, power, x), dtype=np.float64)
     total = np.zeros(n)
     total[0] = 1 / (1 + power)

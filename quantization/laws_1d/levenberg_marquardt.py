@@ -1,4 +1,4 @@
-r"""Newton's steps down $D_r$, damped as Levenberg's: one at a time, or as many as tell local optima apart."""
+r"""Levenberg-Marquardt steps down $D_r$: one at a time, or as many as distinguish local optima."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 FIRST_DAMPING = 1e-2
 _TRIALS = 40
 _DISCERNIBLE = 1e-11
-"""The relative fall of the distortion that its round-off leaves three digits of. Below it the gradient decides."""
+"""The relative fall of the distortion that is three digits above its round-off. Below it the gradient decides."""
 _ROUND_OFF = 1e-12
 _LOSS = 1e-3
-"""What a cell must keep of its mass in a step. A code that leaves all of it behind sits where nothing tells it the way back."""
-_SETTLED = 1e-9
-"""The relative fall after which a descent that converges quadratically has nothing to gain that float64 could show."""
+"""The fraction of its mass that a cell must keep in a step: a code without mass has no gradient that would lead it back."""
+_CONVERGED = 1e-9
+"""The relative fall after which a descent that converges quadratically cannot gain anything that float64 resolves."""
 _STEPS = 100
 
 
-def descended(law: "HasHessian", r: float, codes: FloatArray, goal: float = np.inf) -> tuple[FloatArray, float]:
-    """The local optimum below ``codes`` (K, d), to where its distortion no longer falls by a billionth a step, and that.
+def descend(law: "HasHessian", r: float, codes: FloatArray, goal: float = np.inf) -> tuple[FloatArray, float]:
+    """The local optimum below ``codes`` (K, d), until its distortion falls by less than a billionth per step, and that.
 
-    A descent that will hardly get below ``goal`` is broken off: near its end a step gains far less than the one before.
+    A descent that is unlikely to get below ``goal`` ends early: near its end a step gains far less than the one before.
     """
     codes, c = law.relocate_empty_cells(codes)
     damping = FIRST_DAMPING
@@ -37,7 +37,7 @@ def descended(law: "HasHessian", r: float, codes: FloatArray, goal: float = np.i
         before = c.distortion
         codes, c, damping = step
         gain = before - c.distortion
-        if gain <= _SETTLED * before or c.distortion - gain > goal:
+        if gain <= _CONVERGED * before or c.distortion - gain > goal:
             break
     return codes, c.distortion
 
@@ -45,7 +45,7 @@ def descended(law: "HasHessian", r: float, codes: FloatArray, goal: float = np.i
 def newton_step(
     law: "HasHessian", r: float, codes: FloatArray, c: Cells, damping: float, *, within: bool
 ) -> tuple[FloatArray, Cells, float] | None:
-    """The codes after one step, their cells and the damping to go on with; None where no step helps."""
+    """The codes after one step, their cells and the next damping; None where no step lowers the distortion."""
     if c.distortion <= 0 or not c.gradient.any():
         return None
     gradient, hessian, least = c.gradient.ravel(), law.hessian(codes), _least_damping(len(codes))
@@ -69,9 +69,9 @@ def newton_step(
         trial = codes + move.reshape(codes.shape)
         t = law.cells(trial)
         gain = c.distortion - t.distortion
-        kept = bool((t.masses > _LOSS * c.masses).all())
+        keeps_mass = bool((t.masses > _LOSS * c.masses).all())
         if fine:
-            stays = kept and gain >= -_ROUND_OFF * c.distortion
+            stays = keeps_mass and gain >= -_ROUND_OFF * c.distortion
             if stays and (
                 t.stationarity <= c.stationarity / 2 or _length(factor.solve(-t.gradient.ravel()), metric) <= 0.75 * length
             ):
@@ -79,7 +79,7 @@ def newton_step(
             if within or damping > 1:
                 return None
             damping *= 100
-        elif kept and gain > 1e-3 * predicted:
+        elif keeps_mass and gain > 1e-3 * predicted:
             damping *= 1 / 8 if gain > 0.75 * predicted else 1 if gain > 0.25 * predicted else 4
             return trial, t, max(damping, least)
         else:
@@ -90,7 +90,7 @@ def newton_step(
 def _factor(hessian: "scipy.sparse.csc_array", diagonal: FloatArray) -> Any:
     """The triangular factors of ``hessian + diag(diagonal)``, or None where that is not positive definite.
 
-    Pivots stay on the diagonal, so that their signs are those of the eigenvalues (Sylvester's law of inertia).
+    Pivots stay on the diagonal, so their signs are those of the eigenvalues (Sylvester's law of inertia).
     """
     splu: Any = scipy.sparse.linalg.splu
     matrix = scipy.sparse.csc_array(hessian + scipy.sparse.diags_array(diagonal))
@@ -103,15 +103,16 @@ def _factor(hessian: "scipy.sparse.csc_array", diagonal: FloatArray) -> Any:
 
 
 def _least_damping(k: int) -> float:
-    """Well below the least eigenvalue of a regular Hessian in this metric, about 10/K²; and not much less.
+    """Well below the least eigenvalue of a regular Hessian in this metric, about 10/K², but not far below.
 
-    Where the Hessian is singular, or the law invariant, as under rotations, a gradient's round-off moves codes by its inverse.
+    Where the Hessian is singular, as for laws that are invariant under rotations, the gradient's round-off over the damping moves
+    the codes.
     """
     return min(1e-8, 1e-2 / k**2)
 
 
 def _length(move: FloatArray, metric: FloatArray) -> float:
-    """The norm of ``move``, without squares that vanish at tiny scales."""
+    """The norm of ``move`` in the metric, without underflow of squares."""
     scaled = np.sqrt(metric) * move
     largest = float(np.abs(scaled).max())
     return largest * float(np.linalg.norm(scaled / largest)) if 0 < largest < np.inf else largest

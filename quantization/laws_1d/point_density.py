@@ -1,4 +1,4 @@
-r"""Where to start on the line: at quantiles of the companion density $\propto f^{1/(1+r)}$, or by dynamic programming."""
+r"""Starting codes on the line: quantiles of the point density $\propto f^{1/(1+r)}$, or dynamic programming."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -8,7 +8,7 @@ import numpy as np
 
 from quantization.arrays import FloatArray, IntArray
 from quantization.laws_1d.density import Density
-from quantization.laws_1d.half_cell_moments import sides
+from quantization.laws_1d.half_cell_moments import half_cell_moments
 from quantization.laws_1d.quadrature_panels import Panels, rule
 
 _PROBES = 512
@@ -20,7 +20,7 @@ _FEW = 16
 
 @dataclass(frozen=True, eq=False)
 class PointDensity:
-    r"""The companion density $\propto f^{1/(1+r)}$, that codes have as K → ∞: at ``places`` the shares ``below``, of 1 in all."""
+    r"""The point density $\propto f^{1/(1+r)}$ of optimal codes as K → ∞: its cdf is ``below`` at ``places``."""
 
     places: FloatArray
     below: FloatArray
@@ -33,14 +33,14 @@ class PointDensity:
         return cls(panels.nodes.ravel(), (np.cumsum(shares) - shares / 2) / shares.sum())
 
     def quantiles(self, k: int, low: float = 0.0, high: float = 1.0) -> FloatArray:
-        r"""The quantiles $(i + \frac12)/k$, (k,), of what lies between two shares, by linear interpolation."""
+        r"""The quantiles $(i + \frac12)/k$, (k,), between two levels of the distribution function, by linear interpolation."""
         interp: Any = np.interp
         return interp(low + (np.arange(k) + 0.5) / k * (high - low), self.below, self.places)
 
     def valleys(self, density: Density) -> FloatArray:
-        """Shares (P - 1,) that part P pieces, on each of which f is log-concave but near its ends; none where f is throughout.
+        """Levels (P - 1,) that separate P pieces, on each of which f is log-concave but near its ends; none if it is everywhere.
 
-        Between two pieces the slopes of log f rise, but for round-off; of more than 32 pieces those less apart are taken as one.
+        Between two pieces the slopes of log f rise, but for round-off; of more than 32 pieces the least separated are merged.
         """
         z, first = np.unique(self.quantiles(_PROBES), return_index=True)
         with np.errstate(all="ignore"):
@@ -54,23 +54,23 @@ class PointDensity:
         return ((first[begins + 1] + first[ends]) / 2 + 0.5)[highest] / _PROBES
 
 
-def searched(panels: Panels, k: int, r: float, companion: PointDensity, valleys: FloatArray) -> FloatArray:
-    r"""Codes (k,), in order and in the density's units, in the basin of the global optimum as far as bins can tell.
+def search_codes(panels: Panels, k: int, r: float, point_density: PointDensity, valleys: FloatArray) -> FloatArray:
+    r"""Codes (k,), in order and in the density's units, in the basin of the global optimum as far as bins resolve it.
 
-    A log-concave density has one stationary codebook, and quantiles of the companion density are near it.
-    Otherwise an optimal partition of bins of equal companion mass: for r = 2 that of :mod:`quantization.interval_dp`, of
-    some hundred bins a code; for other r that of :class:`_Bins`. Edges of runs are edges of bins, which costs 1e-5 of the
-    distortion or 1e-3: see :mod:`quantization.laws_1d.code_reallocation`. Source: trushkin1982, graf2000.
+    A log-concave density has one stationary codebook, and quantiles of the point density are near it.
+    Otherwise an optimal partition of bins of equal mass under the point density: for r = 2 by :mod:`quantization.interval_dp`,
+    with some hundred bins a code; for other r by :class:`_Bins`. Edges of runs are edges of bins, which costs 1e-5 of the
+    distortion or 1e-3: see :mod:`quantization.laws_1d.code_reallocation` (trushkin1982, graf2000).
     """
     if k == 1 or not len(valleys):
-        return companion.quantiles(k)
+        return point_density.quantiles(k)
     if r == 2:
         from quantization.interval_dp import optimal_runs  # loads numba
 
-        masses, means = _fine_bins(panels, max(min(256 * k, 2**15), 2**13, 16 * k), companion)
+        masses, means = _fine_bins(panels, max(min(256 * k, 2**15), 2**13, 16 * k), point_density)
         starts = optimal_runs(masses, means, k)[:-1]
         return np.add.reduceat(masses * means, starts) / np.add.reduceat(masses, starts)
-    bins = _Bins.of(panels, max(_PROBES, (32 if k <= 64 else 16 if k <= 256 else 8) * k), companion)
+    bins = _Bins.of(panels, max(_PROBES, (32 if k <= 64 else 16 if k <= 256 else 8) * k), point_density)
     usual = -(-len(bins.centres) // k)
     longest = len(bins.centres) if k <= _FEW else min(len(bins.centres), int(usual * (3 + 6 * min(1, 64 / k))))
     costs, codes = bins.runs(longest, r)
@@ -78,10 +78,10 @@ def searched(panels: Panels, k: int, r: float, companion: PointDensity, valleys:
     return np.array([codes[stop, stop - start - 1] for start, stop in pairwise(edges)])
 
 
-def _fine_bins(panels: Panels, bins: int, companion: PointDensity) -> tuple[FloatArray, FloatArray]:
-    """Masses and means of the Voronoi cells of so many quantiles of the companion density, less those that coincide."""
-    z = np.unique(companion.quantiles(bins))
-    m = sides(panels, z, 1.0)
+def _fine_bins(panels: Panels, bins: int, point_density: PointDensity) -> tuple[FloatArray, FloatArray]:
+    """Masses and means of the Voronoi cells of ``bins`` quantiles of the point density, less those that coincide."""
+    z = np.unique(point_density.quantiles(bins))
+    m = half_cell_moments(panels, z, 1.0)
     masses = m.mass.sum(0)
     return masses, z + (m.first[1] - m.first[0]) / np.where(masses > 0, masses, 1.0)
 
@@ -91,7 +91,7 @@ class _Bins:
     """Bins in order, each of four points: points and masses (B, 4), and centres (B,) that a code may take.
 
     Up to 16 codes, all runs of bins and all their edges are tried. Beyond, runs of a few times the usual length, with edges a
-    few codes off those of equal companion mass, and then about what was found until no edge lies at a limit.
+    few codes off those of equal mass under the point density, and then about what was found until no edge lies at a limit.
     """
 
     points: FloatArray
@@ -99,8 +99,8 @@ class _Bins:
     centres: FloatArray
 
     @classmethod
-    def of(cls, panels: Panels, bins: int, companion: PointDensity) -> "_Bins":
-        masses, means = _fine_bins(panels, _PER_BIN * bins, companion)
+    def of(cls, panels: Panels, bins: int, point_density: PointDensity) -> "_Bins":
+        masses, means = _fine_bins(panels, _PER_BIN * bins, point_density)
         short = -len(means) % _PER_BIN
         points = np.append(means, np.full(short, means[-1])).reshape(-1, _PER_BIN)
         return cls(points, np.append(masses, np.zeros(short)).reshape(-1, _PER_BIN), points.mean(1))
@@ -109,8 +109,8 @@ class _Bins:
         r"""Least costs $\min_x \sum_i m_i |z_i - x|^r$ of runs of bins, and their codes x, at [stop, length - 1]; inf for none.
 
         The least over the bins' centres, found by bisection as the cost is convex in x, and a parabola through the norms there
-        and at its neighbours: norms differ by no more than their places do, where costs of a run that spans a gap of the law
-        leave a parabola far below nought.
+        and at its neighbours: norms are 1-Lipschitz in x, where a parabola through the costs of a run that spans a gap of the
+        law would fall far below zero.
         """
         count, z = len(self.centres), self.centres
         other = np.clip(np.arange(count)[:, None] + np.arange(-longest, longest), 0, count - 1)
@@ -142,13 +142,13 @@ class _Bins:
             smooth = (g < 2 * h) & (h < 2 * g) & (bend > 0)
             move = np.clip(-slope / (2 * bend), -g, h)
             lower = at + move * (slope + bend * move)
-            smooth &= lower > 0  # below nought beside a spike, where no parabola fits
+            smooth &= lower > 0  # below zero beside a spike, where no parabola fits
             move, least = np.where(smooth, move, 0.0), np.where(smooth, lower, at) ** r
         return np.where(stop >= length, least, np.inf), z[low] + move
 
 
 def _cheapest(costs: FloatArray, k: int, around: int) -> IntArray:
-    """The edges (k + 1,) of k runs that cost the least in all, each within so many bins of where it was found before."""
+    """The edges (k + 1,) of the k runs of least total cost, each within ``around`` bins of where it was found before."""
     count = costs.shape[0] - 1
     edges = np.arange(k + 1) * count // k
     for _ in range(_ROUNDS):
@@ -162,7 +162,7 @@ def _cheapest(costs: FloatArray, k: int, around: int) -> IntArray:
 
 def _within(costs: FloatArray, edges: IntArray, around: int) -> IntArray:
     count, longest, k = costs.shape[0] - 1, costs.shape[1], len(edges) - 1
-    # best is that of the first j bins in t runs, padded below so that runs may start before the first bin, at no use.
+    # best[longest + j] is the least cost of the first j bins in t runs; the padding below is never chosen.
     best = np.full(longest + count + 1, np.inf)
     best[longest] = 0.0
     windows: list[tuple[int, IntArray]] = []

@@ -1,4 +1,4 @@
-"""The line cut into panels on which a density is a polynomial to round-off, as Gauss' rule wants it."""
+"""The line cut into panels on which a density is a polynomial to round-off, as Gauss' rule needs."""
 
 from dataclasses import dataclass
 
@@ -10,15 +10,15 @@ from quantization.arrays import FloatArray
 from quantization.laws_1d.density import Density
 
 _RESOLVED = 1e-10
-"""The last Legendre coefficients beside the largest. The rule errs by about the square of that, on part of a panel by less."""
+"""The last Legendre coefficients relative to the largest. The rule errs by about the square of that."""
 _NEGLIGIBLE = 1e-20
-"""Of the moment of order r: what a panel may err by. At K = 1000, r = 2 distortions are 1e-6 of the moment."""
+"""The error of a panel relative to the moment of order r. At K = 1000, r = 2 distortions are 1e-6 of the moment."""
 _TAIL, _TAIL_AT_MOST = 1e-24, 1e-18
-"""Of the moment of order r: what is cut off a tail, and what may be where the density underflows before."""
+"""The tail cut off relative to the moment of order r, and the same at most where the density underflows before."""
 _NOISE = 1e-6
 """Roughness below this that does not fall by bisection is the density's own round-off."""
-_DOUBTS = 4
-"""A density that looks smooth for so many generations is. The distribution function may be an integral to 1e-9."""
+_MISMATCHES = 4
+"""Generations after which a density that looks smooth is taken for smooth: the cdf may be an integral to 1e-9 only."""
 _MASS = 1e-8
 _MOST_PANELS = 20_000
 _DOUBLINGS, _FARTHEST = 500, 1e150
@@ -44,10 +44,9 @@ def rule(r: float) -> tuple[FloatArray, FloatArray]:
 def panels_of(density: Density, r: float) -> Panels:
     r"""The panels of a density for integrals of $|z - x|^r f(z)$, bisected until each is resolved.
 
-    That is when the last Legendre coefficients of f are small beside the largest and the panel's mass is what the distribution
-    function says, so that peaks and jumps between nodes are found. Near a pole or a jump, what lies between numbers that can
-    hardly be told apart gets its mass from the distribution function. Raises ``ValueError`` where the law has no moment of
-    order r.
+    A panel is resolved when the last Legendre coefficients of f are small relative to the largest and its mass agrees with the
+    distribution function, so that peaks and jumps between nodes are found. Near a pole or a jump, panels a few units of
+    round-off wide get their mass from the distribution function. Raises ``ValueError`` where the law has no moment of order r.
     """
     marks = density.landmarks
     unit = 1.0 + _moment(density, r)
@@ -58,71 +57,71 @@ def panels_of(density: Density, r: float) -> Panels:
     edges = np.unique(np.concatenate(edges))
     below = density.cdf(edges)
     front = np.stack([edges[:-1], edges[1:], below[:-1], below[1:], np.full(len(below) - 1, np.inf), np.zeros(len(below) - 1)])
-    kept: list[FloatArray] = []
-    met = 0
+    accepted: list[FloatArray] = []
+    visited = 0
     while front.size:
-        met += front.shape[1]
-        if met > _MOST_PANELS:
-            raise _rough(density, float(front[0, 0]))
-        nodes, masses, front, done = _examined(density, r, front, unit)
-        kept.append(np.concatenate([front[:2].T, nodes, masses], axis=1)[done])
+        visited += front.shape[1]
+        if visited > _MOST_PANELS:
+            raise _not_integrable(density, float(front[0, 0]))
+        nodes, masses, front, done = _examine(density, r, front, unit)
+        accepted.append(np.concatenate([front[:2].T, nodes, masses], axis=1)[done])
         front = front[:, ~done]
         middle = front[0] + (front[1] - front[0]) / 2
         left, right = front.copy(), front.copy()
         left[1], left[3] = right[0], right[2] = middle, density.cdf(middle)
         front = np.concatenate([left, right], axis=1)
-    table = np.concatenate(kept)
+    table = np.concatenate(accepted)
     table = table[np.argsort(table[:, 0])]
     nodes, masses = np.split(table[:, 2:], 2, axis=1)
     if not abs(masses.sum() - 1) <= _MASS:
-        raise _rough(density, density.median)
+        raise _not_integrable(density, density.median)
     return Panels(density, np.append(table[:, 0], table[-1, 1]), nodes, masses)
 
 
-def _examined(
+def _examine(
     density: Density, r: float, front: FloatArray, unit: float
 ) -> tuple[FloatArray, FloatArray, FloatArray, NDArray[np.bool]]:
-    """Nodes and masses (P, n) of panels, what became known of them, and which are done with.
+    """Nodes and masses (P, n) of panels, the updated front, and which panels are resolved.
 
-    front: (6, P), the ends of a panel, the distribution function there, how rough its parent looked, and for how many
-    generations only the distribution function spoke against it; the last two are brought up to date. unit: the moment of order r.
+    front: (6, P), the ends of a panel, the distribution function there, the roughness of its parent, and the number of
+    generations in which only the distribution function disagreed; the last two are updated. unit: the moment of order r.
     """
     s, w = rule(r)
     # Values at the nodes to Legendre coefficients: c_j = (2j + 1) sum_i w_i P_j(s_i) f_i. The last two tell enough.
     last = (np.polynomial.legendre.legvander(2 * s - 1, len(s) - 1) * w[:, None] * (2 * np.arange(len(s)) + 1))[:, -2:]
-    left, right, low, high, before, doubts = front
-    width, size, held = right - left, np.maximum(np.abs(left), np.abs(right)), high - low
+    left, right, low, high, before, mismatches = front
+    width, size, cdf_mass = right - left, np.maximum(np.abs(left), np.abs(right)), high - low
     nodes = left[:, None] + width[:, None] * s
     f = density.pdf(nodes)
     with np.errstate(all="ignore"):
         masses = np.where(np.isfinite(f), f, 0.0) * width[:, None] * w
         total, top, tail = masses.sum(1), f.max(1), np.abs(f @ last).max(1)
-        missed = np.maximum(np.abs(total - held) - 64 * _EPS, 0.0)
+        mismatch = np.maximum(np.abs(total - cdf_mass) - 64 * _EPS, 0.0)
         bent = np.where(f.any(1), tail / top, 0.0)
-        roughness = np.maximum(bent, missed / np.where(held > 0, held, 1.0))
-        doubts = np.where(bent <= _RESOLVED, doubts + 1, 0)
-        far = np.maximum(np.abs(left - density.median), np.abs(right - density.median)) / density.spread
-        negligible = (np.maximum(tail * width, held) * (1 + far**r) <= _NEGLIGIBLE * unit) & (held <= 64 * _EPS)
+        roughness = np.maximum(bent, mismatch / np.where(cdf_mass > 0, cdf_mass, 1.0))
+        mismatches = np.where(bent <= _RESOLVED, mismatches + 1, 0)
+        far = np.maximum(np.abs(left - density.median), np.abs(right - density.median)) / density.dispersion
+        negligible = (np.maximum(tail * width, cdf_mass) * (1 + far**r) <= _NEGLIGIBLE * unit) & (cdf_mass <= 64 * _EPS)
         smooth = negligible | (roughness <= _RESOLVED)
-        # What bisection does not mend: round-off of the nodes, of the density or of the distribution function.
-        noisy = (bent <= 16 * _EPS * size * (top - f.min(1)) / (width * top)) & (missed <= _NOISE * held)
+        # What bisection cannot improve: round-off of the nodes, of the density or of the distribution function.
+        noisy = (bent <= 16 * _EPS * size * (top - f.min(1)) / (width * top)) & (mismatch <= _NOISE * cdf_mass)
         noisy |= (roughness <= _NOISE) & (roughness > before / 1.5)
-        noisy |= (doubts >= _DOUBTS) & (missed <= _MASS / 10)
+        noisy |= (mismatches >= _MISMATCHES) & (mismatch <= _MASS / 10)
         at_pole = ((left == density.low) | (right == density.high)) & (width <= 2.0**-30 * size)
-        at_pole |= ((left == 0) | (right == 0)) & (width <= 2.0**-80 * density.spread)
+        at_pole |= ((left == 0) | (right == 0)) & (width <= 2.0**-80 * density.dispersion)
         done = smooth | noisy | at_pole | (width <= 8 * _EPS * size)
         patched = done & ~smooth & (bent > _RESOLVED)
-        masses[patched] = np.where(total > 0, masses.T / total, w[:, None]).T[patched] * held[patched, None]
-    return nodes, masses, np.stack([left, right, low, high, roughness, doubts]), done
+        masses[patched] = np.where(total > 0, masses.T / total, w[:, None]).T[patched] * cdf_mass[patched, None]
+    return nodes, masses, np.stack([left, right, low, high, roughness, mismatches]), done
 
 
 def _moment(density: Density, r: float) -> float:
-    """About E (|T - median|/spread)^r between the landmarks."""
+    """About E (|T - median|/dispersion)^r between the landmarks."""
     s, w = rule(r)
     left, width = density.landmarks[:-1, None], np.diff(density.landmarks)[:, None]
     nodes = left + width * s
     with np.errstate(all="ignore"):
-        values = density.pdf(nodes) * np.abs((nodes - density.median) / density.spread) ** r
+        values = density.pdf(nodes) * np.abs((nodes - density.median) / density.dispersion) ** r
         return float(np.where(np.isfinite(values), values, 0.0).sum(1) @ width[:, 0] / len(w))
 
 
@@ -132,14 +131,14 @@ def _tail(density: Density, r: float, sign: int, mark: float, unit: float) -> Fl
     A tail $f \sim |z|^{-1-\alpha}$ has $|z|^{r+1} f(z)$ falling by $\alpha - r$ powers of two a doubling, and beyond z holds
     $|z|^{r+1} f/(\alpha - r)$; lighter tails fall faster. No fall, no moment.
     """
-    distance = max(abs(mark - density.median), density.spread)
+    distance = max(abs(mark - density.median), density.dispersion)
     doubled = distance * np.exp2(np.arange(1, _DOUBLINGS, dtype=np.float64))
     doubled = doubled[doubled < _FARTHEST]
     edges = density.median + sign * doubled
     f = density.pdf(edges)
     healthy = len(edges) if (f > 1e-300).all() else int(np.argmin(f > 1e-300))
     with np.errstate(all="ignore"):
-        share = f * doubled * (doubled / density.spread) ** r
+        share = f * doubled * (doubled / density.dispersion) ** r
         falls = np.log2(share[:-1] / share[1:])[: max(healthy - 1, 0)]
         falls = np.append(falls, falls[-1:])
         left = share[: len(falls)] / np.clip(falls * np.log(2), 0, 1)
@@ -157,7 +156,7 @@ def _tail(density: Density, r: float, sign: int, mark: float, unit: float) -> Fl
     )
 
 
-def _rough(density: Density, place: float) -> ValueError:
+def _not_integrable(density: Density, place: float) -> ValueError:
     return ValueError(
         f"the density of the law can't be integrated: near {density.loc + density.scale * place:g} it looks rough on every "
         "scale, or it is not the derivative of the distribution function. Quantize a sample instead"

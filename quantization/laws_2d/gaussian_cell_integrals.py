@@ -5,11 +5,11 @@ $\nu \cdot y = H$. For a cell V and $\xi = y - y_k$ about its code, the divergen
 -\oint \varphi\,\nu\,ds$ and $\int_V \xi \xi^T \varphi = M_0 I - \oint \varphi\,\nu \xi^T ds - y_k M_1^T$, $M_1$ that of ξ.
 The mass is $M_0 = \omega/2\pi + \sum_e \int_e \frac{H}{|y|^2} (1 - e^{-|y|^2/2}) \frac{ds}{2\pi}$, with ω the angle in which the
 cell is unbounded. Where the cell stays away from the component's mean, it is also
-$-\sum_e \int_e \frac{H}{|y|^2} e^{-|y|^2/2} \frac{ds}{2\pi}$, right relative to itself in the tails (Owen's T functions).
+$-\sum_e \int_e \frac{H}{|y|^2} e^{-|y|^2/2} \frac{ds}{2\pi}$, accurate relative to itself in the tails (Owen's T functions,
+owen1956).
 
 All integrands along an edge are entire or have their poles at a distance, so that Gauss-Legendre panels reach round-off, and
-nothing happens at infinity, so that rays need no clipping.
-Loaded on use, as it loads numba. Source: owen1956.
+vanish at infinity, so that rays need no clipping. Imported where it is used, as it loads numba.
 """
 
 from typing import Any
@@ -20,7 +20,7 @@ from numba import njit
 compiled: Any = njit(nogil=True, cache=True)
 
 _PANEL = 3.0  # 16 nodes integrate e^{-s²/2} over a panel of this length to round-off
-_AWAY = 6.0  # |y|² of the closest point of a cell from which on the pole 1/|y|² is too far to be felt within a panel
+_AWAY = 6.0  # |y|² of the closest point of a cell from which on the pole 1/|y|² does not matter within a panel
 _CLOSED = 1e-14  # the angle that is missing around a code of a bounded cell, by round-off
 _DECAY = 84.0  # e^{-|y|²/2} has fallen by e^{-42} where |y|² has grown by this
 _NOTHING = 1490.0  # e^{-|y|²/2} is zero in float64 where |y|² exceeds this
@@ -91,8 +91,8 @@ def _whitened(line: Any, inverse: Any, root: Any, y: Any) -> tuple[float, float,
 def cell_moments(first: Any, lines: Any, codes: Any, weights: Any, means: Any, roots: Any, inverses: Any) -> Any:
     r"""$\int_{V_k} f$, $\int_{V_k} (x - x_k) f$ and the entries 11, 12, 22 of $\int_{V_k} (x - x_k)(x - x_k)^T f$, (K, 6).
 
-    first, lines: the edges of a :class:`quantization.laws_2d.voronoi_polygons.Diagram`. weights (m,), means (m, 2), roots and inverses
-    (m, 2, 2): the mixture, lower triangular $L L^T = C$ and $L^{-1}$. A cell without edges is taken for the whole plane.
+    first, lines: the edges of a :class:`quantization.laws_2d.voronoi_polygons.Diagram`. weights (m,), means (m, 2), roots and
+    inverses (m, 2, 2): the mixture, lower triangular $L L^T = C$ and $L^{-1}$. A cell without edges is taken for the whole plane.
     """
     k = len(first) - 1
     moments = np.zeros((k, 6))

@@ -22,8 +22,8 @@ _ROUNDS = 100
 class GaussianMixture2D:
     r"""A mixture of Gaussians in the plane with definite covariances, r = 2.
 
-    Masses are right to 1e-15, in far tails relative to themselves; D to 1e-13 of itself at K = 1000. Equal codes: the first owns
-    the cell. The first use compiles the integrals, some seconds, and keeps them on disk.
+    Masses are accurate to 1e-15, in far tails relative to themselves; D to 1e-13 relatively at K = 1000. Of equal codes the first
+    has the cell. The first use compiles the integrals, which takes some seconds, and caches them on disk.
 
     What certifies a codebook: a residual of round-off (1e-13 at K = 1000) and a positive definite Hessian make it a strict local
     minimum; where the law is isotropic, but for one eigenvalue of zero, that of rotation (and at K = 4 of N(0, I) a second, along
@@ -34,17 +34,17 @@ class GaussianMixture2D:
 
     def cells(self, codes: FloatArray) -> Cells:
         moments, unit = self._moments(codes), self._unit
-        masses, pulls = moments[:, 0], moments[:, 1:3]
-        gradient, distortion = -2 * pulls, float((moments[:, 3] + moments[:, 5]).sum())
+        masses, residuals = moments[:, 0], moments[:, 1:3]  # residuals: weighted by the masses
+        gradient, distortion = -2 * residuals, float((moments[:, 3] + moments[:, 5]).sum())
         residual = stationarity(gradient, masses, distortion, 2.0)
-        means = codes + unit * np.divide(pulls, masses[:, None], out=np.zeros_like(pulls), where=masses[:, None] > 0)
+        means = codes + unit * np.divide(residuals, masses[:, None], out=np.zeros_like(residuals), where=masses[:, None] > 0)
         return Cells(masses, means, gradient * unit, distortion * unit * unit, residual)
 
     def relocate_empty_cells(self, codes: FloatArray) -> tuple[FloatArray, Cells]:
         """``codes`` with those of empty cells moved into the costliest cells, one each, a standard deviation from its code.
 
-        A cell is empty where its code repeats an earlier one, or so far out that its mass underflows. Its code bears no part of
-        the distortion, which therefore cannot rise.
+        A cell is empty where its code repeats an earlier one, or lies so far out that its mass underflows. It has no share in the
+        distortion, which therefore cannot rise.
         """
         for attempt in range(_ROUNDS):
             moments = self._moments(codes)
@@ -82,13 +82,13 @@ class GaussianMixture2D:
         return _from_blocks(diagonal, i, j, tt - nn + nt - tn)
 
     def search(self, k: int, rng: np.random.Generator) -> FloatArray:
-        """The best codes of several chains of descents and hops: see :class:`quantization.laws_2d.basin_hopping.Search`."""
-        from quantization.laws_2d.basin_hopping import Search
+        """The best codes of several chains of descents and hops: see :class:`quantization.laws_2d.basin_hopping.BasinHopping`."""
+        from quantization.laws_2d.basin_hopping import BasinHopping
 
-        return self._unit * Search(self._integrated, lambda: self._companions(k, rng), rng).best()
+        return self._unit * BasinHopping(self._integrated, lambda: self._draw_point_density(k, rng), rng).best()
 
-    def _companions(self, k: int, rng: np.random.Generator) -> FloatArray:
-        r"""k draws from the density ∝ $f^{1/2}$ that codes have as K → ∞, in the unit inside.
+    def _draw_point_density(self, k: int, rng: np.random.Generator) -> FloatArray:
+        r"""k draws from the point density $\propto f^{1/2}$, that of optimal codes as K → ∞, in internal units.
 
         By rejection: $f^{1/2} \le \sum_i (\pi_i \varphi_i)^{1/2}$, and $\varphi_i^{1/2} \propto (\det C_i)^{1/4} N(m_i, 2 C_i)$.
         """
@@ -100,28 +100,28 @@ class GaussianMixture2D:
             component = rng.choice(len(weights), size=2 * k, p=shares / shares.sum())
             noise = np.sqrt(2) * rng.standard_normal((2 * k, 2))
             draws = means[component] + np.einsum("nij,nj->ni", roots[component], noise)
-            white = np.einsum("mij,nmj->nmi", inverses, draws[:, None] - means)
-            terms = np.exp(-np.square(white).sum(2) / 2) * (weights / determinants)
+            whitened = np.einsum("mij,nmj->nmi", inverses, draws[:, None] - means)
+            terms = np.exp(-np.square(whitened).sum(2) / 2) * (weights / determinants)
             accepted = rng.random(2 * k) * np.sqrt(terms).sum(1) <= np.sqrt(terms.sum(1))
             codes = np.concatenate([codes, draws[accepted]])
         return codes[:k]
 
     @cached_property
     def _unit(self) -> float:
-        """The unit of length inside, a power of two near the largest standard deviation."""
+        """The internal unit of length, a power of two near the largest standard deviation."""
         variance = float(np.diagonal(self.mixture.covs, axis1=1, axis2=2).max())
         return 2.0 ** round(log2(variance) / 2)
 
     @cached_property
     def _components(self) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-        """Weights, means, roots L of the covariances and their inverses, in the unit inside; components of weight 0 left out."""
-        kept = self.mixture.weights > 0
-        roots = np.asarray(np.linalg.cholesky(self.mixture.covs[kept] / self._unit / self._unit), dtype=np.float64)
+        """Weights, means, roots L of the covariances and their inverses, in internal units; components of weight 0 left out."""
+        present = self.mixture.weights > 0
+        roots = np.asarray(np.linalg.cholesky(self.mixture.covs[present] / self._unit / self._unit), dtype=np.float64)
         inverses = np.asarray(np.linalg.inv(roots), dtype=np.float64)
-        return self.mixture.weights[kept], self.mixture.means[kept] / self._unit, roots, inverses
+        return self.mixture.weights[present], self.mixture.means[present] / self._unit, roots, inverses
 
     def _moments(self, codes: FloatArray) -> FloatArray:
-        """Masses, first and second moments of the cells about their codes (K, 6), in the unit inside; NaN for infinite codes."""
+        """Masses, first and second moments of the cells about their codes (K, 6), in internal units; NaN for infinite codes."""
         codes = np.ascontiguousarray(codes / self._unit)
         if not np.isfinite(codes).all():
             return np.full((len(codes), 6), np.nan)

@@ -3,7 +3,7 @@ r"""Voronoi diagrams in the plane: every cell as the list of its edges, unbounde
 An edge between codes $x_k$ and $x_j$ lies on their bisector, $\{x_k + h n + s t : a \le s \le b\}$ with $h = |x_j - x_k|/2$,
 n the direction of $x_j - x_k$ and t a quarter turn of it. On each bisector the half-planes of the other codes cut out an
 interval, so edges are found one by one. No incidence is ever decided: where four cells meet in a point, as they do at symmetric
-optima, an edge has a length of zero or of round-off, and either does no harm. Loaded on use, as it loads numba.
+optima, an edge has a length of zero or of round-off, and either is harmless. Imported where it is used, as it loads numba.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from quantization.arrays import FloatArray, IntArray
 
 compiled: Any = njit(nogil=True, cache=True)
 
-_SMALL, _NEAR = 40, 17  # up to _SMALL codes all pairs are tried; beyond, the _NEAR nearest come first and mostly settle a cell
+_SMALL, _NEAR = 40, 17  # up to _SMALL codes all pairs are tried; beyond, the _NEAR nearest come first and mostly complete a cell
 _LONG = 1e6  # edges that much longer than their distance from the code may be parallel, by round-off, and meet nowhere
 _EQUAL = 1e-140  # codes closer than this count as equal: products of such differences underflow
 
@@ -52,7 +52,7 @@ def _clipped(e: Any, length: float, o: Any, low: float, high: float) -> tuple[fl
     r"""The part of [low, high] on a bisector, the points $e/2 + s t$ about the code, that is nearer to it than to another code.
 
     e, o: the vectors from the code to those beyond the bisector and to the other. Nearer means $s\, w \cdot t \le o \cdot w / 2$
-    with $w = o - e$, and $w \cdot t = o \cdot t$: the shorter keeps intersections right where codes lie close together.
+    with $w = o - e$, and $w \cdot t = o \cdot t$: the shorter keeps intersections accurate where codes lie close together.
     """
     w = (o[0] - e[0], o[1] - e[1])
     shorter = w if w[0] * w[0] + w[1] * w[1] < o[0] * o[0] + o[1] * o[1] else o
@@ -76,19 +76,19 @@ def _add(e: Any, j: int, away: Any, ids: Any, lines: Any, count: int) -> int:
         low, high = _clipped(e, length, o, low, high)
         if low >= high:
             return count
-    kept = 0
+    remaining = 0
     for i in range(count):
         a, b = _clipped((away[i, 0], away[i, 1]), 2 * lines[i, 2], e, lines[i, 3], lines[i, 4])
         if a < b:
-            if kept < i:
-                ids[kept], away[kept], lines[kept] = ids[i], away[i], lines[i]
-            lines[kept, 3], lines[kept, 4] = a, b
-            kept += 1
-    ids[kept] = j
-    away[kept, 0], away[kept, 1] = e
-    lines[kept, 0], lines[kept, 1], lines[kept, 2] = e[0] / length, e[1] / length, length / 2
-    lines[kept, 3], lines[kept, 4] = low, high
-    return kept + 1
+            if remaining < i:
+                ids[remaining], away[remaining], lines[remaining] = ids[i], away[i], lines[i]
+            lines[remaining, 3], lines[remaining, 4] = a, b
+            remaining += 1
+    ids[remaining] = j
+    away[remaining, 0], away[remaining, 1] = e
+    lines[remaining, 0], lines[remaining, 1], lines[remaining, 2] = e[0] / length, e[1] / length, length / 2
+    lines[remaining, 3], lines[remaining, 4] = low, high
+    return remaining + 1
 
 
 @compiled
@@ -145,12 +145,12 @@ def _diagram(codes: Any, near: Any) -> tuple[Any, Any, Any, Any]:
     ids, away, lines = np.empty(k, np.int64), np.empty((k, 2)), np.empty((k, 5))
     for i in range(k):
         count, equal = _cell(codes, i, near[i], away, ids, lines, 0)
-        settled = equal != i
-        if near.shape[1] > 0 and not settled:
+        complete = equal != i
+        if near.shape[1] > 0 and not complete:
             last = near[i, -1]
             furthest = np.hypot(codes[last, 0] - codes[i, 0], codes[last, 1] - codes[i, 1])
-            settled = furthest / 2 > _reach(lines, count)
-        if not settled:
+            complete = furthest / 2 > _reach(lines, count)
+        if not complete:
             count, equal = _cell(codes, i, everyone, away, ids, lines, count)
         owner[i] = owner[equal]
         start = first[i]

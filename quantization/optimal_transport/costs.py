@@ -35,7 +35,7 @@ def pair_costs(x: FloatArray, y: FloatArray, rows: Any, columns: Any, r: float =
 
 
 def c_transforms(u: FloatArray, a: FloatArray, costs: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """The c-transforms v of ``u`` (where a has mass) and of that v: no u_i + v_k above its cost, and no less dual value."""
+    """The c-transform v of ``u`` (where a has mass) and that of v: no u_i + v_k exceeds its cost, and no dual value is lost."""
     v = np.full(costs.shape[1], np.inf)
     for i in np.flatnonzero(a):
         np.minimum(v, costs[i] - u[i], out=v)
@@ -43,7 +43,7 @@ def c_transforms(u: FloatArray, a: FloatArray, costs: FloatArray) -> tuple[Float
 
 
 def _squared_by_product(x: FloatArray, y: FloatArray) -> FloatArray | None:
-    """|x|² + |y|² − 2 x·y about the common centre; pairs that cancelled are done again. None where squares overflow."""
+    """|x|² + |y|² − 2 x·y about the common centre; pairs that cancelled are computed again. None where squares overflow."""
     centre = x.mean(0)
     x, y = x - centre, y - centre
     lengths = np.einsum("nd,nd->n", x, x)[:, None] + np.einsum("md,md->m", y, y)

@@ -13,10 +13,22 @@ from quantization.status import Status
 
 @dataclass(frozen=True, eq=False)
 class TransportResult:
-    r"""What a method finds, on the host: a plan of few sparse_plan, or a dense one.
+    r"""What a method finds, on the host: a sparse plan or a dense one, and its potentials.
 
-    sparse_plan: (rows, columns, masses), (p,) each, the plan's nonzero entries; or plan: (n, m). u, v: (n,) and (m,).
-    marginal_error: in total variation, how far the marginals were from the weights before the plan was made feasible.
+    Parameters
+    ----------
+    cost : float
+        $\sum_{ik} \pi_{ik} |x_i - y_k|^r$ of the plan.
+    u, v : array (n,) and (m,)
+        Potentials, $u_i + v_k \le |x_i - y_k|^r$.
+    status : Status
+        CONVERGED, or BUDGET_SPENT where the method stopped early.
+    sparse_plan : (rows, columns, masses), optional
+        The plan's nonzero entries, arrays (p,) each.
+    plan : array (n, m), optional
+        The plan, where ``sparse_plan`` is None.
+    marginal_error : float
+        By how much the marginals missed the weights, in total variation, before the plan was made feasible.
     """
 
     cost: float
@@ -30,14 +42,26 @@ class TransportResult:
 
 @dataclass(frozen=True, eq=False)
 class Coupling:
-    r"""A transport plan between two measures, and a certificate.
+    r"""A transport plan $\pi$ between two measures, with a certificate of its optimality.
 
-    plan: (n, m) with the two measures' weights as marginals. sparse_plan: its nonzero entries (i, k, mass), of which an exact plan has
-    at most n + m − 1. cost: $\sum_{ik} \pi_{ik} |x_i - y_k|^r$, no root.
-    potentials: (u, v), (n,) and (m,), with $u_i + v_k \le |x_i - y_k|^r$ to round-off, so that
-    $\sum_i u_i a_i + \sum_k v_k b_k$ is no more than the least cost; at the optimum it equals the cost.
-    status: CONVERGED, or BUDGET_SPENT where the method stopped early.
-    marginal_error: the total variation by which the method's own plan missed the weights; the plan given here has been repaired.
+    Attributes
+    ----------
+    cost : float
+        $\sum_{ik} \pi_{ik} |x_i - y_k|^r$, no root.
+    potentials : (u, v), arrays (n,) and (m,)
+        $u_i + v_k \le |x_i - y_k|^r$ to round-off, so that $\sum_i u_i a_i + \sum_k v_k b_k$ is at most the least cost; at the
+        optimum it equals the cost.
+    status : Status
+        CONVERGED, or BUDGET_SPENT where the method stopped early.
+    marginal_error : float
+        The total variation by which the method's own plan missed the weights; ``plan`` has been made feasible.
+
+    Examples
+    --------
+    >>> import quantization as qz
+    >>> coupling = qz.transport([[0.0], [1.0]], [[0.0], [3.0]])
+    >>> coupling.cost, coupling.plan.tolist()
+    (2.0, [[0.5, 0.0], [0.0, 0.5]])
     """
 
     cost: float
@@ -49,13 +73,25 @@ class Coupling:
 
     @staticmethod
     def of(found: TransportResult, kind: Array) -> "Coupling":
-        """What was found, in the array kind of ``kind``."""
+        """What a method found, as a Coupling.
+
+        Parameters
+        ----------
+        found : TransportResult
+            On the host.
+        kind : array
+            Whose array library, dtype and device the coupling takes.
+
+        Returns
+        -------
+        Coupling
+        """
         potentials = (asarray_like(found.u, kind), asarray_like(found.v, kind))
         return Coupling(found.cost, potentials, found.status, found.marginal_error, found, kind)
 
     @property
     def plan(self) -> Array:
-        """The plan as an (n, m) array, made when it is asked for."""
+        """The plan as an array (n, m), of marginals a and b, made at each access."""
         found = self._found
         if found.plan is not None:
             return asarray_like(found.plan, self._like)
@@ -66,14 +102,50 @@ class Coupling:
 
     @property
     def sparse_plan(self) -> tuple[NDArray[np.intp], NDArray[np.intp], FloatArray]:
-        """(rows, columns, masses), (p,) numpy arrays each: $\\pi = \\sum_p m_p \\delta_{(i_p, k_p)}$."""
+        r"""(rows, columns, masses), numpy arrays (p,): $\pi = \sum_p m_p \delta_{(i_p, k_p)}$; at most n + m − 1 if exact."""
         return _nonzero(self._found.plan) if self._found.sparse_plan is None else self._found.sparse_plan
 
 
 class TransportMethod(Protocol):
-    """A way to solve the transport problem of order r between two measures."""
+    """A way to solve the transport problem of order r between two measures: the protocol of ``method=``.
 
-    def couple(self, source: DiscreteMeasure, target: DiscreteMeasure, r: float) -> TransportResult: ...
+    Examples
+    --------
+    The independent coupling, an upper bound:
+
+    >>> import numpy as np, quantization as qz
+    >>> from quantization.optimal_transport.coupling import TransportResult
+    >>> class Independent:
+    ...     def couple(self, source, target, r):
+    ...         costs = np.linalg.norm(source.points[:, None] - target.points, axis=2) ** r
+    ...         plan = np.outer(source.weights, target.weights)
+    ...         u, v = costs.min(1), np.zeros(target.size)
+    ...         return TransportResult(float((plan * costs).sum()), u, v, qz.Status.CONVERGED, plan=plan)
+    >>> qz.transport([[0.0], [1.0]], [[0.0], [3.0]], method=Independent()).cost
+    3.5
+    """
+
+    def couple(self, source: DiscreteMeasure, target: DiscreteMeasure, r: float) -> TransportResult:
+        """A plan between two measures, and its potentials.
+
+        Parameters
+        ----------
+        source, target : DiscreteMeasure
+            Of one dimension.
+        r : float
+            Order of the costs $|x_i - y_k|^r$.
+
+        Returns
+        -------
+        TransportResult
+            On the host.
+
+        Raises
+        ------
+        ValueError
+            Where the method is not for these measures, or costs overflow.
+        """
+        ...
 
 
 def _nonzero(plan: FloatArray | None) -> tuple[NDArray[np.intp], NDArray[np.intp], FloatArray]:

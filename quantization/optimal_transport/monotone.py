@@ -1,4 +1,4 @@
-r"""Transport on the line: the quantiles of one measure go to those of the other, found by sorting."""
+r"""Transport on the line: quantiles of one measure go to those of the other, found by sorting."""
 
 from dataclasses import dataclass
 
@@ -13,9 +13,19 @@ from quantization.status import Status
 
 @dataclass(frozen=True)
 class Monotone:
-    r"""$W_r^r = \int_0^1 |F^{-1}(t) - G^{-1}(t)|^r dt$ for measures on the line: n + m sparse_plan, in O((n + m) log(n + m)).
+    r"""The monotone plan on the line, $W_r^r = \int_0^1 |F^{-1}(t) - G^{-1}(t)|^r dt$, by sorting.
 
-    Exact for every r ≥ 1, with potentials; no (n, m) array is made. Source: santambrogio2015.
+    Exact for every r ≥ 1, with potentials: at most n + m − 1 entries in O((n + m) log(n + m)), without any (n, m) array.
+
+    References
+    ----------
+    santambrogio2015.
+
+    Examples
+    --------
+    >>> import quantization as qz
+    >>> qz.transport([[1.0], [0.0]], [[5.0], [2.0]], r=1, method=qz.Monotone()).plan.tolist()
+    [[0.5, 0.0], [0.0, 0.5]]
     """
 
     def couple(self, source: DiscreteMeasure, target: DiscreteMeasure, r: float) -> TransportResult:
@@ -24,25 +34,25 @@ class Monotone:
         x, y = to_host(source.points)[:, 0], to_host(target.points)[:, 0]
         a, b = to_host(source.weights_float64), to_host(target.weights_float64)
         by_x, by_y = (np.lexsort((w == 0, z)) for w, z in ((a, x), (b, y)))
-        i, k, masses = staircase(a[by_x], b[by_y])
+        i, k, masses = northwest_corner(a[by_x], b[by_y])
         with np.errstate(over="ignore"):
             costs = np.abs(x[by_x][i] - y[by_y][k]) ** r
             if not np.isfinite(costs).all():
                 raise ValueError(f"the costs |x - y|^{r:g} overflow float64; scale the points down")
             u, v = _potentials(x[by_x], y[by_y], i, k, r)
-        kept = masses > 0
-        rows, columns = by_x[i[kept]], by_y[k[kept]]
+        positive = masses > 0
+        rows, columns = by_x[i[positive]], by_y[k[positive]]
         back_u, back_v = np.empty_like(u), np.empty_like(v)
         back_u[by_x], back_v[by_y] = u, v
         return TransportResult(
-            float(masses @ costs), back_u, back_v, Status.CONVERGED, (rows, columns, masses[kept])
+            float(masses @ costs), back_u, back_v, Status.CONVERGED, (rows, columns, masses[positive])
         )  # fmt: skip
 
 
-def staircase(a: FloatArray, b: FloatArray) -> tuple[NDArray[np.intp], NDArray[np.intp], FloatArray]:
-    """The monotone plan between weights in sorted order: a path of n + m − 1 steps (i, k), each to the next i or the next k.
+def northwest_corner(a: FloatArray, b: FloatArray) -> tuple[NDArray[np.intp], NDArray[np.intp], FloatArray]:
+    """The north-west corner plan of weights in sorted order: a path of n + m − 1 steps (i, k), each to the next i or the next k.
 
-    Its masses are ≥ 0; where both marginals end at once a piece of mass 0 keeps the path connected.
+    Its masses are ≥ 0; where both marginals end at once an entry of mass 0 keeps the path connected.
     """
     n, m = len(a), len(b)
     ends_a, ends_b = np.cumsum(a), np.cumsum(b)

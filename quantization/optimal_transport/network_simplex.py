@@ -1,4 +1,4 @@
-"""The network simplex: optimal plans, exact to round-off. The one façade to POT."""
+"""The network simplex: optimal plans, exact to round-off. The only module that calls POT."""
 
 import importlib
 import sys
@@ -25,9 +25,22 @@ _loading, _loaded = Lock(), dict[str, Any]()
 
 @dataclass(frozen=True)
 class NetworkSimplex:
-    """The network simplex of POT, exact to round-off. max_pivots: pivots at most; running out becomes a status, never silent.
+    """The network simplex of POT, exact to round-off; costs (n, m) are held in memory.
 
-    (n, m) costs are held in memory. Source: bonneel2011, flamary2021.
+    Parameters
+    ----------
+    max_pivots : int, default 10000000
+        Pivots at most; running out is the status BUDGET_SPENT, never silent.
+
+    References
+    ----------
+    bonneel2011, flamary2021.
+
+    Examples
+    --------
+    >>> import quantization as qz
+    >>> qz.transport([[0.0, 0.0], [1.0, 0.0]], [[0.0, 2.0], [1.0, 2.0]], method=qz.NetworkSimplex()).cost
+    4.0
     """
 
     max_pivots: int = 10_000_000
@@ -45,7 +58,32 @@ class NetworkSimplex:
         return TransportResult(float(masses @ pair_costs(x, y, rows, columns, r)), u, v, status, (rows, columns, masses))
 
     def plan(self, a: FloatArray, b: FloatArray, costs: FloatArray) -> tuple[FloatArray, FloatArray, Status]:
-        """The plan (n, m), its potential u (n,), not yet made feasible, and how the simplex ended."""
+        """The optimal plan of given costs.
+
+        Parameters
+        ----------
+        a : array (n,)
+            Weights of the source, of sum 1.
+        b : array (m,)
+            Weights of the target, of sum 1.
+        costs : array (n, m)
+            Nonnegative and finite.
+
+        Returns
+        -------
+        plan : array (n, m)
+        u : array (n,)
+            The source's potential, not yet made feasible.
+        status : Status
+            How the simplex ended.
+
+        Examples
+        --------
+        >>> import numpy as np, quantization as qz
+        >>> half = np.array([0.5, 0.5])
+        >>> qz.NetworkSimplex().plan(half, half, np.array([[0.0, 1.0], [1.0, 0.0]]))[0].tolist()
+        [[0.5, 0.0], [0.0, 0.5]]
+        """
         simplex = _compiled_simplex()
         # The simplex stops at an absolute tolerance, so it sees costs of the size of 1; a power of two loses no digit.
         exponent = int(np.frexp(costs.max())[1])

@@ -15,22 +15,47 @@ from quantization.status import Status
 from quantization.validation import checked_count, checked_tolerance
 
 _FIRST, _LAST = 3, 20  # alternating steps at a level before Newton's, and at the last one
-_ON_THE_WAY = 1e-3  # the error of a level before the last
+_INTERMEDIATE_RTOL = 1e-3  # the marginal error at levels before the last
 _LEAST_SHARE = 1e-6  # of a Newton step
 _ROUND_OFF = 4 * float(np.finfo(np.float64).eps)  # of the dual value
 
 
 @dataclass(frozen=True)
 class Sinkhorn:
-    r"""$\min_\pi \langle \pi, C \rangle + \varepsilon\, \mathrm{KL}(\pi | a \otimes b)$ in the log domain.
+    r"""Entropic transport $\min_\pi \langle \pi, C \rangle + \varepsilon\, \mathrm{KL}(\pi | a \otimes b)$ in the log domain.
 
-    By Sinkhorn's alternating steps, and Newton's where those are slow. reg: ε > 0, in the unit of the costs $|x - y|^r$.
-    rtol: the total variation by which the plan's marginals may miss the weights when it stops. max_iter: steps of both kinds at
-    most; running out is the status BUDGET_SPENT, never silent.
+    Parameters
+    ----------
+    reg : float
+        ε > 0, in the unit of the costs $|x - y|^r$.
+    rtol : float, default 1e-4
+        The total variation by which the plan's marginals may miss the weights when it stops.
+    max_iter : int, default 10000
+        Steps at most, Sinkhorn's alternating ones and Newton's where those are slow; running out is the status BUDGET_SPENT,
+        never silent.
 
-    The plan is then rounded to one with exactly the right marginals, so that ``cost`` is an upper bound on $W_r^r$, and the
-    potentials are made feasible, so that their dual value is a lower bound: no claim rests on ε being small.
-    Source: cuturi2013, schmitzer2019, brauer2017, altschuler2017.
+    Raises
+    ------
+    ValueError
+        For options out of range.
+
+    Notes
+    -----
+    The plan is rounded to one with exactly the right marginals, so that ``cost`` is an upper bound on $W_r^r$, and the potentials
+    are made feasible, so that their dual value is a lower bound: neither depends on ε being small.
+
+    References
+    ----------
+    cuturi2013, schmitzer2019, brauer2017, altschuler2017.
+
+    Examples
+    --------
+    >>> import numpy as np, quantization as qz
+    >>> x, y = np.random.default_rng(0).normal(size=(2, 50, 2))
+    >>> coupling, exact = qz.transport(x, y, method=qz.Sinkhorn(reg=0.1)), qz.transport(x, y)
+    >>> u, v = coupling.potentials
+    >>> bool(u.mean() + v.mean() <= exact.cost <= coupling.cost)
+    True
     """
 
     reg: float
@@ -49,7 +74,7 @@ class Sinkhorn:
         inner = costs[np.ix_(here, there)]
         u, v, error, status = potentials(a[here], b[there], inner, self.reg, self.rtol, self.max_iter)
         plan = np.zeros_like(costs)
-        plan[np.ix_(here, there)] = rounded_plan(coupled(u, v, a[here], b[there], inner, self.reg), a[here], b[there])
+        plan[np.ix_(here, there)] = rounded_plan(entropic_plan(u, v, a[here], b[there], inner, self.reg), a[here], b[there])
         wide = np.zeros(len(a))
         wide[here] = u
         return TransportResult(
@@ -80,16 +105,16 @@ def potentials(
     v, left, eps = np.zeros(len(b)), max_iter, max(reg, float(costs.max()))
     while True:
         last = eps <= reg
-        goal = rtol if last else max(rtol, _ON_THE_WAY)
-        for way, most in ((_alternate, _LAST if last else _FIRST), (_newton, left), (_alternate, left if last else 0)):
-            v, taken = way(v, a, b, costs, eps, goal, min(most, left))
+        goal = rtol if last else max(rtol, _INTERMEDIATE_RTOL)
+        for method, most in ((_alternate, _LAST if last else _FIRST), (_newton, left), (_alternate, left if last else 0)):
+            v, taken = method(v, a, b, costs, eps, goal, min(most, left))
             left -= taken
         if last:
             break
         eps = reg if left == 0 else max(reg, eps / 2)
     u = softmin(costs, v, b, reg)
     v = softmin(costs.T, u, a, reg)
-    plan = coupled(u, v, a, b, costs, reg)  # as it is: potentials that no longer move may not meet either marginal
+    plan = entropic_plan(u, v, a, b, costs, reg)  # of the rounded potentials, which may meet neither marginal
     error = max(float(np.abs(plan.sum(1) - a).sum()), float(np.abs(plan.sum(0) - b).sum())) / 2
     return u, v, error, Status.CONVERGED if error <= rtol else Status.BUDGET_SPENT
 
@@ -97,7 +122,7 @@ def potentials(
 def _alternate(
     v: FloatArray, a: FloatArray, b: FloatArray, costs: FloatArray, eps: float, goal: float, most: int
 ) -> tuple[FloatArray, int]:
-    """v after Sinkhorn's steps, until it misses the second marginal by no more than the goal; and how many they were."""
+    """v after Sinkhorn's steps, until it misses the second marginal by no more than the goal; and the number of steps."""
     for step in range(most):
         new = softmin(costs.T, softmin(costs, v, b, eps), a, eps)
         error = float(b @ np.abs(np.expm1((v - new) / eps))) / 2
@@ -119,27 +144,27 @@ def _newton(
 
     def at(v: FloatArray) -> tuple[float, FloatArray, FloatArray, float]:
         u = softmin(costs, v, b, eps)
-        plan = coupled(u, v, a, b, costs, eps)
+        plan = entropic_plan(u, v, a, b, costs, eps)
         slope = b - plan.sum(0)
         return float(a @ u + b @ v), plan, slope, float(np.abs(slope).sum()) / 2
 
     value, plan, slope, error = at(v)
     for step in range(most):
-        if error <= goal or not error <= 1:  # more than any plan's: what u + v − C rounds to decides it
+        if error <= goal or not error <= 1:  # an error above 1 is no plan's: u + v − C is all round-off
             return v, step
         curvature = np.diag(b - slope + error**2 * b) - plan.T @ (plan / a[:, None]) + np.outer(b, b)
         try:
-            way = eps * np.linalg.solve(curvature, slope)
+            direction = eps * np.linalg.solve(curvature, slope)
         except np.linalg.LinAlgError:
             return v, step
-        rise, share = float(slope @ way), 1.0
+        rise, share = float(slope @ direction), 1.0
         while True:
-            new = v + share * way
+            new = v + share * direction
             reached = at(new)
             if reached[0] >= value + 1e-4 * share * rise or reached[3] <= error / 2:
                 break
             share /= 2
-            if share < _LEAST_SHARE:  # round-off decides: no more is to be had
+            if share < _LEAST_SHARE:  # the rise is below round-off
                 return v, step + 1
         if reached[3] >= error and reached[0] <= value + _ROUND_OFF * abs(value):
             return v, step + 1
@@ -152,7 +177,7 @@ def softmin(costs: FloatArray, v: FloatArray, b: FloatArray, eps: float) -> Floa
     return -eps * np.asarray(cast(Any, scipy.special.logsumexp)((v - costs) / eps + np.log(b), axis=1), dtype=np.float64)
 
 
-def coupled(u: FloatArray, v: FloatArray, a: FloatArray, b: FloatArray, costs: FloatArray, eps: float) -> FloatArray:
+def entropic_plan(u: FloatArray, v: FloatArray, a: FloatArray, b: FloatArray, costs: FloatArray, eps: float) -> FloatArray:
     r"""$a_i b_k e^{(u_i + v_k - C_{ik})/\varepsilon}$."""
     # No entry of a plan is above 1, whatever u + v − C rounds to where ε is tiny beside it.
     return np.exp(np.minimum((u[:, None] + v - costs) / eps + np.log(a)[:, None] + np.log(b), 0.0))

@@ -68,9 +68,37 @@ class State:
 
 
 class Solver(Protocol):
-    """One generator: the state of the start, then a state a step. Options are the fields of a frozen dataclass.
+    """A method of quantization, the protocol of whatever ``solver=`` takes: a frozen dataclass whose fields are its options.
 
-    exhausted: the status of a run whose generator ended by itself above the tolerance.
+    Attributes
+    ----------
+    rtol : float
+        The stationarity at which a run has converged.
+    exhausted : Status
+        The status of a run whose generator ended by itself above that tolerance.
+
+    Examples
+    --------
+    Lloyd's algorithm with steps 1.5 times as long:
+
+    >>> from dataclasses import dataclass
+    >>> from typing import ClassVar
+    >>> import numpy as np, quantization as qz
+    >>> from quantization.solvers.base import State
+    >>> @dataclass(frozen=True)
+    ... class Overrelaxed:
+    ...     rtol: float = 1e-3
+    ...     exhausted: ClassVar[qz.Status] = qz.Status.STALLED
+    ...     def incompatibility(self, problem):
+    ...         return None if problem.exact is not None and problem.r == 2 else "cells must be computed exactly, and r = 2"
+    ...     def solve(self, problem, codes, rng):
+    ...         while True:
+    ...             codes, c = problem.exact.relocate_empty_cells(codes)
+    ...             yield State(codes, c.masses, c.distortion, c.stationarity)
+    ...             codes = codes + 1.5 * (c.means - codes)
+    >>> x = np.random.default_rng(0).normal(size=(500, 2))
+    >>> qz.quantize(x, 4, solver=Overrelaxed(), rng=0).converged
+    True
     """
 
     exhausted: ClassVar[Status]
@@ -79,10 +107,38 @@ class Solver(Protocol):
     def rtol(self) -> float: ...
 
     def incompatibility(self, problem: Problem) -> str | None:
-        """Why this solver does not fit the problem, or None."""
+        """Why this solver does not fit a problem.
+
+        Parameters
+        ----------
+        problem : Problem
+            K codes of order r for a law, in whatever form the law came.
+
+        Returns
+        -------
+        str or None
+            A sentence that says what was received and what to use instead, for the ValueError; None where it fits.
+        """
         ...
 
-    def solve(self, problem: Problem, codes: FloatArray, rng: np.random.Generator) -> Iterator[State]: ...
+    def solve(self, problem: Problem, codes: FloatArray, rng: np.random.Generator) -> Iterator[State]:
+        """The states of one run: that of the start, then one per step.
+
+        Parameters
+        ----------
+        problem : Problem
+            As for :meth:`incompatibility`.
+        codes : array (K, d)
+            The start, in float64 on the host.
+        rng : numpy Generator
+            The only source of randomness.
+
+        Yields
+        ------
+        State
+            Codes, masses, distortion and stationarity. The loop stops asking when the tolerance is met or the budget is spent.
+        """
+        ...
 
 
 @runtime_checkable

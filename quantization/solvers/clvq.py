@@ -21,22 +21,47 @@ __all__ = ["CLVQ", "CountPower", "RobbinsMonro", "Schedule"]
 
 @dataclass(frozen=True)
 class CLVQ:
-    r"""Stochastic gradient descent on $\tfrac12 D_2$ in mini-batches, for samples, laws and streams; r = 2.
+    r"""Competitive learning: stochastic gradient descent on $\tfrac12 D_2$ in mini-batches, for samples, laws and streams; r = 2.
 
-    batch: points a mini-batch (a stream keeps its own). One step is one mini-batch; over samples, whole passes in random order,
-    remainders included. epochs: passes at most (2^17 draws each over a law), and without ``max_iter`` the only budget; None
-    leaves it to ``max_iter``. schedule: :class:`CountPower` (a step size per code) or :class:`RobbinsMonro` (one for all).
-    averaging: answer with the mean of the points that each code has won, those of batch n weighted by $n^p$, p the ``recency``:
-    to first order the mean of the iterates (Polyak and Ruppert). Else with the last iterate. With p = 0 the mean is as good as
-    any in the long run, $n\,E|\nabla D_2(\bar x_n)|^2 \to 4 D_2^*$; p multiplies this by $(p+1)^2/(2p+1)$ and forgets the start
-    like $n^{-(p+1)}$ instead of $n^{-1}$.
-    revive: move codes that win nothing for long, and are worth little where they are, to where cells cost much.
-    rtol: the residual to call CONVERGED at the end; the noise of a mini-batch never stops a run.
+    Parameters
+    ----------
+    batch : int, default 1024
+        Points per mini-batch (a stream keeps its own). One step is one mini-batch; over samples, whole passes in random order,
+        remainders included.
+    epochs : int, optional
+        Passes at most, of 2^17 draws each over a law, and without ``max_iter`` the only budget; ``None`` leaves it to
+        ``max_iter``.
+    schedule : Schedule, default CountPower(0.55, delay=0.75)
+        :class:`CountPower` (a step size per code) or :class:`RobbinsMonro` (one for all).
+    averaging : bool, default True
+        Answer with the mean of the points that each code has won, those of batch n weighted by $n^p$, p the ``recency``: to first
+        order the mean of the iterates (Polyak and Ruppert). Else with the last iterate.
+    recency : float, default 3
+        The p ≥ 0 above. With p = 0 the mean is asymptotically as good as any, $n\,E|\nabla D_2(\bar x_n)|^2 \to 4 D_2^*$;
+        p multiplies this by $(p+1)^2/(2p+1)$ and forgets the start like $n^{-(p+1)}$ instead of $n^{-1}$.
+    relocate : bool, default True
+        Move codes that win nothing for long, and are worth little where they are, to where cells cost much.
+    rtol : float, default 1e-6
+        The residual to call CONVERGED at the end; the noise of a mini-batch never stops a run.
 
-    Companion weights and distortion are running means with the weights $n^p$, of the iterates. They are the answer's own for a
-    stream, and measured afresh on the final codes for samples (exactly) and laws (on independent draws). A start that is a
-    Solution of CLVQ goes on where that stopped: quantizing one stream and then another is quantizing the two after each other.
-    To begin anew from its codes alone, start from its ``measure``. Source: pages2015.
+    Notes
+    -----
+    Companion weights and distortion are running means, of the iterates, with the weights $n^p$. They are the answer's own for a
+    stream; for samples the final codes are measured exactly, for laws on independent draws. With ``init`` a Solution of CLVQ the
+    run goes on where that one stopped: quantizing one stream and then another is quantizing the two after each other. With
+    ``init`` its ``measure`` a new run begins at its codes.
+
+    References
+    ----------
+    pages2015, polyak1992.
+
+    Examples
+    --------
+    >>> import numpy as np, quantization as qz
+    >>> x = np.random.default_rng(0).normal(size=(5000, 2))
+    >>> solution = qz.quantize(x, 5, solver=qz.CLVQ(batch=256, epochs=4), rng=0)
+    >>> solution.n_iter  # four passes of ceil(5000 / 256) mini-batches
+    80
     """
 
     batch: int = 1024
@@ -44,7 +69,7 @@ class CLVQ:
     schedule: Schedule = field(default_factory=lambda: CountPower(0.55, delay=0.75))
     averaging: bool = True
     recency: float = 3.0
-    revive: bool = True
+    relocate: bool = True
     rtol: float = 1e-6
     exhausted: ClassVar[Status] = Status.BUDGET_SPENT
 
@@ -64,23 +89,37 @@ class CLVQ:
         return self.resume(problem, CLVQState.begin(codes), rng)
 
     def resume(self, problem: Problem, state: CLVQState, rng: np.random.Generator) -> Iterator[State]:
-        """The states of a run that goes on from ``state``, the first of them where it stopped."""
-        begun = False
+        """The states of a run that goes on from an earlier one.
+
+        Parameters
+        ----------
+        problem : Problem
+            As for ``solve``.
+        state : CLVQState
+            ``trace.clvq_state`` of the earlier solution.
+        rng : numpy Generator
+
+        Yields
+        ------
+        State
+            The first where the earlier run stopped.
+        """
+        started = False
         for batch in problem.batches(self.batch, rng, self.epochs):
             size = float(batch.masses.sum())
             if size == 0:
                 continue
             c = cells(batch.points, batch.masses / size, state.codes, variance=True)
-            if not begun:
-                yield self._state(state) if state.steps else _seen(state, c.masses, c.distortion, c.stationarity)
+            if not started:
+                yield self._state(state) if state.steps else _batch_state(state, c.masses, c.distortion, c.stationarity)
             if not np.isfinite(c.distortion):
-                yield _seen(state, c.masses, c.distortion, c.stationarity)
+                yield _batch_state(state, c.masses, c.distortion, c.stationarity)
                 return
             fractions = self.schedule.steps(state.steps, c.masses * size, state.won, len(batch.points))
-            state = state.after(fractions, c, size, self.recency)
-            if self.revive:
+            state = state.updated(fractions, c, size, self.recency)
+            if self.relocate:
                 state = relocate_idle_codes(state, batch, c.distortion, problem, rng)
-            begun = True
+            started = True
             yield self._state(state)
 
     def _state(self, state: CLVQState) -> State:
@@ -98,6 +137,6 @@ class CLVQ:
         )
 
 
-def _seen(state: CLVQState, masses: FloatArray, distortion: float, stationarity: float) -> State:
-    """What one batch shows of the codes at hand."""
+def _batch_state(state: CLVQState, masses: FloatArray, distortion: float, stationarity: float) -> State:
+    """The current codes as one batch measures them."""
     return State(state.codes, masses, distortion, stationarity, estimated=True, companion=masses, clvq_state=state)

@@ -1,4 +1,4 @@
-"""Codes whose cells stay empty while points stream by: which they are, and where they are relocated."""
+"""Idle codes of competitive learning, whose cells stay empty: which they are, and where they are relocated."""
 
 import numpy as np
 
@@ -8,32 +8,32 @@ from quantization.clvq_state import CLVQState
 from quantization.problem import Problem
 from quantization.stream import Batch
 
-_PATIENCE = 16  # times K points; a code of the mean mass goes so long without a win with probability e^-16
-_WORTH = 4  # the distortion may rise by a quarter of a cell's share for each idle code that was none
-_FURTHEST = 1024.0  # times D, the squared distance beyond which a code is waited for no longer
+_PATIENCE = 16  # times K points; a code of mass 1/K wins none of so many with probability e^-16
+_WORTH = 4  # each code taken for idle wrongly may raise the distortion by a quarter of D/K
+_FURTHEST = 1024.0  # times D, a cap on the squared distances that the wait is proportional to
 
 
 def relocate_idle_codes(
     state: CLVQState, batch: Batch, distortion: float, problem: Problem, rng: np.random.Generator
 ) -> CLVQState:
-    """``state`` with its idle codes moved into cells of this batch that cost much.
+    """``state`` with its idle codes relocated to cells that cost much in this batch.
 
-    A idle code is moved next to the code j whose cell holds a point y drawn with probability ∝ its cost: to
+    An idle code moves next to the code j whose cell holds a point y drawn with probability ∝ its cost: to
     $x_j + (y - x_j)/\\sqrt{d}$. In any dimension the boundary between the two then lies about half a standard deviation from
-    $x_j$, so that they share the cell, and what it has won. At most half as many move as there are points.
+    $x_j$, so that they share the cell and its count of points won. At most half as many move as there are points.
     """
     size, period = float(batch.masses.sum()), _PATIENCE / 2 * len(state.codes)
-    if state.seen // period == (state.seen - size) // period:  # looked for only now and then, so that it costs little
+    if state.seen // period == (state.seen - size) // period:  # a search only now and then costs little
         return state
     total = np.inf if problem.measure is None else float(problem.measure.size)
-    dead = idle_codes(state, distortion, total)
-    if not len(dead):
+    idle = idle_codes(state, distortion, total)
+    if not len(idle):
         return state
     codes, won = state.codes.copy(), state.won.copy()
     found = nearest(batch.points, codes)
     labels, squared, masses = to_host(found.labels), to_host(found.squared), to_host(batch.masses)
     moved = 0
-    for k in dead[: max(1, len(labels) // 2)]:
+    for k in idle[: max(1, len(labels) // 2)]:
         costs = np.cumsum(masses * squared)
         if not 0 < costs[-1] < np.inf:
             break
@@ -48,15 +48,15 @@ def relocate_idle_codes(
         labels = np.where(reached < squared, k, labels)
         squared = np.minimum(reached, squared)
         moved += 1
-    return state.moved(dead[:moved], codes, won)
+    return state.relocated(idle[:moved], codes, won)
 
 
 def idle_codes(state: CLVQState, distortion: float, total: float) -> IntArray:
-    r"""The codes whose loss would be worth less than a quarter of a cell's share D/K of the distortion, by what has been seen.
+    r"""The codes whose loss would cost less than a quarter of D/K, a cell's mean share of the distortion, as far as is known.
 
     Losing code k costs at most about $w_k \delta_k^2$, $\delta_k$ its distance to the next code. After m points without a win,
-    $w_k$ is taken to be 1/m, times a factor ≤ 1 of Good and Turing's kind: had the unseen mass been spread over all N codes idle
-    for so long, about as many would have last won in the period before (one for one where rare wins are the reason). So k is dead
+    $w_k$ is taken to be 1/m, times a factor ≤ 1 of Good and Turing's kind: if the unseen mass were shared by all N codes idle
+    for so long, about as many would have last won in the period before (one for one where rare wins are the reason). So k is idle
     when $m \ge 4 K \delta_k^2 / D$ times that factor, and m ≥ 16 K; rare but costly cells are waited for, up to 4096 K points.
     Over ``total`` points in all, 2 ``total`` without a win include each of them.
     """

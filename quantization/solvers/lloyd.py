@@ -16,6 +16,7 @@ from quantization.status import Status
 from quantization.threads import parallel_map
 from quantization.validation import checked_tolerance
 
+_ROUND_OFF = 8  # of a centroid that is a mean of points about its code, in units of the code
 BATCHED_DEVICES = {"cuda"}  # on which all runs of a batch take their steps together
 
 
@@ -65,6 +66,7 @@ class Lloyd:
 
     def solve(self, problem: Problem, codes: FloatArray, rng: np.random.Generator) -> Iterator[State]:
         law, least = problem.exact, np.inf
+        masses: FloatArray | None = None
         assert law is not None
         while True:
             step: Step | None = None
@@ -76,21 +78,23 @@ class Lloyd:
             if step is not None:
                 if step.at_rest:
                     return
-                codes = step.following()
+                codes, masses = step.following(), None
             # A cell is empty, or the law has no steps of its own.
             codes, c = law.relocate_empty_cells(codes)
             if c.distortion > least:
                 return
             following = rounded(c.means, problem.like)
-            at_rest = np.array_equal(following, codes)
+            # Labels are not known here. Where none has changed the masses have not, and the centroids are the codes to round-off.
+            unchanged = masses is not None and np.array_equal(masses, c.masses)
+            resolution = partial(_resolution, problem, codes, c.masses, c.distortion)
+            at_rest = np.array_equal(following, codes) or (unchanged and c.stationarity <= _ROUND_OFF * resolution())
             yield State(
                 codes, c.masses, c.distortion, c.stationarity,
-                resolution=partial(_resolution, problem, codes, c.masses, c.distortion),
-                ended=Status.CONVERGED if at_rest else None,
+                resolution=resolution, ended=Status.CONVERGED if at_rest else None,
             )  # fmt: skip
             if at_rest:
                 return
-            least, codes = c.distortion, following
+            least, codes, masses = c.distortion, following, c.masses
 
     def gains_together(self, problem: Problem) -> bool:
         """On a GPU, where one problem is too small for the device. On the line samples have a way of their own."""

@@ -17,15 +17,34 @@ from quantization.validation import checked_tolerance
 
 @dataclass(frozen=True)
 class Newton:
-    r"""$x \leftarrow x - (\nabla^2 D_r + \lambda M)^{-1} \nabla D_r$, $M = r D_r^{(r-2)/r}\,\mathrm{diag}(w)$, for smooth laws.
+    r"""Newton's method $x \leftarrow x - (\nabla^2 D_r + \lambda M)^{-1} \nabla D_r$, $M = r D_r^{(r-2)/r}\,\mathrm{diag}(w)$.
 
-    For laws whose cells and second derivatives are computed: one with a density on the line, a Gaussian mixture in the plane;
-    any order. $\lambda$ falls as long as the distortion does what its second-order model says and rises until the matrix is
-    positive definite, no cell loses its mass and the distortion falls. Where the fall is below its round-off, a step is taken
-    if it halves the residual or shrinks the correction that the same matrix asks for next.
+    For laws whose cells and second derivatives are computed: one with a density on the line (any order r), a Gaussian mixture in
+    the plane (r = 2).
 
-    A run goes on to that floor, also past ``rtol``: codes err by up to K² times the residual. Convergence is quadratic where the
-    Hessian is definite, and linear where it is singular (the Laplace law with K even). Source: pages2015.
+    Parameters
+    ----------
+    rtol : float, default 1e-10
+        The residual to call CONVERGED. A run goes on to the floor of round-off, also past ``rtol``: codes err by up to K² times
+        the residual.
+
+    Notes
+    -----
+    The damping $\lambda$ falls as long as the distortion does what its second-order model says; it rises until the matrix is
+    positive definite, no cell loses its mass and the distortion falls. Where the fall is below its round-off, a step is taken if
+    it halves the residual or shrinks the correction that the same matrix asks for next. Convergence is quadratic where the
+    Hessian is definite, and linear where it is singular (the Laplace law with K even).
+
+    References
+    ----------
+    pages2015.
+
+    Examples
+    --------
+    >>> import quantization as qz
+    >>> solution = qz.quantize(qz.Gaussian([0.0], [[1.0]]), 3, solver=qz.Newton(), rng=0)
+    >>> solution.points.ravel().round(4).tolist()
+    [-1.224, 0.0, 1.224]
     """
 
     rtol: float = 1e-10

@@ -66,7 +66,7 @@ def test_cells_on_the_line_against_adaptive_quadrature(law: object) -> None:
 @pytest.mark.parametrize("stochastic", [True, False])
 def test_the_constant_is_the_exponential_of_an_integral(preserving: bool, stochastic: bool) -> None:
     diffusion = pair(1.7, 0.6, preserving=preserving, stochastic=stochastic)
-    integral = quad(diffusion.steepest, diffusion.begin, diffusion.end, epsrel=1e-11, epsabs=0)[0]
+    integral = quad(diffusion.largest_rate, diffusion.begin, diffusion.end, epsrel=1e-11, epsabs=0)[0]
     assert diffusion.constant() == pytest.approx(np.exp(integral), rel=1e-9)
 
 

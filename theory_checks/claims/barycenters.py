@@ -90,7 +90,7 @@ def _quantizer(law: qz.DiscreteMeasure, nu: qz.DiscreteMeasure, value: float) ->
     effort=_SOME,
 )
 def free_weights_do_no_worse(law: qz.DiscreteMeasure, k: int, seed: int) -> Evidence:
-    r"""The answer with free weights, from the uniform answer, against that; both objectives anew by exact transport.
+    r"""The answer with free weights, from the uniform answer, against that; both objectives recomputed by exact transport.
 
     A run ends no higher than it starts. Slack: the network simplex's, for every measure and either answer.
     """

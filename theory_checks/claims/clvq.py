@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 import quantization as qz
 from theory_checks import line
-from theory_checks.cells import codebook, host, partition, spread
+from theory_checks.cells import codebook, coordinate_std, host, partition
 from theory_checks.chance import bernoulli_error, monte_carlo
-from theory_checks.claim import FAIR, Effort, claim
+from theory_checks.claim import MODERATE, Effort, claim
 from theory_checks.evidence import Curve, Evidence, equal, worst
 from theory_checks.laws import ELEMENTARY, FINITE
 from theory_checks.limits import remainder
@@ -27,7 +27,7 @@ _AVERAGES = Effort(tests=1, quick=1, full=6)
     statement=r"$E\bigl[\mathbf{1}_{V_k(x)}(X)\,(x_k - X)\bigr] = \tfrac12 \nabla_k D_2(x)$: the competitive step is unbiased",
     reference="pages2015",
     laws=FINITE,
-    effort=FAIR,
+    effort=MODERATE,
 )
 def competitive_step_is_unbiased(law: qz.DiscreteMeasure, k: int, seed: int) -> Evidence:
     r"""$\sum_i w_i\,(x - x^{(i)}) / \gamma = \tfrac12 \nabla D(x)$, $x^{(i)}$ the codebook after a step on the one draw $X_i$.
@@ -81,7 +81,7 @@ def companion_weights_approach_the_masses(law: qz.DiscreteMeasure, k: int, seed:
 
 @companion_weights_approach_the_masses.control
 def _(law: qz.DiscreteMeasure, k: int, seed: int) -> Evidence:
-    """Weights that stay uniform, as of a method that throws the masses away."""
+    """Weights that stay uniform, as of a method that discards the masses."""
     path, weights = _companions(law, k, seed)
     return _approach(law, path, np.full_like(weights, 1 / k))
 
@@ -93,8 +93,8 @@ def _companions(law: qz.DiscreteMeasure, k: int, seed: int) -> tuple[list[FloatA
     """The codebooks that CLVQ passes through on a stream, and the companion weights at its end, all draws weighing the same."""
     rng = np.random.default_rng(seed)
     start = codebook(law, k, rng)
-    start[-1] = host(law)[0].mean(0) + 1e3 * spread(law)
-    solver = qz.CLVQ(schedule=qz.RobbinsMonro(scale=0.05), averaging=False, recency=0.0, revive=False)
+    start[-1] = host(law)[0].mean(0) + 1e3 * coordinate_std(law)
+    solver = qz.CLVQ(schedule=qz.RobbinsMonro(scale=0.05), averaging=False, recency=0.0, relocate=False)
 
     def draws() -> Iterator[FloatArray]:
         for _ in range(_BATCHES):
@@ -103,7 +103,7 @@ def _companions(law: qz.DiscreteMeasure, k: int, seed: int) -> tuple[list[FloatA
     snapshots = list(qz.iterate(qz.Stream(draws), k, init=start, solver=solver, max_iter=_BATCHES - 1, rng=0))
     final = snapshots[-1].trace.companion
     if final is None:
-        raise RuntimeError("CLVQ kept no companion weights")
+        raise RuntimeError("CLVQ returned no companion weights")
     return [np.asarray(s.measure.points) for s in snapshots], final
 
 
@@ -138,7 +138,7 @@ def averaged_iterates_are_as_good_as_any(law: Any, k: int, seed: int) -> Evidenc
     least like $n^{-1/2}$, so that it is at most the change from n/4 to n (:func:`~theory_checks.limits.remainder`); the
     standard errors over the runs of the ratio and of that change, by Student's law, the level shared out over both limits.
     """
-    averaged = _runs(law, k, seed, qz.CLVQ(batch=_BATCHED, recency=0.0, revive=False))
+    averaged = _runs(law, k, seed, qz.CLVQ(batch=_BATCHED, recency=0.0, relocate=False))
     slacks = averaged.slacks()
     curve = Curve(
         "draws",
@@ -158,14 +158,14 @@ def averaged_iterates_are_as_good_as_any(law: Any, k: int, seed: int) -> Evidenc
 @averaged_iterates_are_as_good_as_any.control
 def _(law: Any, k: int, seed: int) -> Evidence:
     """The step 1/count of mini-batch k-means, without averaging, held to the same limits and the slack of the averaged runs."""
-    slack = _runs(law, k, seed, qz.CLVQ(batch=_BATCHED, recency=0.0, revive=False)).slacks()[0]
+    slack = _runs(law, k, seed, qz.CLVQ(batch=_BATCHED, recency=0.0, relocate=False)).slacks()[0]
     return equal(float(_runs(law, k, seed, _COUNTING).gradients[-1].mean()), 1.0, slack)
 
 
 _DRAWS = (2**13, 2**15)
 _RUNS = 32
 _BATCHED = 256
-_COUNTING = qz.CLVQ(batch=_BATCHED, schedule=qz.CountPower(1.0), averaging=False, revive=False)
+_COUNTING = qz.CLVQ(batch=_BATCHED, schedule=qz.CountPower(1.0), averaging=False, relocate=False)
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,7 @@ class _Ratios:
 
 @lru_cache(maxsize=8)
 def _runs(law: Any, k: int, seed: int, solver: qz.CLVQ) -> _Ratios:
-    """Independent runs from near Lloyd's answer, looked at after either number of draws."""
+    """Independent runs from near Lloyd's solution, observed after either number of draws."""
     best = line.ordered(qz.quantize(law, k, solver=qz.Lloyd(rtol=1e-7), max_iter=20_000, rng=0).measure.points)
     local = line.local_distortions(law, best)
     whole = float(np.trace(np.linalg.solve(line.half_hessian(law, best), np.diag(local))))

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 import quantization as qz
 from theory_checks import line
-from theory_checks.cells import codebook, host, largest_cost, spread
+from theory_checks.cells import codebook, coordinate_std, host, largest_cost
 from theory_checks.chance import monte_carlo
 from theory_checks.claim import Effort, claim
 from theory_checks.evidence import Curve, Evidence, equal
@@ -40,7 +40,7 @@ def _(law: qz.DiscreteMeasure, k: int, seed: int) -> Evidence:
     rng = np.random.default_rng(seed)
     points, weights = host(law)
     towards = rng.standard_normal(law.dim)
-    towards *= spread(law) / np.linalg.norm(towards)
+    towards *= coordinate_std(law) / np.linalg.norm(towards)
     return _compare(law, qz.DiscreteMeasure(points + towards, weights), codebook(law, k, rng) + 1e3 * towards, constant=0.5)
 
 
@@ -72,7 +72,7 @@ def empirical_codebooks_are_consistent(law: qz.DiscreteMeasure, k: int, seed: in
 def _(law: qz.DiscreteMeasure, k: int, seed: int) -> Evidence:
     r"""A codebook that does worse than $x^*$ on $\mu_n$, being a hundred spreads away."""
     best, empirical = _best_and_empirical(law, k, seed)
-    return _excess(law, empirical, best, best + 100 * spread(law))
+    return _excess(law, empirical, best, best + 100 * coordinate_std(law))
 
 
 def _best_and_empirical(law: qz.DiscreteMeasure, k: int, seed: int) -> tuple[FloatArray, qz.DiscreteMeasure]:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 import quantization as qz
 from theory_checks import quantiles
 from theory_checks.cells import largest_cost
-from theory_checks.claim import DEAR, FAIR, claim
+from theory_checks.claim import MODERATE, VERY_SLOW, claim
 from theory_checks.diffusion import Diffusion
 from theory_checks.evidence import Curve, Evidence, equal, worst
 from theory_checks.laws import FLOWS, NORMALS, ON_THE_LINE
@@ -24,7 +24,7 @@ _ATOMS = 1024
     statement=r"$e_K$ and $W_2(\mu_\delta, \nu_\delta)$ after the probability-flow ODE fall like $K^{-1/d}$, $d = 1, 2, 3$",
     reference="tan2026",
     laws=FLOWS,
-    effort=DEAR,
+    effort=VERY_SLOW,
 )
 def the_flow_keeps_the_rate(law: Diffusion, k: int, seed: int) -> Evidence:
     r"""Slopes of $\log e_K$ and $\log W_2$ in log K against $-1/d$, over K = 16 to 64, on 1024 atoms of $p_T$; $W_2$ by exact
@@ -52,7 +52,7 @@ def _flow(law: Diffusion, seed: int, order: float) -> Evidence:
     end = qz.DiscreteMeasure(law.backwards(np.asarray(atoms), times, None))
     errors, distances, found = list[float](), list[float](), list[Evidence]()
     (scheme, least), constant = law.euler_constants(times), law.constant()
-    inverse = (law.spread(law.end) / law.spread(law.begin)) ** 0.5
+    inverse = (law.variance(law.end) / law.variance(law.begin)) ** 0.5
     for count in _COUNTS:
         sol = qz.quantize(atoms, count, rng=rng, n_init=2, solver=qz.Lloyd(rtol=1e-4))
         pushed = qz.DiscreteMeasure(law.backwards(np.asarray(sol.measure.points), times, None), sol.measure.weights)
@@ -86,7 +86,7 @@ def _flow(law: Diffusion, seed: int, order: float) -> Evidence:
     r"codes are second order",
     reference="tan2026",
     laws=ON_THE_LINE,
-    effort=DEAR,
+    effort=VERY_SLOW,
 )
 def the_sde_doubles_the_rate(law: Diffusion, k: int, seed: int) -> Evidence:
     r"""The slope of $\log W_2$ against −2, and $W_2 \le C e_K$, both laws in closed form: the SDE's is that of $X_\delta$ given
@@ -137,7 +137,7 @@ def _after_the_sde(law: Diffusion, slope: float) -> Evidence:
     r"(\sqrt3 - 1)\,s$, the cell masses' $W_2 \to 0$",
     reference="graf2000",
     laws=NORMALS,
-    effort=FAIR,
+    effort=MODERATE,
 )
 def uniform_weights_do_not_converge(law: Any, k: int, seed: int) -> Evidence:
     r"""$|W_2(\mu, u_K) - (\sqrt3 - 1) s| \le W_2(\mu_{1/3}, u_K)$, $u_K$ the uniform measure on the optimal codes, $\mu_{1/3} =

@@ -72,7 +72,7 @@ def the_gradient_gap_falls_like_the_square_of_k(law: Any, k: int, seed: int) -> 
     r"""The gap times K², extrapolated from K = 32 to 256, against its limit: $\ell' \circ g = \sigma(\theta \tanh(a z)) \tanh(a
     z)$.
 
-    A cell of width $1/(K \lambda)$, λ the companion density, leaves $\tfrac{1}{24} (\ell' \circ g)'' / (K \lambda)^2$ of its
+    A cell of width $1/(K \lambda)$, λ the point density, leaves $\tfrac{1}{24} (\ell' \circ g)'' / (K \lambda)^2$ of its
     mean. Slack: the first correction is of order 1/K and Richardson's step removes it; what is left is taken for two terms of
     order 1 and 2, which may cancel (:func:`~theory_checks.limits.two_terms`). 1e-7 of $\int |(\ell' \circ g)''| f^{1/3}$ for
     the limit's quadrature, $\gamma_{4000}$ for the population's, a sum of that many terms below 1.

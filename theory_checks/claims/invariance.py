@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 import quantization as qz
 from theory_checks.cells import codebook, host
-from theory_checks.claim import FAIR, claim
+from theory_checks.claim import MODERATE, claim
 from theory_checks.evidence import Evidence, equal, worst
 from theory_checks.laws import FINITE, LINE
 from theory_checks.rounding import round_off
@@ -59,7 +59,7 @@ def _moved(law: qz.DiscreteMeasure, k: int, seed: int, *, stretch: float) -> Evi
     statement=r"Lloyd and CLVQ commute with $x \mapsto 2^j x$ bit by bit: $x(2^j{}_\# \mu) = 2^j x(\mu)$, $D = 4^j D$",
     reference="higham2002",
     laws=FINITE,
-    effort=FAIR,
+    effort=MODERATE,
 )
 def solvers_commute_with_powers_of_two(law: qz.DiscreteMeasure, k: int, seed: int) -> Evidence:
     """The largest difference of codes, weights and distortion, in the units of either; the worse of two solvers.
@@ -103,7 +103,7 @@ def _compare(here: qz.Solution, there: qz.Solution, exponent: int, power: int) -
     statement=r"Newton's method on a density commutes with $x \mapsto 2^j x$ bit by bit",
     reference="higham2002",
     laws=LINE,
-    effort=FAIR,
+    effort=MODERATE,
 )
 def newton_commutes_with_powers_of_two(law: Any, k: int, seed: int) -> Evidence:
     """As :func:`solvers_commute_with_powers_of_two`, for the law on the line whose location and scale are $2^j$ times as large.

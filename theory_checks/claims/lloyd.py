@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 import quantization as qz
 from theory_checks import line
 from theory_checks.cells import codebook, partition
-from theory_checks.claim import FAIR, SLOW, claim
+from theory_checks.claim import MODERATE, SLOW, claim
 from theory_checks.evidence import Evidence, equal, worst
 from theory_checks.laws import FINITE, LAPLACE, STRICTLY_LOG_CONCAVE
 from theory_checks.rounding import round_off
@@ -27,7 +27,7 @@ _STEPS = 20
 def lloyd_descends(law: qz.DiscreteMeasure, k: int, seed: int) -> Evidence:
     r"""$D(x_{n+1}) + \sum_k w_k |x_{n,k} - E[X|V_k]|^2 \le D(x_n)$ at each of the first 20 steps; the worst of them.
 
-    D and the centroids are measured afresh from the snapshots, not read from the solver's trace. Slack: three sums over n
+    D and the centroids are computed again from the snapshots, not read from the solver's trace. Slack: three sums over n
     points, at most $D(x_n) + D(x_{n+1})$ together where the claim holds, $\gamma_{2n+d+8}$ relative. A centroid is rounded to
     within $\rho = \gamma_2 \sqrt{d} \max |x|$; with P the middle sum that moves P by $2 \rho \sqrt{P}$, by Cauchy and Schwarz,
     and $D(x_{n+1})$, near its minimum over codes with these cells, by $\rho^2$.
@@ -39,7 +39,7 @@ def lloyd_descends(law: qz.DiscreteMeasure, k: int, seed: int) -> Evidence:
 
 @lloyd_descends.control
 def _(law: qz.DiscreteMeasure, k: int, seed: int) -> Evidence:
-    """The step with its sign wrong: codes flee their centroids."""
+    """The step with its sign reversed: codes move away from their centroids."""
     return _worst_step(law, _fleeing(law, codebook(law, k, np.random.default_rng(seed))))
 
 
@@ -81,7 +81,7 @@ def converged_codebooks_are_stationary(law: qz.DiscreteMeasure, k: int, seed: in
 
 @converged_codebooks_are_stationary.control
 def _(law: qz.DiscreteMeasure, k: int, seed: int) -> Evidence:
-    """A codebook in general position passed off as converged."""
+    """A codebook in general position taken for converged."""
     return _gradient_norm(law, codebook(law, k, np.random.default_rng(seed)), 1e-6)
 
 
@@ -134,7 +134,7 @@ def _same(law: Any, quantized: Any, starts: list[FloatArray], k: int) -> Evidenc
     statement=r"$\min D_2(\text{Laplace}, K) = \min D_2(\text{exponential}, K/2)$ for even $K$: the optimum is the mirrored one",
     reference="graf2000",
     laws=LAPLACE,
-    effort=FAIR,
+    effort=MODERATE,
 )
 def laplace_optimum_is_the_mirrored_exponential(law: Any, k: int, seed: int) -> Evidence:
     r"""$|D_K - s^2 D^{\exp}_{K/2}| = 0$, s the scale; Newton's method must say CONVERGED although its Hessian is singular.

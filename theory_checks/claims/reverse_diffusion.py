@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 import quantization as qz
 from theory_checks.cells import largest_cost
 from theory_checks.chance import monte_carlo
-from theory_checks.claim import FAIR, Effort, claim
+from theory_checks.claim import MODERATE, Effort, claim
 from theory_checks.diffusion import Diffusion
 from theory_checks.evidence import Curve, Evidence, equal, worst
 from theory_checks.laws import DIFFUSIONS
@@ -44,17 +44,17 @@ def _(law: Diffusion, k: int, seed: int) -> Evidence:
 def _scored(law: Diffusion, seed: int, *, given: bool) -> Evidence:
     rng = np.random.default_rng(seed)
     t = float(rng.uniform(0.2, 1.0))
-    mixture, v = law.law(t), law.spread(t)
+    mixture, v = law.law(t), law.variance(t)
     x = mixture.sample(20, rng)
     offsets = mixture.means - x[:, None]
     exponents = -np.square(offsets.astype(np.longdouble)).sum(2) / (2 * v)
     shares = np.exp(exponents - exponents.max(1, keepdims=True)) * mixture.weights
     if not given:
         shares = np.broadcast_to(mixture.weights, shares.shape)
-    pulls = ((shares / shares.sum(1, keepdims=True))[..., None] * offsets).sum(1) / v
+    scores = ((shares / shares.sum(1, keepdims=True))[..., None] * offsets).sum(1) / v
     farthest = float(np.sqrt(np.square(offsets).sum(2).max()))
-    doubt = round_off(2 * law.data.dim + 10, 2 * farthest**2 / v) + round_off(20 * law.data.dim + 40, 1.0)
-    return Evidence(float(np.abs(mixture.score(x) - pulls).max()), 0.0, float(doubt * farthest / v))
+    relative_slack = round_off(2 * law.data.dim + 10, 2 * farthest**2 / v) + round_off(20 * law.data.dim + 40, 1.0)
+    return Evidence(float(np.abs(mixture.score(x) - scores).max()), 0.0, float(relative_slack * farthest / v))
 
 
 @claim(
@@ -63,7 +63,7 @@ def _scored(law: Diffusion, seed: int, *, given: bool) -> Evidence:
     r"with one noise part by more",
     reference="tan2026",
     laws=DIFFUSIONS,
-    effort=FAIR,
+    effort=MODERATE,
 )
 def reverse_diffusions_are_lipschitz(law: Diffusion, k: int, seed: int) -> Evidence:
     r"""The closed-form C of METHOD against synchronous couplings: of atoms with their codes, and of atoms with near neighbours.
@@ -82,7 +82,7 @@ def _(law: Diffusion, k: int, seed: int) -> Evidence:
     """Unequal covariances: one component in the middle, an eighth as wide as the other around it, held to the C of the wide
     one.
     """
-    d, s = law.data.dim, law.variance**0.5
+    d, s = law.data.dim, law.data_variance**0.5
     covs = np.stack([s * s * np.eye(d), (s / 8) ** 2 * np.eye(d)])
     unequal = qz.GaussianMixture(np.array([0.5, 0.5]), np.zeros((2, d)), covs)
     return _theorem(replace(law, data=unequal), k, seed, alike=False)
@@ -105,7 +105,7 @@ def _theorem(law: Diffusion, k: int, seed: int, *, alike: bool) -> Evidence:
     (scheme, _), constant = law.euler_constants(times), law.constant()
     beyond = max(scheme - constant, 0.0)
     path = (
-        float(np.sqrt(np.square(np.concatenate([atoms, ends])).sum(1).max())) + 10 * (law.spread(law.end) * law.data.dim) ** 0.5
+        float(np.sqrt(np.square(np.concatenate([atoms, ends])).sum(1).max())) + 10 * (law.variance(law.end) * law.data.dim) ** 0.5
     )
 
     def pairs(here: FloatArray, there: FloatArray, after: FloatArray, after_there: FloatArray) -> Evidence:

@@ -37,7 +37,7 @@ def weights_trade_bias_for_variance(law: qz.DiscreteMeasure, k: int, seed: int) 
 
 @weights_trade_bias_for_variance.control
 def _(law: qz.DiscreteMeasure, k: int, seed: int) -> Evidence:
-    """The order turned round: `uniform` taken for unbiased, `mass` for the steadiest."""
+    """The order reversed: `uniform` taken for unbiased, `mass` for the one of least variance."""
     return _trade(law, k, seed, (1.0, 0.5, 0.0))
 
 

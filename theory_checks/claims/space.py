@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 import quantization as qz
 from theory_checks import polygons
-from theory_checks.claim import FAIR, Effort, claim
+from theory_checks.claim import MODERATE, Effort, claim
 from theory_checks.evidence import Curve, Evidence, worst
 from theory_checks.laws import CUBE, GRID, POLYGONS
 from theory_checks.limits import slopes
@@ -22,7 +22,7 @@ _BALL = 0.6 * (4 * math.pi / 3) ** (-2 / 3)  # E|X|² of a ball of unit volume
     statement=r"$D_2(x) \ge \frac{5}{18\sqrt3} \frac{|P|}{K}$ for the uniform law on a convex polygon $P$ of at most six sides",
     reference="fejestoth1972",
     laws=POLYGONS,
-    effort=FAIR,
+    effort=MODERATE,
 )
 def hexagons_are_the_best_cells(law: FloatArray, k: int, seed: int) -> Evidence:
     r"""$\tfrac{5}{18\sqrt3} |P| / K \le D(x)$ at Lloyd's answer on a sample, D by the cells' polygons; and for one code in its

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 import quantization as qz
 from theory_checks import line
-from theory_checks.cells import codebook, gap, host, largest_cost, partition, spread
+from theory_checks.cells import codebook, coordinate_std, gap, host, largest_cost, partition
 from theory_checks.chance import CONFIDENCE
-from theory_checks.claim import FAIR, Effort, claim
+from theory_checks.claim import MODERATE, Effort, claim
 from theory_checks.evidence import Evidence, equal, worst
 from theory_checks.laws import ELEMENTARY, FINITE, MIXTURES
 from theory_checks.rounding import round_off, transport_round_off
@@ -46,7 +46,7 @@ def _central_difference(law: qz.DiscreteMeasure, k: int, seed: int, *, factor: f
     codes = codebook(law, k, rng)
     gradient, noise = partition(law, codes).gradient, rng.standard_normal(codes.shape)
     direction = gradient / np.linalg.norm(gradient) + 0.5 * noise / np.linalg.norm(noise)
-    step = min(gap(law, codes) / 4, spread(law)) * direction
+    step = min(gap(law, codes) / 4, coordinate_std(law)) * direction
     plus, minus = codes + step, codes - step
     d_plus, d_minus = (qz.distortion(law, x, rng=0).value for x in (plus, minus))
     slope = factor * float((partition(law, (plus + minus) / 2).gradient * (plus - minus)).sum())
@@ -129,7 +129,7 @@ def stationary_codebooks_split_the_second_moment(law: qz.DiscreteMeasure, k: int
 
 @stationary_codebooks_split_the_second_moment.control
 def _(law: qz.DiscreteMeasure, k: int, seed: int) -> Evidence:
-    """A codebook in general position passed off as stationary."""
+    """A codebook in general position taken for stationary."""
     return _second_moments(law, law.project(codebook(law, k, np.random.default_rng(seed))), qz.Lloyd().rtol)
 
 
@@ -199,12 +199,12 @@ def _(law: qz.DiscreteMeasure, k: int, seed: int) -> Evidence:
 
 def _masses(law: qz.DiscreteMeasure, codes: FloatArray, found: FloatArray) -> Evidence:
     points, weights = host(law)
-    # Distances that differ by more than round-off are told apart in float64; the others exactly.
+    # Distances that differ by more than round-off are compared in float64; the others exactly.
     squared = np.square(points[:, None] - codes).sum(2)
-    doubt = round_off(2 * law.dim + 8, 1.0)
+    relative_error = round_off(2 * law.dim + 8, 1.0)
     truth, unsure = np.zeros(len(codes)), 0.0
     for point, weight, row in zip(points, weights, squared, strict=True):
-        near = np.flatnonzero(row <= row.min() * (1 + 4 * doubt) + 1e-300)
+        near = np.flatnonzero(row <= row.min() * (1 + 4 * relative_error) + 1e-300)
         if len(near) > 1:
             exact = [sum((Fraction(a) - Fraction(b)) ** 2 for a, b in zip(point, codes[j], strict=True)) for j in near]
             least = min(exact)
@@ -220,7 +220,7 @@ def _masses(law: qz.DiscreteMeasure, codes: FloatArray, found: FloatArray) -> Ev
     r"$\nabla D_2 = 0$ where Newton's method ends",
     reference="graf2000",
     laws=ELEMENTARY,
-    effort=FAIR,
+    effort=MODERATE,
 )
 def cells_on_the_line_are_exact(law: Any, k: int, seed: int) -> Evidence:
     r"""Masses, distortion and gradient of the answer against partial moments in closed form.

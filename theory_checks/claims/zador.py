@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 import quantization as qz
 from theory_checks import line
-from theory_checks.claim import FAIR, SLOW, claim
+from theory_checks.claim import MODERATE, SLOW, claim
 from theory_checks.evidence import Curve, Evidence, equal, worst
 from theory_checks.laws import COMPANIONS, SMOOTH_TAILS, UNIFORM_GRID, heavy
 from theory_checks.limits import richardson, two_terms
@@ -95,7 +95,7 @@ def _zador(law: Any, k: int, *, moment: float) -> Evidence:
     r"f^{1/3}$",
     reference="graf2000",
     laws=COMPANIONS,
-    effort=FAIR,
+    effort=MODERATE,
 )
 def codes_have_the_companion_density(law: Any, k: int, seed: int) -> Evidence:
     r"""$\sup_k |F_{1/3}(x_k) - (k - \tfrac12)/K| \le 1/K$ at the optimum, $F_{1/3}$ in closed form: N(0, 3) for N(0, 1).

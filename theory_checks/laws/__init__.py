@@ -1,4 +1,4 @@
-r"""Random laws to check claims on; the awkward kinds by name.
+r"""Random laws to check claims on; the difficult kinds by name.
 
 A case is a handful of numbers, and a law is a function of it. Hypothesis draws those numbers in the tests, a numpy
 ``Generator`` draws them for the command, and a case copied from a report gives the same law again.

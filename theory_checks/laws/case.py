@@ -46,7 +46,7 @@ class Family(Generic[L]):
         return self.kinds[case.kind](np.random.default_rng([case.seed, 1]), case.dim, case.size)
 
     def cases(self, rng: np.random.Generator, count: int) -> Iterator[Case]:
-        """So many cases, every kind of law as often as any other, and likewise every dimension."""
+        """``count`` cases, every kind of law as often as any other, and likewise every dimension."""
         kinds, dims = _in_turn(rng, list(self.kinds), count), _in_turn(rng, list(self.dims), count)
         for kind, dim in zip(kinds, dims, strict=True):
             size, k = (choices[rng.integers(len(choices))] for choices in (self.sizes, self.codes))

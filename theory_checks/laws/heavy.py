@@ -25,7 +25,7 @@ def _mean_above(u: FloatArray) -> FloatArray:
 
 
 def _heavy(rng: np.random.Generator, dim: int, n: int) -> DiscreteMeasure:
-    """The conditional means and masses of n cells of equal companion mass, $\\propto U^{1/3}$."""
+    """The conditional means and masses of n cells of equal mass under the point density, $\\propto U^{1/3}$."""
     ends = np.asarray(np.linspace(1.0, _LAST ** (1 / 3), n + 1) ** 3, dtype=np.float64)
     masses = -np.diff(_above(ends))
     return DiscreteMeasure.from_unnormalized((-np.diff(_mean_above(ends)) / masses)[:, None], masses)

@@ -63,7 +63,7 @@ def test_fixed_support(truth):
 
 
 def test_refuses_misuse():
-    for make in (lambda: qz.Entropic(0), lambda: qz.Entropic(sweeps=0), lambda: qz.Entropic(pilot=0)):
+    for make in (lambda: qz.Entropic(0), lambda: qz.Entropic(sinkhorn_iter=0), lambda: qz.Entropic(pilot=0)):
         with pytest.raises(ValueError, match="received"):
             make()
     with pytest.raises(ValueError, match="for barycenters"):

@@ -226,5 +226,5 @@ def test_a_slow_density_is_announced():
         def _ppf(self, q):
             return stats.norm.ppf(q)
 
-    with pytest.warns(UserWarning, match=r"the density of slow takes 0.\d+ ms a value.*quantize a sample"):
+    with pytest.warns(UserWarning, match=r"the density of slow takes 0.\d+ ms per value.*quantize a sample"):
         frozen_density(FrozenLaw(Slow(name="slow")()))

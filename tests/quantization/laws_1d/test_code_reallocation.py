@@ -54,14 +54,14 @@ def test_no_other_share_is_better(law, cuts, k, r):
 @pytest.mark.parametrize("wrong", [(40, 5, 15), (10, 48, 2), (0, 59, 1), (1, 0, 59)])
 def test_exchanges_lead_to_the_optimum_from_afar(wrong, r):
     exact = line(THREE, r)
-    companion = PointDensity.of(exact._panels, r)
-    valleys = companion.valleys(exact._density)
+    point_density = PointDensity.of(exact._panels, r)
+    valleys = point_density.valleys(exact._density)
     assert len(valleys) == 2
     means, deviations = THREE.means[:, 0], np.sqrt(THREE.covs[:, 0, 0])
     codes = np.concatenate([m + s * np.linspace(-1, 1, n + 2)[1:-1] for m, s, n in zip(means, deviations, wrong, strict=True)])
-    start = exact._density.inward(codes[:, None])
-    found = exchange.Exchange(exact, exact._density, r, companion, valleys).settled(start)
-    distortion = qz.quantize(THREE, 60, r=r, init=exact._density.outward(found), rng=0).distortion
+    start = exact._density.standardize(codes[:, None])
+    found = exchange.CodeReallocation(exact, exact._density, r, point_density, valleys).improved(start)
+    distortion = qz.quantize(THREE, 60, r=r, init=exact._density.unstandardize(found), rng=0).distortion
     assert distortion == pytest.approx(qz.quantize(THREE, 60, r=r, rng=0).distortion, rel=1e-9)
 
 
@@ -81,9 +81,9 @@ def test_modes_without_a_code_give_none(k):
 def test_pieces_are_parted_in_valleys_and_beside_spikes():
     def parted(law):
         exact = line(law)
-        companion = PointDensity.of(exact._panels, 2.0)
-        shares = companion.valleys(exact._density)
-        return exact._density.outward(np.concatenate([companion.quantiles(1, s, s) for s in shares]))[:, 0]
+        point_density = PointDensity.of(exact._panels, 2.0)
+        shares = point_density.valleys(exact._density)
+        return exact._density.unstandardize(np.concatenate([point_density.quantiles(1, s, s) for s in shares]))[:, 0]
 
     cuts = parted(THREE)
     assert len(cuts) == 2

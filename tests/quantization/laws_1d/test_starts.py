@@ -93,7 +93,7 @@ def test_the_search_finds_the_global_optimum_of_any_mixture(seed, r):
 @pytest.mark.parametrize(("law", "k", "worse"), [(TWO, 3, 1.4), (FOUR, 5, 1.1), (THREE, 4, 2.9), (SCALES, 6, 1.1)])
 def test_lloyd_from_the_companion_start_is_stuck(law, k, worse):
     exact = line(law)
-    quantiles = exact._density.outward(PointDensity.of(exact._panels, 2.0).quantiles(k))
+    quantiles = exact._density.unstandardize(PointDensity.of(exact._panels, 2.0).quantiles(k))
     stuck = qz.quantize(law, k, init=quantiles, solver=qz.Lloyd(rtol=1e-7), max_iter=2000, rng=0).require()
     assert stuck.distortion > worse * qz.quantize(law, k, rng=0).distortion
 

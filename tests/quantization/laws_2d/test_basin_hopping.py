@@ -103,17 +103,17 @@ def test_one_seed_one_answer():
     assert np.array_equal(one.measure.points, two.measure.points)
 
 
-def test_starts_are_of_the_companion_density(rng):
+def test_starts_are_of_the_point_density(rng):
     """Of N(m, C) the density ∝ f^{1/2} is N(m, 2C); of components that lie apart, weighed by π^{1/2} (det C)^{1/4}."""
     apart = qz.GaussianMixture([0.2, 0.8], [[-50, 0], [50, 0]], [[[4, 1], [1, 2]], [[0.5, 0], [0, 0.5]]])
-    draws = GaussianMixture2D(apart)._companions(40_000, rng) * GaussianMixture2D(apart)._unit
+    draws = GaussianMixture2D(apart)._draw_point_density(40_000, rng) * GaussianMixture2D(apart)._unit
     left = draws[:, 0] < 0
     shares = np.sqrt([0.2 * np.sqrt(7), 0.8 * 0.5])
     expected = shares[0] / shares.sum()
     assert abs(left.mean() - expected) < 4.5 * np.sqrt(expected * (1 - expected) / 40_000)
     np.testing.assert_allclose(np.cov(draws[left].T), 2 * apart.covs[0], atol=4.5 * 8 * np.sqrt(2 / left.sum()))
     overlapping = qz.GaussianMixture([0.5, 0.5], [[0, 0], [0, 0]], [np.eye(2), np.eye(2)])  # a N(0, I) in disguise
-    draws = GaussianMixture2D(overlapping)._companions(40_000, rng)
+    draws = GaussianMixture2D(overlapping)._draw_point_density(40_000, rng)
     np.testing.assert_allclose(np.cov(draws.T), 2 * np.eye(2), atol=4.5 * 2 * np.sqrt(2 / 40_000))
 
 

@@ -205,7 +205,7 @@ def test_an_error_is_that_of_the_plan_where_round_off_decides(reg, rng):
     """Potentials that no longer move look converged."""
     costs, a, b = rng.random((30, 40)), np.full(30, 1 / 30), rng.dirichlet(np.ones(40))
     u, v, error, status = sinkhorn.potentials(a, b, costs, reg, 1e-9, 200)
-    plan = sinkhorn.coupled(u, v, a, b, costs, reg)
+    plan = sinkhorn.entropic_plan(u, v, a, b, costs, reg)
     true = max(np.abs(plan.sum(1) - a).sum(), np.abs(plan.sum(0) - b).sum()) / 2
     assert error == pytest.approx(true, rel=1e-9)
     assert (status is qz.Status.CONVERGED) == (true <= 1e-9)

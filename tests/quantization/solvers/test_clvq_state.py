@@ -90,7 +90,7 @@ def test_no_step_is_where_it_stopped(parts):
 def test_counts_of_long_runs_are_exact():
     # Float64 counts: 2^53 points, and codes that hardly move any more.
     started = CLVQState.begin(np.zeros((1, 1)))
-    long = CLVQState(started.codes, started.won + 2.0**52, *(getattr(started, n) for n in ("idle", "mean", "share", "pull")))
+    long = CLVQState(started.codes, started.won + 2.0**52, *(getattr(started, n) for n in ("idle", "mean", "share", "residuals")))
     steps = qz.CountPower(1.0).steps(0, np.array([1024.0]), long.won, 1024)
     assert steps[0] == pytest.approx(1024 / (2.0**52 + 1024), rel=1e-9)
 

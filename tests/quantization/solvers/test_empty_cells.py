@@ -1,4 +1,4 @@
-"""Dead codes: found where they are worth nothing, put where they are worth something, left alone where they are rare."""
+"""Idle codes: found where they are worth nothing, put where they are worth something, left alone where they are rare."""
 
 from dataclasses import replace
 
@@ -21,23 +21,23 @@ class GaussianMixture2D:
         return rng.standard_normal((n, self.dim)) + self.shift
 
 
-def progress_of(codes, idle, won=None):
+def state_of(codes, idle, won=None):
     none = np.zeros(len(codes))
     return replace(CLVQState.begin(np.asarray(codes, dtype=np.float64)), idle=np.asarray(idle, dtype=np.float64), won=none)
 
 
-def test_who_is_dead():
+def test_which_codes_are_idle():
     line = np.arange(4.0)[:, None]  # K = 4, gaps of 1
-    assert idle_codes(progress_of(line, [0, 63, 64, 640]), 1.0, np.inf).tolist() == [2, 3]  # 16 K points at least
-    assert idle_codes(progress_of(line, [0, 0, 0, 640]), 0.01, np.inf).tolist() == []  # 4 K δ²/D = 1600: worth waiting for
-    assert idle_codes(progress_of(line, [0, 0, 0, 1600]), 0.01, np.inf).tolist() == [3]
-    assert idle_codes(progress_of(line, [0, 0, 0, 16000]), 1e-9, np.inf).tolist() == []
-    assert idle_codes(progress_of(line, [0, 0, 0, 16384]), 1e-9, np.inf).tolist() == [3]  # 4096 K points at most
-    assert idle_codes(progress_of(line, [0, 0, 0, 20]), 1e-9, 10.0).tolist() == [3]  # twice all there is
-    assert idle_codes(progress_of(line, [0, 640, 640, 640]), 0.01, np.inf).tolist() == [1, 2, 3]  # none idle for half as long
-    assert idle_codes(progress_of(line, [0, 40, 640, 640]), 0.01, np.inf).tolist() == []  # as many as are idle for longer
-    assert idle_codes(progress_of(line, [0, 640, 640, 640]), 0.0, np.inf).tolist() == []  # nothing to gain
-    assert idle_codes(progress_of([[0.0], [0.0]], [0, 32]), 1e-9, np.inf).tolist() == [1]  # a duplicate
+    assert idle_codes(state_of(line, [0, 63, 64, 640]), 1.0, np.inf).tolist() == [2, 3]  # 16 K points at least
+    assert idle_codes(state_of(line, [0, 0, 0, 640]), 0.01, np.inf).tolist() == []  # 4 K δ²/D = 1600: worth waiting for
+    assert idle_codes(state_of(line, [0, 0, 0, 1600]), 0.01, np.inf).tolist() == [3]
+    assert idle_codes(state_of(line, [0, 0, 0, 16000]), 1e-9, np.inf).tolist() == []
+    assert idle_codes(state_of(line, [0, 0, 0, 16384]), 1e-9, np.inf).tolist() == [3]  # 4096 K points at most
+    assert idle_codes(state_of(line, [0, 0, 0, 20]), 1e-9, 10.0).tolist() == [3]  # twice all there is
+    assert idle_codes(state_of(line, [0, 640, 640, 640]), 0.01, np.inf).tolist() == [1, 2, 3]  # none idle for half as long
+    assert idle_codes(state_of(line, [0, 40, 640, 640]), 0.01, np.inf).tolist() == []  # as many as are idle for longer
+    assert idle_codes(state_of(line, [0, 640, 640, 640]), 0.0, np.inf).tolist() == []  # nothing to gain
+    assert idle_codes(state_of([[0.0], [0.0]], [0, 32]), 1e-9, np.inf).tolist() == [1]  # a duplicate
 
 
 @pytest.mark.parametrize("kind", ["samples", "law", "stream", "torch"])
@@ -90,7 +90,7 @@ def test_a_good_codebook_loses_no_code():
     for sol in qz.iterate(GaussianMixture2D(), 300, solver=qz.CLVQ(), max_iter=200, rng=0):
         codes = sol.trace.clvq_state.codes
         if before is not None:
-            unwon = sol.trace.clvq_state.idle > 0  # steps move codes that win; only a revival moves one that does not
+            unwon = sol.trace.clvq_state.idle > 0  # steps move codes that win; only a relocation moves one that does not
             moves += int((np.abs(codes - before)[unwon] > 0).any(1).sum())
         before = codes
     assert moves == 0
@@ -119,7 +119,7 @@ def test_fewer_points_than_codes_on_a_stream():
     np.testing.assert_allclose(sol.measure.weights, [0.5, 0.5, 0, 0], atol=1e-12)
 
 
-def test_revived_codes_share_what_was_won():
+def test_relocated_codes_share_what_was_won():
     stream = qz.Stream([np.random.default_rng(0).normal(size=(400, 2))] * 5)
     sol = qz.quantize(stream, 3, solver=qz.CLVQ(epochs=1), init=[[0.0, 0.0], [9.0, 0.0], [0.0, 9.0]], rng=0)
     assert sol.trace.clvq_state.won.sum() == pytest.approx(2000)
@@ -129,6 +129,6 @@ def test_revived_codes_share_what_was_won():
 
 def test_the_plain_method_moves_winners_alone():
     start = [[0.0, 0.0], [9.0, 0.0], [0.0, 9.0]]
-    sol = qz.quantize(GaussianMixture2D(), 3, solver=qz.CLVQ(revive=False), init=start, max_iter=20, rng=0)
+    sol = qz.quantize(GaussianMixture2D(), 3, solver=qz.CLVQ(relocate=False), init=start, max_iter=20, rng=0)
     np.testing.assert_array_equal(sol.measure.points[1:], start[1:])
     np.testing.assert_array_equal(sol.trace.companion, [1, 0, 0])
