@@ -1,8 +1,10 @@
 """Three rooms, one direction: who may import whom, read off the syntax trees, and what importing the mathematics loads."""
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -68,6 +70,26 @@ def test_nothing_unpickles(path):
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("torch.load", "np.load", "numpy.load"):
             safe = {"torch.load": ("weights_only", True)}.get(ast.unparse(node.func), ("allow_pickle", False))
             assert safe in [(k.arg, getattr(k.value, "value", None)) for k in node.keywords], ast.unparse(node)
+
+
+# Distributions whose module has another name, and those that are run and not imported.
+_MODULES = {"POT": "ot", "scikit-learn": "sklearn", "pillow": "PIL", "faiss-cpu": "faiss"}
+_TOOLS = {"accelerate", "mkdocs", "pytest-xdist", "ruff", "pyright", "scipy-stubs", "pre-commit", "hatchling", "editables"}
+
+
+def test_every_requirement_is_imported():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    requirements = {"core": project["dependencies"], **project["optional-dependencies"]}
+    readers = {"core": ["quantization"], "distill": ["distill"], "theory": ["theory_checks"], "bench": ["benchmarks"]}
+    readers |= {"dev": ["tests"], "docs": [], "estimator": ["quantization"], "plot": ["quantization"]}
+    for extra, listed in requirements.items():
+        text = "\n".join(path.read_text() for room in readers[extra] for path in (ROOT / room).rglob("*.py"))
+        for name in (re.split(r"[>=\[]", line)[0] for line in listed):
+            module = _MODULES.get(name, name)
+            used = re.search(
+                rf"^\s*(import|from) {module}\b|import_module\(.{module}\b|find_spec\(.{module}\b", text, re.MULTILINE
+            )
+            assert used or name in _TOOLS or name == project["name"], f"nothing in {readers[extra]} imports {name}"
 
 
 def test_importing_the_mathematics_is_light():
