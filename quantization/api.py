@@ -16,10 +16,10 @@ from quantization.measure import DiscreteMeasure
 from quantization.precision import full_precision
 from quantization.solution import Solution
 from quantization.solvers.base import BatchSolver, ProblemError, Solver, Task
-from quantization.status import ConvergenceWarning, Status
+from quantization.status import ConvergenceWarning, Status, TooFewPoints
 from quantization.task import make_task
 from quantization.threads import parallel_map
-from quantization.validation import TooFewPoints, checked_confidence, checked_count, checked_rng
+from quantization.validation import checked_confidence, checked_count, checked_rng
 
 Rng = int | np.random.Generator | None
 Answer = TypeVar("Answer")

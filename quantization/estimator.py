@@ -33,11 +33,11 @@ from quantization.solvers.base import State, Task, max_iter_of
 from quantization.solvers.clvq import CLVQ
 from quantization.solvers.lloyd import Lloyd
 from quantization.status import ConvergenceWarning as QuantizationWarning
-from quantization.status import Status
+from quantization.status import Status, TooFewPoints
 from quantization.stream import Batch, Stream
 from quantization.task import make_task
 from quantization.threads import parallel_rows
-from quantization.validation import TooFewPoints, checked_count, checked_rng
+from quantization.validation import checked_count, checked_rng
 
 try:
     from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin

@@ -18,11 +18,13 @@ from quantization.arrays import (
 )
 from quantization.assignment.d2_sampling import d2_sampling
 from quantization.clvq_state import CLVQState
+from quantization.empirical.sparse_samples import SparseSamples
 from quantization.exact_law import has_global_search
 from quantization.measure import DiscreteMeasure
 from quantization.problem import Initialization, Problem
 from quantization.solution import Solution
-from quantization.validation import TooFewPoints, checked_count
+from quantization.status import TooFewPoints
+from quantization.validation import checked_count
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,8 @@ class KMeansPlusPlus:
         return problem.measure is not None and problem.measure.size <= max(self.pool, 100 * problem.k)
 
     def draw(self, problem: Problem, rng: np.random.Generator) -> FloatArray:
+        if isinstance(problem.exact, SparseSamples):
+            return problem.exact.dense(problem.exact.d2_sampling(problem.k, rng))
         pilot = problem.pilot(rng)
         chosen = d2_sampling(pilot.points, pilot.weights_float64, problem.k, rng, pool=self.pool)
         return to_host(pilot.points[asarray_like(chosen, pilot.points, dtype=namespace(pilot.points).int64)])
@@ -94,6 +98,8 @@ class RandomPoints:
         """Any problem will do; too few points are found in drawing."""
 
     def draw(self, problem: Problem, rng: np.random.Generator) -> FloatArray:
+        if isinstance(problem.exact, SparseSamples):
+            return problem.exact.dense(problem.exact.random_points(problem.k, rng))
         pilot = problem.pilot(rng)
         weights = to_host(pilot.weights_float64)
         support = np.flatnonzero(weights)

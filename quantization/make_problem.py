@@ -1,6 +1,6 @@
 """From what users give to a :class:`~quantization.problem.Problem`: which kind of law it is, and whether its cells are exact."""
 
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -8,6 +8,7 @@ from quantization.arrays import Array, as_floating
 from quantization.discrete_laws import discrete_measure
 from quantization.empirical.one_dimensional import EmpiricalLaw1D
 from quantization.empirical.samples import EmpiricalLaw
+from quantization.empirical.sparse_samples import SparseSamples, canonical_csr, is_csr
 from quantization.exact_law import ExactLaw
 from quantization.laws import FrozenLaw, GaussianMixture, Law, scipys_mixture
 from quantization.laws_1d.density import frozen_density, mixture_density
@@ -19,7 +20,7 @@ from quantization.stream import Stream, numbered
 from quantization.validation import check_magnitude, checked_count, checked_order
 
 _LAWS = (
-    "an array (n, d), a DiscreteMeasure, a Law (with .sample(n, rng)), a Stream or a loader of batches, "
+    "an array (n, d), dense or CSR, a DiscreteMeasure, a Law (with .sample(n, rng)), a Stream or a loader of batches, "
     "or a scipy.stats distribution: a frozen one on the line, gaussian_kde or a frozen multivariate_normal"
 )
 _NOT_BATCHES: tuple[type, ...] = (str, bytes, dict, set, frozenset)  # iterables that hold no batches
@@ -38,6 +39,11 @@ def make_problem(law: Any, k: int, r: float) -> Problem:
         return _measure_problem(law, k, r)
     if hasattr(law, "__array__"):
         return _measure_problem(DiscreteMeasure(law), k, r)
+    if is_csr(law):
+        sparse = SparseSamples(canonical_csr(law), np.full(law.shape[0], 1 / law.shape[0]))
+        if r != 2:
+            raise ValueError(f"sparse samples are for r = 2; received r = {r:g}")
+        return Problem(k, r, sparse.like, int(law.shape[1]), exact=sparse)
     if (discrete := discrete_measure(law, r)) is not None:
         return _measure_problem(discrete, k, r)
     law = FrozenLaw.of(law) or scipys_mixture(law) or law

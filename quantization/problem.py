@@ -40,7 +40,11 @@ class Problem:
     @property
     def kind(self) -> str:
         """What the law is, in words."""
-        return "samples" if self.measure is not None else "a stream" if self.stream is not None else "a law known by sampling"
+        if self.measure is not None:
+            return "samples"
+        if self.stream is not None:
+            return "a stream"
+        return "a law known by sampling" if self.law is not None else "sparse samples"
 
     def pilot(self, rng: np.random.Generator) -> DiscreteMeasure:
         """A finite measure to draw starting codes from: the law itself where it is finite, else a sample of it.
@@ -50,6 +54,8 @@ class Problem:
         """
         if self.measure is not None:
             return self.measure
+        if self.law is None and self.stream is None:
+            raise ValueError("this start needs points in memory; received sparse samples. Use k-means++, random points or codes")
         wanted = max(_PILOT_DRAWS, _PILOT_DRAWS_PER_CODE * self.k)
         if self.law is not None:
             return DiscreteMeasure(self.draw(wanted, rng))

@@ -1,6 +1,7 @@
-"""Why an iteration stopped."""
+"""Why an iteration stopped, and the errors and warnings that have names."""
 
 from enum import Enum
+from typing import Any
 
 
 class Status(Enum):
@@ -34,3 +35,17 @@ class ConvergenceWarning(UserWarning):
     ...     warnings.simplefilter("error", qz.ConvergenceWarning)
     ...     solution = qz.quantize([[0.0], [1.0], [3.0]], 2, rng=0)
     """
+
+
+class TooFewPoints(ValueError):
+    """There are more codes than distinct points of positive weight, ``distinct``."""
+
+    def __init__(self, k: int, distinct: int) -> None:
+        super().__init__(
+            f"k = {k} codes need at least {k} distinct points of positive weight; received {distinct}. Lower k to {distinct} or "
+            "less"
+        )
+        self.k, self.distinct = k, distinct
+
+    def __reduce__(self) -> Any:
+        return type(self), (self.k, self.distinct)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from quantization.empirical.sparse_samples import SparseSamples
 from quantization.exact_law import has_global_search, has_hessian
 from quantization.initialization import GlobalSearch, KMeansPlusPlus, as_initialization
 from quantization.make_problem import make_problem
@@ -12,6 +13,7 @@ from quantization.solvers.base import Solver, Task, max_iter_of
 from quantization.solvers.clvq import CLVQ
 from quantization.solvers.lloyd import Lloyd
 from quantization.solvers.newton import Newton
+from quantization.status import TooFewPoints
 from quantization.validation import checked_count, checked_distinct, checked_rng
 
 _USUAL_STEPS = 20  # that a run takes at least, as a rule
@@ -46,4 +48,6 @@ def make_task(law: Any, k: int, r: float, solver: Solver | None, init: Any, n_in
     init.check(problem)
     if problem.measure is not None:
         checked_distinct(problem.measure.points, problem.measure.weights_float64, problem.k)
+    elif isinstance(problem.exact, SparseSamples) and len(problem.exact.distinct(problem.k)) < problem.k:
+        raise TooFewPoints(problem.k, len(problem.exact.distinct(problem.k)))
     return Task(problem, solver, init, checked_rng(rng).spawn(n_init), steps, max_iter is None)

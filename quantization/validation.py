@@ -16,6 +16,7 @@ from quantization.arrays import (
     namespace,
     to_host,
 )
+from quantization.status import TooFewPoints
 
 _MOST = 2**62
 _DECADES = 300  # what costs may span, in powers of ten
@@ -131,17 +132,3 @@ def checked_distinct(points: Array, weights: Array, k: int) -> None:
     distinct = len(np.unique(some, axis=0))
     if distinct < k:
         raise TooFewPoints(k, distinct)
-
-
-class TooFewPoints(ValueError):
-    """There are more codes than distinct points of positive weight, ``distinct``."""
-
-    def __init__(self, k: int, distinct: int) -> None:
-        super().__init__(
-            f"k = {k} codes need at least {k} distinct points of positive weight; received {distinct}. Lower k to {distinct} or "
-            "less"
-        )
-        self.k, self.distinct = k, distinct
-
-    def __reduce__(self) -> Any:
-        return type(self), (self.k, self.distinct)

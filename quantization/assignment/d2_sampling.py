@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from quantization.arrays import Array, FloatArray, IntArray, asarray_like, is_torch, namespace, range_exponent, to_host
 from quantization.assignment import host_array, nearest, on_host
 from quantization.assignment.blocks import squared_distances
+from quantization.status import TooFewPoints
 from quantization.threads import limit_blas_threads, parallel_map
-from quantization.validation import TooFewPoints
 
 Report = Callable[[int, int], Any]
 

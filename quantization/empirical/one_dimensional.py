@@ -13,7 +13,7 @@ from quantization.assignment.cells import Cells, stationarity
 from quantization.empirical.samples import EmpiricalLaw
 from quantization.empirical.sorted_samples import SortedSamples
 from quantization.measure import DiscreteMeasure
-from quantization.validation import TooFewPoints
+from quantization.status import TooFewPoints
 
 _DECADES, _MOST_DECADES = 300, 308  # of costs: what is smaller loses digits of float64, what is larger leaves it
 _FAR = 2.0**100  # codes this many ranges away from their points: squares leave the range that the sums are scaled for

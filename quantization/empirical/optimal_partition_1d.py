@@ -5,7 +5,7 @@ import numpy as np
 from quantization.arrays import IntArray
 from quantization.empirical.sorted_samples import SortedSamples
 from quantization.interval_dp import optimal_runs
-from quantization.validation import TooFewPoints
+from quantization.status import TooFewPoints
 
 _BINS, _BINS_PER_CODE, _MOST_BINS = 2**15, 64, 2**17  # in one programme, whose table takes 400 bytes a bin; 4 a code at least
 _REACH, _STRIDE = 64, 512  # bins on either side of a cut; intervals that move together

@@ -11,7 +11,8 @@ from quantization.assignment import cells, make_strategy, nearest, select_strate
 from quantization.assignment.cells import Cells
 from quantization.assignment.step import Step
 from quantization.measure import DiscreteMeasure
-from quantization.validation import TooFewPoints, check_magnitude
+from quantization.status import TooFewPoints
+from quantization.validation import check_magnitude
 
 _PARALLEL_WORK = 2**21  # n K (d + 8) of a pass below which runs, and not parts of a pass, share the threads
 
@@ -87,8 +88,8 @@ class EmpiricalLaw:
     def _selected(self, k: int, steps: int, restarts: int) -> str:
         if self.strategy is not None:
             return self.strategy
-        points = self.measure.points
-        return select_strategy(*points.shape, k, dtype_of(points), device_of(points), r=self.r, steps=steps, restarts=restarts)
+        points, n, d = self.measure.points, self.measure.size, self.measure.dim
+        return select_strategy(n, d, k, dtype_of(points), device_of(points), r=self.r, steps=steps, restarts=restarts)
 
     def _strategy(self, name: str) -> Any:
         if name not in self._made:

@@ -10,7 +10,8 @@ import numpy as np
 from quantization.arrays import FloatArray, IntArray, rounded, summed_by
 from quantization.assignment import nearest
 from quantization.assignment.cells import Cells, stationarity
-from quantization.validation import TooFewPoints, check_magnitude
+from quantization.status import TooFewPoints
+from quantization.validation import check_magnitude
 
 _BLOCK_NUMBERS = 2**21  # float64 numbers of a block of scores, or of rows made dense: 16 MB
 _CANCELLED = 1e10  # times its bound on round-off: a squared distance that large is right to ten digits

@@ -18,8 +18,7 @@ from quantization.measure import DiscreteMeasure
 from quantization.precision import full_precision
 from quantization.problem import Initialization, Problem
 from quantization.solvers.base import Observe, ProblemError, State
-from quantization.status import Status
-from quantization.validation import TooFewPoints
+from quantization.status import Status, TooFewPoints
 
 torch: Any = _torch
 

@@ -7,7 +7,7 @@ from scipy.spatial import cKDTree
 import quantization as qz
 from quantization.assignment import d2_sampling as module
 from quantization.assignment.d2_sampling import d2_sampling
-from quantization.validation import TooFewPoints
+from quantization.status import TooFewPoints
 
 TABLES = [module._Arrays, module._Tree, module._Rows]
 

@@ -6,7 +6,7 @@ from quantization.empirical import sparse_samples
 from quantization.empirical.samples import EmpiricalLaw
 from quantization.empirical.sparse_samples import SparseSamples, canonical_csr, sparse_distance_matrix
 from quantization.measure import DiscreteMeasure
-from quantization.validation import TooFewPoints
+from quantization.status import TooFewPoints
 
 
 def rows_of(rng, n=500, d=30, density=0.2, dtype=np.float64):
