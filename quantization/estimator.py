@@ -304,11 +304,11 @@ class OptimalQuantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluste
         self.inertia_: float = self.distortion_ * samples.total
         return self
 
-    def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> IntArray:
+    def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> IntArray:  # pyright: ignore[reportIncompatibleMethodOverride]  as KMeans
         """``fit(X, sample_weight=sample_weight).labels_``: the nearest code of each sample, (n,)."""
         return self.fit(X, sample_weight=sample_weight).labels_
 
-    def fit_transform(self, X: Any, y: Any = None, sample_weight: Any = None) -> FloatArray:
+    def fit_transform(self, X: Any, y: Any = None, sample_weight: Any = None) -> FloatArray:  # pyright: ignore[reportIncompatibleMethodOverride]  as KMeans
         """``fit(X, sample_weight=sample_weight).transform(X)``: distances to the codes, (n, K)."""
         return self.fit(X, sample_weight=sample_weight).transform(X)
 
@@ -366,7 +366,7 @@ class OptimalQuantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluste
         else:
             self._n_init = _N_INIT if called or (named and init == "random") else 1
         if called:
-            return _KMeansCallable(init, points)
+            return _KMeansCallable(cast(Any, init), points)
         if named or drawn or isinstance(init, type):
             return as_initialization(str(init) if named else init)
         if self._n_init != 1:

@@ -94,5 +94,5 @@ def _made(described: dict[str, Any]) -> Any:
 def _public(name: str) -> Any:
     """The dataclass that ``quantization`` exports under this name, or None: the only classes a file can name."""
     package: Any = sys.modules["quantization"]
-    found: Any = vars(package).get(name) if name in package.__all__ else None
-    return found if isinstance(found, type) and is_dataclass(found) else None
+    known = name in package.__all__ and is_dataclass(getattr(package, name)) and isinstance(getattr(package, name), type)
+    return getattr(package, name) if known else None

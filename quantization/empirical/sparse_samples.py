@@ -147,6 +147,22 @@ def is_csr(points: Any) -> bool:
     return getattr(points, "format", None) == "csr"
 
 
+def sparse_samples(matrix: Any) -> SparseSamples:
+    """The uniform measure on the rows of a CSR matrix, checked; integers and float16 become float64."""
+    shape: tuple[int, ...] = matrix.shape
+    if len(shape) != 2 or 0 in shape:
+        raise ValueError(f"points must have shape (n, d) with n, d ≥ 1; received a sparse matrix of shape {shape}")
+    if matrix.dtype.kind not in "fiub":
+        raise ValueError(f"points must be real numbers; received a sparse matrix of dtype {matrix.dtype}")
+    matrix = matrix if matrix.dtype in (np.float32, np.float64) else matrix.astype(np.float64)
+    if not np.isfinite(matrix.data).all():
+        bad = int((~np.isfinite(matrix.data)).sum())
+        raise ValueError(
+            f"points must be finite; received a sparse matrix with {bad} NaN or infinite entries. Drop or repair them"
+        )
+    return SparseSamples(canonical_csr(matrix), np.full(shape[0], 1 / shape[0]))
+
+
 def canonical_csr(matrix: Any) -> Any:
     """A CSR matrix with sorted indices and no duplicates: itself, or a copy where it is not so."""
     if not matrix.has_canonical_format:

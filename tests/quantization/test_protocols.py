@@ -96,7 +96,7 @@ def test_an_initialization():
 
 
 def test_a_schedule():
-    solver = qz.CLVQ(batch=50, epochs=2, schedule=Harmonic(), revive=False)
+    solver = qz.CLVQ(batch=50, epochs=2, schedule=Harmonic(), relocate=False)
     solution = qz.quantize(X, 1, solver=solver, rng=0)
     # A single code is the running mean, which after each pass is the mean of all.
     np.testing.assert_allclose(solution.trace.clvq_state.codes[0], X.mean(0), atol=1e-12)

@@ -154,7 +154,7 @@ def test_newer_discrete_laws_are_measures():
         (stats.multivariate_normal, "Freeze it by a call"),
         (stats.multivariate_t([0.0, 0.0]), r"Quantize a sample of it, law\.rvs\(n\)"),
     ],
-    ids=str,
+    ids=["zipf", "randint", "arrays", "huge", "not frozen", "not frozen either", "multivariate t"],
 )
 def test_what_is_no_finite_measure_is_told_why(law, words):
     with pytest.raises(ValueError, match=words):

@@ -37,3 +37,20 @@ def test_what_sparse_samples_are_not_for(sparse):
         qz.quantize(csr, 3, r=3, rng=0)
     with pytest.raises(ValueError, match="received 1"):
         qz.quantize(scipy.sparse.csr_array(np.ones((5, 2))), 2, rng=0)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "hint"),
+    [
+        (scipy.sparse.csr_array(np.array([[np.nan, 1.0], [0.0, 2.0]])), "1 NaN or infinite entries"),
+        (scipy.sparse.csr_array(np.eye(2) * 1j), "real numbers; received a sparse matrix of dtype complex128"),
+        (scipy.sparse.csc_array(np.eye(3)), "tocsr"),
+    ],
+)
+def test_bad_matrices_are_named(matrix, hint):
+    with pytest.raises(ValueError, match=hint):
+        qz.quantize(matrix, 1, rng=0)
+
+
+def test_integers_are_numbers():
+    assert qz.quantize(scipy.sparse.csr_array(np.eye(3, dtype=np.int64)), 3, rng=0).distortion == 0
