@@ -197,7 +197,7 @@ def table(folder: Path) -> str:
 def _progress(total: int) -> Iterator[Callable[[str, bool], None]]:
     """A function that shows what is being done, and whether a grid is finished: a bar where rich and a terminal are there."""
     try:
-        from rich.progress import BarColumn, Progress, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
     except ModuleNotFoundError:
         Progress = None
     if Progress is None or not sys.stderr.isatty():

@@ -1,4 +1,4 @@
-"""Every benchmark is there to be run: its help is printed, and the tables of the solvers and of barycenters are made of tiny works."""
+"""Every benchmark can be run: its help is printed; tables of the solvers and of barycenters are made of tiny works."""
 
 import sys
 from importlib import import_module
