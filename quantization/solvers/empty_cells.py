@@ -18,7 +18,7 @@ def relocate_idle_codes(
 ) -> CLVQState:
     """``state`` with its idle codes moved into cells of this batch that cost much.
 
-    A idle code is moved next to the code j whose cell holds a point y drawn with probability ∝ its cost: to
+    An idle code is moved next to the code j whose cell holds a point y drawn with probability ∝ its cost: to
     $x_j + (y - x_j)/\\sqrt{d}$. In any dimension the boundary between the two then lies about half a standard deviation from
     $x_j$, so that they share the cell, and what it has won. At most half as many move as there are points.
     """

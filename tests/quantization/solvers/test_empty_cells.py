@@ -1,4 +1,4 @@
-"""Dead codes: found where they are worth nothing, put where they are worth something, left alone where they are rare."""
+"""Idle codes: found where they are worth nothing, relocated to where they are worth something, left alone where they are rare."""
 
 from dataclasses import replace
 
@@ -26,7 +26,7 @@ def progress_of(codes, idle, won=None):
     return replace(CLVQState.begin(np.asarray(codes, dtype=np.float64)), idle=np.asarray(idle, dtype=np.float64), won=none)
 
 
-def test_who_is_dead():
+def test_which_codes_are_idle():
     line = np.arange(4.0)[:, None]  # K = 4, gaps of 1
     assert idle_codes(progress_of(line, [0, 63, 64, 640]), 1.0, np.inf).tolist() == [2, 3]  # 16 K points at least
     assert idle_codes(progress_of(line, [0, 0, 0, 640]), 0.01, np.inf).tolist() == []  # 4 K δ²/D = 1600: worth waiting for
@@ -90,7 +90,7 @@ def test_a_good_codebook_loses_no_code():
     for sol in qz.iterate(GaussianMixture2D(), 300, solver=qz.CLVQ(), max_iter=200, rng=0):
         codes = sol.trace.clvq_state.codes
         if before is not None:
-            unwon = sol.trace.clvq_state.idle > 0  # steps move codes that win; only a revival moves one that does not
+            unwon = sol.trace.clvq_state.idle > 0  # steps move codes that win; only a relocation moves one that does not
             moves += int((np.abs(codes - before)[unwon] > 0).any(1).sum())
         before = codes
     assert moves == 0
@@ -112,14 +112,14 @@ def test_a_move_does_not_raise_the_distortion():
 
 
 def test_fewer_points_than_codes_on_a_stream():
-    # Two values, four codes: there is no cost to take, so that codes stay dead, of weight zero.
+    # Two values, four codes: there is no cost to take, so that codes stay idle, of weight zero.
     stream = qz.Stream([np.array([[0.0], [1.0]] * 500)] * 20)
     sol = qz.quantize(stream, 4, solver=qz.CLVQ(epochs=5), init=[[0.0], [1.0], [5.0], [6.0]], rng=0)
     assert sol.distortion == 0
     np.testing.assert_allclose(sol.measure.weights, [0.5, 0.5, 0, 0], atol=1e-12)
 
 
-def test_revived_codes_share_what_was_won():
+def test_relocated_codes_share_what_was_won():
     stream = qz.Stream([np.random.default_rng(0).normal(size=(400, 2))] * 5)
     sol = qz.quantize(stream, 3, solver=qz.CLVQ(epochs=1), init=[[0.0, 0.0], [9.0, 0.0], [0.0, 9.0]], rng=0)
     assert sol.trace.clvq_state.won.sum() == pytest.approx(2000)
