@@ -95,6 +95,23 @@ def test_floors():
     assert max(floors.values()) <= MOST_FLOORS, sorted(floors.items(), key=lambda item: item[1])
 
 
+@pytest.mark.skipif(not (ROOT / "docs").is_dir(), reason="the documentation is not part of this copy")
+def test_the_page_on_the_design_lists_every_file_once():
+    tree = (ROOT / "docs" / "design.md").read_text().split("```")[1]
+    listed, folder = [], ""
+    for line in tree.splitlines():
+        name = (line.split() or [""])[0]
+        folder = (
+            name if line.startswith("  ") and line[2] != " " and name.endswith("/") else folder if line.startswith("    ") else ""
+        )
+        if name.endswith(".py"):
+            listed.append(folder + name)
+    package = ROOT / "quantization"
+    files = [path.relative_to(package).as_posix() for path in package.rglob("*.py")]
+    bare = [name for name in files if not name.endswith("__init__.py") or name == "assignment/__init__.py"]
+    assert sorted(listed) == sorted(bare)
+
+
 @cache
 def loads_optional(module):
     """Whether importing this module of ours imports an optional library."""
