@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 UV_VERSION := 0.13.8
-# One compute thread a process; parallel work is spread over processes (spinning threads slow small training steps many times).
+# One compute thread a process; parallel work is done by several processes (spinning threads slow small training steps many times).
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
 
 .PHONY: demo test test-slow bench bench-shapes lint format docs lock clean
@@ -44,7 +44,7 @@ $(READY): requirements.lock pyproject.toml
 docs: $(READY) ## the documentation as a site, in site/
 	$(BIN)/mkdocs build --strict --quiet
 
-lock: ## choose versions anew; hashes, no addresses
+lock: ## choose new versions; hashes, no addresses
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	$(BIN)/uv pip compile pyproject.toml --extra dev --extra docs --universal --python-version 3.11 \

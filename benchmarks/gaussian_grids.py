@@ -12,7 +12,7 @@ searches by CLVQ with large steps (they leave poor optima that Lloyd stays in), 
 Carlo sample; the best is refined by Lloyd on a larger sample and by averaged CLVQ on fresh draws; the distortion and the weights
 are measured on draws that no other stage has seen.
 
-Run it again to resume: grids that are done with the same options are skipped, a changed or damaged file is made anew. Files
+Run it again to resume: grids that are done with the same options are skipped, a changed or damaged file is made again. Files
 appear whole or not at all. --table prints what lies in --out as Markdown, and makes nothing.
 """
 
@@ -34,7 +34,7 @@ import numpy as np
 
 import quantization as qz
 
-_METHOD = 2  # raised with what decides a grid, so that older ones are made anew
+_METHOD = 2  # raised with what decides a grid, so that older ones are made again
 
 
 @dataclass(frozen=True)
@@ -197,7 +197,7 @@ def table(folder: Path) -> str:
 def _progress(total: int) -> Iterator[Callable[[str, bool], None]]:
     """A function that shows what is being done, and whether a grid is finished: a bar where rich and a terminal are there."""
     try:
-        from rich.progress import BarColumn, Progress, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
     except ModuleNotFoundError:
         Progress = None
     if Progress is None or not sys.stderr.isatty():

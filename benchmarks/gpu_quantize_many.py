@@ -21,9 +21,9 @@ import numpy as np
 import torch
 
 import quantization as qz
-from quantization import task
 from quantization.assignment.padding_groups import Group, grouped
 from quantization.precision import full_precision
+from quantization.solvers import lloyd
 from quantization.solvers.lloyd_gpu import engine_for
 
 ROUNDS = 3
@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
         print("no GPU here; --device cpu with small numbers tests the script itself", file=sys.stderr)
         return 2
     options.out.mkdir(parents=True, exist_ok=True)
-    task.IN_STEP = {options.device}
+    lloyd.BATCHED_DEVICES = {options.device}
     report: dict[str, Any] = {"machine": machine(options.device), "work": {k: str(v) for k, v in vars(options).items()}}
     show("machine", report["machine"])
     report["exactness"] = exactness(options.device)

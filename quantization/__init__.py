@@ -1,8 +1,9 @@
 """Optimal quantization: replace a probability measure by K weighted points as well as can be done.
 
-Order of reading: ``measure`` and ``laws`` (what can be quantized), ``problem`` (what is asked), ``api`` (what users call), ``iteration``
-(the one loop), ``solvers`` (a file a method), ``assignment`` (nearest codes and the sums of their cells), ``empirical``, ``laws_1d``
-and ``laws_2d`` (laws whose cells are computed exactly), ``solution`` (the answer), ``estimate`` (how good it is),
+Order of reading: ``measure`` and ``laws`` (what can be quantized), ``problem`` (what is asked), ``api`` (what users call),
+``iteration``
+(the one loop), ``solvers`` (a file a method), ``assignment`` (nearest codes and the sums of their cells), ``empirical``,
+``laws_1d`` and ``laws_2d`` (laws whose cells are computed exactly), ``solution`` (the answer), ``estimate`` (how good it is),
 ``optimal_transport`` (distances), ``barycenters`` (one measure for several).
 """
 

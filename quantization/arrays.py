@@ -119,7 +119,8 @@ def as_floating(x: Any, what: str = "points") -> Array:
     if hasattr(x, "toarray"):
         raise ValueError(
             f"{what} must be a dense array; received {type(x).__name__}. Write {what}.toarray(), or for a CSR matrix (any other: "
-            f"{what}.tocsr()) too large for that write Stream(lambda: (x[i : i + 1024].toarray() for i in range(0, x.shape[0], 1024)))"
+            f"{what}.tocsr()) too large for that write Stream(lambda: "
+            "(x[i : i + 1024].toarray() for i in range(0, x.shape[0], 1024)))"
         )
     if hasattr(x, "to_numpy"):
         x = _from_frame(x, what)

@@ -174,7 +174,7 @@ class OptimalQuantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluste
     >>> x = np.array([[0.0, 0.0], [0.0, 2.0], [9.0, 0.0], [9.0, 2.0], [9.0, 1.0]])
     >>> quantizer = qz.OptimalQuantizer(n_clusters=2, random_state=0).fit(x)
     >>> order = np.argsort(quantizer.cluster_centers_[:, 0])
-    >>> quantizer.cluster_centers_[order].tolist(), quantizer.weights_[order].tolist()
+    >>> quantizer.cluster_centers_[order].tolist(), quantizer.weights_[order].round(12).tolist()
     ([[0.0, 1.0], [9.0, 1.0]], [0.4, 0.6])
     """
 
@@ -305,26 +305,77 @@ class OptimalQuantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluste
         return self
 
     def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> IntArray:  # pyright: ignore[reportIncompatibleMethodOverride]  as KMeans
-        """``fit(X, sample_weight=sample_weight).labels_``: the nearest code of each sample, (n,)."""
+        """Fit, then the nearest code of each sample: ``fit(X, sample_weight=sample_weight).labels_``.
+
+        Parameters
+        ----------
+        X : array or sparse matrix (n, d)
+        y : ignored
+        sample_weight : array (n,), optional
+
+        Returns
+        -------
+        array (n,) of int32
+        """
         return self.fit(X, sample_weight=sample_weight).labels_
 
     def fit_transform(self, X: Any, y: Any = None, sample_weight: Any = None) -> FloatArray:  # pyright: ignore[reportIncompatibleMethodOverride]  as KMeans
-        """``fit(X, sample_weight=sample_weight).transform(X)``: distances to the codes, (n, K)."""
+        """Fit, then the distances to the codes: ``fit(X, sample_weight=sample_weight).transform(X)``.
+
+        Parameters
+        ----------
+        X : array or sparse matrix (n, d)
+        y : ignored
+        sample_weight : array (n,), optional
+
+        Returns
+        -------
+        array (n, K)
+        """
         return self.fit(X, sample_weight=sample_weight).transform(X)
 
     def predict(self, X: Any) -> IntArray:
-        r"""$\arg\min_k |x_i - c_k|$, (n,), for X (n, d), an array or a sparse matrix; the lowest index wins a tie."""
+        r"""The nearest code of each sample, $\arg\min_k |x_i - c_k|$; the lowest index wins a tie.
+
+        Parameters
+        ----------
+        X : array or sparse matrix (n, d)
+
+        Returns
+        -------
+        array (n,) of int32
+        """
         _sklearn.check_is_fitted(self)
         return _assigned(self._checked(X), self.cluster_centers_)[0]
 
     def transform(self, X: Any) -> FloatArray:
-        r"""$|x_i - c_k|$, (n, K), in the dtype of X (n, d), an array or a sparse matrix; right to ten digits."""
+        r"""The distances to the codes, $|x_i - c_k|$, in the dtype of X; right to ten digits.
+
+        Parameters
+        ----------
+        X : array or sparse matrix (n, d)
+
+        Returns
+        -------
+        array (n, K)
+        """
         _sklearn.check_is_fitted(self)
         points, codes = self._checked(X), np.asarray(self.cluster_centers_, dtype=np.float64)
         return sparse_distance_matrix(points, codes) if is_csr(points) else distance_matrix(points, codes)
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        r"""$-\sum_i s_i \min_k |x_i - c_k|^r$: the more, the better."""
+        r"""The score $-\sum_i s_i \min_k |x_i - c_k|^r$: the more, the better.
+
+        Parameters
+        ----------
+        X : array or sparse matrix (n, d)
+        y : ignored
+        sample_weight : array (n,), optional
+
+        Returns
+        -------
+        float
+        """
         _sklearn.check_is_fitted(self)
         samples = _Samples.of(self._checked(X), sample_weight, self.r)
         return -samples.total * samples.mean_cost(_assigned(samples.points, self.cluster_centers_)[1])
@@ -633,7 +684,7 @@ class _Memory:
         steps, size = max(state.steps, 1), state.size or seen
         return replace(
             state, codes=codes, mean=codes, won=masses * seen, share=masses * size, idle=np.zeros(len(codes)),
-            pull=np.zeros_like(codes), steps=steps, seen=seen, size=size, cost=float(weights @ found.squared) * size,
+            residuals=np.zeros_like(codes), steps=steps, seen=seen, size=size, cost=float(weights @ found.squared) * size,
             squared_cost=float(weights @ np.square(found.squared)) * size, unevenness=state.unevenness or size,
         )  # fmt: skip
 

@@ -29,16 +29,17 @@ from quantization.validation import checked_count
 
 @dataclass(frozen=True)
 class KMeansPlusPlus:
-    r"""Greedy $D^2$ sampling: each code is drawn with probability ∝ $w_i \min_j |x_i - c_j|^2$, the best of 2 + ⌊log k⌋ draws kept.
+    r"""Greedy $D^2$ sampling: each code is drawn with probability ∝ $w_i \min_j |x_i - c_j|^2$, the best of 2 + ⌊log k⌋ draws
+    kept.
 
-    Every draw has exactly that probability, over all points: a set of points that bears the share s of the cost, however few or far
-    they are, is missed by all T candidates of a draw with probability $(1 - s)^T$.
+    Every draw has exactly that probability, over all points: a set of points that bears the share s of the cost, however few or
+    far they are, is missed by all T candidates of a draw with probability $(1 - s)^T$.
 
     Parameters
     ----------
     pool : int, default 50,000
-        Above this many points (at least 100 a code) the best of the candidates is judged on a sample of so many, drawn in proportion
-        to weights and costs. Of a stream it sees the first 2^14 points (at least 64 a code).
+        Above this many points (at least 100 a code) the best of the candidates is judged on a sample of so many, drawn in
+        proportion to weights and costs. Of a stream it sees the first 2^14 points (at least 64 a code).
 
     Raises
     ------
@@ -66,7 +67,16 @@ class KMeansPlusPlus:
         """Any problem will do; too few distinct points are found in drawing."""
 
     def on_all_points(self, problem: Problem) -> bool:
-        """Whether it works on all points of a finite measure, and not on a pool of them."""
+        """Whether candidates are judged on all points of a finite measure, and not on a pool of them.
+
+        Parameters
+        ----------
+        problem : Problem
+
+        Returns
+        -------
+        bool
+        """
         return problem.measure is not None and problem.measure.size <= max(self.pool, 100 * problem.k)
 
     def draw(self, problem: Problem, rng: np.random.Generator) -> FloatArray:

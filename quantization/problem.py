@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -92,7 +92,13 @@ class Problem:
                     "the stream gave no batches on this pass. make_batches must return a fresh iterable every time it is called"
                 )
             return
-        assert self.measure is not None
+        sparse: Any = self.exact
+        if self.measure is None:  # sparse samples, of which a batch at a time is made dense
+            order = rng.permutation(len(sparse.weights))
+            for start in range(0, len(order), size):
+                chosen = order[start : start + size]
+                yield Batch(sparse.dense(chosen).astype(self.like.dtype), sparse.weights[chosen] * len(order))
+            return
         points, masses = self.measure.points, self.measure.weights_float64 * self.measure.size
         order = rng.permutation(self.measure.size)
         for start in range(0, len(order), size):

@@ -1,4 +1,4 @@
-"""How many threads to use, and one plain way to spread independent work over them: no pool of BLAS or OpenMP beside it."""
+"""How many threads to use, and one plain way to share independent work among them: no pool of BLAS or OpenMP beside it."""
 
 import os
 import sys
@@ -18,14 +18,14 @@ from typing import Any, TypeVar
 Answer = TypeVar("Answer")
 
 _CGROUPS = Path("/sys/fs/cgroup")
-_MOST_GROUPS, _ROWS = 16, 128  # of rows that are spread, and rows of a group at least
+_MOST_GROUPS, _ROWS = 16, 128  # into which rows are cut for threads, and rows of a group at least
 _here = threading.local()
 
 
 def available() -> int:
     """Threads that this thread may use: the least of the CPUs it may run on, its cgroup's quota and ``OMP_NUM_THREADS``.
 
-    1 inside a worker of :func:`parallel_map`, so that work spread over threads never spreads again. Asked at every call, the quota
+    1 inside a worker of :func:`parallel_map`, so that parallel work starts no further threads. Asked at every call, the quota
     once a second: a process may be moved.
     """
     if getattr(_here, "worker", False):
@@ -199,7 +199,7 @@ def _limits(**options: Any) -> Any:
 
 @lru_cache(maxsize=1)
 def _libraries(modules: int) -> Any:
-    """The thread pools of the libraries that are loaded; looked for anew, which takes milliseconds, once more modules are."""
+    """The thread pools of the libraries that are loaded; looked for again, which takes milliseconds, once more modules are."""
     return import_module("threadpoolctl").ThreadpoolController()
 
 

@@ -1,4 +1,4 @@
-"""Checks of what users pass in: each returns it in the form that is computed with, or says what was received and how to mend it."""
+"""Checks of what users pass in: each returns the form that is computed with, or says what was received and how to mend it."""
 
 from numbers import Integral, Real
 from typing import Any

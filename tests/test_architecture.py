@@ -1,18 +1,23 @@
-"""Three rooms, one direction: who may import whom, read off the syntax trees, and what importing the mathematics loads."""
+"""Three packages, one direction, few floors: who may import whom, read off the syntax trees, and what importing loads."""
 
 import ast
+import json
+import os
 import re
 import subprocess
 import sys
 import tomllib
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-ROOMS = ("quantization", "theory_checks", "distill")
-SOURCES = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
+PACKAGES = ("quantization", "theory_checks", "distill")
+OPTIONAL = {"numba", "torch", "triton", "sklearn", "matplotlib", "ot"}
+MOST_FLOORS = 8
+SOURCES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 
 
 def module_name(path):
@@ -23,9 +28,9 @@ def module_name(path):
 MODULES = {module_name(path): path for path in SOURCES}
 
 
-def imports(path, *, at_import_time=False):
-    """The modules that a file names in its imports; with ``at_import_time`` those that importing it runs."""
-    found, stack = set(), [ast.parse(path.read_text())]
+def imports(path, *, at_import_time=False, root=None):
+    """The modules that a file, or ``root`` in it, names in its imports; with ``at_import_time`` those that importing it runs."""
+    found, stack = set(), [ast.parse(path.read_text()) if root is None else root]
     package = module_name(path) if path.name == "__init__.py" else module_name(path).rpartition(".")[0]
     while stack:
         node = stack.pop()
@@ -42,23 +47,25 @@ def imports(path, *, at_import_time=False):
             for alias in node.names:
                 # ``from package import module`` names a module; ``from module import name`` does not.
                 found.add(f"{base}.{alias.name}" if f"{base}.{alias.name}" in MODULES else base)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            found |= {a.value for a in node.args if isinstance(a, ast.Constant)}
         stack.extend(ast.iter_child_nodes(node))
     return found
 
 
 @pytest.mark.parametrize(
-    ("room", "others"),
+    ("package", "others"),
     [("quantization", {"theory_checks", "distill"}), ("theory_checks", {"distill"}), ("distill", {"theory_checks"})],
 )
-def test_rooms_see_in_one_direction(room, others):
+def test_packages_import_in_one_direction(package, others):
     for name, path in MODULES.items():
-        if name.split(".")[0] == room:
+        if name.split(".")[0] == package:
             assert not {m for m in imports(path) if m.split(".")[0] in others}, name
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_no_import_cycles(room):
-    inside = {name: path for name, path in MODULES.items() if name.split(".")[0] == room}
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_import_cycles(package):
+    inside = {name: path for name, path in MODULES.items() if name.split(".")[0] == package}
     graph = {name: {m for m in imports(path, at_import_time=True) if m in inside and m != name} for name, path in inside.items()}
     TopologicalSorter(graph).prepare()  # raises CycleError, with the cycle in its message
 
@@ -92,18 +99,136 @@ def test_every_requirement_is_imported():
             assert used or name in _TOOLS or name == project["name"], f"nothing in {readers[extra]} imports {name}"
 
 
+def unit(module):
+    """A file or sub-package of ``quantization``: its files count as one. The package's own ``__init__`` is one too."""
+    return [*module.split("."), "__init__"][1]
+
+
+def test_floors():
+    """A floor is one more than the highest unit that a unit imports, imports in functions and for type checkers included."""
+    above: dict[str, set[str]] = {}
+    for module, path in MODULES.items():
+        if module.split(".")[0] == "quantization":
+            below = {unit(m) for m in imports(path) if m.split(".")[0] == "quantization"}
+            above.setdefault(unit(module), set()).update(below - {unit(module)})
+    floors: dict[str, int] = {}
+    for name in TopologicalSorter(above).static_order():  # raises CycleError where an import runs back up
+        floors[name] = 1 + max((floors[m] for m in above[name]), default=0)
+    assert max(floors.values()) <= MOST_FLOORS, sorted(floors.items(), key=lambda item: item[1])
+
+
+@pytest.mark.skipif(not (ROOT / "docs").is_dir(), reason="the documentation is not part of this copy")
+def test_the_page_on_the_design_lists_every_file_once():
+    tree = (ROOT / "docs" / "design.md").read_text().split("```")[1]
+    listed, folder = [], ""
+    for line in tree.splitlines():
+        name = (line.split() or [""])[0]
+        folder = (
+            name if line.startswith("  ") and line[2] != " " and name.endswith("/") else folder if line.startswith("    ") else ""
+        )
+        if name.endswith(".py"):
+            listed.append(folder + name)
+    package = ROOT / "quantization"
+    files = [path.relative_to(package).as_posix() for path in package.rglob("*.py")]
+    bare = [name for name in files if not name.endswith("__init__.py") or name == "assignment/__init__.py"]
+    assert sorted(listed) == sorted(bare)
+
+
+@cache
+def loads_optional(module):
+    """Whether importing this module of ours imports an optional library."""
+    names = imports(MODULES[module], at_import_time=True) - {module}
+    return any(m.split(".")[0] in OPTIONAL for m in names) or any(loads_optional(m) for m in names if m in MODULES)
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if module.split(".")[0] == "quantization"])
+def test_imports_inside_functions_are_of_what_is_optional(module):
+    """The package itself may: what users ask of it by name needs scikit-learn or matplotlib."""
+    for node in ast.walk(ast.parse(MODULES[module].read_text())):
+        if isinstance(node, ast.FunctionDef) and not (module == "quantization" and node.name == "__getattr__"):
+            late = imports(MODULES[module], root=node) & set(MODULES)
+            assert all(map(loads_optional, late)), (module, node.name, late)
+
+
+def test_a_lloyd_step_is_read_in_five_files():
+    """One step on numpy samples, from the loop to the arithmetic, each file importing the next:
+
+    1. ``iteration``: takes a solver's states, applies budget and stopping rule;
+    2. ``solvers/lloyd``: Lloyd's algorithm, empty cells relocated between the steps of a law;
+    3. ``empirical/samples``: the finite measure, which has ``assignment`` select a strategy;
+    4. ``assignment/low_dim`` (or ``gemm``, ``gram_matrix``, ``blocks``): the strategy;
+    5. ``assignment/low_dim_kernels`` (or those of the others): compiled loops.
+
+    The loop and the solver meet by the protocol of ``solvers/base``, the solver and the law by that of ``exact_law``.
+    """
+    for strategy in ("low_dim", "gemm", "gram"):
+        kernels = f"quantization.assignment.{strategy}_kernels"
+        name = f"quantization.assignment.{'gram_matrix' if strategy == 'gram' else strategy}"
+        assert kernels in imports(MODULES[name])
+        assert name in imports(MODULES["quantization.assignment"])
+    assert "quantization.assignment" in imports(MODULES["quantization.empirical.samples"])
+    assert "quantization.exact_law" in imports(MODULES["quantization.solvers.lloyd"])
+    assert "quantization.solvers.base" in imports(MODULES["quantization.iteration"])
+    assert "lloyd" not in MODULES["quantization.iteration"].read_text().lower()  # the loop knows no solver by name
+
+
+def output(code, **environment):
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT, env=os.environ | environment
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+CHOICES = """
+import itertools, json, numpy as np, quantization as qz
+from quantization.assignment import select_strategy
+def choices():
+    sizes = (100, 10**4, 10**6), (1, 3, 8, 9, 64, 512), (1, 5, 50, 1000)
+    grid = itertools.product(*sizes, ("float16", "float32", "float64"), (1, 300))
+    return [select_strategy(*shape, steps=steps, restarts=runs) for *shape, steps in grid for runs in (1, 10)]
+"""
+
+
+def test_the_choice_of_a_strategy_depends_on_the_problem_alone():
+    """Not on what is loaded or was called before, nor on the number of threads."""
+    first = json.loads(output(CHOICES + "print(json.dumps(choices()))", OMP_NUM_THREADS="1"))
+    assert set(first) == {"blocks", "low_dim", "gemm", "gram_matrix"}
+    worked = "x = np.random.default_rng(0).normal(size=(5000, 3))\nqz.quantize(x, 9, rng=0)\nimport numba, scipy.stats, sklearn\n"
+    assert json.loads(output(CHOICES + worked + "print(json.dumps(choices()))", OMP_NUM_THREADS="2")) == first
+
+
+SHAPES = ((300, 2, 4), (4000, 2, 20), (3000, 12, 9), (600, 128, 8), (1, 1, 1), (2000, 1, 7))
+ANSWERS = f"""
+import hashlib, json, sys, warnings, numpy as np, quantization as qz
+def answer(n, d, k, dtype):
+    x = np.random.default_rng(n + d).normal(size=(n, d)).astype(dtype)
+    s = qz.quantize(x, k, n_init=2, max_iter=10, rng=0)
+    parts = (s.points, s.weights, s.trace.distortion, s.trace.stationarity)
+    return hashlib.sha256(b"".join(np.ascontiguousarray(part).tobytes() for part in parts)).hexdigest()
+problems = [(*shape, dtype) for shape in {SHAPES} for dtype in ("float32", "float64")][::int(sys.argv[1])]
+twice = [(answer(*problem), answer(*problem)) for problem in problems]
+assert all(first == second for first, second in twice), [p for p, (a, b) in zip(problems, twice) if a != b]
+print(json.dumps([first for first, _ in twice][::int(sys.argv[1])]))
+"""
+
+
+def test_first_and_second_calls_give_the_same_bits():
+    """In a fresh process, and in another that solves the same problems in another order with another number of threads."""
+    ways = ((1, "1"), (-1, "2"))
+    runs = [output(f"import sys; sys.argv = ['', '{way}']\n{ANSWERS}", OMP_NUM_THREADS=threads) for way, threads in ways]
+    assert runs[0] == runs[1]
+
+
 def test_importing_the_mathematics_is_light():
     heavy = ("torch", "diffusers", "sklearn", "matplotlib", "numba", "hypothesis", "ot", "pandas", "polars", "scipy.stats")
-    code = f"import sys, quantization; print(sorted(set({heavy}) & set(sys.modules)))"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
-    assert loaded.stdout.strip() == "[]"
+    assert output(f"import sys, quantization; print(sorted(set({heavy}) & set(sys.modules)))").strip() == "[]"
 
 
 def test_quantizing_numpy_samples_does_not_load_torch():
     code = (
         "import sys, numpy as np, quantization as qz\n"
-        "qz.quantize(np.random.default_rng(0).normal(size=(50, 2)), 3)\n"
+        "qz.quantize(np.random.default_rng(0).normal(size=(50, 2)), 3, rng=0)\n"
         "print('torch' in sys.modules)"
     )
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
-    assert loaded.stdout.strip() == "False"
+    assert output(code).strip() == "False"

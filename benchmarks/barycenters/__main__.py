@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import ot
 from rich.console import Console
-from rich.progress import CLVQState
+from rich.progress import Progress
 
 import quantization as qz
 from benchmarks.barycenters.work import WORKS, Work
@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{asked.write} has no line {BEGIN!r} to put the tables after", file=sys.stderr)
         return 2
     console, parts = Console(stderr=True), list[str]()
-    with CLVQState(console=console) as progress:
+    with Progress(console=console) as progress:
         for work in WORKS:
             if work.name in asked.works:
                 task = progress.add_task(work.title, total=len(work.seeds) * work.rounds)
@@ -63,7 +63,7 @@ def table(work: Work, tick: Any) -> str:
         f"Goal: {work.goal}. {machine(PACKAGES)} {work.rounds} round{'s' if work.rounds > 1 else ''}.",
         "",
         "| seed | POT: exact F, seconds |" + (" OTT-JAX |" if "OTT-JAX" in everyone else "")
-        + ' **`weights="uniform"`** | **`weights="free"`** | stationarity | gap in the weights / F | steps |',
+        + ' **`atom_weights="uniform"`** | **`atom_weights="free"`** | stationarity | gap in the weights / F | steps |',
         "|---" * (len(everyone) + 4) + "|",
     ]  # fmt: skip
     small = work.make(0)

@@ -10,7 +10,7 @@
 Everyone runs in one process, in an order that turns; short calls are repeated for 0.3 s a side. A ratio is ours over a peer's
 wall time in the same round, the median of five rounds, and the largest of them, the one to the fastest peer, counts. Shapes of
 n·d·K above 2·10⁹ take 3 steps once. What is above 1.15 is measured again at the end and counts if it is above twice.
-Rows are saved under runs/shapes as they come, those of other sources of the package too: delete the file to begin anew.
+Rows are saved under runs/shapes as they come, those of other sources of the package too: delete the file to begin again.
 """
 
 import os
@@ -27,9 +27,9 @@ from typing import Any
 
 import numpy as np
 
+import quantization as qz
 from benchmarks.shapes import first_call, table
 from benchmarks.shapes.peers import OURS, distortion, in_turn, measure_defaults, measure_steps, sklearn_kmeans
-import quantization as qz
 from benchmarks.shapes.work import Budget, Row, Shape, fits, free_memory, grid, load, pending, sample, save, shape_of
 from benchmarks.solvers.page import BEGIN, machine, updated
 

@@ -20,7 +20,7 @@ from statistics import median
 from typing import Any
 
 from rich.console import Console
-from rich.progress import CLVQState
+from rich.progress import Progress
 
 import quantization as qz
 from benchmarks.solvers.clvq import clvq_table
@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     console = Console(stderr=True)
     parts: list[str] = []
-    with CLVQState(console=console) as progress:
+    with Progress(console=console) as progress:
         for work in WORKS:
             if work.name in asked.works:
                 task = progress.add_task(work.title, total=(asked.rounds + 1) * (len(OURS) + len(PEERS)))
@@ -101,9 +101,9 @@ def table(work: Work, rounds: int, tick: Any) -> str:
         "| | ratio to scikit-learn's Lloyd (median) | least to most | distortion relative to its | peak memory above the data |",
         "|---|---|---|---|---|",
     ]
-    reference = distortion(problems, answers[REFERENCE], rng=0)
+    reference = distortion(problems, answers[REFERENCE])
     for name in everyone:
-        excess = distortion(problems, answers[name], rng=0) / reference - 1
+        excess = distortion(problems, answers[name]) / reference - 1
         r = ratios[name]
         shown, middle = (f"**{text}**" if name in OURS else text for text in (name, f"{median(r):.3f}"))
         spread = f"{min(r):.3f} – {max(r):.3f}"

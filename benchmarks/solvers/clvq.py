@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from rich.progress import CLVQState
+from rich.progress import Progress
 
 import quantization as qz
 from benchmarks.solvers.contenders import sklearn_minibatch
 from benchmarks.solvers.work import WORKS
 
 
-def clvq_table(progress: CLVQState, machine: str) -> str:
+def clvq_table(progress: Progress, machine: str) -> str:
     """The Markdown table, on the plane's work from its own start."""
     (problem,) = WORKS[0].problems()
     points, start = problem.points, problem.starts[0]
@@ -21,7 +21,7 @@ def clvq_table(progress: CLVQState, machine: str) -> str:
         return qz.distortion(points, codes, rng=0).value
 
     def solved(solver: Any, **options: Any) -> Any:
-        return qz.quantize(points, len(start), solver=solver, init=start, rng=0, **options).measure.points
+        return qz.quantize(points, len(start), solver=solver, init=start, rng=0, **options).points
 
     twenty = run(lambda: solved(qz.Lloyd(rtol=0), max_iter=20))
     hundred = run(lambda: solved(qz.Lloyd(rtol=0), max_iter=100))

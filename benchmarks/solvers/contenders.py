@@ -17,7 +17,7 @@ THREADS = 2
 
 @dataclass
 class InTurn:
-    """A start that gives one codebook after the other, one to a restart."""
+    """An initialization that gives one codebook after the other, one to a restart."""
 
     codebooks: list[Array]
     _given: list[int] = field(default_factory=list)
@@ -38,21 +38,21 @@ def quantize(problems: list[Problem], steps: int) -> list[Array]:
 def quantize_many(problems: list[Problem], steps: int) -> list[Array]:
     """One call of qz.quantize_many."""
     options = [_options(p, steps) for p in problems]
-    shared = {key: value for key, value in options[0].items() if key != "start"}
-    starts = [o["start"] for o in options] if "start" in options[0] else None
+    shared = {key: value for key, value in options[0].items() if key != "init"}
+    inits = [o["init"] for o in options] if "init" in options[0] else None
     k = [len(p.starts[0]) for p in problems]
-    return [_points(sol) for sol in qz.quantize_many([p.points for p in problems], k, init=starts, **shared)]
+    return [_points(sol) for sol in qz.quantize_many([p.points for p in problems], k, init=inits, **shared)]
 
 
 def _options(problem: Problem, steps: int) -> dict[str, Any]:
     if problem.points.shape[1] == 1:
-        return {}
-    restarts = len(problem.starts)
-    return {"solver": qz.Lloyd(rtol=0), "start": InTurn(problem.starts), "restarts": restarts, "max_iter": steps}
+        return {"rng": 0}
+    n_init = len(problem.starts)
+    return {"solver": qz.Lloyd(rtol=0), "init": InTurn(problem.starts), "n_init": n_init, "max_iter": steps, "rng": 0}
 
 
 def _points(solution: qz.Solution) -> Array:
-    return solution.measure.points
+    return solution.points
 
 
 def sklearn_lloyd(problems: list[Problem], steps: int) -> list[Array]:

@@ -78,8 +78,8 @@ class _Search:
 
     Scores are $\tfrac12|c_k|^2 - \langle x, c_k\rangle$ after a shift to the codes' mean and a scaling by a power of two that
     makes the longest code about 1, so that products neither overflow nor lose digits to underflow. They are computed in the
-    points' precision, float32 at least. Codes that the certificate of :mod:`quantization.assignment.bounds` does not rule out, with
-    the longest code in the place of each, are compared by direct differences.
+    points' precision, float32 at least. Codes that the certificate of :mod:`quantization.assignment.bounds` does not rule out,
+    with the longest code in the place of each, are compared by direct differences.
     """
 
     def __init__(self, points: Array, codes: FloatArray) -> None:

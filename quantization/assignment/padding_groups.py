@@ -3,17 +3,31 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import torch as _torch
-
-from quantization.measure import DiscreteMeasure
 
 torch: Any = _torch
 Tensor = Any  # a torch tensor
 
 _SLACK, _FEW = 1.25, 64  # how many times as many points, or how many more, the largest of a group may have
 _CODE_ENTRIES, _POINT_ENTRIES, _MEMBERS = 2**26, 2**26, 2**14
+
+
+class Measure(Protocol):
+    """What is asked of a measure here: points (n, d), weights (n,) in float64, n and d."""
+
+    @property
+    def points(self) -> Any: ...
+
+    @property
+    def weights_float64(self) -> Any: ...
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def dim(self) -> int: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +47,7 @@ class Group:
     k: int
 
     @classmethod
-    def of(cls, measures: Sequence[DiscreteMeasure], ks: Sequence[int]) -> "Group":
+    def of(cls, measures: Sequence[Measure], ks: Sequence[int]) -> "Group":
         """These measures, to be quantized by so many codes each."""
         points = [measure.points for measure in measures]
         n, device = max(map(len, points)), points[0].device
@@ -84,7 +98,7 @@ class Group:
         return torch.arange(self.n, device=self.device) < self.counts[:, None]
 
 
-def grouped(measures: Sequence[DiscreteMeasure], ks: Sequence[int]) -> list[list[int]]:
+def grouped(measures: Sequence[Measure], ks: Sequence[int]) -> list[list[int]]:
     """The indices of measures that fit in one :class:`Group` each: alike in kind and about alike in n and k.
 
     So padding stays within a quarter, and codebooks and what is kept per point within half a gigabyte each.

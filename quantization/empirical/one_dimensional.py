@@ -61,7 +61,7 @@ class EmpiricalLaw1D:
         return codes, c
 
     def search(self, k: int, rng: np.random.Generator) -> FloatArray:
-        """The centroids of the best partition into k intervals for r = 2: see :func:`quantization.empirical.optimal_partition_1d.best_cuts`."""
+        """The centroids of the best partition into k intervals for r = 2: see ``optimal_partition_1d.best_cuts``."""
         from quantization.empirical.optimal_partition_1d import best_cuts  # numba loads here
 
         _, means, _ = self._line.moments(best_cuts(self._line, k))

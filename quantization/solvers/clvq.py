@@ -83,8 +83,6 @@ class CLVQ:
             raise ValueError(f"schedule must be CountPower(...) or RobbinsMonro(...); received {self.schedule!r}")
 
     def incompatibility(self, problem: Problem) -> str | None:
-        if problem.measure is None and problem.law is None and problem.stream is None:
-            return "CLVQ takes points in memory, laws and streams; received sparse samples. Use Lloyd(), or a Stream of dense batches"
         return f"CLVQ's step is for r = 2; received r = {problem.r:g}; {OTHER_ORDERS}" if problem.r != 2 else None
 
     def solve(self, problem: Problem, codes: FloatArray, rng: np.random.Generator) -> Iterator[State]:

@@ -25,15 +25,16 @@ class Lloyd:
     r"""$x_k \leftarrow E[X \mid X \in V_k]$ until $(\sum_k w_k |x_k - E[X|V_k]|^2 / D_2)^{1/2} \le$ ``rtol``.
 
     For finite measures and laws whose cells are computed exactly, r = 2. The distortion falls by at least
-    $\sum_k w_k |x_k - E[X|V_k]|^2$ a step and never rises. A code whose cell is empty moves to the point that costs the most, which
+    $\sum_k w_k |x_k - E[X|V_k]|^2$ a step and never rises. A code whose cell is empty moves to the point that costs the most,
+    which
     never raises the distortion either. Where no label changes the algorithm has converged, whatever the tolerance: the codes are
     the centroids of their own cells, as far as the dtype of the points can tell.
 
     Parameters
     ----------
     rtol : float, default 1e-3
-        The residual to stop at: its square is the share of the distortion that moving the codes to the centroids would take off. At
-        the default the distortion is that of scikit-learn's default or less. 0 goes on until no label changes.
+        The residual to stop at: its square is the share of the distortion that moving the codes to the centroids would take off.
+        At the default the distortion is that of scikit-learn's default or less. 0 goes on until no label changes.
 
     References
     ----------
@@ -138,7 +139,7 @@ def _state(problem: Problem, step: Step) -> State:
 
 
 def _resolution(problem: Problem, codes: FloatArray | Callable[[], FloatArray], masses: FloatArray, distortion: float) -> float:
-    r"""$(\sum_k w_k |u\, c_k|^2 / D)^{1/2}$, u the unit round-off of the points' dtype: the residual that rounding codes leaves."""
+    r"""$(\sum_k w_k |u\, c_k|^2 / D)^{1/2}$, u the points' unit round-off: the residual that rounding codes leaves."""
     unit = epsilon(problem.like) / 2
     if not 0 < distortion < np.inf:
         return 0.0

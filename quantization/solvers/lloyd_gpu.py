@@ -57,8 +57,9 @@ class _Run:
         self.codes, self.masses = step.codes[i, :k], step.masses[i, :k]
         ended = None if step.moved[i] else Status.CONVERGED
         distortion, residual, size = float(step.distortion[i]), float(step.stationarity[i]), float(step.sizes[i])
+        resolution = partial(_resolution, epsilon(step.codes), size, distortion)
         return State(
-            lambda: self.codes, lambda: to_host(self.masses), distortion, residual, resolution=partial(_resolution, epsilon(step.codes), size, distortion), ended=ended
+            lambda: self.codes, lambda: to_host(self.masses), distortion, residual, resolution=resolution, ended=ended
         )  # fmt: skip
 
     def end(self) -> None:

@@ -31,7 +31,7 @@ def test_a_small_pool_falls_back_to_all_points(rng):
     assert sorted(codes[:, 0]) == [0, 1, 2]
 
 
-def test_solutions_measures_and_arrays_are_starts(rng):
+def test_solutions_measures_and_arrays_are_initializations(rng):
     points = rng.normal(size=(50, 2))
     sol = qz.quantize(points, 3, rng=0)
     for start in (sol, sol.measure, sol.measure.points, sol.measure.points, sol.measure.points.tolist()):
@@ -42,7 +42,7 @@ def test_solutions_measures_and_arrays_are_starts(rng):
     np.testing.assert_array_equal(qz.quantize(points, 3, init=torch_start, rng=0).measure.points, sol.measure.points)
 
 
-def test_a_start_beyond_the_dtype_is_refused(rng):
+def test_codes_beyond_the_dtype_are_refused(rng):
     with pytest.raises(ValueError, match="finite in the law's dtype float16"):
         qz.quantize(rng.normal(size=(9, 1)).astype(np.float16), 1, init=[[1e6]], rng=0)
 

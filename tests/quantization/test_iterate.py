@@ -154,7 +154,7 @@ def test_statuses_are_sentences():
     assert all(status.value[0].isupper() and status.value.endswith(".") for status in qz.Status)
 
 
-def test_the_given_start_is_not_touched(points):
+def test_the_given_codes_are_not_touched(points):
     start = points[:4].copy()
     sol = qz.quantize(points, 4, init=start, max_iter=0, rng=0)
     sol.measure.points[:] = 7

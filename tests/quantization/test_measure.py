@@ -46,14 +46,14 @@ def test_refuses_what_is_no_probability_measure(points, weights, hint):
 
 
 @pytest.mark.parametrize("bad", [[-1.0, 2.0], [0.0, 0.0], [np.nan, 1.0], [1.0, 2.0, 3.0]])
-def test_from_masses_refuses_bad_masses(bad):
+def test_from_unnormalized_refuses_bad_counts(bad):
     with pytest.raises(ValueError, match="weights must"):
         qz.DiscreteMeasure.from_unnormalized([[0.0], [1.0]], bad)
 
 
 @everyday
 @given(masses)
-def test_from_masses_normalizes(m):
+def test_from_unnormalized_normalizes(m):
     mu = qz.DiscreteMeasure.from_unnormalized(np.arange(len(m), dtype=float)[:, None], m)
     # Two divisions and a pairwise sum of at most 40 terms: each good to a few units of round-off.
     assert abs(mu.weights.sum() - 1) <= 8 * EPS
@@ -105,7 +105,7 @@ def test_keeps_library_and_dtype_through_every_operation(given_dtype, kept, rng)
     assert sol.measure.points.dtype == sol.measure.weights.dtype == kept
 
 
-def test_whole_numbers_beyond_float64_may_be_masses_but_not_points():
+def test_whole_numbers_beyond_float64_may_be_counts_but_not_points():
     big = [2**62 + 1, 2**62, 0]
     for masses in (np.array(big), torch.tensor(big), np.array(big, np.uint64)):
         np.testing.assert_array_equal(

@@ -30,7 +30,7 @@ class Odd:
         (lambda: qz.distortion(X, X[:2], confidence="a", rng=0), "confidence must lie .* received 'a'"),
         (lambda: qz.quantize(np.ma.masked_greater(X, 1), 2, rng=0), "masked entries. Drop or fill them"),
         (
-            lambda: qz.quantize(scipy.sparse.csr_array(X), 2, rng=0),
+            lambda: qz.DiscreteMeasure(scipy.sparse.csr_array(X)),
             r"dense array; received csr_array. Write points\.toarray\(\), or for a CSR",
         ),
         (lambda: qz.quantize(scipy.sparse.csc_matrix(X), 2, rng=0), r"received csc_matrix\. .* CSR .* points\.tocsr\(\)"),

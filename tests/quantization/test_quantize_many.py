@@ -104,7 +104,7 @@ def test_laws_streams_and_samples_together(rng):
         same(answer, qz.quantize(law, 4, rng=i, max_iter=20))
 
 
-def test_a_start_for_all_or_one_each(rng):
+def test_an_initialization_for_all_or_one_each(rng):
     measures = [rng.normal(size=(50, 3)) for _ in range(3)]
     first = qz.quantize_many(measures, 4, max_iter=2, rng=0)
     for measure, start, answer in zip(measures, first, qz.quantize_many(measures, 4, init=first, max_iter=3, rng=0), strict=True):

@@ -32,7 +32,7 @@ def test_csr_samples_get_the_codes_of_dense_ones(sparse, init):
 def test_what_sparse_samples_are_not_for(sparse):
     csr, _ = sparse
     with pytest.raises(ValueError, match="received sparse samples"):
-        qz.quantize(csr, 3, solver=qz.CLVQ(), rng=0)
+        qz.quantize(csr, 3, init=lambda points, k, rng: points[:k], rng=0)
     with pytest.raises(ValueError, match="r = 2; received r = 3"):
         qz.quantize(csr, 3, r=3, rng=0)
     with pytest.raises(ValueError, match="received 1"):
@@ -54,3 +54,9 @@ def test_bad_matrices_are_named(matrix, hint):
 
 def test_integers_are_numbers():
     assert qz.quantize(scipy.sparse.csr_array(np.eye(3, dtype=np.int64)), 3, rng=0).distortion == 0
+
+
+def test_competitive_learning_takes_dense_batches_of_csr_samples(sparse):
+    csr, dense = sparse
+    ours, theirs = (qz.quantize(x, 6, init=dense[:6], solver=qz.CLVQ(batch=50, epochs=3), rng=3) for x in (csr, dense))
+    np.testing.assert_allclose(ours.points, theirs.points, atol=400 * 5 * EPS)

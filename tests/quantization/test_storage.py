@@ -183,7 +183,7 @@ SOLVERS = [
     qz.CLVQ(schedule=qz.RobbinsMonro(2.0, 0.8, horizon=50.0)),
     qz.FixedPoint(rtol=1e-2, max_pivots=1000),
     qz.InteriorPoint(rtol=1e-2, coarse=0.1, relaxation=1.2, max_pivots=1000),
-    qz.Entropic(reg=0.01, rtol=1e-2, sweeps=7, pilot=100),
+    qz.Entropic(reg=0.01, rtol=1e-2, sinkhorn_iter=7, pilot=100),
 ]
 METHODS = [None, qz.NetworkSimplex(max_pivots=99), qz.Monotone(), qz.NearestCode(), qz.Sinkhorn(0.5, rtol=1e-3, max_iter=77)]
 

@@ -132,7 +132,7 @@ def test_what_is_no_stream_is_refused():
         qz.quantize(Loader([]), 2, rng=0)
 
 
-def test_starts_see_a_whole_pass_of_a_sorted_stream():
+def test_initializations_see_a_whole_pass_of_a_sorted_stream():
     # 40,000 sorted points: the first 2^14 would be the lower 40 % alone.
     line = np.linspace(0, 1, 40_000)[:, None]
     stream = qz.Stream(np.split(line, 400))

@@ -61,7 +61,7 @@ def test_the_quota_of_a_control_group(tmp_path, membership, files, expected):
     assert threads._quota(tmp_path / "groups", tmp_path / "nothing") is None
 
 
-def test_work_is_spread_and_comes_back_in_order(four_threads):
+def test_results_come_back_in_order(four_threads):
     together = threading.Barrier(4, timeout=30)  # breaks unless four calls run at once
 
     def work(i):
@@ -129,7 +129,7 @@ def test_two_callers_share_one_hold(four_threads):
         torch.set_num_threads(chosen)
 
 
-def test_spread_work_does_not_spread_again(four_threads):
+def test_parallel_work_starts_no_further_threads(four_threads):
     def outer(i):
         return {threading.current_thread().name} == set(threads.parallel_map(lambda j: threading.current_thread().name, 3))
 

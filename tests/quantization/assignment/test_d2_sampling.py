@@ -25,7 +25,7 @@ def _squared(points, code):
 
 
 def _greedy(points, weights, costs, candidates):
-    """The best of each row of candidates, by costs of all points that are computed anew."""
+    """The best of each row of candidates, by costs of all points, computed again."""
     chosen = []
     for some in candidates:
         after = [np.minimum(costs, _squared(points, i)) for i in some]

@@ -160,7 +160,7 @@ def test_far_from_the_origin(rng):
 
 
 class TestOccupied:
-    def test_occupied_codes_stay(self, rng):
+    def test_codes_of_nonempty_cells_stay(self, rng):
         codes = MIXTURE.sample(20, rng)
         moved, c = GaussianMixture2D(MIXTURE).relocate_empty_cells(codes)
         assert moved is codes

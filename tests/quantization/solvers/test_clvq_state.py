@@ -63,7 +63,7 @@ def test_samples_go_on_with_their_counts(rng):
     assert second.distortion < first.distortion * 1.01
 
 
-def test_codes_alone_begin_anew(parts):
+def test_codes_alone_begin_again(parts):
     solver = qz.CLVQ(epochs=1)
     first = qz.quantize(qz.Stream(parts), 5, solver=solver, rng=0)
     for start in (first.measure, first.measure.points):
@@ -76,7 +76,7 @@ def test_codes_alone_begin_anew(parts):
     assert qz.quantize(qz.Stream(parts), 5, solver=solver, init=lloyd, rng=0).trace.clvq_state.steps == len(parts)
 
 
-def test_a_start_of_another_shape_is_refused(parts):
+def test_codes_of_another_shape_are_refused(parts):
     first = qz.quantize(qz.Stream(parts), 5, solver=qz.CLVQ(epochs=1), rng=0)
     with pytest.raises(ValueError, match=r"shape \(k, d\) = \(6, 2\); received \(5, 2\)"):
         qz.quantize(qz.Stream(parts), 6, init=first, rng=0)

@@ -112,7 +112,7 @@ def test_a_move_does_not_raise_the_distortion():
 
 
 def test_fewer_points_than_codes_on_a_stream():
-    # Two values, four codes: there is no cost to take, so that codes stay dead, of weight zero.
+    # Two values, four codes: there is no cost to take, so that codes stay idle, of weight zero.
     stream = qz.Stream([np.array([[0.0], [1.0]] * 500)] * 20)
     sol = qz.quantize(stream, 4, solver=qz.CLVQ(epochs=5), init=[[0.0], [1.0], [5.0], [6.0]], rng=0)
     assert sol.distortion == 0

@@ -78,7 +78,7 @@ def test_without_a_tolerance_runs_end_at_fixed_points(ragged, solved):
 
 
 @pytest.mark.parametrize("start", [qz.RandomPoints(), qz.KMeansPlusPlus(pool=30), np.zeros((5, 8)) + np.arange(5)[:, None]])
-def test_other_starts_are_drawn_one_by_one(ragged, solved, start):
+def test_other_initializations_are_drawn_one_by_one(ragged, solved, start):
     answers = solved(ragged(torch.float32, 8, sizes=(600, 610)), [5, 5], start=start, restarts=2)
     agree(answers.together, answers.alone)
 

@@ -112,7 +112,7 @@ def test_many_codes_are_shared_out_among_modes(k):
         assert found.distortion <= qz.quantize(THREE, k, init=start[:, None], rng=0).distortion * (1 + 1e-12)
 
 
-def test_a_spike_between_unequal_gaps_leaves_no_cost_below_nought():
+def test_a_spike_between_unequal_gaps_leaves_no_cost_below_zero():
     weights = np.array([9.269364849739398e-06, 0.9999303191745481, 6.041146060218762e-05])
     law = mixture(weights / weights.sum(), [-0.8144416627643136, 0.0, 0.8707485853444425], [4.3966e-3, 7.5716e-9, 1.0e-2])
     start = np.array([[-0.8144], [0.0], [0.8707]])
