@@ -691,7 +691,7 @@ class _Memory:
 
 def _in_units(state: CLVQState, factor: float) -> CLVQState:
     """``state`` with points of ``factor`` times the weight."""
-    sums = ("won", "idle", "share", "pull", "seen", "size", "cost", "squared_cost", "unevenness")
+    sums = ("won", "idle", "share", "residuals", "seen", "size", "cost", "squared_cost", "unevenness")
     return replace(state, **{name: getattr(state, name) * factor for name in sums}) if factor != 1 else state
 
 

@@ -29,8 +29,7 @@ from quantization.validation import checked_count
 
 @dataclass(frozen=True)
 class KMeansPlusPlus:
-    r"""Greedy $D^2$ sampling: each code is drawn with probability ∝ $w_i \min_j |x_i - c_j|^2$, the best of 2 + ⌊log k⌋ draws
-    kept.
+    r"""Greedy $D^2$ sampling: codes are drawn with probability ∝ $w_i \min_j |x_i - c_j|^2$, each the best of 2 + ⌊log k⌋ draws.
 
     Every draw has exactly that probability, over all points: a set of points that bears the share s of the cost, however few or
     far they are, is missed by all T candidates of a draw with probability $(1 - s)^T$.

@@ -177,7 +177,7 @@ def test_a_place_that_is_none_is_named(tmp_path):
 
 # Every option other than its default.
 SOLVERS = [
-    qz.Lloyd(rtol=1e-3),
+    qz.Lloyd(rtol=1e-4),
     qz.Newton(rtol=1e-8),
     qz.CLVQ(batch=64, epochs=3, schedule=qz.CountPower(0.8, delay=2.0), averaging=False, recency=1.0, relocate=False, rtol=1e-2),
     qz.CLVQ(schedule=qz.RobbinsMonro(2.0, 0.8, horizon=50.0)),
