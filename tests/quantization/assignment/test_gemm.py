@@ -87,10 +87,9 @@ def test_any_layout_also_where_rows_are_converted_in_chunks(layout, dtype, monke
     points, weights, codes = drawn(rng, 900, 40, 13, dtype)
     given = {"fortran": np.asfortranarray(points), "strided": np.repeat(points, 2, 1)[:, ::2], "readonly": points.copy()}[layout]
     given.flags.writeable = False
-    for copy, partial in ((2**25, 2**22), (0, 2**22), (0, 0)):
+    for copy in (2**25, 0):
         monkeypatch.setattr(gemm, "_COPY_BYTES", copy)
         monkeypatch.setattr(gemm, "_CHUNK_BYTES", 2**14)
-        monkeypatch.setattr(gemm, "_PARTIAL_BYTES", partial)
         np.testing.assert_array_equal(Gemm(given, weights).nearest(codes)[0], labelled(points, codes)[0])
         is_cell_sums(Gemm(given, weights).sums(codes), points, weights, codes)
         are_lloyds_steps(given, weights, codes, 6)
@@ -215,8 +214,8 @@ def test_most_points_are_not_searched_again(monkeypatch, rng):
     """Well-separated clusters: after the first step bounds certify almost every label."""
     centres = 20 * rng.standard_normal((8, 40))
     points = centres[rng.integers(8, size=4000)] + rng.standard_normal((4000, 40))
-    searched, step = [], gemm._Products.step
-    monkeypatch.setattr(gemm._Products, "step", lambda *a: (found := step(*a), searched.append(found[0]))[0])
+    searched, step = [], gemm.kernels.step_rows
+    monkeypatch.setattr(gemm.kernels, "step_rows", lambda *a: (found := step(*a), searched.append(found[0]))[0])
     steps = list(Gemm(points, np.full(4000, 1 / 4000)).steps(centres))
     assert len(steps) > 1
     assert sum(searched) < 1.05 * 4000
