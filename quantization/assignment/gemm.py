@@ -25,10 +25,13 @@ _COPY_BYTES, _CHUNK_BYTES = 2**25, 2**22  # of a converted copy of all points; o
 _BLOCKS_BYTES = 24 * 2**20  # of all points as blocks, kept from codebook to codebook
 _PART, _MOST_PARTS = 2**23, 16  # n d K from which threads share the rows; parts of the rows
 _ROW_WORK = 8  # what a row costs beside its products, in codes and in coordinates
-_COLUMNS = 256  # that a thread takes
+_COLUMNS = 1024  # that a thread takes
 _ELKAN_DIM, _ELKAN_CODES = 256, 40  # from which bounds on all distances pay; on fewer codes where blocks are not kept
 _ELKAN_BYTES = 1 / 4  # of these bounds, as a share of the points' memory at most
-_FEW, _FEW_MORE = 0.5, 8  # rivals that are measured at most: a share of all codes, and as many as a point costs to bring into a block
+_FEW, _FEW_MORE = (
+    0.25,
+    6,
+)  # rivals that are measured at most: a share of all codes, and as many as a point costs to bring into a block
 _CANCELLING = 1e-3  # distortion over the mean square about the reference, below which sums about it have too few digits
 _MOST_PASSED = 100  # of a cell's mass that has left or joined it: beyond, its sum is made again
 _MOST_DOUBTFUL = 1 / 8  # of the points: beyond, products are in float64
@@ -68,14 +71,14 @@ class _Search:
         dtype, work = samples._precision, samples._work
         padded, terms = -(-dim // 4) * 4, rounded_terms(dim)
         self._dtype, self._error = dtype, score_error(dim, dtype, terms)
-        self._scaled, self._numbers = np.zeros((k, padded), dtype), np.empty((3, k), dtype)
+        self._scaled, self._numbers = np.zeros((max(k, 4), padded), dtype), np.empty((3, k), dtype)
         # Squares of coordinates below 2^-62 may be lost, squares of lengths beyond 2^60 overflow.
         vanishing, overflow = dim**0.5 * 2.0**-62 * f.factor, 2.0**60 * f.factor
         own_error = score_error(dim, work, terms)[0]
         self._limits = np.array([0, direct_margin(dim), largest_product(dtype), own_error, vanishing, overflow])
         kept = np.empty((0, 0), dtype) if self._elkan else samples._blocks(dtype)
         self._few = int(_FEW * k) + _FEW_MORE
-        self._sizes = min(padded, PIECE), (1 if padded <= PIECE else 2) * k
+        self._sizes = min(padded, PIECE), (1 if padded <= PIECE else 2) * max(k, 4)
         self._space = self._scratch()
         shared = f.centre, f.factor, self._codes, self._scaled, self._numbers, self._drifts, self._limits
         some = (k if self._elkan else 1) if len(self._upper) else 0
@@ -93,7 +96,11 @@ class _Search:
 
     def _scratch(self) -> Any:
         length, rows = self._sizes
-        block, space, products = np.zeros(length * LANES, self._dtype), kernels.row_space(length, self._dtype), np.empty(rows * LANES, self._dtype)
+        block, space, products = (
+            np.zeros(length * LANES, self._dtype),
+            kernels.row_space(length, self._dtype),
+            np.empty(rows * LANES, self._dtype),
+        )
         return block, space, products, np.zeros((7, LANES))
 
     def step(self, codes: FloatArray) -> tuple[int, Any]:

@@ -1,5 +1,6 @@
-"""Many dimensions: scores by products with blocks of points, bounds on distances kept from codebook to codebook, sums of cells."""
+"""Many dimensions: scores by products with blocks of points, bounds on distances, and sums of cells."""
 
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,11 @@ LANES = 128  # points of a block, whose coordinates lie side by side
 _SMALL = 1e-37  # absolute, pays for bounds in float32 that vanish
 _ROWS = 16  # points that are brought into a block at a time
 # Parts of kernels, that nothing calls from Python: no wrapper is compiled for them.
-_part: Any = njit(nogil=True, fastmath=False, no_cpython_wrapper=True)
-_unordered_part: Any = njit(nogil=True, fastmath={"nnan", "ninf", "nsz", "reassoc", "contract"}, no_cpython_wrapper=True)
+_jit: Any = njit
+_part: Any = _jit(nogil=True, fastmath=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+_unordered_part: Any = _jit(
+    nogil=True, fastmath={"nnan", "ninf", "nsz", "reassoc", "contract"}, no_cpython_wrapper=True, no_cfunc_wrapper=True
+)
 
 
 def row_space(length: int, dtype: Any) -> Any:
@@ -61,9 +65,7 @@ def prepare_codes(
 
 
 @compiled
-def fill_block(
-    points: Any, rows: Any, start: int, length: int, centre: Any, factor: float, block: Any, space: Any
-) -> None:
+def fill_block(points: Any, rows: Any, start: int, length: int, centre: Any, factor: float, block: Any, space: Any) -> None:
     """Some coordinates of at most LANES points, shifted and scaled, point by point in the columns of a block (length, LANES).
 
     Beyond the last coordinate the block is 0. space: (_ROWS, PIECE or more), for points that become columns together.
@@ -84,15 +86,15 @@ def fill_block(
 
 @_unordered_part
 def _multiply(block: Any, codes: Any, start: int, length: int, products: Any) -> None:
-    """Products of a block (length, LANES) with some coordinates of all codes, written to (K, LANES).
+    """Products of a block (length, LANES) with some coordinates of all codes, four at least, written to (K, LANES).
 
-    Four codes and four coordinates at a time, as LLVM makes vector instructions of that which keep the processor busy.
+    Four codes and four coordinates at a time, as LLVM makes vector instructions of that which keep the processor busy; the last
+    four may be some of those before once more.
     """
-    k = len(codes)
-    whole = k // 4 * 4
-    products[: k * LANES] = 0
-    for j in range(0, whole, 4):
+    for group in range(0, len(codes), 4):
+        j = min(group, len(codes) - 4)
         s, c, d, e, f = products[j * LANES : (j + 4) * LANES], codes[j], codes[j + 1], codes[j + 2], codes[j + 3]
+        s[:] = 0
         for t in range(0, length, 4):
             y, u = block[t * LANES : (t + 4) * LANES], start + t
             c_0, c_1, c_2, c_3, d_0, d_1, d_2, d_3 = c[u], c[u + 1], c[u + 2], c[u + 3], d[u], d[u + 1], d[u + 2], d[u + 3]
@@ -103,13 +105,6 @@ def _multiply(block: Any, codes: Any, start: int, length: int, products: Any) ->
                 s[i + LANES] += a_0 * d_0 + a_1 * d_1 + a_2 * d_2 + a_3 * d_3
                 s[i + 2 * LANES] += a_0 * e_0 + a_1 * e_1 + a_2 * e_2 + a_3 * e_3
                 s[i + 3 * LANES] += a_0 * f_0 + a_1 * f_1 + a_2 * f_2 + a_3 * f_3
-    for j in range(whole, k):
-        s, c = products[j * LANES : (j + 1) * LANES], codes[j]
-        for t in range(0, length, 4):
-            y, u = block[t * LANES : (t + 4) * LANES], start + t
-            c_0, c_1, c_2, c_3 = c[u], c[u + 1], c[u + 2], c[u + 3]
-            for i in range(LANES):
-                s[i] += y[i] * c_0 + y[i + LANES] * c_1 + y[i + 2 * LANES] * c_2 + y[i + 3 * LANES] * c_3
 
 
 @_part
@@ -222,7 +217,7 @@ def _find_doubtful(drifts: Any, labels: Any, lower: Any, upper: Any, rows: Any) 
 
 
 @_unordered_part
-def _distance(points: Any, i: int, codes: Any, k: int) -> float:
+def _distance(points: Any, i: int, codes: Any, k: Any) -> float:
     """Of a point to a code in the points' precision, PIECE terms at a time."""
     total = 0.0
     for a in range(0, points.shape[1], PIECE):
@@ -235,7 +230,7 @@ def _distance(points: Any, i: int, codes: Any, k: int) -> float:
 
 
 @_unordered_part
-def _fall(bounds: Any, drifts: Any) -> float:
+def _fall(bounds: Any, drifts: Any) -> Any:
     """Lowers the bounds of a point by how far codes have come; the least of them."""
     least, shrunk, small = np.float32(3e38), np.float32(1 - ROUNDING), np.float32(_SMALL)
     for j in range(len(drifts)):
@@ -353,8 +348,9 @@ def step_rows(
     multiple of four coordinates. drifts, numbers: see :func:`prepare_codes`. limits: the greatest length of a code, the margin
     of the certificate, and the product of lengths up to which nothing overflows. lower, upper: bounds on the distances to the
     second nearest code, or to every code, and to the nearest; empty where they are not wanted. masses: (2, K), of the cells, and
-    what has left or joined a cell. block, products: space, (coordinates × LANES,), (_ROWS, coordinates), (1 or 2 × K × LANES,), (7, LANES). count: of the points
-    listed in ``rows``, that are to be searched; negative if these are still to be found by the bounds.
+    what has left or joined a cell. block, space, products, state: space, (coordinates × LANES,), (_ROWS, coordinates),
+    (1 or 2 × K × LANES,), (7, LANES). count: of the points listed in ``rows``, that are to be searched; negative if these are
+    still to be found by the bounds.
     """
     n, dim, k, settled = len(labels), scaled.shape[1], len(codes), 0
     if count < 0:
@@ -368,7 +364,7 @@ def step_rows(
     for a in range(0, count, LANES):
         some = rows[a : min(a + LANES, count)]
         for t in range(0, dim, PIECE):
-            length, target = min(PIECE, dim - t), products[: k * LANES] if t == 0 else products[k * LANES :]
+            length, target = min(PIECE, dim - t), products[: len(scaled) * LANES] if t == 0 else products[len(scaled) * LANES :]
             if dense and len(kept):
                 _multiply(kept[a // LANES, t * LANES :], scaled, t, length, target)
             else:
