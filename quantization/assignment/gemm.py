@@ -1,8 +1,8 @@
 """Many dimensions: nearest codes by matrix products, certified by a bound on their round-off.
 
 The products are in float32, also of float64 points, which are shifted, scaled and rounded block by block; float64 takes over
-where that leaves too many points in doubt. Lloyd's steps keep two bounds on distances a point (hamerly2010) and the sums of
-cells, so that a step after the first looks at the points alone whose label is in doubt.
+where that leaves too many points in doubt. Lloyd's steps keep bounds on distances, two a point (hamerly2010) or one a point and
+code (elkan2003), and the sums of cells, so that a step after the first looks at the points alone whose label is in doubt.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,23 +15,26 @@ from quantization.arrays import FloatArray
 from quantization.assignment import gemm_kernels as kernels
 from quantization.assignment.bounds import PIECE, ROUNDING, direct_margin, largest_product, rounded_terms, score_error
 from quantization.assignment.cells import Sums
+from quantization.assignment.gemm_kernels import LANES
 from quantization.assignment.step import Step
 from quantization.threads import parallel_map
 
 __all__ = ["Gemm"]
 
 _COPY_BYTES, _CHUNK_BYTES = 2**25, 2**22  # of a converted copy of all points; of rows that are converted at a time
-_PART, _MOST_PARTS = 2**21, 16  # n d K from which threads share the rows; parts of the rows
+_BLOCKS_BYTES = 24 * 2**20  # of all points as blocks, kept from codebook to codebook
+_PART, _MOST_PARTS = 2**23, 16  # n d K from which threads share the rows; parts of the rows
 _ROW_WORK = 8  # what a row costs beside its products, in codes and in coordinates
-_PARTIAL_BYTES = 2**22  # of sums that every part of the rows has for itself; beyond, threads share columns
-_COLUMNS = 256  # that a thread takes
-_SCORES = 2**16  # of a block of rows
-_SLIM = 48  # codes up to which BLAS is faster with codes as its first factor
+_COLUMNS = 1024  # that a thread takes
+_ELKAN_DIM, _ELKAN_CODES = 256, 40  # from which bounds on all distances pay; on fewer codes where blocks are not kept
+_ELKAN_BYTES = 1 / 4  # of these bounds, as a share of the points' memory at most
+_FEW, _FEW_MORE = (
+    0.25,
+    6,
+)  # rivals that are measured at most: a share of all codes, and as many as a point costs to bring into a block
 _CANCELLING = 1e-3  # distortion over the mean square about the reference, below which sums about it have too few digits
 _MOST_PASSED = 100  # of a cell's mass that has left or joined it: beyond, its sum is made again
 _MOST_DOUBTFUL = 1 / 8  # of the points: beyond, products are in float64
-_LETTERS = np.frombuffer(b"TN", np.int8)  # for BLAS: the first factor is transposed, the second is not
-_NO_SUMS = np.empty((0, 0))
 _PROBES = 9  # points that say where the sample lies
 
 
@@ -45,44 +48,93 @@ class _Frame:
     total: float
 
 
-class _Products:
-    """Products of one precision with points in a frame, for codebooks of one shape."""
+class _Search:
+    """Labels of all points from codebook to codebook of one shape; with ``bounds`` it keeps bounds on distances."""
 
-    def __init__(self, shape: tuple[int, int], frame: _Frame, dtype: Any) -> None:
-        k, dim = shape
-        self._frame, self._dtype = frame, dtype
-        self._scaled, self._numbers = np.empty(shape, dtype), np.empty((3, k), dtype)
-        self._error = score_error(dim, dtype, rounded_terms(dim))
-        self._limits = direct_margin(dim), largest_product(dtype), min(dim, PIECE)
-        self._block = max(64, min(256, _SCORES // k)) if k > 8 or dim < 64 else 64  # BLAS has a faster way for small products
-        self._turns = k <= _SLIM
-        self.drifts = np.zeros(k, np.float32)
+    def __init__(self, samples: "Gemm", shape: tuple[int, int], bounds: bool) -> None:
+        n, (k, dim), work = len(samples._points), shape, samples._work
+        self._samples, self._frame, self._fresh = samples, samples._framed(), True
+        self.labels, self.before = np.zeros(n, np.int32), np.full(n, -1, np.int32)
+        self._rows = np.empty(n, np.int32)
+        pays = dim >= _ELKAN_DIM and (k >= _ELKAN_CODES or not samples._keeps_blocks())
+        fits = 4 * n * k <= n * dim * work.itemsize * _ELKAN_BYTES and 2.0**-40 <= self._frame.factor <= 2.0**40
+        self._elkan = bounds and pays and fits
+        self._lower = np.zeros((n * k if self._elkan else n) if bounds else 0, np.float32)
+        self._upper = np.empty(n if bounds else 0, np.float32)
+        self._codes, self._drifts, self.masses = np.zeros(shape), np.zeros(k, np.float32), np.zeros(k)
+        self._native = self._codes if work == np.float64 else np.zeros(shape, work)
+        self._prepare()
 
-    def prepare(self, codes: FloatArray, before: FloatArray) -> None:
-        """Makes a codebook ready; ``drifts`` say how far it is, in the frame, from the one before."""
-        f = self._frame
-        self._codes = codes
-        self._reach = kernels.prepare_codes(
-            codes, before, f.centre, f.factor, *self._error, self._scaled, self._numbers, self.drifts
+    def _prepare(self) -> None:
+        """Makes all that depends on the products' precision, and the kernels' arguments for every part of the rows."""
+        samples, f, (k, dim) = self._samples, self._frame, self._codes.shape
+        dtype, work = samples._precision, samples._work
+        padded, terms = -(-dim // 4) * 4, rounded_terms(dim)
+        self._dtype, self._error = dtype, score_error(dim, dtype, terms)
+        self._scaled, self._numbers = np.zeros((max(k, 4), padded), dtype), np.empty((3, k), dtype)
+        # Squares of coordinates below 2^-62 may be lost, squares of lengths beyond 2^60 overflow.
+        vanishing, overflow = dim**0.5 * 2.0**-62 * f.factor, 2.0**60 * f.factor
+        own_error = score_error(dim, work, terms)[0]
+        self._limits = np.array([0, direct_margin(dim), largest_product(dtype), own_error, vanishing, overflow])
+        kept = np.empty((0, 0), dtype) if self._elkan else samples._blocks(dtype)
+        self._few = int(_FEW * k) + _FEW_MORE
+        self._sizes = min(padded, PIECE), (1 if padded <= PIECE else 2) * max(k, 4)
+        self._space = self._scratch()
+        shared = f.centre, f.factor, self._codes, self._scaled, self._numbers, self._drifts, self._limits
+        some = (k if self._elkan else 1) if len(self._upper) else 0
+        self._parts: dict[int, Any] = {}
+
+        def arguments(rows: slice) -> Any:
+            bounds = self._lower[rows.start * some : rows.stop * some], self._upper[rows if some else slice(0)]
+            labels, moved = self.labels[rows], self._rows[rows]
+            first = kept[rows.start // LANES :], samples._weights[rows], f.lengths[rows], labels, self.before[rows]
+            masses = np.zeros((2, k))
+            rivals = self._native, self._drifts, f.factor, self._limits, self._few, f.lengths[rows], labels, *bounds, moved
+            return (*first, *bounds, moved, *shared, masses), rivals, masses, moved
+
+        self._arguments = arguments
+
+    def _scratch(self) -> Any:
+        length, rows = self._sizes
+        block, space, products = (
+            np.zeros(length * LANES, self._dtype),
+            kernels.row_space(length, self._dtype),
+            np.empty(rows * LANES, self._dtype),
         )
+        return block, space, products, np.zeros((7, LANES))
 
-    def step(
-        self, points: Any, weights: FloatArray, lengths: Any, labels: Any, before: Any, lower: Any, upper: Any, rows: Any,
-        fresh: bool, masses: FloatArray, sums: FloatArray,
-    ) -> tuple[int, int, int]:  # fmt: skip
-        """Labels points; see ``step_rows``."""
-        k, piece = len(self._scaled), self._limits[2]
-        size = min(self._block, len(points))
-        block, scores = np.empty(size * piece, self._dtype), np.empty((k, size), self._dtype)
-        turned = np.empty((size, k if self._turns else 0), self._dtype)
-        # BLAS takes addresses: of sizes and strides, and of the factors 1 and 0 or 1.
-        sizes, factors = np.zeros(6, np.int32), np.array([1, 0], self._dtype)
-        addresses = tuple(x.ctypes.data for x in (_LETTERS, sizes, factors, block, self._scaled, scores, turned))
-        return kernels.step_rows(
-            points, weights, self._frame.centre, self._frame.factor, self._codes, self.drifts, self._numbers, self._reach,
-            *self._limits, lengths, labels, before, lower, upper, rows, fresh, masses, sums, block, scores, turned,
-            sizes, factors, addresses,
-        )  # fmt: skip
+    def step(self, codes: FloatArray) -> tuple[int, Any]:
+        """Labels all points for a codebook; how many were settled by direct differences, and the points whose label changed."""
+        if self._dtype != self._samples._precision:
+            self._prepare()
+        f = self._frame
+        kernels.prepare_codes(
+            codes, self._codes, f.centre, f.factor, *self._error, self._scaled, self._numbers, self._drifts, self._limits
+        )
+        if self._elkan:
+            if self._native is not self._codes:
+                self._native[:] = codes
+            if self._fresh:
+                self._drifts[:] = 0
+                self._upper[:] = np.inf
+        found = self._samples._over_rows(len(codes), self._label)
+        self._fresh = False
+        masses = found[0][2][0].copy() if len(found) == 1 else np.sum([x[2][0] for x in found], 0)
+        self.passed = found[0][2][1] if len(found) == 1 else np.sum([x[2][1] for x in found], 0)
+        self.masses = masses
+        return sum(x[0] for x in found), found[0][1] if len(found) == 1 else np.concatenate([x[1] for x in found])
+
+    def _label(self, points: Any, rows: slice) -> tuple[int, Any, FloatArray]:
+        if rows.start not in self._parts:
+            self._parts[rows.start] = self._arguments(rows)
+        arguments, rivals, masses, moved = self._parts[rows.start]
+        whole = len(moved) == len(self.labels)
+        space = self._space if whole else self._scratch()
+        count = len(points) if self._fresh else -1
+        if self._elkan and not (self._fresh and self._few < len(masses[0]) - 1):
+            count = kernels.measure_rivals(points, *rivals)
+        _, settled, left = kernels.step_rows(points, *arguments, *space, count)
+        return settled, moved[:left] if whole else moved[:left] + rows.start, masses
 
 
 class Gemm:
@@ -103,6 +155,7 @@ class Gemm:
         self._ready = points.dtype == work and points.flags.c_contiguous
         self._precision: Any = np.dtype(np.float32)
         self._frame: _Frame | None = None
+        self._kept: dict[Any, Any] = {}
 
     def nearest(self, codes: FloatArray) -> tuple[Any, FloatArray]:
         """The index of the nearest code of every point, (n,) int32, and the squared distance to it, (n,)."""
@@ -130,24 +183,32 @@ class Gemm:
 
     def _labels(self, codes: FloatArray) -> tuple[Any, FloatArray]:
         """The labels of all points, and the masses of the cells."""
-        labels, none, frame = np.zeros(len(self._points), np.int32), np.empty(0, np.float32), self._framed()
-        products = self._products(codes.shape)
-        products.prepare(codes, codes)
+        search = _Search(self, codes.shape, False)
+        self._look(search.step(codes)[0])
+        return search.labels, search.masses
 
-        def label(points: Any, rows: slice) -> tuple[int, FloatArray]:
-            masses, some = np.zeros((2, len(codes))), np.empty(len(points), np.int64)
-            _, settled, _ = products.step(
-                points, self._weights[rows], frame.lengths[rows], labels[rows], labels[rows], none, none, some, True,
-                masses, _NO_SUMS,
-            )  # fmt: skip
-            return settled, masses[0]
+    def _keeps_blocks(self) -> bool:
+        return self._ready and self._points.size * self._precision.itemsize <= _BLOCKS_BYTES
 
-        found = self._over_rows(len(codes), label)
-        self._look(sum(settled for settled, _ in found))
-        return labels, sum(masses for _, masses in found)
+    def _blocks(self, dtype: Any) -> Any:
+        """All points as blocks in the precision of products, where these take little memory."""
+        if not self._keeps_blocks():
+            return np.empty((0, 0), dtype)
+        n, dim = self._points.shape
+        padded, count = -(-dim // 4) * 4, -(-n // LANES)
+        if dtype not in self._kept:
+            frame, rows = self._framed(), np.arange(n, dtype=np.int32)
+            self._kept = {dtype: np.empty((count, padded * LANES), dtype)}
 
-    def _products(self, shape: tuple[int, int]) -> _Products:
-        return _Products(shape, self._framed(), self._precision)
+            def fill(part: int) -> None:
+                space = kernels.row_space(padded, dtype)
+                for i in range(part * count // parts, (part + 1) * count // parts):
+                    some = rows[i * LANES : (i + 1) * LANES]
+                    kernels.fill_block(self._points, some, 0, padded, frame.centre, frame.factor, self._kept[dtype][i], space)
+
+            parts = self._parts(1)
+            parallel_map(fill, parts) if parts > 1 else fill(0)
+        return self._kept[dtype]
 
     def _look(self, doubtful: int) -> None:
         if doubtful > _MOST_DOUBTFUL * len(self._points) and self._work == np.float64:
@@ -173,39 +234,31 @@ class Gemm:
 
     def _residuals(self, codes: FloatArray, labels: Any) -> tuple[FloatArray, float]:
         """Sums of w (x - c) over cells, and the sum of w |x - c|²."""
-        k, dim = codes.shape
-        if self._partial(k):
-
-            def part(points: Any, rows: slice) -> tuple[FloatArray, float]:
-                sums = np.zeros(codes.shape)
-                return sums, kernels.add_residuals(points, codes, labels[rows], self._weights[rows], 0, sums)
-
-            found = self._over_rows(k, part)
-            return sum(sums for sums, _ in found), sum(cost for _, cost in found)
         shifts, cost = np.zeros(codes.shape), 0.0
         for points, rows in self._chunks(0, len(self._points)):
 
             def columns(some: slice, points: Any = points, rows: slice = rows) -> float:
                 return kernels.add_residuals(points, codes, labels[rows], self._weights[rows], some.start, shifts[:, some])
 
-            cost += sum(_over_columns(columns, dim))
+            cost += sum(_over_columns(columns, codes.shape[1]))
         return shifts, cost
 
     def _parts(self, k: int) -> int:
         n, dim = self._points.shape
         work = n * (dim + _ROW_WORK) * (k + _ROW_WORK)
-        return 1 if work < _PART else min(_MOST_PARTS, 2 * max(1, work // (8 * _PART)), n)
-
-    def _partial(self, k: int) -> bool:
-        """Whether every part of the rows has sums of its own."""
-        return 8 * k * self._points.shape[1] * self._parts(k) <= _PARTIAL_BYTES
+        return 1 if work < _PART else min(_MOST_PARTS, 2 * max(1, work // (8 * _PART)), -(-n // LANES))
 
     def _over_rows(self, k: int, work: Callable[[Any, slice], Any]) -> list[Any]:
         """``work`` on rows, ready for the kernels, and their slice, for work that takes the time of k codes."""
         parts, n = self._parts(k), len(self._points)
 
+        if parts == 1 and self._ready:
+            return [work(self._points, slice(0, n))]
+        blocks = -(-n // LANES)
+
         def part(g: int) -> list[Any]:
-            return [work(*chunk) for chunk in self._chunks(g * n // parts, (g + 1) * n // parts)]
+            rows = (min(n, i * blocks // parts * LANES) for i in (g, g + 1))
+            return [work(*chunk) for chunk in self._chunks(*rows)]
 
         return [found for some in (parallel_map(part, parts) if parts > 1 else [part(0)]) for found in some]
 
@@ -219,6 +272,8 @@ class Gemm:
 
 def _over_columns(work: Callable[[slice], Any], dim: int) -> list[Any]:
     starts = range(0, dim, _COLUMNS)
+    if len(starts) == 1:
+        return [work(slice(0, dim))]
     return parallel_map(lambda i: work(slice(starts[i], min(starts[i] + _COLUMNS, dim))), len(starts))
 
 
@@ -230,73 +285,45 @@ class _Lloyd:
     """
 
     def __init__(self, samples: Gemm, codes: FloatArray) -> None:
-        n = len(samples._points)
         self._samples, self._codes, self._frame = samples, codes, samples._framed()
-        self._labels, self._before = np.zeros(n, np.int32), np.zeros(n, np.int32)
-        self._lower, self._upper = np.empty(n, np.float32), np.empty(n, np.float32)
-        self._rows = np.empty(n, np.int64)
+        self._search = _Search(samples, codes.shape, True)
         self._sums, self._passed = np.zeros(codes.shape), np.zeros(len(codes))
         self._cancelling = False
 
     def steps(self) -> Iterator[Step]:
         codes, least, fresh = self._codes, np.inf, True
-        following, products = codes, self._samples._products(codes.shape)
         while True:
-            products.prepare(following, codes)
-            codes = following
-            masses, moved = self._assign(codes, products, fresh)
+            masses, moved = self._assign(codes, fresh)
             if not masses.all():
                 return
             means, distortion, off = self._advance(codes, masses)
             if distortion > least:
                 return
             following = self._samples._rounded(means)
-            at_rest = not moved or np.array_equal(following, codes)
+            at_rest = not moved or bool((following == codes).all())
             residual = (off / distortion) ** 0.5 if off else 0.0
             yield Step(_constant(codes), masses, distortion, 0.0, residual, _constant(following), at_rest)
             if at_rest:
                 return
-            if fresh:
-                fresh, products = False, self._samples._products(codes.shape)
-            least = distortion
+            codes, least, fresh = following, distortion, False
 
-    def _assign(self, codes: FloatArray, products: _Products, fresh: bool) -> tuple[FloatArray, bool]:
+    def _assign(self, codes: FloatArray, fresh: bool) -> tuple[FloatArray, bool]:
         """Labels the points and brings the sums up to date; the masses, and whether any label has changed."""
-        samples, weights, k = self._samples, self._samples._weights, len(codes)
-        partial, alone = samples._partial(k), samples._parts(k) == 1 and samples._ready
-
-        def part(points: Any, rows: slice) -> tuple[Any, ...]:
-            some, held = self._rows[rows], np.zeros((2, k))
-            sums = _NO_SUMS if not partial else self._sums if alone else np.zeros(codes.shape)
-            counts = products.step(
-                points, weights[rows], self._frame.lengths[rows], self._labels[rows], self._before[rows], self._lower[rows],
-                self._upper[rows], some, fresh, held, sums,
-            )  # fmt: skip
-            moved = some[: counts[2]]
-            return counts, held, sums, moved if partial else moved + rows.start
-
-        found = samples._over_rows(k, part)
-        held = found[0][1] if len(found) == 1 else np.sum([x[1] for x in found], 0)
-        _, settled, moved = map(sum, zip(*(x[0] for x in found), strict=True))
-        masses = held[0]
+        search = self._search
+        settled, moved = search.step(codes)
+        masses = search.masses
         if fresh:
-            samples._look(settled)
-            self._passed = masses.copy()
-        elif moved:
-            self._passed += held[1]
-        if moved and not self._cancelling:
-            if (self._passed > _MOST_PASSED * masses).any():
-                self._sums[:], self._passed = 0.0, masses.copy()
-                self._move(np.arange(len(self._labels)), True)
-            elif partial and not alone:
-                for x in found:
-                    if len(x[3]):
-                        self._sums += x[2]
-            elif not partial:
-                self._move(np.concatenate([x[3] for x in found]), fresh)
-        if not partial:
-            self._before[:] = self._labels
-        return masses, fresh or moved > 0
+            self._samples._look(settled)
+        if len(moved):
+            self._passed += search.passed
+            if not self._cancelling:
+                if not fresh and (self._passed > _MOST_PASSED * masses).any():
+                    self._sums[:], self._passed = 0.0, masses.copy()
+                    self._move(np.arange(len(search.labels), dtype=np.int32), True)
+                else:
+                    self._move(moved, fresh)
+            search.before[moved] = search.labels[moved]
+        return masses, len(moved) > 0
 
     def _move(self, moved: Any, fresh: bool) -> None:
         samples, a = self._samples, self._frame.centre
@@ -304,9 +331,9 @@ class _Lloyd:
         for first in range(0, len(moved), max(1, size)):
             some = moved[first : first + size]
             points, places, count = samples._points, some, len(some)
-            left, joined, weights = self._before, self._labels, samples._weights
+            left, joined, weights = self._search.before, self._search.labels, samples._weights
             if not samples._ready:
-                points, places = np.ascontiguousarray(points[some], samples._work), np.arange(len(some))
+                points, places = np.ascontiguousarray(points[some], samples._work), np.arange(len(some), dtype=np.int32)
                 left, joined, weights = left[some], joined[some], weights[some]
 
             def columns(c: slice, arguments: Any = (points, places, count, a, left, joined, weights, fresh)) -> None:
@@ -323,7 +350,7 @@ class _Lloyd:
             if within >= _CANCELLING * self._frame.total:
                 return means, within + off, off
             self._cancelling = True
-        shifts, cost = self._samples._residuals(codes, self._labels)
+        shifts, cost = self._samples._residuals(codes, self._search.labels)
         means = codes + shifts / masses[:, None]
         return means, cost, float((np.einsum("kd,kd->k", shifts, shifts) / masses).sum())
 

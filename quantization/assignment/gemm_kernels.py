@@ -1,30 +1,29 @@
-"""Many dimensions: scores by matrix products, bounds on distances kept from codebook to codebook, and the sums of cells."""
+"""Many dimensions: scores by products with blocks of points, bounds on distances, and sums of cells."""
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 from typing import Any
 
-import llvmlite.binding as _llvm
 import numpy as np
-from numba import njit, types
-from numba.extending import get_cython_function_address
+from numba import njit
 
-from quantization.assignment.bounds import ROUNDING
+from quantization.assignment.bounds import PIECE, ROUNDING
 from quantization.assignment.distance_kernels import direct_distance
 from quantization.compiler import compiled, unordered
 
+LANES = 128  # points of a block, whose coordinates lie side by side
 _SMALL = 1e-37  # absolute, pays for bounds in float32 that vanish
-# Parts of `step_rows`, that nothing calls from Python: no wrapper is compiled for them.
-_part: Any = njit(nogil=True, fastmath=False, no_cpython_wrapper=True)
+_ROWS = 16  # points that are brought into a block at a time
+# Parts of kernels, that nothing calls from Python: no wrapper is compiled for them.
+_jit: Any = njit
+_part: Any = _jit(nogil=True, fastmath=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+_unordered_part: Any = _jit(
+    nogil=True, fastmath={"nnan", "ninf", "nsz", "reassoc", "contract"}, no_cpython_wrapper=True, no_cfunc_wrapper=True
+)
 
 
-def _blas(name: str) -> Any:
-    """scipy's BLAS as a symbol of LLVM's, so that what calls it can be cached on disk; arguments are addresses."""
-    symbol = f"quantization_address_{name}"
-    _llvm.add_symbol(symbol, get_cython_function_address("scipy.linalg.cython_blas", name))
-    return types.ExternalFunction(symbol, types.void(*[types.intp] * 13))
-
-
-_sgemm, _dgemm = _blas("sgemm"), _blas("dgemm")
+def row_space(length: int, dtype: Any) -> Any:
+    """Space for :func:`fill_block`; its rows lie apart by no power of two, so that they share the cache."""
+    return np.empty((_ROWS, length + 16), dtype)
 
 
 @unordered
@@ -40,18 +39,21 @@ def measure_distances(points: Any, codes: Any, labels: Any, squared: Any) -> Non
 
 @unordered
 def prepare_codes(
-    codes: Any, before: Any, centre: Any, factor: float, gamma: float, vanishing: float, scaled: Any, numbers: Any, drifts: Any
-) -> float:
-    r"""Codes after the shift and scaling, what their scores are off by, and how far they have come; returns the greatest length.
+    codes: Any, held: Any, centre: Any, factor: float, gamma: float, vanishing: float, scaled: Any, numbers: Any, drifts: Any,
+    limits: Any
+) -> None:  # fmt: skip
+    r"""Codes after the shift and scaling, what their scores are off by, and how far they have come from those held till now.
 
     numbers: (3, K), $\tfrac12|c|^2 - b$, and the slopes a and offsets b of the bound; see ``bounds``. drifts: (K,), rounded up.
+    limits: the first becomes the greatest length of a code.
     """
     reach = 0.0
     for k in range(len(codes)):
-        code, old, target, square, way = codes[k], before[k], scaled[k], 0.0, 0.0
+        code, old, target, square, way = codes[k], held[k], scaled[k], 0.0, 0.0
         for t in range(len(centre)):
             value, step = (code[t] - centre[t]) * factor, code[t] - old[t]
             target[t] = value
+            old[t] = code[t]
             square += value * value
             way += step * step
         length = np.sqrt(square)
@@ -59,39 +61,69 @@ def prepare_codes(
         numbers[0, k], numbers[1, k], numbers[2, k] = square / 2 - offset, (gamma * length + vanishing) * (1 + ROUNDING), offset
         drifts[k] = np.sqrt(way) * factor * (1 + ROUNDING) + _SMALL
         reach = max(reach, length)
-    return reach
+    limits[0] = reach
+
+
+@compiled
+def fill_block(points: Any, rows: Any, start: int, length: int, centre: Any, factor: float, block: Any, space: Any) -> None:
+    """Some coordinates of at most LANES points, shifted and scaled, point by point in the columns of a block (length, LANES).
+
+    Beyond the last coordinate the block is 0. space: (_ROWS, PIECE or more), for points that become columns together.
+    """
+    size = min(length, len(centre) - start)
+    block[size * LANES : length * LANES] = 0
+    a = centre[start : start + size]
+    for g in range(0, len(rows), _ROWS):
+        for r in range(min(_ROWS, len(rows) - g)):
+            x, y = points[rows[g + r], start : start + size], space[r]
+            for t in range(size):
+                y[t] = (np.float64(x[t]) - a[t]) * factor
+        for t in range(size):
+            z = block[t * LANES + g : t * LANES + g + _ROWS]
+            for r in range(_ROWS):
+                z[r] = space[r, t]
+
+
+@_unordered_part
+def _multiply(block: Any, codes: Any, start: int, length: int, products: Any) -> None:
+    """Products of a block (length, LANES) with some coordinates of all codes, four at least, written to (K, LANES).
+
+    Four codes and four coordinates at a time, as LLVM makes vector instructions of that which keep the processor busy; the last
+    four may be some of those before once more.
+    """
+    for group in range(0, len(codes), 4):
+        j = min(group, len(codes) - 4)
+        s, c, d, e, f = products[j * LANES : (j + 4) * LANES], codes[j], codes[j + 1], codes[j + 2], codes[j + 3]
+        s[:] = 0
+        for t in range(0, length, 4):
+            y, u = block[t * LANES : (t + 4) * LANES], start + t
+            c_0, c_1, c_2, c_3, d_0, d_1, d_2, d_3 = c[u], c[u + 1], c[u + 2], c[u + 3], d[u], d[u + 1], d[u + 2], d[u + 3]
+            e_0, e_1, e_2, e_3, f_0, f_1, f_2, f_3 = e[u], e[u + 1], e[u + 2], e[u + 3], f[u], f[u + 1], f[u + 2], f[u + 3]
+            for i in range(LANES):
+                a_0, a_1, a_2, a_3 = y[i], y[i + LANES], y[i + 2 * LANES], y[i + 3 * LANES]
+                s[i] += a_0 * c_0 + a_1 * c_1 + a_2 * c_2 + a_3 * c_3
+                s[i + LANES] += a_0 * d_0 + a_1 * d_1 + a_2 * d_2 + a_3 * d_3
+                s[i + 2 * LANES] += a_0 * e_0 + a_1 * e_1 + a_2 * e_2 + a_3 * e_3
+                s[i + 3 * LANES] += a_0 * f_0 + a_1 * f_1 + a_2 * f_2 + a_3 * f_3
 
 
 @_part
-def _least(scores: Any, numbers: Any, lengths: Any, count: int, best: Any, second: Any, labels: Any) -> None:
-    """Of each row the least score from below, made of its products, the second least, and the code that has the least.
-
-    Two codes at a time, as half of the work is to read and write what is known of the rows.
-    """
-    for i in range(count):
-        best[i], second[i] = np.inf, np.inf
-    k = len(scores)
-    for a in range(0, k, 2):
-        b = min(a + 1, k - 1)
-        row_a, row_b = scores[a], scores[b]
-        half_a, half_b, slope_a, slope_b = numbers[0, a], numbers[0, b], numbers[1, a], numbers[1, b]
-        if b == a:
-            half_b = scores.dtype.type(np.inf)
-        label_a, label_b = np.int32(a), np.int32(b)
-        for i in range(count):
-            s, t = half_a - row_a[i] - slope_a * lengths[i], half_b - row_b[i] - slope_b * lengths[i]
-            lower, label = t if t < s else s, label_b if t < s else label_a
-            upper, before = s if t < s else t, best[i]
-            worse = lower if before < lower else before
-            worse = upper if upper < worse else worse
+def _least(products: Any, numbers: Any, lengths: Any, best: Any, second: Any, labels: Any) -> None:
+    """Of each point of a block the least score from below, made of its products, the second least, and the code of the least."""
+    best[:], second[:] = np.inf, np.inf
+    for j in range(numbers.shape[1]):
+        row, half, slope, label = products[j * LANES : (j + 1) * LANES], numbers[0, j], numbers[1, j], np.float64(j)
+        for i in range(LANES):
+            score, before = half - row[i] - slope * lengths[i], best[i]
+            worse = before if score < before else score
             second[i] = worse if worse < second[i] else second[i]
-            labels[i] = label if lower < before else labels[i]
-            best[i] = lower if lower < before else before
+            labels[i] = label if score < before else labels[i]
+            best[i] = score if score < before else before
 
 
 @_part
 def _settle(
-    points: Any, row: int, codes: Any, scores: Any, place: int, numbers: Any, length: float, limit: float
+    points: Any, row: int, codes: Any, products: Any, place: int, numbers: Any, length: float, limit: float
 ) -> tuple[int, float, float]:
     """The nearest code of a point by direct differences, of those whose score from below is within the limit.
 
@@ -99,7 +131,7 @@ def _settle(
     """
     label, least, lowest, second = -1, np.inf, np.inf, np.inf
     for k in range(len(codes)):
-        score = np.float64(numbers[0, k] - scores[k, place] - numbers[1, k] * length)
+        score = np.float64(numbers[0, k] - products[k * LANES + place] - numbers[1, k] * length)
         if not score > limit:
             squared = direct_distance(points, row, codes, k)
             if squared < least or label < 0:
@@ -109,71 +141,56 @@ def _settle(
 
 
 @_part
-def _assign(
-    points: Any, rows: Any, count_all: int, centre: Any, factor: float, codes: Any, numbers: Any, reach: float, delta: float,
-    largest: float, piece: int, lengths: Any, labels: Any, lower: Any, upper: Any, block: Any, scores: Any, turned: Any,
-    sizes: Any, factors: Any, addresses: Any,
+def _label(
+    points: Any, rows: Any, factor: float, codes: Any, numbers: Any, limits: Any, lengths: Any, labels: Any, lower: Any,
+    upper: Any, products: Any, state: Any,
 ) -> int:  # fmt: skip
-    """The nearest codes of the first ``rows``, and bounds on the distances to it and the second nearest, where there is space.
+    """The nearest codes of a block's points from their products, and bounds on distances, where there is space for them.
 
-    Returns how many rows were settled by direct differences.
+    Returns how many were settled by direct differences. state: space, (7, LANES).
     """
-    dim, most = points.shape[1], scores.shape[1]
-    best, second, own = np.empty(most, scores.dtype), np.empty(most, scores.dtype), np.zeros(most, np.int32)
-    some, limits, squares = np.empty(most, scores.dtype), np.empty(most), np.empty(most)
-    doubtful, overflow = 0, not reach * reach <= largest
-    letters, size, one, source, scaled, target, slim_target = addresses
-    k, slim, bytes_ = len(codes), turned.shape[1] > 0, scores.itemsize
-    for a in range(0, count_all, most):
-        count = min(most, count_all - a)
-        for t in range(0, dim, piece):
-            length = min(piece, dim - t)
-            shift = centre[t : t + length]
-            for i in range(count):
-                x, copy = points[rows[a + i], t : t + length], block[i * length : (i + 1) * length]
-                for u in range(length):
-                    copy[u] = (np.float64(x[u]) - shift[u]) * factor
-            factors[1] = min(t, 1)
-            if slim:
-                sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], sizes[5] = k, count, length, dim, length, k
-                left, right, product = scaled + bytes_ * t, source, slim_target
-            else:
-                sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], sizes[5] = count, k, length, length, dim, most
-                left, right, product = source, scaled + bytes_ * t, target
-            if bytes_ == 4:
-                _sgemm(
-                    letters, letters + 1, size, size + 4, size + 8, one, left, size + 12, right, size + 16, one + 4, product,
-                    size + 20,
-                )  # fmt: skip
-            else:
-                _dgemm(
-                    letters, letters + 1, size, size + 4, size + 8, one, left, size + 12, right, size + 16, one + 8, product,
-                    size + 20,
-                )  # fmt: skip
-        if slim:
-            for i in range(count):
+    best, second, some, squares, certain, floors, own = state[0], state[1], state[2], state[3], state[4], state[5], state[6]
+    reach, delta, largest, k, doubtful = limits[0], limits[1], limits[2], len(codes), 0
+    for i in range(len(rows)):
+        some[i] = lengths[rows[i]]
+    _least(products, numbers, some, best, second, own)
+    for i in range(LANES):
+        j = np.intp(own[i])
+        squares[i], floors[i] = numbers[1, j], numbers[2, j]
+    for i in range(LANES):
+        long = some[i]
+        above = best[i] + 2 * (squares[i] * long + floors[i])
+        squares[i] = max(long * long + 2 * above, 0.0)
+        fits = max(long, reach) * reach <= largest
+        certain[i] = above + delta * squares[i] if fits else np.inf
+        floors[i] = long * long * (1 - 4 * ROUNDING)
+    for i in range(len(rows)):
+        if not second[i] > certain[i]:
+            doubtful += 1
+            label, square, rival = _settle(points, rows[i], codes, products, i, numbers, some[i], certain[i])
+            own[i], squares[i] = label, square * factor * factor
+            second[i] = rival if certain[i] < np.inf else -np.inf
+    for i in range(len(rows)):
+        labels[rows[i]] = np.int32(own[i])
+    if len(upper):
+        for i in range(LANES):
+            squares[i] = np.sqrt(squares[i]) * (1 + ROUNDING) + _SMALL
+            second[i] = np.sqrt(max(floors[i] + 2 * second[i], 0.0)) * (1 - ROUNDING)
+        for i in range(len(rows)):
+            upper[rows[i]] = squares[i]
+        if len(lower) == len(upper):
+            for i in range(len(rows)):
+                lower[rows[i]] = second[i]
+        else:
+            for j in range(k):
+                row, half, slope = products[j * LANES : (j + 1) * LANES], numbers[0, j], numbers[1, j]
+                for i in range(LANES):
+                    score = np.float64(half - row[i]) - slope * some[i]
+                    row[i] = np.sqrt(max(floors[i] + 2 * score, 0.0)) * (1 - ROUNDING) if certain[i] < np.inf else 0.0
+            for i in range(len(rows)):
+                bounds = lower[rows[i] * k : (rows[i] + 1) * k]
                 for j in range(k):
-                    scores[j, i] = turned[i, j]
-        for i in range(count):
-            some[i] = lengths[rows[a + i]]
-        _least(scores, numbers, some, count, best, second, own)
-        for i in range(count):
-            long = np.float64(some[i])
-            above = best[i] + 2 * (np.float64(numbers[1, own[i]]) * long + numbers[2, own[i]])
-            squares[i] = max(long * long + 2 * above, 0.0)
-            limits[i] = np.inf if overflow or not long * reach <= largest else above + delta * squares[i]
-        for i in range(count):
-            row, label, rival = rows[a + i], np.intp(own[i]), np.float64(second[i])
-            if not rival > limits[i]:
-                doubtful += 1
-                label, square, rival = _settle(points, row, codes, scores, i, numbers, some[i], limits[i])
-                squares[i] = square * factor * factor
-                rival = rival if limits[i] < np.inf else -np.inf
-            labels[row] = label
-            if len(lower):
-                long = np.float64(some[i])
-                upper[row] = np.sqrt(squares[i]) * (1 + ROUNDING) + _SMALL
-                lower[row] = np.sqrt(max(long * long * (1 - 4 * ROUNDING) + 2 * rival, 0.0)) * (1 - ROUNDING)
+                    bounds[j] = products[j * LANES + i]
     return doubtful
 
 
@@ -189,16 +206,97 @@ def _find_doubtful(drifts: Any, labels: Any, lower: Any, upper: Any, rows: Any) 
             farthest, most, next_most = k, drifts[k], most
         else:
             next_most = max(next_most, drifts[k])
-    falls = np.empty_like(drifts)
-    for k in range(len(drifts)):
-        falls[k] = next_most if k == farthest else most
     grown, shrunk, small = np.float32(1 + ROUNDING), np.float32(1 - ROUNDING), np.float32(_SMALL)
     for i in range(len(labels)):
         upper[i] = (upper[i] + drifts[labels[i]]) * grown
-        lower[i] = lower[i] * shrunk - falls[labels[i]] - small
+        lower[i] = lower[i] * shrunk - (next_most if labels[i] == farthest else most) - small
     for i in range(len(labels)):
         rows[count] = i
         count += 0 if upper[i] * grown < lower[i] else 1
+    return count
+
+
+@_unordered_part
+def _distance(points: Any, i: int, codes: Any, k: Any) -> float:
+    """Of a point to a code in the points' precision, PIECE terms at a time."""
+    total = 0.0
+    for a in range(0, points.shape[1], PIECE):
+        x, code, piece = points[i, a : a + PIECE], codes[k, a : a + PIECE], points.dtype.type(0)
+        for t in range(len(code)):
+            difference = x[t] - code[t]
+            piece += difference * difference
+        total += np.float64(piece)
+    return np.sqrt(total)
+
+
+@_unordered_part
+def _fall(bounds: Any, drifts: Any) -> Any:
+    """Lowers the bounds of a point by how far codes have come; the least of them."""
+    least, shrunk, small = np.float32(3e38), np.float32(1 - ROUNDING), np.float32(_SMALL)
+    for j in range(len(drifts)):
+        bounds[j] = bounds[j] * shrunk - drifts[j] - small
+        least = min(least, bounds[j])
+    return least
+
+
+@_part
+def _within(bounds: Any, reach: float) -> int:
+    count = 0
+    for j in range(len(bounds)):
+        count += 1 if bounds[j] <= reach else 0
+    return count
+
+
+@compiled
+def measure_rivals(
+    points: Any, codes: Any, drifts: Any, factor: float, limits: Any, few: int, lengths: Any, labels: Any, lower: Any, upper: Any,
+    rows: Any,
+) -> int:  # fmt: skip
+    """Brings labels and bounds on distances to all codes up to date now that codes have moved.
+
+    By the triangle inequality (elkan2003); where that does not tell, by measuring distances: to the own code, then to its rivals,
+    where they are ``few`` at most; those that come out equal by direct differences. Returns how many points are left, which
+    ``rows`` lists. codes: in the points' precision. limits: the fourth is how far a distance may be off, relative to itself, the
+    fifth what differences too small for their squares add to that, the last the length from which squares may overflow.
+    """
+    count, k, rounding, vanishing = 0, len(codes), limits[3] + ROUNDING, limits[4] + _SMALL
+    for i in range(len(labels)):
+        own, bounds = np.intp(labels[i]), lower[i * k : (i + 1) * k]
+        mine, bounds[own] = bounds[own] * (1 - ROUNDING) - drifts[own] - _SMALL, np.float32(3e38)
+        reach = (np.float64(upper[i]) + drifts[own]) * (1 + ROUNDING)
+        least = _fall(bounds, drifts)
+        bounds[own] = mine
+        if reach >= least * (1 - ROUNDING):
+            if not lengths[i] + limits[0] <= limits[5]:
+                rows[count] = i
+                count += 1
+                continue
+            distance = _distance(points, i, codes, own) * factor
+            off = distance * rounding + vanishing
+            bounds[own], reach = distance - off, distance + off
+            rivals = _within(bounds, reach * (1 + ROUNDING)) - 1
+            if rivals > few:
+                rows[count] = i
+                count += 1
+            elif rivals > 0:
+                best = own
+                for j in range(k):
+                    if j != own and bounds[j] <= reach * (1 + ROUNDING):
+                        distance = _distance(points, i, codes, j) * factor
+                        off = distance * rounding + vanishing
+                        bounds[j] = distance - off
+                        if distance + off < reach:
+                            best, reach = j, distance + off
+                limit = reach * (1 + ROUNDING)
+                if _within(bounds, limit) > 1:
+                    nearest = np.inf
+                    for j in range(k):
+                        if bounds[j] <= limit:
+                            squared = direct_distance(points, i, codes, j)
+                            if squared < nearest:
+                                best, nearest = j, squared
+                labels[i] = best
+        upper[i] = reach * (1 + ROUNDING)
     return count
 
 
@@ -235,60 +333,58 @@ def add_residuals(points: Any, codes: Any, labels: Any, weights: Any, first: int
     return total
 
 
-@_part
-def _count_cells(labels: Any, before: Any, weights: Any, masses: Any, passed: Any, fresh: bool, moved: Any) -> int:
-    """Masses of cells; ``moved`` lists the points whose label has changed, ``passed`` the masses that left or joined a cell.
-
-    Returns how many have moved.
-    """
-    count = 0
-    for i in range(len(labels)):
-        label, w = labels[i], weights[i]
-        masses[label] += w
-        if fresh or label != before[i]:
-            passed[label] += w
-            passed[before[i]] += w
-            moved[count] = i
-            count += 1
-    return count
-
-
 @compiled
 def step_rows(
-    points: Any, weights: Any, centre: Any, factor: float, codes: Any, drifts: Any, numbers: Any, reach: float, delta: float,
-    largest: float, piece: int, lengths: Any, labels: Any, before: Any, lower: Any, upper: Any, rows: Any, fresh: bool,
-    masses: Any, sums: Any, block: Any, scores: Any, turned: Any, sizes: Any, factors: Any, addresses: Any,
+    points: Any, kept: Any, weights: Any, lengths: Any, labels: Any, before: Any, lower: Any, upper: Any, rows: Any, centre: Any,
+    factor: float, codes: Any, scaled: Any, numbers: Any, drifts: Any, limits: Any, masses: Any, block: Any, space: Any,
+    products: Any, state: Any, count: int,
 ) -> tuple[int, int, int]:  # fmt: skip
-    r"""Labels of some points for the codebook at hand, from those for the codebook before it unless ``fresh``.
+    """Labels of some points for the codebook at hand.
 
     Returns how many points were searched, settled by direct differences, and moved to another cell; ``rows`` lists the last of
-    these in the end, all points if ``fresh``.
+    these in the end.
 
-    codes: (K, d), as given. drifts, numbers, reach: see :func:`prepare_codes`. delta: the margin of the certificate. largest: the
-    product of lengths up to which nothing overflows. piece: coordinates that are copied and multiplied at a time. lower, upper:
-    bounds on distances to the second nearest and to the own code; empty where they are not wanted. masses: (2, K), those of the
-    cells, and those that left or joined a cell. sums: (K, d), where those who moved are added, unless it is empty; then they have
-    the new label ``before``, too. block, scores, turned: space, (rows × piece,), (K, rows), (rows, K);
-    ``turned`` has no columns where points are BLAS's first factor. sizes, factors, addresses: what BLAS is told.
+    kept: all blocks, (blocks, coordinates × LANES), or none. codes, scaled: (K, d), as given, and shifted and scaled, up to a
+    multiple of four coordinates. drifts, numbers: see :func:`prepare_codes`. limits: the greatest length of a code, the margin
+    of the certificate, and the product of lengths up to which nothing overflows. lower, upper: bounds on the distances to the
+    second nearest code, or to every code, and to the nearest; empty where they are not wanted. masses: (2, K), of the cells, and
+    what has left or joined a cell. block, space, products, state: space, (coordinates × LANES,), (_ROWS, coordinates),
+    (1 or 2 × K × LANES,), (7, LANES). count: of the points listed in ``rows``, that are to be searched; negative if these are
+    still to be found by the bounds.
     """
-    n = len(points)
-    count = n
-    if fresh:
+    n, dim, k, settled = len(labels), scaled.shape[1], len(codes), 0
+    if count < 0:
+        count = _find_doubtful(drifts, labels, lower, upper, rows)
+    # To bring points into a block takes the time of so many codes.
+    dense = count == n or (len(kept) > 0 and count * (k + 20) > n * k)
+    if dense:
+        count = n
         for i in range(n):
             rows[i] = i
-    else:
-        count = _find_doubtful(drifts, labels, lower, upper, rows)
-    settled = 0
-    if len(codes) > 1 and count > 0:
-        settled = _assign(
-            points, rows, count, centre, factor, codes, numbers, reach, delta, largest, piece, lengths, labels, lower, upper,
-            block, scores, turned, sizes, factors, addresses,
-        )  # fmt: skip
-    moved = _count_cells(labels, before, weights, masses[0], masses[1], fresh, rows)
-    if len(sums):
-        move_sums(points, rows, moved, centre, before, labels, weights, fresh, 0, sums)
-        for r in range(moved):
-            before[rows[r]] = labels[rows[r]]
+    for a in range(0, count, LANES):
+        some = rows[a : min(a + LANES, count)]
+        for t in range(0, dim, PIECE):
+            length, target = min(PIECE, dim - t), products[: len(scaled) * LANES] if t == 0 else products[len(scaled) * LANES :]
+            if dense and len(kept):
+                _multiply(kept[a // LANES, t * LANES :], scaled, t, length, target)
+            else:
+                fill_block(points, some, t, length, centre, factor, block, space)
+                _multiply(block, scaled, t, length, target)
+            if t > 0:
+                for i in range(k * LANES):
+                    products[i] += target[i]
+        settled += _label(points, some, factor, codes, numbers, limits, lengths, labels, lower, upper, products, state)
+    moved = 0
+    masses[:] = 0
+    for i in range(n):
+        label, w = labels[i], weights[i]
+        masses[0, label] += w
+        if label != before[i]:
+            if before[i] >= 0:
+                masses[1, before[i]] += w
+            masses[1, label] += w
+            rows[moved] = i
+            moved += 1
     return count, settled, moved
 
 

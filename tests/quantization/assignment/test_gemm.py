@@ -81,16 +81,40 @@ def test_steps(shape, dtype, offset, rng):
     are_lloyds_steps(points, weights, codes, 8)
 
 
+@pytest.mark.parametrize("offset", [0.0, 1000.0])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(300, 4100, 40), (803, 700, 9), (900, 260, 50)])
+def test_steps_with_bounds_on_all_distances(shape, dtype, offset, monkeypatch, rng):
+    points, weights, codes = drawn(rng, *shape, dtype, offset)
+    measured, measure = [], gemm.kernels.measure_rivals
+    monkeypatch.setattr(gemm.kernels, "measure_rivals", lambda *a: (measured.append(measure(*a)), measured[-1])[1])
+    monkeypatch.setattr(gemm, "_BLOCKS_BYTES", 0)
+    are_lloyds_steps(points, weights, codes, 8)
+    assert len(measured) > 1
+
+
+def test_bounds_on_all_distances_keep_ties_and_stray_points(monkeypatch, rng):
+    """Integers, of which many are equally near to two codes, and a point whose squares overflow float32."""
+    monkeypatch.setattr(gemm, "_BLOCKS_BYTES", 0)
+    points = np.zeros((500, 300), np.float32)
+    points[:, :3] = rng.integers(-2, 3, (500, 3))
+    codes = np.unique(points, axis=0)[::4][:12].astype(np.float64)
+    weights = np.full(500, 1 / 512)  # sums of which are exact
+    for some, count in ((points, 8), (np.where(np.arange(500)[:, None] == 7, np.float32(1e25), points), 2)):
+        for _, step in zip(range(count), Gemm(some, weights).steps(codes), strict=False):
+            labels = np.square(some[:, None].astype(np.float64) - step.codes()).sum(2).argmin(1)
+            np.testing.assert_array_equal(step.masses, np.bincount(labels, weights, minlength=len(codes)))
+
+
 @pytest.mark.parametrize("layout", ["fortran", "strided", "readonly"])
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_any_layout_also_where_rows_are_converted_in_chunks(layout, dtype, monkeypatch, rng):
     points, weights, codes = drawn(rng, 900, 40, 13, dtype)
     given = {"fortran": np.asfortranarray(points), "strided": np.repeat(points, 2, 1)[:, ::2], "readonly": points.copy()}[layout]
     given.flags.writeable = False
-    for copy, partial in ((2**25, 2**22), (0, 2**22), (0, 0)):
+    for copy in (2**25, 0):
         monkeypatch.setattr(gemm, "_COPY_BYTES", copy)
         monkeypatch.setattr(gemm, "_CHUNK_BYTES", 2**14)
-        monkeypatch.setattr(gemm, "_PARTIAL_BYTES", partial)
         np.testing.assert_array_equal(Gemm(given, weights).nearest(codes)[0], labelled(points, codes)[0])
         is_cell_sums(Gemm(given, weights).sums(codes), points, weights, codes)
         are_lloyds_steps(given, weights, codes, 6)
@@ -215,8 +239,8 @@ def test_most_points_are_not_searched_again(monkeypatch, rng):
     """Well-separated clusters: after the first step bounds certify almost every label."""
     centres = 20 * rng.standard_normal((8, 40))
     points = centres[rng.integers(8, size=4000)] + rng.standard_normal((4000, 40))
-    searched, step = [], gemm._Products.step
-    monkeypatch.setattr(gemm._Products, "step", lambda *a: (found := step(*a), searched.append(found[0]))[0])
+    searched, step = [], gemm.kernels.step_rows
+    monkeypatch.setattr(gemm.kernels, "step_rows", lambda *a: (found := step(*a), searched.append(found[0]))[0])
     steps = list(Gemm(points, np.full(4000, 1 / 4000)).steps(centres))
     assert len(steps) > 1
     assert sum(searched) < 1.05 * 4000
