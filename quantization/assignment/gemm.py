@@ -7,6 +7,7 @@ code (elkan2003), and the sums of cells, so that a step after the first looks at
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -52,11 +53,11 @@ class _Search:
     """Labels of all points from codebook to codebook of one shape; with ``bounds`` it keeps bounds on distances."""
 
     def __init__(self, samples: "Gemm", shape: tuple[int, int], bounds: bool) -> None:
-        n, (k, dim), work = len(samples._points), shape, samples._work
-        self._samples, self._frame, self._fresh = samples, samples._framed(), True
+        n, (k, dim), work = len(samples.points), shape, samples.work
+        self._samples, self._frame, self._fresh = samples, samples.framed(), True
         self.labels, self.before = np.zeros(n, np.int32), np.full(n, -1, np.int32)
         self._rows = np.empty(n, np.int32)
-        pays = dim >= _ELKAN_DIM and (k >= _ELKAN_CODES or not samples._keeps_blocks())
+        pays = dim >= _ELKAN_DIM and (k >= _ELKAN_CODES or not samples.keeps_blocks())
         fits = 4 * n * k <= n * dim * work.itemsize * _ELKAN_BYTES and 2.0**-40 <= self._frame.factor <= 2.0**40
         self._elkan = bounds and pays and fits
         self._lower = np.zeros((n * k if self._elkan else n) if bounds else 0, np.float32)
@@ -68,7 +69,7 @@ class _Search:
     def _prepare(self) -> None:
         """Makes all that depends on the products' precision, and the kernels' arguments for every part of the rows."""
         samples, f, (k, dim) = self._samples, self._frame, self._codes.shape
-        dtype, work = samples._precision, samples._work
+        dtype, work = samples.precision, samples.work
         padded, terms = -(-dim // 4) * 4, rounded_terms(dim)
         self._dtype, self._error = dtype, score_error(dim, dtype, terms)
         self._scaled, self._numbers = np.zeros((max(k, 4), padded), dtype), np.empty((3, k), dtype)
@@ -76,7 +77,7 @@ class _Search:
         vanishing, overflow = dim**0.5 * 2.0**-62 * f.factor, 2.0**60 * f.factor
         own_error = score_error(dim, work, terms)[0]
         self._limits = np.array([0, direct_margin(dim), largest_product(dtype), own_error, vanishing, overflow])
-        kept = np.empty((0, 0), dtype) if self._elkan else samples._blocks(dtype)
+        kept = np.empty((0, 0), dtype) if self._elkan else samples.blocks(dtype)
         self._few = int(_FEW * k) + _FEW_MORE
         self._sizes = min(padded, PIECE), (1 if padded <= PIECE else 2) * max(k, 4)
         self._space = self._scratch()
@@ -87,7 +88,7 @@ class _Search:
         def arguments(rows: slice) -> Any:
             bounds = self._lower[rows.start * some : rows.stop * some], self._upper[rows if some else slice(0)]
             labels, moved = self.labels[rows], self._rows[rows]
-            first = kept[rows.start // LANES :], samples._weights[rows], f.lengths[rows], labels, self.before[rows]
+            first = kept[rows.start // LANES :], samples.weights[rows], f.lengths[rows], labels, self.before[rows]
             masses = np.zeros((2, k))
             rivals = self._native, self._drifts, f.factor, self._limits, self._few, f.lengths[rows], labels, *bounds, moved
             return (*first, *bounds, moved, *shared, masses), rivals, masses, moved
@@ -105,7 +106,7 @@ class _Search:
 
     def step(self, codes: FloatArray) -> tuple[int, Any]:
         """Labels all points for a codebook; how many were settled by direct differences, and the points whose label changed."""
-        if self._dtype != self._samples._precision:
+        if self._dtype != self._samples.precision:
             self._prepare()
         f = self._frame
         kernels.prepare_codes(
@@ -117,7 +118,7 @@ class _Search:
             if self._fresh:
                 self._drifts[:] = 0
                 self._upper[:] = np.inf
-        found = self._samples._over_rows(len(codes), self._label)
+        found = self._samples.over_rows(len(codes), self._label)
         self._fresh = False
         masses = found[0][2][0].copy() if len(found) == 1 else np.sum([x[2][0] for x in found], 0)
         self.passed = found[0][2][1] if len(found) == 1 else np.sum([x[2][1] for x in found], 0)
@@ -147,28 +148,28 @@ class Gemm:
 
     def __init__(self, points: Any, weights: FloatArray, round_codes: Callable[[FloatArray], FloatArray] | None = None) -> None:
         dtype = points.dtype
-        self._round_codes = round_codes or (lambda codes: codes.astype(dtype, copy=False))
+        self._round_codes: Callable[[FloatArray], Any] = round_codes or partial(np.asarray, dtype=dtype)
         work = np.dtype(np.float64 if points.dtype == np.float64 else np.float32)
         if points.size * work.itemsize <= _COPY_BYTES:
             points = np.ascontiguousarray(points, work)
-        self._points, self._weights, self._work = points, weights, work
-        self._ready = points.dtype == work and points.flags.c_contiguous
-        self._precision: Any = np.dtype(np.float32)
+        self.points, self.weights, self.work = points, weights, work
+        self.ready = points.dtype == work and points.flags.c_contiguous
+        self.precision: Any = np.dtype(np.float32)
         self._frame: _Frame | None = None
         self._kept: dict[Any, Any] = {}
 
     def nearest(self, codes: FloatArray) -> tuple[Any, FloatArray]:
         """The index of the nearest code of every point, (n,) int32, and the squared distance to it, (n,)."""
         codes = np.ascontiguousarray(codes)
-        (labels, _), squared = self._labels(codes), np.empty(len(self._points))
-        self._over_rows(len(codes), lambda points, rows: kernels.measure_distances(points, codes, labels[rows], squared[rows]))
+        (labels, _), squared = self._labels(codes), np.empty(len(self.points))
+        self.over_rows(len(codes), lambda points, rows: kernels.measure_distances(points, codes, labels[rows], squared[rows]))
         return labels, squared
 
     def sums(self, codes: FloatArray) -> Sums:
         """The sums over the cells of ``codes`` (K, d), r = 2."""
         codes = np.ascontiguousarray(codes)
         labels, masses = self._labels(codes)
-        shifts, cost = self._residuals(codes, labels)
+        shifts, cost = self.residuals(codes, labels)
         return Sums(masses, shifts, shifts, cost, float(masses.sum()), None)
 
     def steps(self, codes: FloatArray) -> Iterator[Step]:
@@ -176,49 +177,49 @@ class Gemm:
 
         Ends before the first codebook with an empty cell, where the distortion would rise, and after a step at rest.
         """
-        return _Lloyd(self, self._rounded(codes)).steps()
+        return _Lloyd(self, self.rounded(codes)).steps()
 
-    def _rounded(self, codes: FloatArray) -> FloatArray:
+    def rounded(self, codes: FloatArray) -> FloatArray:
         return np.ascontiguousarray(self._round_codes(codes), np.float64)
 
     def _labels(self, codes: FloatArray) -> tuple[Any, FloatArray]:
         """The labels of all points, and the masses of the cells."""
         search = _Search(self, codes.shape, False)
-        self._look(search.step(codes)[0])
+        self.look(search.step(codes)[0])
         return search.labels, search.masses
 
-    def _keeps_blocks(self) -> bool:
-        return self._ready and self._points.size * self._precision.itemsize <= _BLOCKS_BYTES
+    def keeps_blocks(self) -> bool:
+        return self.ready and self.points.size * self.precision.itemsize <= _BLOCKS_BYTES
 
-    def _blocks(self, dtype: Any) -> Any:
+    def blocks(self, dtype: Any) -> Any:
         """All points as blocks in the precision of products, where these take little memory."""
-        if not self._keeps_blocks():
+        if not self.keeps_blocks():
             return np.empty((0, 0), dtype)
-        n, dim = self._points.shape
+        n, dim = self.points.shape
         padded, count = -(-dim // 4) * 4, -(-n // LANES)
         if dtype not in self._kept:
-            frame, rows = self._framed(), np.arange(n, dtype=np.int32)
+            frame, rows = self.framed(), np.arange(n, dtype=np.int32)
             self._kept = {dtype: np.empty((count, padded * LANES), dtype)}
 
             def fill(part: int) -> None:
                 space = kernels.row_space(padded, dtype)
                 for i in range(part * count // parts, (part + 1) * count // parts):
                     some = rows[i * LANES : (i + 1) * LANES]
-                    kernels.fill_block(self._points, some, 0, padded, frame.centre, frame.factor, self._kept[dtype][i], space)
+                    kernels.fill_block(self.points, some, 0, padded, frame.centre, frame.factor, self._kept[dtype][i], space)
 
             parts = self._parts(1)
             parallel_map(fill, parts) if parts > 1 else fill(0)
         return self._kept[dtype]
 
-    def _look(self, doubtful: int) -> None:
-        if doubtful > _MOST_DOUBTFUL * len(self._points) and self._work == np.float64:
-            self._precision = np.dtype(np.float64)
+    def look(self, doubtful: int) -> None:
+        if doubtful > _MOST_DOUBTFUL * len(self.points) and self.work == np.float64:
+            self.precision = np.dtype(np.float64)
 
-    def _framed(self) -> _Frame:
+    def framed(self) -> _Frame:
         """The frame, from the sample alone."""
         if self._frame is None:
-            n = len(self._points)
-            some = np.ascontiguousarray(self._points[np.arange(_PROBES) * n // _PROBES].T, np.float64)
+            n = len(self.points)
+            some = np.ascontiguousarray(self.points[np.arange(_PROBES) * n // _PROBES].T, np.float64)
             centre = np.sort(some, 1)[:, _PROBES // 2].copy()
             length = float(np.median(np.sqrt(np.square(some - centre[:, None]).sum(0))))
             factor, squares, first = 2.0 ** -int(np.frexp(length)[1]), np.empty(n), np.zeros(n, np.int32)
@@ -226,34 +227,34 @@ class Gemm:
             def measure(points: Any, rows: slice) -> None:
                 kernels.measure_distances(points, centre[None], first[rows], squares[rows])
 
-            self._over_rows(1, measure)
+            self.over_rows(1, measure)
             with np.errstate(over="ignore", invalid="ignore"):
                 lengths = (np.sqrt(squares) * (factor * (1 + ROUNDING / 2))).astype(np.float32)
-            self._frame = _Frame(centre, factor, lengths, float(self._weights @ squares))
+            self._frame = _Frame(centre, factor, lengths, float(self.weights @ squares))
         return self._frame
 
-    def _residuals(self, codes: FloatArray, labels: Any) -> tuple[FloatArray, float]:
+    def residuals(self, codes: FloatArray, labels: Any) -> tuple[FloatArray, float]:
         """Sums of w (x - c) over cells, and the sum of w |x - c|²."""
         shifts, cost = np.zeros(codes.shape), 0.0
-        for points, rows in self._chunks(0, len(self._points)):
+        for points, rows in self._chunks(0, len(self.points)):
 
             def columns(some: slice, points: Any = points, rows: slice = rows) -> float:
-                return kernels.add_residuals(points, codes, labels[rows], self._weights[rows], some.start, shifts[:, some])
+                return kernels.add_residuals(points, codes, labels[rows], self.weights[rows], some.start, shifts[:, some])
 
             cost += sum(_over_columns(columns, codes.shape[1]))
         return shifts, cost
 
     def _parts(self, k: int) -> int:
-        n, dim = self._points.shape
+        n, dim = self.points.shape
         work = n * (dim + _ROW_WORK) * (k + _ROW_WORK)
         return 1 if work < _PART else min(_MOST_PARTS, 2 * max(1, work // (8 * _PART)), -(-n // LANES))
 
-    def _over_rows(self, k: int, work: Callable[[Any, slice], Any]) -> list[Any]:
+    def over_rows(self, k: int, work: Callable[[Any, slice], Any]) -> list[Any]:
         """``work`` on rows, ready for the kernels, and their slice, for work that takes the time of k codes."""
-        parts, n = self._parts(k), len(self._points)
+        parts, n = self._parts(k), len(self.points)
 
-        if parts == 1 and self._ready:
-            return [work(self._points, slice(0, n))]
+        if parts == 1 and self.ready:
+            return [work(self.points, slice(0, n))]
         blocks = -(-n // LANES)
 
         def part(g: int) -> list[Any]:
@@ -264,10 +265,10 @@ class Gemm:
 
     def _chunks(self, start: int, stop: int) -> Iterator[tuple[Any, slice]]:
         """Contiguous rows in the working precision, and their slice."""
-        size = max(1, stop - start if self._ready else _CHUNK_BYTES // (self._points.shape[1] * self._work.itemsize))
+        size = max(1, stop - start if self.ready else _CHUNK_BYTES // (self.points.shape[1] * self.work.itemsize))
         for first in range(start, stop, size):
             rows = slice(first, min(first + size, stop))
-            yield np.ascontiguousarray(self._points[rows], self._work), rows
+            yield np.ascontiguousarray(self.points[rows], self.work), rows
 
 
 def _over_columns(work: Callable[[slice], Any], dim: int) -> list[Any]:
@@ -285,7 +286,7 @@ class _Lloyd:
     """
 
     def __init__(self, samples: Gemm, codes: FloatArray) -> None:
-        self._samples, self._codes, self._frame = samples, codes, samples._framed()
+        self._samples, self._codes, self._frame = samples, codes, samples.framed()
         self._search = _Search(samples, codes.shape, True)
         self._sums, self._passed = np.zeros(codes.shape), np.zeros(len(codes))
         self._cancelling = False
@@ -299,7 +300,7 @@ class _Lloyd:
             means, distortion, off = self._advance(codes, masses)
             if distortion > least:
                 return
-            following = self._samples._rounded(means)
+            following = self._samples.rounded(means)
             at_rest = not moved or bool((following == codes).all())
             residual = (off / distortion) ** 0.5 if off else 0.0
             yield Step(_constant(codes), masses, distortion, 0.0, residual, _constant(following), at_rest)
@@ -313,7 +314,7 @@ class _Lloyd:
         settled, moved = search.step(codes)
         masses = search.masses
         if fresh:
-            self._samples._look(settled)
+            self._samples.look(settled)
         if len(moved):
             self._passed += search.passed
             if not self._cancelling:
@@ -327,13 +328,13 @@ class _Lloyd:
 
     def _move(self, moved: Any, fresh: bool) -> None:
         samples, a = self._samples, self._frame.centre
-        size = len(moved) if samples._ready else max(1, _CHUNK_BYTES // (len(a) * samples._work.itemsize))
+        size = len(moved) if samples.ready else max(1, _CHUNK_BYTES // (len(a) * samples.work.itemsize))
         for first in range(0, len(moved), max(1, size)):
             some = moved[first : first + size]
-            points, places, count = samples._points, some, len(some)
-            left, joined, weights = self._search.before, self._search.labels, samples._weights
-            if not samples._ready:
-                points, places = np.ascontiguousarray(points[some], samples._work), np.arange(len(some), dtype=np.int32)
+            points, places, count = samples.points, some, len(some)
+            left, joined, weights = self._search.before, self._search.labels, samples.weights
+            if not samples.ready:
+                points, places = np.ascontiguousarray(points[some], samples.work), np.arange(len(some), dtype=np.int32)
                 left, joined, weights = left[some], joined[some], weights[some]
 
             def columns(c: slice, arguments: Any = (points, places, count, a, left, joined, weights, fresh)) -> None:
@@ -350,7 +351,7 @@ class _Lloyd:
             if within >= _CANCELLING * self._frame.total:
                 return means, within + off, off
             self._cancelling = True
-        shifts, cost = self._samples._residuals(codes, self._search.labels)
+        shifts, cost = self._samples.residuals(codes, self._search.labels)
         means = codes + shifts / masses[:, None]
         return means, cost, float((np.einsum("kd,kd->k", shifts, shifts) / masses).sum())
 

@@ -53,10 +53,10 @@ def solves(monkeypatch):
     """What quantization is asked for: points, codes, solver, steps, restarts, whether a start was given."""
     asked, real = [], qz.quantize_many
 
-    def watched(laws, k, *, solver, start, max_steps, restarts, **rest):
+    def watched(laws, k, *, solver, init, max_iter, n_init, **rest):
         for law in laws:
-            asked.append((law.points.shape, k, type(solver).__name__, max_steps, restarts, start is not None))
-        return real(laws, k, solver=solver, start=start, max_steps=max_steps, restarts=restarts, **rest)
+            asked.append((law.points.shape, k, type(solver).__name__, max_iter, n_init, init is not None))
+        return real(laws, k, solver=solver, init=init, max_iter=max_iter, n_init=n_init, **rest)
 
     monkeypatch.setattr(qz, "quantize_many", watched)
     return asked
@@ -80,9 +80,9 @@ def test_quantizing_is_rehearsed_as_it_is_done(recipe, solves, solver, few):
 def test_streams_are_rehearsed_as_streams(recipe, monkeypatch):
     asked, real = [], qz.quantize
 
-    def watched(law, k, *, max_steps, **rest):
-        asked.append((type(law).__name__, k, max_steps))
-        return real(law, k, max_steps=max_steps, **rest)
+    def watched(law, k, *, max_iter, **rest):
+        asked.append((type(law).__name__, k, max_iter))
+        return real(law, k, max_iter=max_iter, **rest)
 
     monkeypatch.setattr(qz, "quantize", watched)
     settings = ["select.solver=clvq", "select.streaming=true", "select.steps=8"]

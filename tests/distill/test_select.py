@@ -44,7 +44,7 @@ def test_latents_become_points_of_double_precision_in_their_order():
 
 def test_codes_of_a_gpu_keep_their_masses():
     """Shown in float32, which a GPU's codes are of, weights no longer sum to 1 in float64."""
-    found = qz.DiscreteMeasure.from_masses(torch.randn(7, 3), np.random.default_rng(0).random(7))
+    found = qz.DiscreteMeasure.from_unnormalized(torch.randn(7, 3), np.random.default_rng(0).random(7))
     host = _on_host(found)
-    np.testing.assert_array_equal(host.masses, found.masses.numpy())
+    np.testing.assert_array_equal(host.weights_float64, found.weights_float64.numpy())
     np.testing.assert_array_equal(host.points, found.points.double().numpy())

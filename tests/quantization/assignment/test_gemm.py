@@ -165,8 +165,8 @@ def test_many_points_in_doubt_are_left_to_products_in_float64(rng):
     strategy = Gemm(points, weights)
     for _ in range(2):
         np.testing.assert_array_equal(strategy.nearest(codes)[0], labelled(points, codes)[0])
-        assert strategy._precision == np.float64
-    assert Gemm(rng.standard_normal((1200, 30)), weights)._precision == np.float32
+        assert strategy.precision == np.float64
+    assert Gemm(rng.standard_normal((1200, 30)), weights).precision == np.float32
 
 
 def test_tight_clusters_keep_the_digits_of_their_distortion(rng):
