@@ -1,22 +1,24 @@
 """Assignments in few dimensions: bounds from step to step, and a scan over codes in float32 where they do not tell."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from quantization.arrays import FloatArray
 from quantization.assignment import low_dim_kernels as kernels
 from quantization.assignment.cells import Sums
-from quantization.assignment.rows import Rows
+from quantization.assignment.rows import Rows, read_only
 from quantization.assignment.step import Step
-from quantization.threads import parallel_map
+from quantization.threads import parallel_map, parallel_rows
 
 _ORDERED = {1: 256, 2: 256, 3: 1000}  # codes from which an order of the points pays, by which a block of them scans few codes
+_SAMPLE, _FINE = 4096, 16  # points of whose coordinates quantiles are taken; bins of the last coordinate for one of the others
 _PARTIAL_BYTES, _MOST_PARTS, _PART = 2**22, 16, 2**19  # of sums of a part; scores of a part at least
+_CALL = 2**26  # scores of one compiled call at most: an interrupt waits for it
 _POINT = 32  # scores that take as long as what is done once for a point
-_NONE = np.empty(0)
+_NO_WEIGHTS, _NOWHERE = read_only(np.empty(0)), np.empty(0)
 
 
 class LowDim:
@@ -30,17 +32,18 @@ class LowDim:
         self.n, self.dim = points.shape
         self.rows = Rows(points)
         self.equal = float(weights[0]) if (weights == weights[0]).all() else 0.0
-        self.weights = _NONE if self.equal else weights
+        self.weights = _NO_WEIGHTS if self.equal else read_only(np.ascontiguousarray(weights))
+        self._order: Any = None
 
     def nearest(self, codes: FloatArray) -> tuple[Any, FloatArray]:
         """The index of the nearest code of every point, (n,) int32, and the squared distance to it, (n,)."""
-        state, squared = _Cells(self, np.ascontiguousarray(codes)), np.empty(self.n)
+        state, squared = _Cells(self, np.array(codes, order="C")), np.empty(self.n)
         state.search(squared)
         return state.labels, squared
 
     def sums(self, codes: FloatArray) -> Sums:
         """The sums over the cells of ``codes`` (K, d)."""
-        state = _Cells(self, np.ascontiguousarray(codes))
+        state = _Cells(self, np.array(codes, order="C"))
         state.search()
         totals = state.parts.sum(0)
         masses = totals[:, kernels.COUNT] * self.equal if self.equal else totals[:, kernels.MASS].copy()
@@ -67,6 +70,32 @@ class LowDim:
             state.move()
 
 
+    def order(self, k: int) -> Any:
+        """The points in an order in which those of a block lie near one another, where so many codes make it pay; else None."""
+        if k < _ORDERED.get(self.dim, np.inf) or not self.rows.ready:
+            return None
+        if self._order is None:
+            self._order = _ordered(self.rows.points)
+        return self._order
+
+
+def _ordered(points: Any) -> Any:
+    """Numbers of the points, to and fro through bins of each coordinate between quantiles of some points."""
+    n, dim = points.shape
+    strips = max(1, round((n / kernels.BLOCK) ** (1 / dim)))
+    keys, some = np.zeros(n, np.int32), points[:: -(-n // _SAMPLE)]
+    for t in range(dim):
+        bins = strips if t < dim - 1 else min(_FINE * strips, 2**16 // strips ** (dim - 1))
+        edges = np.sort(some[:, t])[np.arange(1, bins) * len(some) // bins]
+
+        def place(rows: slice) -> None:
+            at = np.searchsorted(edges, np.ascontiguousarray(points[rows, t]))  # noqa: B023
+            keys[rows] = keys[rows] * bins + np.where(keys[rows] % 2, bins - 1 - at, at)  # noqa: B023
+
+        parallel_rows(place, n)
+    return np.argsort(keys.astype(np.uint16), kind="stable").astype(np.int32)
+
+
 def _same(codes: FloatArray) -> Callable[[], FloatArray]:
     return lambda: codes
 
@@ -79,9 +108,10 @@ class _Cells:
         self.codes, self.fresh, self._way = codes, True, way
         self.labels, self._slack = np.empty(way.n, np.int32), np.empty(way.n, np.float32)
         self._totals, self._clock, self._passed = np.zeros((k, kernels.SHIFT + dim)), np.zeros(k), 0.0
-        self._packed = np.empty(dim), np.empty((dim, k)), np.empty((k, 1 + dim), np.float32)
+        self._order, group = way.order(k), kernels.GROUP
+        self._packed = np.empty(dim), np.empty((k + -k % group, 1 + dim), np.float32)
         self._frame = kernels.pack(codes, *self._packed)
-        self._scale, self._order = self._frame[0], np.empty(0, np.int32)
+        self._scale = self._frame[0]
         parts = min(_MOST_PARTS, _PARTIAL_BYTES // self._totals.nbytes, way.n * (k + _POINT) // _PART)
         self.parts = np.empty((max(1, parts - parts % 2), *self._totals.shape))
         self.distortion, self.off, self.fewest = 0.0, 0.0, 0.0
@@ -92,28 +122,39 @@ class _Cells:
         """Of the cells, (K,)."""
         return self._totals[:, kernels.MASS].copy()
 
-    def search(self, squared: FloatArray = _NONE) -> int:
+    def search(self, squared: FloatArray = _NOWHERE) -> int:
         """Finds the labels, and what that changes in the sums; how many labels have changed. squared: filled if (n,)."""
-        way, parts = self._way, len(self.parts)
-        centre, columns, packed = self._packed
+        way, parts, k = self._way, len(self.parts), len(self.codes)
+        centre, packed = self._packed
+        most = -(-way.n // parts)
+        calls = -(-most // max(kernels.BLOCK, _CALL // k))
         self.parts[:] = 0.0
 
-        def part(p: int) -> tuple[int, float]:
-            changed, passed = 0, 0.0
-            start, stop = p * way.n // parts, (p + 1) * way.n // parts
-            for first, points in way.rows.chunks(start, stop) if len(self._order) == 0 else way.rows.chunks(0, way.n):
-                whole = len(self._order) > 0
-                meant = (start, stop) if whole else (first, first + len(points))
+        def part(p: int, call: int) -> tuple[int, float]:
+            start, stop, changed, passed = p * way.n // parts, (p + 1) * way.n // parts, 0, 0.0
+            start, stop = start + call * most // calls, min(start + (call + 1) * most // calls, stop)
+            for first, points in way.rows.chunks(start, stop) if self._order is None else way.rows.chunks(0, way.n):
+                meant = (first, first + len(points)) if self._order is None else (start, stop)
                 more = kernels.assign_rows(
-                    points, first, *meant, way.weights, way.equal, self.codes, columns, packed, centre, *self._frame, self._scale,
-                    self._order, self._clock, self.fresh, self.labels, self._slack, squared, self.parts[p], (0,) * way.dim,
+                    read_only(points), first, *meant, way.weights, way.equal, self.codes, packed, centre, *self._frame, self._scale,
+                    self._order, *self._space(), self._clock, self.fresh, self.labels, self._slack, squared, self.parts[p],
+                    (0,) * way.dim,
                 )  # fmt: skip
                 changed, passed = changed + more[0], passed + more[1]
             return changed, passed
 
-        found = parallel_map(part, parts) if parts > 1 else [part(0)]
+        found: list[tuple[int, float]] = []
+        for call in range(calls):
+            found += parallel_map(partial(part, call=call), parts) if parts > 1 else [part(0, call)]
         self._passed += sum(passed for _, passed in found)
         return sum(changed for changed, _ in found)
+
+    def _space(self) -> tuple[Any, Any, Any, Any]:
+        """What the kernel computes in: codes near a block and their numbers, a block's coordinates and scores, its points."""
+        k, dim = self.codes.shape
+        ordered, most = self._order is not None, k + kernels.GROUP
+        few, which = (np.empty((most, 1 + dim), np.float32), np.empty(most, np.int32)) if ordered else (None, None)
+        return few, which, np.empty((dim + 4) * kernels.BLOCK, np.float32), np.empty(kernels.BLOCK, np.int32)
 
     def advance(self) -> int:
         """Labels and sums of the codes, and the codes that follow; how many labels have changed."""
@@ -137,15 +178,5 @@ class _Cells:
 
     def move(self) -> None:
         """On to the codes that follow."""
-        k, dim = self.codes.shape
-        if len(self._order) == 0 and k >= _ORDERED.get(dim, np.inf) and self._way.rows.ready:
-            self._order = self._ordered()
         self.codes = self.following
         self._frame = kernels.pack(self.codes, *self._packed)
-
-    def _ordered(self) -> Any:
-        """The points, cell after cell, cells that lie near one another in a row: in the order of a k-d tree of their codes."""
-        k = len(self.codes)
-        rank = np.empty(k, np.uint16 if k <= 2**16 else np.int32)
-        rank[cKDTree(self.codes, leafsize=1).indices] = np.arange(k)
-        return np.argsort(rank[self.labels], kind="stable").astype(np.int32)

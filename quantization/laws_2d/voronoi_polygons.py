@@ -139,7 +139,7 @@ def _add_cells(
     k, few = len(codes), near.shape[1]
     for i in range(begin, end):
         # No code twice as far away as the furthest point of the cell shares an edge with it.
-        count, reach, settled = 0, np.inf, False
+        count, reach, settled = np.int64(0), np.inf, False  # a plain 0 is a type of its own, for which parts compile twice
         for c in range(few + k):
             if settled:
                 break
