@@ -106,14 +106,15 @@ class _Cells:
     def __init__(self, way: LowDim, codes: FloatArray) -> None:
         k, dim = codes.shape
         self.codes, self.fresh, self._way = codes, True, way
-        self.labels, self._slack = np.empty(way.n, np.int32), np.empty(way.n, np.float32)
+        self.labels, self._slack = np.zeros(way.n, np.int32), np.empty(way.n, np.float32)
         self._totals, self._clock, self._passed = np.zeros((k, kernels.SHIFT + dim)), np.zeros(k), 0.0
-        self._order, group = way.order(k), kernels.GROUP
+        self._order, group = way.order(k), kernels.GROUP if dim < kernels.MANY else kernels.GROUP // 2
         self._packed = np.empty(dim), np.empty((k + -k % group, 1 + dim), np.float32)
         self._frame = kernels.pack(codes, *self._packed)
         self._scale = self._frame[0]
         parts = min(_MOST_PARTS, _PARTIAL_BYTES // self._totals.nbytes, way.n * (k + _POINT) // _PART)
         self.parts = np.empty((max(1, parts - parts % 2), *self._totals.shape))
+        self._spaces = [self._space() for _ in self.parts]
         self.distortion, self.off, self.fewest = 0.0, 0.0, 0.0
         self.following = codes
 
@@ -129,6 +130,8 @@ class _Cells:
         most = -(-way.n // parts)
         calls = -(-most // max(kernels.BLOCK, _CALL // k))
         self.parts[:] = 0.0
+        if self.fresh:
+            self._slack[:] = -np.inf  # every point is in doubt
 
         def part(p: int, call: int) -> tuple[int, float]:
             start, stop, changed, passed = p * way.n // parts, (p + 1) * way.n // parts, 0, 0.0
@@ -136,8 +139,8 @@ class _Cells:
             for first, points in way.rows.chunks(start, stop) if self._order is None else way.rows.chunks(0, way.n):
                 meant = (first, first + len(points)) if self._order is None else (start, stop)
                 more = kernels.assign_rows(
-                    read_only(points), first, *meant, way.weights, way.equal, self.codes, packed, centre, *self._frame, self._scale,
-                    self._order, *self._space(), self._clock, self.fresh, self.labels, self._slack, squared, self.parts[p],
+                    points, first, *meant, way.weights, way.equal, self.codes, packed, centre, *self._frame, self._scale,
+                    self._order, *self._spaces[p], self._clock, self.fresh, self.labels, self._slack, squared, self.parts[p],
                     (0,) * way.dim,
                 )  # fmt: skip
                 changed, passed = changed + more[0], passed + more[1]

@@ -13,7 +13,7 @@ import numpy as np
 from quantization.compiler import compiled, contracted_part, part
 
 BLOCK = 512  # points scanned at a time: their coordinates and results stay in the L1 cache
-GROUP = 4  # codes scanned per load and store of a block's results; packed codes are filled up to a multiple
+GROUP, MANY = 4, 50  # codes scanned per load and store of a block's results, half as many from so many dimensions on
 MASS, COST, PASSED, COUNT, SHIFT = 0, 1, 2, 3, 4  # columns of the sums of cells; the shifts begin at the last
 _UP, _DOWN = np.float32(1 + 2.0**-21), np.float32(1 - 2.0**-21)  # pay for the rounding of a bound in float32
 _TINY = np.float32(1e-40)  # pays for bounds that are not normal numbers of float32
@@ -41,6 +41,19 @@ def _squared_distance(points: Any, i: int, codes: Any, k: int, dims: Any) -> flo
     return a + b + (c + d)
 
 
+@part
+def _search_all(points: Any, i: int, codes: Any, k: int, scale: float, dims: Any) -> Any:
+    """The nearest code by direct differences in float64, the distance to it, and to the second nearest."""
+    best, least, second = np.int64(0), np.inf, np.inf
+    for j in range(k):
+        distance = _squared_distance(points, i, codes, j, dims)
+        if distance < least:
+            best, least, second = j, distance, least
+        elif distance < second:
+            second = distance
+    return best, np.sqrt(least) * scale * _ROUNDED_UP, np.sqrt(second) * scale * _ROUNDED_DOWN
+
+
 @contracted_part
 def _scan(work: Any, count: int, packed: Any, k: int, longest: Any, others: Any, ratio: Any, dims: Any) -> None:
     """The nearest of k codes to ``count`` points in float32, vectorized over points, and bounds on distances.
@@ -53,10 +66,11 @@ def _scan(work: Any, count: int, packed: Any, k: int, longest: Any, others: Any,
     best, second, label = dim * BLOCK, (dim + 1) * BLOCK, (dim + 2) * BLOCK
     for i in range(count):
         work[best + i], work[second + i], work[label + i] = np.inf, np.inf, 0
-    for q in range(0, k, GROUP):
+    group = GROUP if dim < MANY else GROUP // 2
+    for q in range(0, k, group):
         for i in range(count):
             b, s, which = work[best + i], work[second + i], work[label + i]
-            for j in range(GROUP):
+            for j in range(group):
                 v = packed[q + j, 0]
                 for t in range(dim):
                     v += work[t * BLOCK + i] * packed[q + j, 1 + t]
@@ -159,7 +173,7 @@ def assign_rows(
         for place in range(first, min(first + BLOCK, end)):
             i = place if order is None else np.int64(order[place])
             rows[count] = i
-            count += 0 if not fresh and clock[labels[i]] < slack[i] else 1
+            count += 0 if clock[labels[i]] < slack[i] else 1
         for r in range(count):
             for t in range(dim):
                 work[t * BLOCK + r] = np.float32((np.float64(points[rows[r] - offset, t]) - centre[t]) * factor)
@@ -175,17 +189,12 @@ def assign_rows(
                 best = np.int64(which[best])
             high, low = np.float64(work[dim * BLOCK + r]), np.float64(work[(dim + 1) * BLOCK + r])
             if not high < low:  # by direct differences
-                high, low = np.inf, np.inf
-                for j in range(k):
-                    distance = _squared_distance(points, row, codes, j, dims)
-                    if distance < high:
-                        best, high, low = j, distance, high
-                    elif distance < low:
-                        low = distance
-                high, low = np.sqrt(high) * scale * _ROUNDED_UP, np.sqrt(low) * scale * _ROUNDED_DOWN
+                best, high, low = _search_all(points, row, codes, k, scale, dims)
             slack[i] = np.float32(low - high + clock[best]) * _DOWN - _TINY
             w = weights[i] if len(weights) > 0 else equal
-            for side in range(1 if fresh else 0 if best == old else 2):  # joins a cell, and leaves another
+            if best == old and not fresh:
+                continue
+            for side in range(1 if fresh else 2):  # joins a cell, and leaves another
                 j, sign = (best, w) if side == 0 else (old, -w)
                 cost = _squared_distance(points, row, codes, j, dims)
                 sums[j, MASS] += sign

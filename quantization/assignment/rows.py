@@ -17,14 +17,14 @@ def read_only(array: Any) -> Any:
 
 
 class Rows:
-    """Points (n, d), numpy, of any floating dtype and layout, as the kernels take them: C-contiguous float32 or float64."""
+    """Points (n, d), numpy, of any floating dtype and layout, as the kernels take them: C-contiguous float32 or float64, read-only."""
 
     def __init__(self, points: Any) -> None:
         self.dtype = np.dtype(np.float64 if points.dtype == np.float64 else np.float32)
         ready = points.dtype == self.dtype and points.flags.c_contiguous and points.flags.aligned
         if not ready and points.size * self.dtype.itemsize <= _COPY_BYTES:
             points, ready = np.ascontiguousarray(points, self.dtype), True
-        self.points, self.ready = points, ready
+        self.points, self.ready = read_only(points), ready
 
     def chunks(self, start: int, stop: int) -> Iterator[tuple[int, Any]]:
         """(first row, rows) from start to stop: all at once where no conversion is needed."""
@@ -32,4 +32,4 @@ class Rows:
         step = max(1, step)
         for first in range(start, stop, step):
             rows = self.points[first : min(first + step, stop)]
-            yield first, rows if self.ready else np.ascontiguousarray(rows, self.dtype)
+            yield first, rows if self.ready else read_only(np.ascontiguousarray(rows, self.dtype))
