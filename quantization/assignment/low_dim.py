@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from math import frexp
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from quantization.threads import parallel_map, parallel_rows
 _ORDERED = {1: 256, 2: 256, 3: 1000}  # codes from which an order of the points pays, by which a block of them scans few codes
 _SAMPLE, _FINE = 4096, 16  # points of whose coordinates quantiles are taken; bins of the last coordinate for one of the others
 _PARTIAL_BYTES, _MOST_PARTS, _PART = 2**22, 16, 2**19  # of sums of a part; scores of a part at least
+_FRAME = 16.0  # length of the longest code, or one over it, from which on codes are centred and scaled anew
 _CALL = 2**26  # scores of one compiled call at most: an interrupt waits for it
 _POINT = 32  # scores that take as long as what is done once for a point
 _NO_WEIGHTS, _NOWHERE = read_only(np.empty(0)), np.empty(0)
@@ -110,7 +112,7 @@ class _Cells:
         self._totals, self._clock, self._passed = np.zeros((k, kernels.SHIFT + dim)), np.zeros(k), 0.0
         self._order, group = way.order(k), kernels.GROUP if dim < kernels.MANY else kernels.GROUP // 2
         self._packed = np.empty(dim), np.empty((k + -k % group, 1 + dim), np.float32)
-        self._frame = kernels.pack(codes, *self._packed)
+        self._frame = self._pack()
         self._scale = self._frame[0]
         parts = min(_MOST_PARTS, _PARTIAL_BYTES // self._totals.nbytes, way.n * (k + _POINT) // _PART)
         self.parts = np.empty((max(1, parts - parts % 2), *self._totals.shape))
@@ -163,9 +165,11 @@ class _Cells:
         """Labels and sums of the codes, and the codes that follow; how many labels have changed."""
         changed, good, following = self.search(), False, np.empty(self.codes.shape, self._way.rows.dtype)
         while not good:
-            self.distortion, self.off, self.fewest, good = kernels.advance(
-                self.parts, self._way.equal, self._scale, self._passed, self._totals, self.codes, following, self._clock
-            )
+            centre, packed = self._packed
+            self.distortion, self.off, self.fewest, good, longest = kernels.advance(
+                self.parts, self._way.equal, self._scale, self._passed, self._totals, self.codes, following, self._clock, centre,
+                self._frame[0], packed,
+            )  # fmt: skip
             if not good and self.fresh:  # not finite: squares have overflowed
                 self.fewest = 0.0
                 break
@@ -174,7 +178,7 @@ class _Cells:
                 self._totals[:] = 0.0
                 self.search()
         if self.fewest > 0:
-            self.following = following.astype(np.float64)
+            self.following, self._frame = following.astype(np.float64), (self._frame[0], longest)
         self._passed += self.distortion
         self.fresh = False
         return changed
@@ -182,4 +186,18 @@ class _Cells:
     def move(self) -> None:
         """On to the codes that follow."""
         self.codes = self.following
-        self._frame = kernels.pack(self.codes, *self._packed)
+        if not 1 / _FRAME < self._frame[1] < _FRAME:
+            self._frame = self._pack()
+
+    def _pack(self) -> tuple[float, float]:
+        """The codes as the kernels take them, about their mean; a factor, a power of two, that makes the longest about 1, and it."""
+        k, (centre, packed) = len(self.codes), self._packed
+        centre[:] = (self.codes / k).sum(0)
+        b = self.codes - centre
+        longest = float(np.abs(b).max())
+        factor = 2.0 ** (1 - min(max(frexp(longest)[1], -1000), 1000)) if longest > 0 else 1.0
+        b *= factor
+        squares = np.einsum("kd,kd->k", b, b)
+        packed[:k, 0], packed[:k, 1:] = squares / 2, -b
+        packed[k:, 0], packed[k:, 1:] = np.inf, 0.0  # never the nearest
+        return factor, float(squares.max()) ** 0.5

@@ -151,7 +151,9 @@ def assign_rows(
 
     points: (m, d), the rows from ``offset`` on of arrays (n,), of which those from ``start`` to ``end`` are meant; with an order
     (n,), the points order[start:end], which lie near one another, so that few codes are scanned for a block of them. weights:
-    (n,), or none where all are ``equal``. codes: (K, d); packed, centre, factor, longest: see :func:`pack`. fresh: every point is searched and added; otherwise points leave the cells that ``labels`` names.
+    (n,), or none where all are ``equal``. codes: (K, d); packed (K or more, 1 + d), centre
+    (d,), factor, longest: with b = (c - centre) factor, ½|b|² and -b in float32, and what b is at most. fresh: every point is
+    searched and added, none has slack; otherwise points leave the cells that ``labels`` names.
     squared: (n,) or empty, the squared distances where fresh. order: None where there is none. Space: few (K + GROUP, 1 + d) and
     work ((d + 4) BLOCK,) in float32, which (K + GROUP,) and rows (BLOCK,) in int32.
 
@@ -213,46 +215,16 @@ def assign_rows(
 
 
 @compiled
-def pack(codes: Any, centre: Any, packed: Any) -> Any:
-    """Codes as :func:`assign_rows` takes them: ½|b|² and -b in float32, (K, 1 + d), and more rows that are never the nearest.
-
-    With b = (c - centre) factor. Returns the factor, a power of two, and the length of the longest b, which is about one.
-    """
-    k, dim = codes.shape
-    longest = 0.0
-    for t in range(dim):
-        total = 0.0
-        for j in range(k):
-            total += codes[j, t] / k
-        centre[t] = total
-        for j in range(k):
-            longest = max(longest, abs(codes[j, t] - total))
-    factor = 2.0 ** -min(max(np.floor(np.log2(longest)), -1000.0), 1000.0) if longest > 0 else 1.0
-    longest = 0.0
-    for j in range(k):
-        length = 0.0
-        for t in range(dim):
-            b = (codes[j, t] - centre[t]) * factor
-            packed[j, 1 + t] = -b
-            length += b * b
-        packed[j, 0] = length / 2
-        longest = max(longest, length)
-    for j in range(k, len(packed)):
-        packed[j, 0] = np.inf
-        for t in range(dim):
-            packed[j, 1 + t] = 0
-    return factor, np.sqrt(longest)
-
-
-@compiled
 def advance(
-    parts: Any, equal: float, scale: float, passed: float, totals: Any, codes: Any, following: Any, clock: Any
+    parts: Any, equal: float, scale: float, passed: float, totals: Any, codes: Any, following: Any, clock: Any, centre: Any,
+    factor: float, packed: Any
 ) -> Any:  # fmt: skip
     r"""Adds the parts (P, K, 4 + d) of the sums to the totals, and makes these the sums about the codes that follow.
 
     Those are the centroids, rounded and written to ``following``. equal: the weight of every point, 0 where they differ. passed:
     the cost that has passed through the totals. Returns the distortion, the sum of W |mean - code|², the least number of members,
-    and whether the totals are good: nothing is moved where they are not, or a cell is empty.
+    whether the totals are good: nothing is moved where they are not, or a cell is empty; and with centre, factor and packed, which
+    :func:`assign_rows` takes and which are made those of the codes that follow, the length of the longest of these.
 
     With $\delta = c' - c$: $S' = S - W \delta$ and $Q' = Q - 2 \langle \delta, S \rangle + W |\delta|^2$, of which the round-off
     is small beside Q. The clocks go on by how far codes, and all others at most, have come.
@@ -274,18 +246,23 @@ def advance(
         off += length / mass if mass > 0 else 0.0
     good = good and passed <= _MOST_COST * distortion
     if not good or fewest == 0:
-        return distortion, off, fewest, good
-    first, second, which = 0.0, 0.0, np.int64(0)
+        return distortion, off, fewest, good, 0.0
+    first, second, longest, which = 0.0, 0.0, 0.0, np.int64(0)
     for j in range(k):
-        mass, length, along = totals[j, MASS], 0.0, 0.0
+        mass, length, along, norm = totals[j, MASS], 0.0, 0.0, 0.0
         for t in range(dim):
             shift = totals[j, SHIFT + t]
             following[j, t] = codes[j, t] + shift / mass
-            step = np.float64(following[j, t]) - codes[j, t]
+            code = np.float64(following[j, t])
+            step, b = code - codes[j, t], (code - centre[t]) * factor
+            packed[j, 1 + t] = -b
+            norm += b * b
             length += step * step
             along += step * shift
             totals[j, SHIFT + t] = shift - mass * step
         totals[j, COST] += mass * length - 2 * along
+        packed[j, 0] = norm / 2
+        longest = norm if norm > longest else longest
         drift = np.sqrt(length) * _ROUNDED_UP
         clock[j] += drift * scale
         if drift > first:
@@ -294,4 +271,4 @@ def advance(
             second = drift
     for j in range(k):
         clock[j] += (second if j == which else first) * scale
-    return distortion, off, fewest, good
+    return distortion, off, fewest, good, np.sqrt(longest)
