@@ -204,7 +204,12 @@ def try_codes(points: Any, codes: Any, near: Any, labels: Any, costs: Any, weigh
             a, b, c, d = 0.0, 0.0, 0.0, 0.0
             for t in range(dim):
                 value = np.float64(points[i, t])
-                one, two, three, four = value - codes[q, t], value - codes[q + 1, t], value - codes[q + 2, t], value - codes[q + 3, t]
+                one, two, three, four = (
+                    value - codes[q, t],
+                    value - codes[q + 1, t],
+                    value - codes[q + 2, t],
+                    value - codes[q + 3, t],
+                )
                 a, b, c, d = a + one * one, b + two * two, c + three * three, d + four * four
             squared[i, q], squared[i, q + 1], squared[i, q + 2], squared[i, q + 3] = a, b, c, d
         for q in range(fours, count):

@@ -71,7 +71,6 @@ class LowDim:
                 return
             state.move()
 
-
     def order(self, k: int) -> Any:
         """The points in an order in which those of a block lie near one another, where so many codes make it pay; else None."""
         if k < _ORDERED.get(self.dim, np.inf) or not self.rows.ready:

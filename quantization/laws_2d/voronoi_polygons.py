@@ -57,9 +57,7 @@ def voronoi_diagram(codes: FloatArray) -> Diagram:
 
 
 @part
-def _clipped(
-    e0: float, e1: float, length: float, o0: float, o1: float, low: float, high: float
-) -> tuple[float, float]:
+def _clipped(e0: float, e1: float, length: float, o0: float, o1: float, low: float, high: float) -> tuple[float, float]:
     r"""The part of [low, high] on a bisector, the points $e/2 + s t$ about the code, that is nearer to it than to another code.
 
     e, o: the vectors from the code to those beyond the bisector and to the other. Nearer means $s\, w \cdot t \le o \cdot w / 2$
