@@ -146,7 +146,7 @@ def choose_codes(
     tops, masses: (2 L,) the greatest cost and the sum of w cost in a node. candidates, gains: (T,). chosen: (count,) places.
     state: (3,) codes chosen, candidates tried, proposals used. Space: code (d,), squared for a leaf, stack.
     """
-    leaves, dim, size = blocks.shape
+    _, dim, size = blocks.shape
     trials = len(candidates)
     spent, place = np.int64(0), np.int64(0)
     while state[0] < len(chosen):

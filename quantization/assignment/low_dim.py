@@ -189,7 +189,7 @@ class _Cells:
             self._frame = self._pack()
 
     def _pack(self) -> tuple[float, float]:
-        """The codes as the kernels take them, about their mean; a factor, a power of two, that makes the longest about 1, and it."""
+        """The codes as the kernels take them, about their mean; a power of two that makes the longest about 1, and its length."""
         k, (centre, packed) = len(self.codes), self._packed
         centre[:] = (self.codes / k).sum(0)
         b = self.codes - centre

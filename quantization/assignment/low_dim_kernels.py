@@ -221,8 +221,8 @@ def advance(
 ) -> Any:  # fmt: skip
     r"""Adds the parts (P, K, 4 + d) of the sums to the totals, and makes these the sums about the codes that follow.
 
-    Those are the centroids, rounded and written to ``following``. equal: the weight of every point, 0 where they differ. passed:
-    the cost that has passed through the totals. Returns the distortion, the sum of W |mean - code|², the least number of members,
+    Those are the centroids, rounded and written to ``following``. equal: the weight of every point, 0 where they differ.
+    passed: the cost that has passed through the totals. Returns the distortion, the sum of W |mean - code|², the least number of members,
     whether the totals are good: nothing is moved where they are not, or a cell is empty; and with centre, factor and packed, which
     :func:`assign_rows` takes and which are made those of the codes that follow, the length of the longest of these.
 

@@ -17,7 +17,7 @@ def read_only(array: Any) -> Any:
 
 
 class Rows:
-    """Points (n, d), numpy, of any floating dtype and layout, as the kernels take them: C-contiguous float32 or float64, read-only."""
+    """Points (n, d), numpy, of any floating dtype and layout, as kernels take them: C-contiguous, float32 or float64, read-only."""
 
     def __init__(self, points: Any) -> None:
         self.dtype = np.dtype(np.float64 if points.dtype == np.float64 else np.float32)
