@@ -6,6 +6,7 @@ from math import frexp
 from typing import Any
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from quantization.arrays import FloatArray
 from quantization.assignment import low_dim_kernels as kernels
@@ -15,6 +16,7 @@ from quantization.assignment.step import Step
 from quantization.threads import parallel_map, parallel_rows
 
 _ORDERED = {1: 256, 2: 256, 3: 1000}  # codes from which an order of the points pays, by which a block of them scans few codes
+_PAYS_ONCE = 8  # times as many codes, from which on an order pays in a single pass
 _SAMPLE, _FINE = 4096, 16  # points of whose coordinates quantiles are taken; bins of the last coordinate for one of the others
 _PARTIAL_BYTES, _MOST_PARTS, _PART = 2**22, 16, 2**19  # of sums of a part; scores of a part at least
 _FRAME = 16.0  # length of the longest code, or one over it, from which on codes are centred and scaled anew
@@ -39,13 +41,13 @@ class LowDim:
 
     def nearest(self, codes: FloatArray) -> tuple[Any, FloatArray]:
         """The index of the nearest code of every point, (n,) int32, and the squared distance to it, (n,)."""
-        state, squared = _Cells(self, np.array(codes, order="C")), np.empty(self.n)
+        state, squared = _Cells(self, np.array(codes, order="C"), several=False), np.empty(self.n)
         state.search(squared)
         return state.labels, squared
 
     def sums(self, codes: FloatArray) -> Sums:
         """The sums over the cells of ``codes`` (K, d)."""
-        state = _Cells(self, np.array(codes, order="C"))
+        state = _Cells(self, np.array(codes, order="C"), several=False)
         state.search()
         totals = state.parts.sum(0)
         masses = totals[:, kernels.COUNT] * self.equal if self.equal else totals[:, kernels.MASS].copy()
@@ -57,7 +59,7 @@ class LowDim:
 
         Ends where a cell is empty or the distortion would rise, and after a step at rest: where no label has changed, or no code.
         """
-        state, least = _Cells(self, codes.astype(self.rows.dtype).astype(np.float64)), np.inf
+        state, least = _Cells(self, codes.astype(self.rows.dtype).astype(np.float64), several=True), np.inf
         while True:
             begun, current = not state.fresh, state.codes
             changed = state.advance()
@@ -71,10 +73,16 @@ class LowDim:
                 return
             state.move()
 
-    def order(self, k: int) -> Any:
-        """The points in an order in which those of a block lie near one another, where so many codes make it pay; else None."""
-        if k < _ORDERED.get(self.dim, np.inf) or not self.rows.ready:
+    def order(self, k: int, several: bool) -> Any:
+        """The points in an order in which those of a block lie near one another, where so many codes make it pay; else None.
+
+        Of several passes the later ones have an order of their own, by cells. So the first has any, unless this one pays for it.
+        """
+        pays = _PAYS_ONCE if not several else 1
+        if not self.rows.ready or k < _ORDERED.get(self.dim, np.inf) * pays:
             return None
+        if k < _ORDERED[self.dim] * _PAYS_ONCE:
+            return np.arange(self.n, dtype=np.int32)
         if self._order is None:
             self._order = _ordered(self.rows.points)
         return self._order
@@ -104,17 +112,18 @@ def _same(codes: FloatArray) -> Callable[[], FloatArray]:
 class _Cells:
     """The cells of a codebook: labels, bounds and sums, kept from one codebook to the next."""
 
-    def __init__(self, way: LowDim, codes: FloatArray) -> None:
+    def __init__(self, way: LowDim, codes: FloatArray, *, several: bool) -> None:
         k, dim = codes.shape
         self.codes, self.fresh, self._way = codes, True, way
         self.labels, self._slack = np.zeros(way.n, np.int32), np.empty(way.n, np.float32)
         self._totals, self._clock, self._passed = np.zeros((k, kernels.SHIFT + dim)), np.zeros(k), 0.0
-        self._order, group = way.order(k), kernels.GROUP if dim < kernels.MANY else kernels.GROUP // 2
+        self._order, group = way.order(k, several), kernels.GROUP if dim < kernels.MANY else kernels.GROUP // 2
         self._packed = np.empty(dim), np.empty((k + -k % group, 1 + dim), np.float32)
         self._frame = self._pack()
         self._scale = self._frame[0]
         parts = min(_MOST_PARTS, _PARTIAL_BYTES // self._totals.nbytes, way.n * (k + _POINT) // _PART)
         self.parts = np.empty((max(1, parts - parts % 2), *self._totals.shape))
+        self._by_cells = self._order is None
         self._spaces = [self._space() for _ in self.parts]
         self.distortion, self.off, self.fewest = 0.0, 0.0, 0.0
         self.following = codes
@@ -162,7 +171,7 @@ class _Cells:
 
     def advance(self) -> int:
         """Labels and sums of the codes, and the codes that follow; how many labels have changed."""
-        changed, good, following = self.search(), False, np.empty(self.codes.shape, self._way.rows.dtype)
+        longest, changed, good, following = 0.0, self.search(), False, np.empty(self.codes.shape, self._way.rows.dtype)
         while not good:
             centre, packed = self._packed
             self.distortion, self.off, self.fewest, good, longest = kernels.advance(
@@ -184,6 +193,10 @@ class _Cells:
 
     def move(self) -> None:
         """On to the codes that follow."""
+        if not self._by_cells:  # once: cell after cell, cells near one another in a row, as in a k-d tree of their codes
+            rank = np.empty(len(self.codes), np.uint16 if len(self.codes) <= 2**16 else np.int32)
+            rank[cKDTree(self.codes, leafsize=1).indices] = np.arange(len(self.codes))
+            self._order, self._by_cells = np.argsort(rank[self.labels], kind="stable").astype(np.int32), True
         self.codes = self.following
         if not 1 / _FRAME < self._frame[1] < _FRAME:
             self._frame = self._pack()
