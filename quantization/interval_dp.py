@@ -10,12 +10,12 @@ This module loads numba: import it inside the function that needs it.
 from dataclasses import dataclass
 from typing import Any
 
-import numba
 import numpy as np
 
 from quantization.arrays import FloatArray, IntArray
+from quantization.compiler import compiled as _compiled
+from quantization.compiler import part
 
-_compiled: Any = numba.njit(nogil=True, cache=True)
 _ATTEMPTS = 100  # prices tried at most; about ten are usual
 _FURTHEST = 600.0  # largest change of the logarithm of a price
 _ROUND_OFF = 1e-13  # of costs: sums of some thousand terms
@@ -158,7 +158,7 @@ def _outward_moments(masses: Any, means: Any) -> Any:
     return table
 
 
-@_compiled
+@part
 def _run_cost(table: Any, start: int, stop: int) -> float:
     last = stop - 1
     apart = start ^ last
@@ -179,9 +179,9 @@ def _run_cost(table: Any, start: int, stop: int) -> float:
         apart >>= 2
     if apart >= 2:
         level += 1
-    left, right = table[level, start], table[level, last]
-    gap = right[1] - left[1]
-    return left[2] + right[2] + left[0] * (right[0] / (left[0] + right[0])) * gap * gap
+    mass, other = table[level, start, 0], table[level, last, 0]
+    gap = table[level, last, 1] - table[level, start, 1]
+    return table[level, start, 2] + table[level, last, 2] + mass * (other / (mass + other)) * gap * gap
 
 
 @_compiled

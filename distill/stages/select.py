@@ -179,7 +179,7 @@ def _whole(
 
     there = points if device == "cpu" else torch.from_numpy(points).float().to(device)
     law, solver = qz.DiscreteMeasure(there), qz.CLVQ(batch=options.batch) if options.solver == "clvq" else qz.Lloyd()
-    limits = {"n_init": options.restarts, "max_iter": options.steps}
+    limits: dict[str, Any] = {"n_init": options.restarts, "max_iter": options.steps}
     if device != "cpu":  # all draws in step
         found = qz.quantize_many([law] * len(sizes), list(sizes), solver=solver, rng=list(seeds), init=list(starts), **limits)
     else:
@@ -203,7 +203,7 @@ def _streamed(
     progress: Progress,
 ) -> list[qz.DiscreteMeasure]:
     measures: list[qz.DiscreteMeasure] = []
-    limits = {"n_init": options.restarts, "max_iter": options.steps}
+    limits: dict[str, Any] = {"n_init": options.restarts, "max_iter": options.steps}
     for i, (size, seed, start) in enumerate(zip(sizes, seeds, starts, strict=True)):
         stream = qz.Stream(_Passes(shards, options.batch, seed))
         codes = qz.quantize(stream, size, solver=qz.CLVQ(batch=options.batch), rng=seed, init=start, **limits).measure.points

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from quantization.compiler import compiled, inlined, unordered
+from quantization.compiler import compiled, unordered, unordered_part
 
 RUNNING, FINISHED, EXHAUSTED = 0, 1, 2
 
@@ -54,29 +54,31 @@ def halve_nodes(points: Any, width: int, order: Any, keys: Any) -> None:
                 last = j
 
 
-@inlined
-def _reach(blocks: Any, weights: Any, costs: Any, boxes: Any, tops: Any, masses: Any, code: Any, lower: bool) -> Any:
+@unordered_part
+def _reach(
+    blocks: Any, weights: Any, costs: Any, boxes: Any, tops: Any, masses: Any, code: Any, squared: Any, stack: Any, lower: bool
+) -> Any:  # fmt: skip
     """What a code (d,) takes off the total cost, and how many coordinates it visits; with ``lower``, it does.
 
-    Leaves out every node whose box is no nearer to the code than the node's greatest cost.
+    Leaves out every node whose box is no nearer to the code than the node's greatest cost. Space: squared, for a leaf, and stack.
     """
     leaves, dim, size = blocks.shape
-    squared = np.empty(size)
-    stack = np.empty(128, np.int64)
-    stack[0], height = 1, 1
-    gain, visited = 0.0, 0
+    stack[0], height = 1, np.int64(1)
+    gain, visited = 0.0, np.int64(0)
     while height > 0:
         height -= 1
         node = stack[height]
         if node < 0:  # both of its children have been visited
+            left, right = tops[-2 * node], tops[-2 * node + 1]
             masses[-node] = masses[-2 * node] + masses[-2 * node + 1]
-            tops[-node] = max(tops[-2 * node], tops[-2 * node + 1])
+            tops[-node] = left if left > right else right
             continue
-        nearest, box = 0.0, boxes[node]
+        nearest = 0.0
         visited += dim
         for t in range(dim):
-            beyond = max(max(box[0, t] - code[t], code[t] - box[1, t]), 0.0)
-            nearest += beyond * beyond
+            below, above = boxes[node, 0, t] - code[t], code[t] - boxes[node, 1, t]
+            beyond = below if below > above else above
+            nearest += beyond * beyond if beyond > 0 else 0.0
         if nearest >= tops[node]:
             continue
         if node < leaves:
@@ -87,27 +89,28 @@ def _reach(blocks: Any, weights: Any, costs: Any, boxes: Any, tops: Any, masses:
             continue
         leaf = node - leaves
         visited += size * dim
-        own, mass = costs[leaf], weights[leaf]
-        squared[:] = 0.0
+        for b in range(size):
+            squared[b] = 0.0
         for t in range(dim):
-            x, c = blocks[leaf, t], code[t]
             for b in range(size):
-                difference = np.float64(x[b]) - c
+                difference = np.float64(blocks[leaf, t, b]) - code[t]
                 squared[b] += difference * difference
         total, top = 0.0, 0.0
         for b in range(size):
-            cost = min(own[b], squared[b])
-            gain += mass[b] * (own[b] - cost)
-            if lower:
-                own[b] = cost
-            total += mass[b] * cost
-            top = max(top, cost)
+            own = costs[leaf, b]
+            cost = squared[b] if squared[b] < own else own
+            gain += weights[leaf, b] * (own - cost)
+            total += weights[leaf, b] * cost
+            top = cost if cost > top else top
+            squared[b] = cost
         if lower:
             masses[node], tops[node] = total, top
+            for b in range(size):
+                costs[leaf, b] = squared[b]
     return gain, visited
 
 
-@inlined
+@unordered_part
 def _draw(weights: Any, costs: Any, masses: Any, uniform: float) -> int:
     """A place in the tree, drawn with probability ∝ w cost; never one where that is zero."""
     leaves, size = weights.shape
@@ -131,7 +134,8 @@ def _draw(weights: Any, costs: Any, masses: Any, uniform: float) -> int:
 @unordered
 def choose_codes(
     blocks: Any, weights: Any, costs: Any, boxes: Any, tops: Any, masses: Any, uniforms: Any,
-    proposals: Any, bounds: Any, least: float, candidates: Any, gains: Any, chosen: Any, state: Any, budget: int
+    proposals: Any, bounds: Any, least: float, candidates: Any, gains: Any, chosen: Any, state: Any, code: Any, squared: Any,
+    stack: Any, budget: int,
 ) -> int:  # fmt: skip
     """Greedy k-means++ on a tree, for as long as ``budget`` (coordinates visited) lasts; called again, it goes on.
 
@@ -140,12 +144,11 @@ def choose_codes(
     a first code needs nothing but proposals.
 
     tops, masses: (2 L,) the greatest cost and the sum of w cost in a node. candidates, gains: (T,). chosen: (count,) places.
-    state: (3,) codes chosen, candidates tried, proposals used.
+    state: (3,) codes chosen, candidates tried, proposals used. Space: code (d,), squared for a leaf, stack.
     """
-    dim, size = blocks.shape[1:]
+    _, dim, size = blocks.shape
     trials = len(candidates)
-    code = np.empty(dim)
-    spent, place = 0, 0
+    spent, place = np.int64(0), np.int64(0)
     while state[0] < len(chosen):
         if state[1] == 0:
             if not masses[1] > least and (state[0] > 0 or len(proposals) == 0):
@@ -166,11 +169,13 @@ def choose_codes(
                 return RUNNING
             last, q = state[1] == trials, state[1]
             if last:
-                q = np.argmax(gains)
+                q = np.int64(0)
+                for other in range(1, trials):
+                    q = other if gains[other] > gains[q] else q
             place = candidates[q]
             for t in range(dim):
                 code[t] = blocks[place // size, t, place % size]
-            gain, visited = _reach(blocks, weights, costs, boxes, tops, masses, code, last)
+            gain, visited = _reach(blocks, weights, costs, boxes, tops, masses, code, squared, stack, last)
             if not last:
                 gains[q] = gain
             spent += visited
@@ -189,28 +194,33 @@ def try_codes(points: Any, codes: Any, near: Any, labels: Any, costs: Any, weigh
     distance from a chosen code to one of these; points that it rules out for all of them are left out. Four sums at a time read a
     point once.
     """
-    fours = len(codes) - len(codes) % 4
+    count, dim = codes.shape
+    fours = count - count % 4
     for i in range(len(points)):
-        own = costs[i]
+        own, mass = costs[i], weights[i]
         if 4 * own <= near[labels[i]]:
             continue
-        x, mass = points[i], weights[i]
         for q in range(0, fours, 4):
-            c_0, c_1, c_2, c_3 = codes[q], codes[q + 1], codes[q + 2], codes[q + 3]
             a, b, c, d = 0.0, 0.0, 0.0, 0.0
-            for t in range(len(x)):
-                value = np.float64(x[t])
-                one, two, three, four = value - c_0[t], value - c_1[t], value - c_2[t], value - c_3[t]
+            for t in range(dim):
+                value = np.float64(points[i, t])
+                one, two, three, four = (
+                    value - codes[q, t],
+                    value - codes[q + 1, t],
+                    value - codes[q + 2, t],
+                    value - codes[q + 3, t],
+                )
                 a, b, c, d = a + one * one, b + two * two, c + three * three, d + four * four
             squared[i, q], squared[i, q + 1], squared[i, q + 2], squared[i, q + 3] = a, b, c, d
-        for q in range(fours, len(codes)):
-            code, total = codes[q], 0.0
-            for t in range(len(x)):
-                difference = np.float64(x[t]) - code[t]
+        for q in range(fours, count):
+            total = 0.0
+            for t in range(dim):
+                difference = np.float64(points[i, t]) - codes[q, t]
                 total += difference * difference
             squared[i, q] = total
-        for q in range(len(codes)):
-            gains[q] += mass * max(own - squared[i, q], 0.0)
+        for q in range(count):
+            gain = own - squared[i, q]
+            gains[q] += mass * gain if gain > 0 else 0.0
 
 
 @compiled

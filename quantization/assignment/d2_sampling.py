@@ -21,6 +21,7 @@ _FEW_DIMENSIONS = 8  # in which a tree pays for a copy of any number of points
 _MORE_DIMENSIONS = 32  # in which it does where the copy is small and many codes are tried
 _SORTING = 15  # codes to which all points' distances take as long as sorting them at one level of a tree
 _LEAF = 32  # points of a leaf, at most
+_STACK = 128  # nodes of a tree that wait to be visited: two for each of its levels at most, and there are fewer than 64
 _BUDGET = 2**27  # coordinates that one compiled call visits: about 0.1 s
 _PART, _MOST_PARTS = 2**20, 64  # coordinates that a thread visits in a part, at least
 _IN_CACHE = 2**15  # differences that numpy squares and sums at a time
@@ -336,10 +337,11 @@ class _Tree:
             proposals, bounds = self._places[source.rows], source.bounds
         candidates, gains = np.zeros(trials, np.int64), np.zeros(trials)
         chosen, state = np.zeros(count, np.int64), np.zeros(3, np.int64)
+        space = np.empty(self._blocks.shape[1]), np.empty(self._blocks.shape[2]), np.empty(_STACK, np.int64)
         while (
             self._kernels.choose_codes(
                 self._blocks, self._weights, self._costs, self._boxes, self._tops, self._masses, uniforms,
-                proposals, bounds, least, candidates, gains, chosen, state, _BUDGET
+                proposals, bounds, least, candidates, gains, chosen, state, *space, _BUDGET
             ) == self._kernels.RUNNING
         ):  # fmt: skip
             report(int(state[0]))

@@ -12,10 +12,11 @@ This module loads numba: import it inside the function that needs it.
 
 from typing import Any
 
-import numba
 import numpy as np
 
-_compiled: Any = numba.njit(nogil=True, cache=True)
+from quantization.compiler import compiled as _compiled
+from quantization.compiler import part
+
 BLOCK = 256
 
 
@@ -79,25 +80,18 @@ def interval_sums(x: Any, w: Any, blocks: Any, edges: Any, centres: Any, scale: 
     return sums
 
 
-@_compiled
+@part
 def _points_sums(x: Any, w: Any, start: int, stop: int, centre: float, scale: float) -> Any:
     mass = first = second = 0.0
-    if len(w) == 0:
-        mass = float(stop - start)
-        for i in range(start, stop):
-            offset = (x[i] - centre) * scale
-            first += offset
-            second += offset * offset
-    else:
-        for i in range(start, stop):
-            offset = (x[i] - centre) * scale
-            mass += w[i]
-            first += w[i] * offset
-            second += w[i] * offset * offset
+    for i in range(start, stop):
+        offset, weight = (x[i] - centre) * scale, w[i] if len(w) > 0 else 1.0
+        mass += weight
+        first += weight * offset
+        second += weight * offset * offset
     return mass, first, second
 
 
-@_compiled
+@part
 def _added(a: float, b: float) -> Any:
     """a + b rounded, and what the rounding lost."""
     total = a + b

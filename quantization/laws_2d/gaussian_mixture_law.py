@@ -64,14 +64,12 @@ class GaussianMixture2D:
         $\partial_k \nabla_k = 2 w_k I - \sum_j \frac{2}{|x_j - x_k|} \int_{e_{kj}} (x - x_k)(x - x_k)^T f\,ds$ and
         $\partial_j \nabla_k = \frac{2}{|x_j - x_k|} \int_{e_{kj}} (x - x_k)(x - x_j)^T f\,ds$.
         """
-        from quantization.laws_2d.gaussian_cell_integrals import edge_moments
-
         codes = np.ascontiguousarray(codes / self._unit)
-        diagram, moments = self._integrated(codes)
+        diagram, moments, along = self._integrals(codes)
         owners = np.repeat(np.arange(len(codes)), np.diff(diagram.first))
         once = owners < diagram.neighbors
         i, j, lines = owners[once], diagram.neighbors[once], diagram.lines[once]
-        s0, s1, s2 = edge_moments(i, lines, codes, *self._components).T[:, :, None, None]
+        s0, s1, s2 = along[once].T[:, :, None, None]
         normals, h = lines[:, :2], lines[:, 2, None, None]
         tangents = np.stack([-normals[:, 1], normals[:, 0]], axis=1)
         nn, nt, tt = _outer(normals, normals) * h * s0, _outer(normals, tangents) * s1, _outer(tangents, tangents) * s2 / h
@@ -128,12 +126,16 @@ class GaussianMixture2D:
         return self._integrated(codes)[1]
 
     def _integrated(self, codes: FloatArray) -> "tuple[Diagram, FloatArray]":
+        return self._integrals(codes)[:2]
+
+    def _integrals(self, codes: FloatArray) -> "tuple[Diagram, FloatArray, FloatArray]":
+        """The cells, their moments, and those along their edges."""
         from quantization.laws_2d.gaussian_cell_integrals import cell_moments
         from quantization.laws_2d.voronoi_polygons import voronoi_diagram
 
         diagram = voronoi_diagram(codes)
-        moments: FloatArray = cell_moments(diagram.first, diagram.lines, codes, *self._components)
-        return diagram, np.where(diagram.owned[:, None], moments, 0.0)
+        moments, along = cell_moments(diagram.first, diagram.lines, codes, *self._components)
+        return diagram, np.where(diagram.owned[:, None], moments, 0.0), along
 
 
 def definite(mixture: GaussianMixture) -> bool:

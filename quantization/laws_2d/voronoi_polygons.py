@@ -3,23 +3,22 @@ r"""Voronoi diagrams in the plane: every cell as the list of its edges, unbounde
 An edge between codes $x_k$ and $x_j$ lies on their bisector, $\{x_k + h n + s t : a \le s \le b\}$ with $h = |x_j - x_k|/2$,
 n the direction of $x_j - x_k$ and t a quarter turn of it. On each bisector the half-planes of the other codes cut out an
 interval, so edges are found one by one. No incidence is ever decided: where four cells meet in a point, as they do at symmetric
-optima, an edge has a length of zero or of round-off, and either is harmless. Imported where it is used, as it loads numba.
+optima, an edge has a length of zero or of round-off, and either does no harm. Loaded on use, as it loads numba.
 """
 
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 from scipy.spatial import KDTree
 
 from quantization.arrays import FloatArray, IntArray
+from quantization.compiler import compiled, part
 
-compiled: Any = njit(nogil=True, cache=True)
-
-_SMALL, _NEAR = 40, 17  # up to _SMALL codes all pairs are tried; beyond, the _NEAR nearest come first and mostly complete a cell
+_SMALL, _NEAR = 40, 17  # up to _SMALL codes all pairs are tried; beyond, the _NEAR nearest come first and mostly settle a cell
 _LONG = 1e6  # edges that much longer than their distance from the code may be parallel, by round-off, and meet nowhere
 _EQUAL = 1e-140  # codes closer than this count as equal: products of such differences underflow
+_TRIED = 2**21  # codes that one compiled call tries at most, so that an interrupt need not wait for it
 
 
 @dataclass(frozen=True)
@@ -40,124 +39,127 @@ class Diagram:
 def voronoi_diagram(codes: FloatArray) -> Diagram:
     """The Voronoi diagram of codes (K, 2); O(K log K) but for cells that a few neighbours do not close, O(K) each."""
     k = len(codes)
-    near = np.empty((k, 0), dtype=np.int64)
+    codes, near = np.ascontiguousarray(codes), np.empty((k, 0), dtype=np.int64)
     if k > _SMALL:
         near = np.asarray(KDTree(codes).query(codes, _NEAR)[1], dtype=np.int64)
-    first, neighbors, lines, owned = _diagram(np.ascontiguousarray(codes), near)
-    return Diagram(first, neighbors, lines, owned)
+    first, owner = np.zeros(k + 1, np.int64), np.arange(k)
+    neighbors, lines = np.empty(8 * k, np.int64), np.empty((8 * k, 5))
+    ids, cell = np.empty(k, np.int64), np.empty((k, 7))
+    done, cells = 0, max(1, _TRIED // k)
+    while done < k:
+        end = min(done + cells, k)
+        done = _add_cells(codes, near, done, end, first, owner, neighbors, lines, ids, cell)
+        if done < end:
+            neighbors = np.concatenate([neighbors, np.empty(len(neighbors) + k, np.int64)])
+            lines = np.concatenate([lines, np.empty((len(lines) + k, 5))])
+    count = int(first[k])
+    return Diagram(first, owner[neighbors[:count]], lines[:count].copy(), owner == np.arange(k))
 
 
-@compiled
-def _clipped(e: Any, length: float, o: Any, low: float, high: float) -> tuple[float, float]:
+@part
+def _clipped(e0: float, e1: float, length: float, o0: float, o1: float, low: float, high: float) -> tuple[float, float]:
     r"""The part of [low, high] on a bisector, the points $e/2 + s t$ about the code, that is nearer to it than to another code.
 
     e, o: the vectors from the code to those beyond the bisector and to the other. Nearer means $s\, w \cdot t \le o \cdot w / 2$
-    with $w = o - e$, and $w \cdot t = o \cdot t$: the shorter keeps intersections accurate where codes lie close together.
+    with $w = o - e$, and $w \cdot t = o \cdot t$: the shorter keeps intersections right where codes lie close together.
     """
-    w = (o[0] - e[0], o[1] - e[1])
-    shorter = w if w[0] * w[0] + w[1] * w[1] < o[0] * o[0] + o[1] * o[1] else o
-    slope, room = e[0] * shorter[1] - e[1] * shorter[0], (o[0] * w[0] + o[1] * w[1]) * length / 2
+    w0, w1 = o0 - e0, o1 - e1
+    shorter = w0 * w0 + w1 * w1 < o0 * o0 + o1 * o1
+    slope = e0 * (w1 if shorter else o1) - e1 * (w0 if shorter else o0)
+    room = (o0 * w0 + o1 * w1) * length / 2
     if slope > 0:
-        return low, min(high, room / slope)
-    if slope < 0:
-        return max(low, room / slope), high
-    return (low, high) if room > 0 else (np.inf, -np.inf)
+        high = min(high, room / slope)
+    elif slope < 0:
+        low = max(low, room / slope)
+    elif not room > 0:
+        low, high = np.inf, -np.inf
+    return low, high
 
 
-@compiled
-def _add(e: Any, j: int, away: Any, ids: Any, lines: Any, count: int) -> int:
-    """Cut a cell, so far ``lines[:count]``, by the bisector of code j at e; its new number of edges. away: the edges' codes."""
-    length = np.hypot(e[0], e[1])
+@part
+def _add(e0: float, e1: float, j: int, ids: Any, cell: Any, count: int) -> int:
+    """Cut a cell, so far ``cell[:count]``, by the bisector of code j at e; its new number of edges.
+
+    A row of ``cell`` is a line of :class:`Diagram` and the vector to the code beyond, whose number is in ids.
+    """
+    length = np.hypot(e0, e1)
     low, high = -np.inf, np.inf
     for i in range(count):
-        o = (away[i, 0], away[i, 1])
-        if abs(o[0] - e[0]) < _EQUAL and abs(o[1] - e[1]) < _EQUAL:
+        o0, o1 = cell[i, 5], cell[i, 6]
+        if abs(o0 - e0) < _EQUAL and abs(o1 - e1) < _EQUAL:
             return count
-        low, high = _clipped(e, length, o, low, high)
+        low, high = _clipped(e0, e1, length, o0, o1, low, high)
         if low >= high:
             return count
-    remaining = 0
+    kept = 0
     for i in range(count):
-        a, b = _clipped((away[i, 0], away[i, 1]), 2 * lines[i, 2], e, lines[i, 3], lines[i, 4])
+        a, b = _clipped(cell[i, 5], cell[i, 6], 2 * cell[i, 2], e0, e1, cell[i, 3], cell[i, 4])
         if a < b:
-            if remaining < i:
-                ids[remaining], away[remaining], lines[remaining] = ids[i], away[i], lines[i]
-            lines[remaining, 3], lines[remaining, 4] = a, b
-            remaining += 1
-    ids[remaining] = j
-    away[remaining, 0], away[remaining, 1] = e
-    lines[remaining, 0], lines[remaining, 1], lines[remaining, 2] = e[0] / length, e[1] / length, length / 2
-    lines[remaining, 3], lines[remaining, 4] = low, high
-    return remaining + 1
+            ids[kept] = ids[i]
+            for t in range(7):
+                cell[kept, t] = cell[i, t]
+            cell[kept, 3], cell[kept, 4] = a, b
+            kept += 1
+    ids[kept] = j
+    cell[kept, 0], cell[kept, 1], cell[kept, 2] = e0 / length, e1 / length, length / 2
+    cell[kept, 3], cell[kept, 4], cell[kept, 5], cell[kept, 6] = low, high, e0, e1
+    return kept + 1
 
 
-@compiled
-def _cuts(e0: float, e1: float, lines: Any, count: int) -> bool:
+@part
+def _cuts(e0: float, e1: float, cell: Any, count: int) -> bool:
     """Whether the bisector of the code at e may cut the cell; else it leaves the cell as it is.
 
     It does where it cuts an edge, rays to their infinite ends, or a whole half-plane or strip without meeting its edges.
     """
     half, facing, closed = (e0 * e0 + e1 * e1) / 2, 0.0, count > 1
     for i in range(count):
-        n0, n1, h, a, b = lines[i, 0], lines[i, 1], lines[i, 2], lines[i, 3], lines[i, 4]
+        n0, n1, h, a, b = cell[i, 0], cell[i, 1], cell[i, 2], cell[i, 3], cell[i, 4]
         along, slope = e0 * n0 + e1 * n1, e1 * n0 - e0 * n1
         room = half - h * along
         if (slope > 0 and slope * b > room) or (slope < 0 and slope * a > room) or (slope == 0 and room < 0):
             return True
-        if max(b, -a) > _LONG * h:
+        if b > _LONG * h or -a > _LONG * h:
             closed = False
             facing += along
     return not closed and not (count > 1 and facing > 0)
 
 
 @compiled
-def _reach(lines: Any, count: int) -> float:
-    """The largest distance from its code to a point of the cell: no code twice as far away shares an edge with it."""
-    furthest = 0.0 if count else np.inf
-    for i in range(count):
-        furthest = max(furthest, np.hypot(lines[i, 2], max(-lines[i, 3], lines[i, 4])))
-    return furthest
+def _add_cells(
+    codes: Any, near: Any, begin: int, end: int, first: Any, owner: Any, neighbors: Any, lines: Any, ids: Any, cell: Any
+) -> int:  # fmt: skip
+    """Cells from ``begin`` to ``end``, as far as there is room for their edges; the next one.
 
-
-@compiled
-def _cell(codes: Any, k: int, candidates: Any, away: Any, ids: Any, lines: Any, count: int) -> tuple[int, int]:
-    """Cut the cell of k by the bisectors of the candidates that can reach it; its edges, and a code equal to k before it or k."""
-    reach = _reach(lines, count)
-    for j in candidates:
-        if j == k:
-            continue
-        e0, e1 = codes[j, 0] - codes[k, 0], codes[j, 1] - codes[k, 1]
-        if abs(e0) < _EQUAL and abs(e1) < _EQUAL:
-            if j < k:
-                return 0, j
-        elif max(abs(e0), abs(e1)) <= 2 * reach and _cuts(e0, e1, lines, count):
-            count = _add((e0, e1), j, away, ids, lines, count)
-            reach = _reach(lines, count)
-    return count, k
-
-
-@compiled
-def _diagram(codes: Any, near: Any) -> tuple[Any, Any, Any, Any]:
-    k = len(codes)
-    everyone, owner = np.arange(k), np.arange(k)
-    first = np.zeros(k + 1, np.int64)
-    neighbors, edges = np.empty(8 * k, np.int64), np.empty((8 * k, 5))
-    ids, away, lines = np.empty(k, np.int64), np.empty((k, 2)), np.empty((k, 5))
-    for i in range(k):
-        count, equal = _cell(codes, i, near[i], away, ids, lines, 0)
-        complete = equal != i
-        if near.shape[1] > 0 and not complete:
-            last = near[i, -1]
-            furthest = np.hypot(codes[last, 0] - codes[i, 0], codes[last, 1] - codes[i, 1])
-            complete = furthest / 2 > _reach(lines, count)
-        if not complete:
-            count, equal = _cell(codes, i, everyone, away, ids, lines, count)
-        owner[i] = owner[equal]
+    Each is cut by the bisectors of the codes that can reach it: those near it, then, unless these settle it, all of them.
+    owner: of equal codes the first. ids (K,), cell (K, 7): space for one cell.
+    """
+    k, few = len(codes), near.shape[1]
+    for i in range(begin, end):
+        # No code twice as far away as the furthest point of the cell shares an edge with it.
+        count, reach, settled = np.int64(0), np.inf, False  # a plain 0 is a type of its own, for which parts compile twice
+        for c in range(few + k):
+            if settled:
+                break
+            j = near[i, c] if c < few else c - few
+            e0, e1 = codes[j, 0] - codes[i, 0], codes[j, 1] - codes[i, 1]
+            if j != i and abs(e0) < _EQUAL and abs(e1) < _EQUAL:
+                if j < i:
+                    owner[i], count, settled = owner[j], 0, True
+            elif j != i and abs(e0) <= 2 * reach and abs(e1) <= 2 * reach and _cuts(e0, e1, cell, count):
+                count, reach = _add(e0, e1, j, ids, cell, count), 0.0
+                for m in range(count):
+                    long = cell[m, 4] if cell[m, 4] > -cell[m, 3] else -cell[m, 3]
+                    far = np.hypot(cell[m, 2], long)
+                    reach = far if far > reach else reach
+            if c == few - 1:
+                settled = settled or np.hypot(e0, e1) > 2 * reach
         start = first[i]
         if start + count > len(neighbors):
-            neighbors = np.concatenate((neighbors, np.empty(len(neighbors) + count, np.int64)))
-            edges = np.concatenate((edges, np.empty((len(edges) + count, 5))))
-        neighbors[start : start + count] = ids[:count]
-        edges[start : start + count] = lines[:count]
+            return i
+        for m in range(count):
+            neighbors[start + m] = ids[m]
+            for t in range(5):
+                lines[start + m, t] = cell[m, t]
         first[i + 1] = start + count
-    return first, owner[neighbors[: first[k]]], edges[: first[k]].copy(), owner == everyone
+    return end
