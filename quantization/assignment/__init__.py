@@ -11,7 +11,7 @@ A *strategy* is a way to do it, each in a file; all of them give the same labels
 ``torch_blocks`` and ``triton_blocks``.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial, reduce
 from importlib import import_module
@@ -23,8 +23,19 @@ import numpy as np
 from quantization.arrays import Array, FloatArray, asarray_like, device_of, dtype_of, is_torch, namespace, range_exponent, rounded
 from quantization.assignment.blocks import labels_by_blocks, squared_distances, sums_by_blocks
 from quantization.assignment.cells import Cells, Sums
+from quantization.assignment.step import Step
 
-__all__ = ["Assignment", "cells", "cells_of", "host_array", "make_strategy", "nearest", "select_strategy", "squared_distances"]
+__all__ = [
+    "Assignment",
+    "Strategy",
+    "cells",
+    "cells_of",
+    "host_array",
+    "make_strategy",
+    "nearest",
+    "select_strategy",
+    "squared_distances",
+]
 
 _WORTH_COMPILING = 2**17  # n K (d + 8) times the steps, below which array operations take less than loading compiled code
 _FEW_DIMENSIONS = 8
@@ -83,8 +94,12 @@ class Strategy(Protocol):
         """The sums over the cells of ``codes`` (K, d), r = 2."""
         ...
 
+    def steps(self, codes: FloatArray) -> Iterator[Step]:
+        """Lloyd's steps from ``codes``, until no label changes or the next codebook has an empty cell."""
+        ...
 
-def make_strategy(name: str, points: Array, weights: Array) -> Any:
+
+def make_strategy(name: str, points: Array, weights: Array) -> Strategy:
     """The strategy of that name for samples on the CPU; numba loads here."""
     host = host_array(points), np.asarray(weights)
     if name == "low_dim":

@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from quantization.arrays import FloatArray, device_of, dtype_of, range_exponent, rounded, to_host
-from quantization.assignment import cells, make_strategy, nearest, select_strategy, squared_distances
+from quantization.assignment import Strategy, cells, make_strategy, nearest, select_strategy, squared_distances
 from quantization.assignment.cells import Cells
 from quantization.assignment.step import Step
 from quantization.measure import DiscreteMeasure
@@ -27,7 +26,7 @@ class EmpiricalLaw:
     measure: DiscreteMeasure
     r: float
     strategy: str | None = None
-    _made: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)
+    _made: dict[str, Strategy] = field(default_factory=dict[str, Strategy], init=False, repr=False)
 
     def __post_init__(self) -> None:
         check_magnitude(self.measure.points, self.r)
@@ -44,8 +43,7 @@ class EmpiricalLaw:
         names = [chosen, self._selected(len(codes), 1, 1)] if chosen == "gram_matrix" else [chosen]
         for name in names if not range_exponent(codes) else ():
             step: Step | None = None
-            steps_of: Iterator[Step] = self._strategy(name).steps(codes) if name != "blocks" else iter(())
-            for step in steps_of:
+            for step in self._strategy(name).steps(codes) if name != "blocks" else ():
                 yield step
             if step is not None:
                 if step.at_rest:
@@ -91,7 +89,7 @@ class EmpiricalLaw:
         points, n, d = self.measure.points, self.measure.size, self.measure.dim
         return select_strategy(n, d, k, dtype_of(points), device_of(points), r=self.r, steps=steps, restarts=restarts)
 
-    def _strategy(self, name: str) -> Any:
+    def _strategy(self, name: str) -> Strategy:
         if name not in self._made:
             self._made[name] = make_strategy(name, self.measure.points, self.measure.weights_float64)
         return self._made[name]
