@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import quantization as qz
+from quantization.solvers.base import State
 from quantization.solvers.lloyd import Lloyd
 
 EPS = np.finfo(np.float64).eps
@@ -239,3 +240,18 @@ def test_refuses_other_problems_by_name():
         qz.quantize(qz.Stream(lambda: [np.zeros((1, 1))]), 1, solver=Lloyd(), rng=0)
     with pytest.raises(ValueError, match="r = 3"):
         qz.quantize(clouds(0), 2, solver=Lloyd(), r=3, rng=0)
+
+
+@pytest.mark.parametrize(("n", "d", "k"), [(5000, 2, 5), (3000, 30, 5), (400, 600, 5)])
+def test_every_strategy_has_converged_where_no_label_changes(n, d, k):
+    points = clouds(17, n=n, d=d)
+    sol = qz.quantize(points, k, solver=Lloyd(rtol=0), max_iter=2000, n_init=3, rng=0)
+    assert sol.status is qz.Status.CONVERGED
+    assert sol.n_iter < 2000
+
+
+def test_no_tolerance_is_below_what_rounding_leaves():
+    state = State(np.zeros((1, 1)), np.ones(1), 1.0, 1e-4, resolution=lambda: 1e-3)
+    assert state.within(1e-6)
+    assert not state.within(0.0)  # which an exact fixed point alone meets
+    assert not State(np.zeros((1, 1)), np.ones(1), 1.0, 1e-4, resolution=lambda: 1e-5).within(1e-6)
