@@ -30,6 +30,12 @@ $$\ell_j > \ell_k + 2\epsilon_k + \delta D_k, \qquad \delta = 4\,(d + 4)\,2^{-53
 
 where $D_k \ge |x - c_k|^2$, then k is the nearest code and its computed distance is the least. Otherwise the codes for which the
 inequality fails are compared by direct differences.
+
+**In the precision of the products.** The scores from below, $\ell_k + 2\epsilon_k + \delta D_k$ and the squared distances
+$|x|^2 + 2 s$ may be computed in it too. The eighth unit pays for the second, which is off by $u (|x||c| + \tfrac12|c|^2)$ more; a
+sum that loses $\delta D_k$ to rounding does no harm, as a number above it is a whole unit above. Squared distances are off by
+$2u|x|^2 + 4u(|x||c| + \tfrac12|c|^2)$. Where $|c| \le 2|x|$ that is at most $18 u |x|^2$, else $|c|^2 \le 4 |x - c|^2$ and it is
+at most $18u\,|x-c|^2$: less than ``ROUNDING``, which is paid once for lengths, rounded up by half of it, and twice for distances.
 """
 
 from typing import Any, NamedTuple

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from quantization.compiler import compiled, inlined
+from quantization.compiler import compiled, inlined, part
 
 
 @inlined
@@ -17,21 +17,33 @@ def squared_distance(points: Any, i: int, codes: Any, k: int) -> float:
     return total
 
 
-@compiled
+@part
 def direct_distance(points: Any, i: int, codes: Any, k: int) -> float:
     """The same, its terms in one order whoever asks, four sums at a time: what settles ties must be one number."""
-    x, code, size = points[i], codes[k], points.shape[1] // 4
-    x_0, x_1, x_2, x_3 = x[:size], x[size : 2 * size], x[2 * size : 3 * size], x[3 * size :]
-    c_0, c_1, c_2, c_3 = code[:size], code[size : 2 * size], code[2 * size : 3 * size], code[3 * size :]
+    size = points.shape[1] // 4
     a, b, c, d = 0.0, 0.0, 0.0, 0.0
     for t in range(size):
-        one, two = np.float64(x_0[t]) - np.float64(c_0[t]), np.float64(x_1[t]) - np.float64(c_1[t])
-        three, four = np.float64(x_2[t]) - np.float64(c_2[t]), np.float64(x_3[t]) - np.float64(c_3[t])
+        one, two = np.float64(points[i, t]) - codes[k, t], np.float64(points[i, t + size]) - codes[k, t + size]
+        three, four = (
+            np.float64(points[i, t + 2 * size]) - codes[k, t + 2 * size],
+            np.float64(points[i, t + 3 * size]) - codes[k, t + 3 * size],
+        )
         a, b, c, d = a + one * one, b + two * two, c + three * three, d + four * four
-    for t in range(size, len(x_3)):
-        rest = np.float64(x_3[t]) - np.float64(c_3[t])
+    for t in range(4 * size, points.shape[1]):
+        rest = np.float64(points[i, t]) - codes[k, t]
         d += rest * rest
     return a + b + (c + d)
+
+
+@compiled
+def nearest_of(points: Any, i: int, codes: Any) -> int:
+    """The index of the code nearest to a point by direct differences, the lowest of equals."""
+    best, least = 0, np.inf
+    for k in range(len(codes)):
+        distance = direct_distance(points, i, codes, k)
+        if distance < least:
+            best, least = k, distance
+    return best
 
 
 @compiled

@@ -26,13 +26,11 @@ _COPY_BYTES, _CHUNK_BYTES = 2**25, 2**22  # of a converted copy of all points; o
 _BLOCKS_BYTES = 24 * 2**20  # of all points as blocks, kept from codebook to codebook
 _PART, _MOST_PARTS = 2**23, 16  # n d K from which threads share the rows; parts of the rows
 _ROW_WORK = 8  # what a row costs beside its products, in codes and in coordinates
-_COLUMNS = 1024  # that a thread takes
+_COLUMNS, _FEW_COLUMNS = 1024, 16  # that a thread takes at most and at least
+_SUMMED = 2**19  # coordinates to be summed from which two threads pay
 _ELKAN_DIM, _ELKAN_CODES = 256, 40  # from which bounds on all distances pay; on fewer codes where blocks are not kept
 _ELKAN_BYTES = 1 / 4  # of these bounds, as a share of the points' memory at most
-_FEW, _FEW_MORE = (
-    0.25,
-    6,
-)  # rivals that are measured at most: a share of all codes, and as many as a point costs to bring into a block
+_FEW, _FEW_MORE = 0.25, 6  # rivals measured at most: a share of all codes, and what bringing a point into a block costs
 _CANCELLING = 1e-3  # distortion over the mean square about the reference, below which sums about it have too few digits
 _MOST_PASSED = 100  # of a cell's mass that has left or joined it: beyond, its sum is made again
 _MOST_DOUBTFUL = 1 / 8  # of the points: beyond, products are in float64
@@ -60,7 +58,7 @@ class _Search:
         pays = dim >= _ELKAN_DIM and (k >= _ELKAN_CODES or not samples.keeps_blocks())
         fits = 4 * n * k <= n * dim * work.itemsize * _ELKAN_BYTES and 2.0**-40 <= self._frame.factor <= 2.0**40
         self._elkan = bounds and pays and fits
-        self._lower = np.zeros((n * k if self._elkan else n) if bounds else 0, np.float32)
+        self._lower = np.zeros((n, k) if self._elkan else n if bounds else 0, np.float32)
         self._upper = np.empty(n if bounds else 0, np.float32)
         self._codes, self._drifts, self.masses = np.zeros(shape), np.zeros(k, np.float32), np.zeros(k)
         self._native = self._codes if work == np.float64 else np.zeros(shape, work)
@@ -72,21 +70,21 @@ class _Search:
         dtype, work = samples.precision, samples.work
         padded, terms = -(-dim // 4) * 4, rounded_terms(dim)
         self._dtype, self._error = dtype, score_error(dim, dtype, terms)
-        self._scaled, self._numbers = np.zeros((max(k, 4), padded), dtype), np.empty((3, k), dtype)
+        some = -(-k // 4) * 4  # the products are with four codes at a time: those beyond the last have infinite scores
+        self._scaled, self._numbers = np.zeros((some, padded), dtype), np.zeros((3, some), dtype)
+        self._numbers[0] = np.inf
         # Squares of coordinates below 2^-62 may be lost, squares of lengths beyond 2^60 overflow.
         vanishing, overflow = dim**0.5 * 2.0**-62 * f.factor, 2.0**60 * f.factor
         own_error = score_error(dim, work, terms)[0]
         self._limits = np.array([0, direct_margin(dim), largest_product(dtype), own_error, vanishing, overflow])
-        kept = np.empty((0, 0), dtype) if self._elkan else samples.blocks(dtype)
+        self._blocks = kept = np.empty((0, 0), dtype) if self._elkan else samples.blocks(dtype)
         self._few = int(_FEW * k) + _FEW_MORE
-        self._sizes = min(padded, PIECE), (1 if padded <= PIECE else 2) * max(k, 4)
-        self._space = self._scratch()
+        self._sizes, self._spaces = (min(padded, PIECE), (1 if padded <= PIECE else 2) * some), list[Any]()
         shared = f.centre, f.factor, self._codes, self._scaled, self._numbers, self._drifts, self._limits
-        some = (k if self._elkan else 1) if len(self._upper) else 0
         self._parts: dict[int, Any] = {}
 
         def arguments(rows: slice) -> Any:
-            bounds = self._lower[rows.start * some : rows.stop * some], self._upper[rows if some else slice(0)]
+            bounds = self._lower[rows], self._upper[rows]  # empty, where there are none
             labels, moved = self.labels[rows], self._rows[rows]
             first = kept[rows.start // LANES :], samples.weights[rows], f.lengths[rows], labels, self.before[rows]
             masses = np.zeros((2, k))
@@ -96,13 +94,10 @@ class _Search:
         self._arguments = arguments
 
     def _scratch(self) -> Any:
+        """What the kernel computes in, of which every thread takes one at a time."""
         length, rows = self._sizes
-        block, space, products = (
-            np.zeros(length * LANES, self._dtype),
-            kernels.row_space(length, self._dtype),
-            np.empty(rows * LANES, self._dtype),
-        )
-        return block, space, products, np.zeros((7, LANES))
+        block, products = np.zeros(length * LANES, self._dtype), np.empty(rows * LANES, self._dtype)
+        return block, kernels.row_space(length, self._dtype), products, np.zeros((6, LANES), self._dtype)
 
     def step(self, codes: FloatArray) -> tuple[int, Any]:
         """Labels all points for a codebook; how many were settled by direct differences, and the points whose label changed."""
@@ -118,8 +113,9 @@ class _Search:
             if self._fresh:
                 self._drifts[:] = 0
                 self._upper[:] = np.inf
+        self._filled = self._blocks is self._samples.filled
         found = self._samples.over_rows(len(codes), self._label)
-        self._fresh = False
+        self._fresh, self._samples.filled = False, self._blocks
         masses = found[0][2][0].copy() if len(found) == 1 else np.sum([x[2][0] for x in found], 0)
         self.passed = found[0][2][1] if len(found) == 1 else np.sum([x[2][1] for x in found], 0)
         self.masses = masses
@@ -130,11 +126,12 @@ class _Search:
             self._parts[rows.start] = self._arguments(rows)
         arguments, rivals, masses, moved = self._parts[rows.start]
         whole = len(moved) == len(self.labels)
-        space = self._space if whole else self._scratch()
+        space = self._spaces.pop() if self._spaces else self._scratch()
         count = len(points) if self._fresh else -1
         if self._elkan and not (self._fresh and self._few < len(masses[0]) - 1):
             count = kernels.measure_rivals(points, *rivals)
-        _, settled, left = kernels.step_rows(points, *arguments, *space, count)
+        _, settled, left = kernels.step_rows(points, *arguments, *space, count, self._filled)
+        self._spaces.append(space)
         return settled, moved[:left] if whole else moved[:left] + rows.start, masses
 
 
@@ -156,7 +153,8 @@ class Gemm:
         self.ready = points.dtype == work and points.flags.c_contiguous
         self.precision: Any = np.dtype(np.float32)
         self._frame: _Frame | None = None
-        self._kept: dict[Any, Any] = {}
+        self._kept: Any = None
+        self.filled: Any = None  # the blocks that hold the points by now
 
     def nearest(self, codes: FloatArray) -> tuple[Any, FloatArray]:
         """The index of the nearest code of every point, (n,) int32, and the squared distance to it, (n,)."""
@@ -192,24 +190,12 @@ class Gemm:
         return self.ready and self.points.size * self.precision.itemsize <= _BLOCKS_BYTES
 
     def blocks(self, dtype: Any) -> Any:
-        """All points as blocks in the precision of products, where these take little memory."""
-        if not self.keeps_blocks():
-            return np.empty((0, 0), dtype)
+        """Space for all points as blocks in the precision of products, where these take little memory; a first step fills it."""
         n, dim = self.points.shape
-        padded, count = -(-dim // 4) * 4, -(-n // LANES)
-        if dtype not in self._kept:
-            frame, rows = self.framed(), np.arange(n, dtype=np.int32)
-            self._kept = {dtype: np.empty((count, padded * LANES), dtype)}
-
-            def fill(part: int) -> None:
-                space = kernels.row_space(padded, dtype)
-                for i in range(part * count // parts, (part + 1) * count // parts):
-                    some = rows[i * LANES : (i + 1) * LANES]
-                    kernels.fill_block(self.points, some, 0, padded, frame.centre, frame.factor, self._kept[dtype][i], space)
-
-            parts = self._parts(1)
-            parallel_map(fill, parts) if parts > 1 else fill(0)
-        return self._kept[dtype]
+        shape = (-(-n // LANES), -(-dim // 4) * 4 * LANES) if self.keeps_blocks() else (0, 0)
+        if self._kept is None or self._kept.dtype != dtype:
+            self._kept = np.empty(shape, dtype)
+        return self._kept
 
     def look(self, doubtful: int) -> None:
         if doubtful > _MOST_DOUBTFUL * len(self.points) and self.work == np.float64:
@@ -241,7 +227,7 @@ class Gemm:
             def columns(some: slice, points: Any = points, rows: slice = rows) -> float:
                 return kernels.add_residuals(points, codes, labels[rows], self.weights[rows], some.start, shifts[:, some])
 
-            cost += sum(_over_columns(columns, codes.shape[1]))
+            cost += sum(_over_columns(columns, codes.shape[1], len(points)))
         return shifts, cost
 
     def _parts(self, k: int) -> int:
@@ -271,11 +257,12 @@ class Gemm:
             yield np.ascontiguousarray(self.points[rows], self.work), rows
 
 
-def _over_columns(work: Callable[[slice], Any], dim: int) -> list[Any]:
-    starts = range(0, dim, _COLUMNS)
-    if len(starts) == 1:
+def _over_columns(work: Callable[[slice], Any], dim: int, rows: int) -> list[Any]:
+    """``work`` on some coordinates of so many rows at a time."""
+    parts = max(-(-dim // _COLUMNS), 1 if rows * dim < _SUMMED else min(2, dim // _FEW_COLUMNS))
+    if parts <= 1:
         return [work(slice(0, dim))]
-    return parallel_map(lambda i: work(slice(starts[i], min(starts[i] + _COLUMNS, dim))), len(starts))
+    return parallel_map(lambda i: work(slice(i * dim // parts, (i + 1) * dim // parts)), parts)
 
 
 class _Lloyd:
@@ -331,16 +318,16 @@ class _Lloyd:
         size = len(moved) if samples.ready else max(1, _CHUNK_BYTES // (len(a) * samples.work.itemsize))
         for first in range(0, len(moved), max(1, size)):
             some = moved[first : first + size]
-            points, places, count = samples.points, some, len(some)
+            points, places = samples.points, some
             left, joined, weights = self._search.before, self._search.labels, samples.weights
             if not samples.ready:
                 points, places = np.ascontiguousarray(points[some], samples.work), np.arange(len(some), dtype=np.int32)
                 left, joined, weights = left[some], joined[some], weights[some]
 
-            def columns(c: slice, arguments: Any = (points, places, count, a, left, joined, weights, fresh)) -> None:
-                kernels.move_sums(*arguments, c.start, self._sums[:, c])
+            def columns(c: slice, arguments: Any = (points, places, a, left, joined, weights, fresh)) -> None:
+                kernels.move_sums(*arguments, c.start, c.stop, self._sums)
 
-            _over_columns(columns, len(a))
+            _over_columns(columns, len(a), len(some))
 
     def _advance(self, codes: FloatArray, masses: FloatArray) -> tuple[FloatArray, float, float]:
         r"""The centroids, the distortion and $\sum_k W_k |c_k - m_k|^2$."""

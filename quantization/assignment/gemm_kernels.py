@@ -11,8 +11,9 @@ from quantization.assignment.distance_kernels import direct_distance
 from quantization.compiler import compiled, unordered
 
 LANES = 128  # points of a block, whose coordinates lie side by side
-_SMALL = 1e-37  # absolute, pays for bounds in float32 that vanish
+_SMALL, _TINY = 1e-37, 1e-44  # absolute, pay for bounds and for squares in float32 that vanish
 _ROWS = 16  # points that are brought into a block at a time
+_FILLING = 36  # codes whose products take the time of bringing points into a block
 # Parts of kernels, that nothing calls from Python: no wrapper is compiled for them.
 _jit: Any = njit
 _part: Any = _jit(nogil=True, fastmath=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)
@@ -44,16 +45,15 @@ def prepare_codes(
 ) -> None:  # fmt: skip
     r"""Codes after the shift and scaling, what their scores are off by, and how far they have come from those held till now.
 
-    numbers: (3, K), $\tfrac12|c|^2 - b$, and the slopes a and offsets b of the bound; see ``bounds``. drifts: (K,), rounded up.
-    limits: the first becomes the greatest length of a code.
+    numbers: (3, K or more), $\tfrac12|c|^2 - b$, and the slopes a and offsets b of the bound; see ``bounds``. drifts: (K,),
+    rounded up. limits: the first becomes the greatest length of a code.
     """
     reach = 0.0
     for k in range(len(codes)):
-        code, old, target, square, way = codes[k], held[k], scaled[k], 0.0, 0.0
+        square, way = 0.0, 0.0
         for t in range(len(centre)):
-            value, step = (code[t] - centre[t]) * factor, code[t] - old[t]
-            target[t] = value
-            old[t] = code[t]
+            value, step = (codes[k, t] - centre[t]) * factor, codes[k, t] - held[k, t]
+            scaled[k, t], held[k, t] = value, codes[k, t]
             square += value * value
             way += step * step
         length = np.sqrt(square)
@@ -86,13 +86,11 @@ def fill_block(points: Any, rows: Any, start: int, length: int, centre: Any, fac
 
 @_unordered_part
 def _multiply(block: Any, codes: Any, start: int, length: int, products: Any) -> None:
-    """Products of a block (length, LANES) with some coordinates of all codes, four at least, written to (K, LANES).
+    """Products of a block (length, LANES) with some coordinates of all codes, a multiple of four, written to (K, LANES).
 
-    Four codes and four coordinates at a time, as LLVM makes vector instructions of that which keep the processor busy; the last
-    four may be some of those before once more.
+    Four codes and four coordinates at a time, as LLVM makes vector instructions of that which keep the processor busy.
     """
-    for group in range(0, len(codes), 4):
-        j = min(group, len(codes) - 4)
+    for j in range(0, len(codes), 4):
         s, c, d, e, f = products[j * LANES : (j + 4) * LANES], codes[j], codes[j + 1], codes[j + 2], codes[j + 3]
         s[:] = 0
         for t in range(0, length, 4):
@@ -108,17 +106,33 @@ def _multiply(block: Any, codes: Any, start: int, length: int, products: Any) ->
 
 
 @_part
-def _least(products: Any, numbers: Any, lengths: Any, best: Any, second: Any, labels: Any) -> None:
-    """Of each point of a block the least score from below, made of its products, the second least, and the code of the least."""
-    best[:], second[:] = np.inf, np.inf
-    for j in range(numbers.shape[1]):
-        row, half, slope, label = products[j * LANES : (j + 1) * LANES], numbers[0, j], numbers[1, j], np.float64(j)
+def _kept(score: Any, label: Any, best: Any, second: Any, own: Any) -> Any:
+    """The least score, the second least and the code of the least, one more score known."""
+    worse = best if score < best else score
+    return score if score < best else best, worse if worse < second else second, label if score < best else own
+
+
+@_part
+def _least(products: Any, numbers: Any, lengths: Any, best: Any, second: Any, own: Any) -> None:
+    """Of each point of a block the least score from below, made of its products, the second least, and the code of the least.
+
+    Four codes at a time.
+    """
+    for i in range(LANES):
+        best[i], second[i] = np.inf, np.inf
+    for j in range(0, numbers.shape[1], 4):
+        p, q = products[j * LANES : (j + 2) * LANES], products[(j + 2) * LANES : (j + 4) * LANES]
+        h_0, h_1, h_2, h_3 = numbers[0, j], numbers[0, j + 1], numbers[0, j + 2], numbers[0, j + 3]
+        a_0, a_1, a_2, a_3 = numbers[1, j], numbers[1, j + 1], numbers[1, j + 2], numbers[1, j + 3]
+        dtype = numbers.dtype.type
+        l_0, l_1, l_2, l_3 = dtype(j), dtype(j + 1), dtype(j + 2), dtype(j + 3)
         for i in range(LANES):
-            score, before = half - row[i] - slope * lengths[i], best[i]
-            worse = before if score < before else score
-            second[i] = worse if worse < second[i] else second[i]
-            labels[i] = label if score < before else labels[i]
-            best[i] = score if score < before else before
+            b, s, k, long = best[i], second[i], own[i], lengths[i]
+            b, s, k = _kept(h_0 - p[i] - a_0 * long, l_0, b, s, k)
+            b, s, k = _kept(h_1 - p[i + LANES] - a_1 * long, l_1, b, s, k)
+            b, s, k = _kept(h_2 - q[i] - a_2 * long, l_2, b, s, k)
+            b, s, k = _kept(h_3 - q[i + LANES] - a_3 * long, l_3, b, s, k)
+            best[i], second[i], own[i] = b, s, k
 
 
 @_part
@@ -141,57 +155,48 @@ def _settle(
 
 
 @_part
-def _label(
-    points: Any, rows: Any, factor: float, codes: Any, numbers: Any, limits: Any, lengths: Any, labels: Any, lower: Any,
-    upper: Any, products: Any, state: Any,
-) -> int:  # fmt: skip
-    """The nearest codes of a block's points from their products, and bounds on distances, where there is space for them.
+def _certify(numbers: Any, limits: Any, long: Any, best: Any, own: Any, squares: Any, certain: Any) -> None:
+    """What certifies the least score of each point of a block: that no other is below ``certain``; and the squared distance.
 
-    Returns how many were settled by direct differences. state: space, (7, LANES).
+    Both from above, in the precision of the products, which the bounds allow for; infinite where products may have overflowed.
     """
-    best, second, some, squares, certain, floors, own = state[0], state[1], state[2], state[3], state[4], state[5], state[6]
-    reach, delta, largest, k, doubtful = limits[0], limits[1], limits[2], len(codes), 0
-    for i in range(len(rows)):
-        some[i] = lengths[rows[i]]
-    _least(products, numbers, some, best, second, own)
+    dtype = numbers.dtype.type
+    farthest, delta = dtype(limits[2] / limits[0] if limits[0] * limits[0] <= limits[2] else 0.0), dtype(limits[1])
+    zero, two, unknown = dtype(0), dtype(2), dtype(np.inf)
     for i in range(LANES):
-        j = np.intp(own[i])
-        squares[i], floors[i] = numbers[1, j], numbers[2, j]
+        j, length = np.intp(own[i]), long[i]
+        above = best[i] + two * (numbers[1, j] * length + numbers[2, j])
+        square = length * length + two * above
+        squares[i] = square if square > zero else zero
+        certain[i] = above + delta * squares[i] if length < farthest else unknown
+
+
+@_part
+def _bound(numbers: Any, rows: Any, lower: Any, upper: Any, products: Any, state: Any) -> None:
+    """Bounds on the distances of a block's points, in the precision of the products, which they allow for."""
+    second, floors, long, squares, certain = state[1], state[0], state[3], state[4], state[5]
+    dtype = numbers.dtype.type
+    up, down, floor, small = dtype(1 + ROUNDING), dtype(1 - ROUNDING), dtype(1 - 4 * ROUNDING), dtype(_SMALL)
+    zero, two, unknown = dtype(0), dtype(2), dtype(np.inf)
     for i in range(LANES):
-        long = some[i]
-        above = best[i] + 2 * (squares[i] * long + floors[i])
-        squares[i] = max(long * long + 2 * above, 0.0)
-        fits = max(long, reach) * reach <= largest
-        certain[i] = above + delta * squares[i] if fits else np.inf
-        floors[i] = long * long * (1 - 4 * ROUNDING)
+        squares[i] = np.sqrt(squares[i]) * up + small
+        floors[i] = long[i] * long[i] * floor
+        square = floors[i] + two * second[i]
+        second[i] = np.sqrt(square if square > zero else zero) * down
     for i in range(len(rows)):
-        if not second[i] > certain[i]:
-            doubtful += 1
-            label, square, rival = _settle(points, rows[i], codes, products, i, numbers, some[i], certain[i])
-            own[i], squares[i] = label, square * factor * factor
-            second[i] = rival if certain[i] < np.inf else -np.inf
-    for i in range(len(rows)):
-        labels[rows[i]] = np.int32(own[i])
-    if len(upper):
-        for i in range(LANES):
-            squares[i] = np.sqrt(squares[i]) * (1 + ROUNDING) + _SMALL
-            second[i] = np.sqrt(max(floors[i] + 2 * second[i], 0.0)) * (1 - ROUNDING)
+        upper[rows[i]] = squares[i]
+    if lower.ndim == 1:  # of one kind alone is compiled
         for i in range(len(rows)):
-            upper[rows[i]] = squares[i]
-        if len(lower) == len(upper):
-            for i in range(len(rows)):
-                lower[rows[i]] = second[i]
-        else:
-            for j in range(k):
-                row, half, slope = products[j * LANES : (j + 1) * LANES], numbers[0, j], numbers[1, j]
-                for i in range(LANES):
-                    score = np.float64(half - row[i]) - slope * some[i]
-                    row[i] = np.sqrt(max(floors[i] + 2 * score, 0.0)) * (1 - ROUNDING) if certain[i] < np.inf else 0.0
-            for i in range(len(rows)):
-                bounds = lower[rows[i] * k : (rows[i] + 1) * k]
-                for j in range(k):
-                    bounds[j] = products[j * LANES + i]
-    return doubtful
+            lower[rows[i]] = second[i]
+    else:
+        for j in range(lower.shape[1]):
+            row, half, slope = products[j * LANES : (j + 1) * LANES], numbers[0, j], numbers[1, j]
+            for i in range(LANES):
+                square = floors[i] + two * (half - row[i] - slope * long[i])
+                row[i] = np.sqrt(square if square > zero else zero) * down if certain[i] < unknown else zero
+        for i in range(len(rows)):
+            for j in range(lower.shape[1]):
+                lower[rows[i], j] = products[j * LANES + i]
 
 
 @_part
@@ -261,7 +266,7 @@ def measure_rivals(
     """
     count, k, rounding, vanishing = 0, len(codes), limits[3] + ROUNDING, limits[4] + _SMALL
     for i in range(len(labels)):
-        own, bounds = np.intp(labels[i]), lower[i * k : (i + 1) * k]
+        own, bounds = np.intp(labels[i]), lower[i]
         mine, bounds[own] = bounds[own] * (1 - ROUNDING) - drifts[own] - _SMALL, np.float32(3e38)
         reach = (np.float64(upper[i]) + drifts[own]) * (1 + ROUNDING)
         least = _fall(bounds, drifts)
@@ -302,19 +307,17 @@ def measure_rivals(
 
 @unordered
 def move_sums(
-    points: Any, rows: Any, count: int, reference: Any, left: Any, joined: Any, weights: Any, fresh: bool, first: int, sums: Any
+    points: Any, rows: Any, reference: Any, left: Any, joined: Any, weights: Any, fresh: bool, start: int, stop: int, sums: Any
 ) -> None:
     """Some coordinates of the sums of w (x - a) over cells: points have left one, unless ``fresh``, and joined another."""
-    size = sums.shape[1]
-    a = reference[first : first + size]
-    for r in range(count):
+    for r in range(len(rows)):
         i = rows[r]
-        x, w, target, source = points[i, first : first + size], weights[i], sums[joined[i]], sums[left[i]]
-        for t in range(size):
-            target[t] += w * (np.float64(x[t]) - a[t])
+        x, w, target, source = points[i], weights[i], sums[joined[i]], sums[left[i]]
+        for t in range(start, stop):
+            target[t] += w * (np.float64(x[t]) - reference[t])
         if not fresh:
-            for t in range(size):
-                source[t] -= w * (np.float64(x[t]) - a[t])
+            for t in range(start, stop):
+                source[t] -= w * (np.float64(x[t]) - reference[t])
 
 
 @unordered
@@ -337,26 +340,27 @@ def add_residuals(points: Any, codes: Any, labels: Any, weights: Any, first: int
 def step_rows(
     points: Any, kept: Any, weights: Any, lengths: Any, labels: Any, before: Any, lower: Any, upper: Any, rows: Any, centre: Any,
     factor: float, codes: Any, scaled: Any, numbers: Any, drifts: Any, limits: Any, masses: Any, block: Any, space: Any,
-    products: Any, state: Any, count: int,
+    products: Any, state: Any, count: int, filled: bool,
 ) -> tuple[int, int, int]:  # fmt: skip
     """Labels of some points for the codebook at hand.
 
     Returns how many points were searched, settled by direct differences, and moved to another cell; ``rows`` lists the last of
     these in the end.
 
-    kept: all blocks, (blocks, coordinates × LANES), or none. codes, scaled: (K, d), as given, and shifted and scaled, up to a
-    multiple of four coordinates. drifts, numbers: see :func:`prepare_codes`. limits: the greatest length of a code, the margin
-    of the certificate, and the product of lengths up to which nothing overflows. lower, upper: bounds on the distances to the
+    kept: all blocks, (blocks, coordinates × LANES), or none; filled: whether an earlier call has filled them. codes: (K, d);
+    scaled: shifted and scaled, up to multiples of four codes and coordinates. drifts, numbers: see
+    :func:`prepare_codes`. limits: the greatest length of a code, the margin of the certificate, and the product of lengths up
+    to which nothing overflows. lower, upper: bounds on the distances to the
     second nearest code, or to every code, and to the nearest; empty where they are not wanted. masses: (2, K), of the cells, and
     what has left or joined a cell. block, space, products, state: space, (coordinates × LANES,), (_ROWS, coordinates),
-    (1 or 2 × K × LANES,), (7, LANES). count: of the points listed in ``rows``, that are to be searched; negative if these are
+    (1 or 2 × K × LANES,), (6, LANES). count: of the points listed in ``rows``, that are to be searched; negative if these are
     still to be found by the bounds.
     """
     n, dim, k, settled = len(labels), scaled.shape[1], len(codes), 0
-    if count < 0:
+    best, second, own, long, squares, certain = state[0], state[1], state[2], state[3], state[4], state[5]
+    if count < 0 and lower.ndim == 1:
         count = _find_doubtful(drifts, labels, lower, upper, rows)
-    # To bring points into a block takes the time of so many codes.
-    dense = count == n or (len(kept) > 0 and count * (k + 20) > n * k)
+    dense = count == n or (len(kept) > 0 and count * (len(scaled) + _FILLING) > n * len(scaled))
     if dense:
         count = n
         for i in range(n):
@@ -365,15 +369,26 @@ def step_rows(
         some = rows[a : min(a + LANES, count)]
         for t in range(0, dim, PIECE):
             length, target = min(PIECE, dim - t), products[: len(scaled) * LANES] if t == 0 else products[len(scaled) * LANES :]
-            if dense and len(kept):
-                _multiply(kept[a // LANES, t * LANES :], scaled, t, length, target)
-            else:
-                fill_block(points, some, t, length, centre, factor, block, space)
-                _multiply(block, scaled, t, length, target)
+            held = kept[a // LANES, t * LANES :] if dense and len(kept) else block
+            if not (dense and len(kept) and filled):
+                fill_block(points, some, t, length, centre, factor, held, space)
+            _multiply(held, scaled, t, length, target)
             if t > 0:
                 for i in range(k * LANES):
                     products[i] += target[i]
-        settled += _label(points, some, factor, codes, numbers, limits, lengths, labels, lower, upper, products, state)
+        for i in range(len(some)):
+            long[i] = lengths[some[i]]
+        _least(products, numbers, long, best, second, own)
+        _certify(numbers, limits, long, best, own, squares, certain)
+        for i in range(len(some)):
+            if not second[i] > certain[i]:
+                settled += 1
+                label, square, rival = _settle(points, some[i], codes, products, i, numbers, long[i], certain[i])
+                own[i], squares[i] = label, square * factor * factor + _TINY
+                second[i] = rival if certain[i] < np.inf else -np.inf
+            labels[some[i]] = np.int32(own[i])
+        if len(upper):
+            _bound(numbers, some, lower, upper, products, state)
     moved = 0
     masses[:] = 0
     for i in range(n):
@@ -396,12 +411,12 @@ def advance_codes(sums: Any, masses: Any, reference: Any, codes: Any, means: Any
     """
     between, off = 0.0, 0.0
     for k in range(len(codes)):
-        row, code, target, w = sums[k], codes[k], means[k], masses[k]
+        w = masses[k]
         share, about, own = 1 / w, 0.0, 0.0
         for t in range(len(reference)):
-            shift = row[t] + w * (reference[t] - code[t])
-            target[t] = code[t] + share * shift
-            about += row[t] * row[t]
+            shift = sums[k, t] + w * (reference[t] - codes[k, t])
+            means[k, t] = codes[k, t] + share * shift
+            about += sums[k, t] * sums[k, t]
             own += shift * shift
         between, off = between + share * about, off + share * own
     return between, off

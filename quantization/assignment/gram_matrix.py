@@ -16,7 +16,7 @@ import numpy as np
 from quantization.arrays import FloatArray, summed_by
 from quantization.assignment import gram_kernels as kernels
 from quantization.assignment.cells import Sums
-from quantization.assignment.distance_kernels import direct_distance, measure_from
+from quantization.assignment.distance_kernels import measure_from, nearest_of
 from quantization.assignment.step import Step
 from quantization.threads import parallel_map, parallel_rows
 
@@ -270,8 +270,7 @@ class GramMatrix:
             needed = np.flatnonzero(rivals.any(1))
             made = codes.some(needed)
             for row, among in zip(rows, rivals[needed].T, strict=True):
-                squared = [direct_distance(self._points, row, made, place) for place in np.flatnonzero(among)]
-                labels[row] = needed[among][int(np.argmin(squared))]
+                labels[row] = needed[among][nearest_of(self._points, row, made[among])]
         return labels
 
 

@@ -10,7 +10,7 @@ import torch
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(torch.cuda.is_available(), reason="test_fused runs on the GPU")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="test_triton_blocks runs on the GPU")
 def test_the_kernels_in_triton_interpreter():
     pytest.importorskip("triton")
     here = Path(__file__).parent
@@ -23,7 +23,7 @@ def test_the_kernels_in_triton_interpreter():
         "no:cacheprovider",
         "-W",
         "ignore::UserWarning:triton",
-        str(here / "test_fused.py"),
+        str(here / "test_triton_blocks.py"),
     ]
     environment = {**os.environ, "TRITON_INTERPRET": "1"}
     run = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=here.parents[2], timeout=300, check=False)
