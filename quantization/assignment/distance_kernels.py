@@ -4,22 +4,12 @@ from typing import Any
 
 import numpy as np
 
-from quantization.compiler import compiled, inlined
-
-
-@inlined
-def squared_distance(points: Any, i: int, codes: Any, k: int) -> float:
-    """Of a point to a code, by direct differences."""
-    total = 0.0
-    for t in range(points.shape[1]):
-        difference = np.float64(points[i, t]) - codes[k, t]
-        total += difference * difference
-    return total
+from quantization.compiler import compiled
 
 
 @compiled
 def direct_distance(points: Any, i: int, codes: Any, k: int) -> float:
-    """The same, its terms in one order whoever asks, four sums at a time: what settles ties must be one number."""
+    """Of a point to a code. Terms are in one order whoever asks, four sums at a time: what settles ties must be one number."""
     x, code, size = points[i], codes[k], points.shape[1] // 4
     x_0, x_1, x_2, x_3 = x[:size], x[size : 2 * size], x[2 * size : 3 * size], x[3 * size :]
     c_0, c_1, c_2, c_3 = code[:size], code[size : 2 * size], code[2 * size : 3 * size], code[3 * size :]
@@ -38,4 +28,4 @@ def direct_distance(points: Any, i: int, codes: Any, k: int) -> float:
 def measure_from(points: Any, codes: Any, labels: Any, squared: Any) -> None:
     """The squared distance of every point to its code."""
     for i in range(len(points)):
-        squared[i] = squared_distance(points, i, codes, labels[i])
+        squared[i] = direct_distance(points, i, codes, labels[i])
