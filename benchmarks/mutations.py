@@ -28,12 +28,12 @@ from scipy import stats
 import quantization as qz
 from benchmarks.solvers.page import BEGIN, updated
 from quantization import assignment, estimate, iteration, measure
-from quantization.assignment import blocks, gemm, low_dim
+from quantization.assignment import blocks, gemm, gram_matrix, low_dim
 from quantization.clvq_state import CLVQState
 from quantization.empirical import one_dimensional, samples
 from quantization.laws_1d import density_law
 from quantization.laws_2d import gaussian_mixture_law
-from quantization.solvers import lloyd, schedules
+from quantization.solvers import schedules
 
 cells: Any = import_module("quantization.assignment.cells")  # whose name a function of the package has
 Patch = tuple[Any, str, Any]  # a module or class, the name of what is replaced, and what replaces it
@@ -169,16 +169,15 @@ def float32_cancellation() -> list[Patch]:
 
 @mutation("centroids are shrunk towards the origin by a thousandth", lambda: by_every_strategy(lambda s: s.points, max_iter=3))
 def shrunk_centroids() -> list[Patch]:
-    of_sums, in_few, by_products = cells.Sums.cells, low_dim._Cells.advance, gemm._Lloyd._advance
+    of_sums, in_few, by_products = cells.Sums.cells, low_dim._Cells.advance, gemm._Cells._means
 
     def wrong(self, codes, r):
         found = of_sums(self, codes, r)
         return replace(found, means=0.999 * found.means)
 
     def wrong_in_few(self):
-        changed = in_few(self)
-        self.following = 0.999 * self.following
-        return changed
+        self._following = 0.999 * self._following
+        in_few(self)
 
     def wrong_by_products(self, codes, masses):
         means, distortion, off = by_products(self, codes, masses)
@@ -187,7 +186,7 @@ def shrunk_centroids() -> list[Patch]:
     return [
         (cells.Sums, "cells", wrong),
         (low_dim._Cells, "advance", wrong_in_few),
-        (gemm._Lloyd, "_advance", wrong_by_products),
+        (gemm._Cells, "_means", wrong_by_products),
     ]
 
 
@@ -253,17 +252,17 @@ def wrong_marginals() -> list[Patch]:
     ],
 )
 def residual_understated() -> list[Patch]:
-    stationarity, state_of = cells.stationarity, lloyd._state
+    stationarity, step = cells.stationarity, gemm.Step
 
     def wrong(gradient, masses, distortion, r):
         return stationarity(gradient, masses, distortion, r) / 1000
 
-    def wrong_of_a_step(problem, step):
-        state = state_of(problem, step)
-        return replace(state, stationarity=state.stationarity / 1000)
+    def wrong_step(*fields):
+        found = step(*fields)
+        return replace(found, stationarity=found.stationarity / 1000)
 
-    places = (cells, estimate, one_dimensional, density_law, gaussian_mixture_law)
-    return [*((module, "stationarity", wrong) for module in places), (lloyd, "_state", wrong_of_a_step)]
+    places, strategies = (cells, estimate, one_dimensional, density_law, gaussian_mixture_law), (low_dim, gemm, gram_matrix)
+    return [*((place, "stationarity", wrong) for place in places), *((strategy, "Step", wrong_step) for strategy in strategies)]
 
 
 @mutation(

@@ -20,9 +20,6 @@ _inside: dict[str, Any] = {**_options, "no_cpython_wrapper": True, "no_cfunc_wra
 part: Any = _njit(fastmath=False, **_inside)
 contracted_part: Any = _njit(fastmath={"contract"}, **_inside)  # a product and a sum in one instruction
 unordered_part: Any = _njit(fastmath=_free, **_inside)
-inlined: Any = _njit(inline="always", **_options)
-
-PIECE = 512  # terms of an inner product summed in one go, so that the bound on its round-off does not grow with d
 
 
 def blas(name: str, arguments: int) -> Any:

@@ -1,16 +1,19 @@
 """Laws whose Voronoi cells are computed to round-off: the cells of any codebook on request, and what some can do beside."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 
 import numpy as np
 
-from quantization.arrays import FloatArray
+from quantization.arrays import Array, FloatArray, epsilon, rounded
 from quantization.assignment.cells import Cells
 from quantization.assignment.step import Step
 
 if TYPE_CHECKING:
     import scipy
+
+
+_ROUND_OFF = 8  # of a centroid that is a mean of points about its code, in units of the code
 
 
 class ExactLaw(Protocol):
@@ -48,11 +51,40 @@ class HasHessian(ExactLaw, Protocol):
         ...
 
 
-class HasLloydSteps(ExactLaw, Protocol):
+class MovingCells:
+    """The cells of a codebook whose codes move to their centroids, step by step, computed by the law from the beginning.
+
+    like: an array whose dtype codes are rounded to.
+    """
+
+    def __init__(self, law: ExactLaw, codes: FloatArray, like: Array) -> None:
+        self._law, self._like = law, like
+        self._codes: FloatArray = codes
+        self._following: FloatArray = codes
+        self._masses: FloatArray | None = None
+
+    def step(self) -> Step:
+        """The cells of the codes at hand, those of empty cells relocated; some stay empty only where nothing is finite."""
+        self._codes, c = self._law.relocate_empty_cells(self._codes)
+        self._following = rounded(c.means, self._like)
+        # Labels are not known here. Where none has changed the masses have not, and the centroids are the codes to round-off.
+        unchanged = self._masses is not None and np.array_equal(self._masses, c.masses)
+        at_rest = np.array_equal(self._following, self._codes) or (
+            unchanged and c.stationarity <= _ROUND_OFF * resolution(self._like, self._codes, c.masses, c.distortion)
+        )
+        self._masses = c.masses
+        return Step(self._codes, c.masses, c.distortion, 0.0, c.stationarity, at_rest)
+
+    def advance(self) -> None:
+        """On to the centroids."""
+        self._codes = self._following
+
+
+class HasMovingCells(ExactLaw, Protocol):
     """An exact law that remembers from one step of Lloyd's algorithm to the next what it can."""
 
-    def lloyd_steps(self, codes: FloatArray, steps: int, restarts: int) -> Iterator[Step]:
-        """The steps from ``codes``, that codebook first, until no label changes or the next codebook has an empty cell.
+    def moving_cells(self, codes: FloatArray, steps: int, restarts: int) -> MovingCells:
+        """The cells of ``codes``, which are about to move.
 
         steps, restarts: about how many there will be, for what is worth preparing.
         """
@@ -80,6 +112,16 @@ def has_hessian(law: Any) -> TypeGuard[HasHessian]:
     return hasattr(law, "hessian")
 
 
-def has_lloyd_steps(law: Any) -> TypeGuard[HasLloydSteps]:
-    """Whether ``law`` is an exact law with Lloyd steps of its own."""
-    return hasattr(law, "lloyd_steps")
+def has_moving_cells(law: Any) -> TypeGuard[HasMovingCells]:
+    """Whether ``law`` is an exact law with moving cells of its own."""
+    return hasattr(law, "moving_cells")
+
+
+def resolution(like: Array, codes: FloatArray | Callable[[], FloatArray], masses: FloatArray, distortion: float) -> float:
+    r"""$(\sum_k w_k |u\, c_k|^2 / D)^{1/2}$, u the unit round-off of ``like``: the residual that rounding codes leaves."""
+    unit = epsilon(like) / 2
+    if not 0 < distortion < np.inf:
+        return 0.0
+    codes = codes() if callable(codes) else codes
+    with np.errstate(over="ignore", under="ignore"):
+        return unit * float(np.sqrt(masses @ np.einsum("kd,kd->k", codes, codes) / distortion))

@@ -154,8 +154,8 @@ def test_a_lloyd_step_is_read_in_five_files():
     """One step on numpy samples, from the loop to the arithmetic, each file importing the next:
 
     1. ``iteration``: takes a solver's states, applies budget and stopping rule;
-    2. ``solvers/lloyd``: Lloyd's algorithm, empty cells relocated between the steps of a law;
-    3. ``empirical/samples``: the finite measure, which has ``assignment`` select a strategy;
+    2. ``solvers/lloyd``: Lloyd's iteration, on the cells of a law that move;
+    3. ``empirical/samples``: the finite measure, which has ``assignment`` select a strategy, and relocates empty cells;
     4. ``assignment/low_dim`` (or ``gemm``, ``gram_matrix``, ``blocks``): the strategy;
     5. ``assignment/low_dim_kernels`` (or those of the others): compiled loops.
 

@@ -11,7 +11,7 @@ A *strategy* is a way to do it, each in a file; all of them give the same labels
 ``torch_blocks`` and ``triton_blocks``.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial, reduce
 from importlib import import_module
@@ -23,7 +23,7 @@ import numpy as np
 from quantization.arrays import Array, FloatArray, asarray_like, device_of, dtype_of, is_torch, namespace, range_exponent, rounded
 from quantization.assignment.blocks import labels_by_blocks, squared_distances, sums_by_blocks
 from quantization.assignment.cells import Cells, Sums
-from quantization.assignment.step import Step
+from quantization.assignment.step import LabelledCells
 
 __all__ = [
     "Assignment",
@@ -94,8 +94,12 @@ class Strategy(Protocol):
         """The sums over the cells of ``codes`` (K, d), r = 2."""
         ...
 
-    def steps(self, codes: FloatArray) -> Iterator[Step]:
-        """Lloyd's steps from ``codes``, until no label changes or the next codebook has an empty cell."""
+    def distances(self, codes: FloatArray, labels: Any) -> FloatArray:
+        """The squared distance of every point to the code of its label, (n,), by direct differences in float64."""
+        ...
+
+    def moving_cells(self, codes: FloatArray) -> LabelledCells:
+        """The cells of ``codes``, which are about to move."""
         ...
 
 

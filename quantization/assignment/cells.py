@@ -1,11 +1,13 @@
 """What the Voronoi cells of a codebook hold: the one result that every solver is built from, and the sums it is made of."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from quantization.arrays import FloatArray
+from quantization.status import TooFewPoints
 
 
 @dataclass(frozen=True)
@@ -88,3 +90,37 @@ def stationarity(gradient: FloatArray, masses: FloatArray, distortion: float, r:
         if size == 0:
             return 0.0
         return float(size / np.float64(distortion) ** ((r - 1) / r)) if distortion > 0 else float("inf")
+
+
+def relocated(
+    codes: FloatArray, masses: FloatArray, costs: FloatArray, place: Callable[[int], tuple[FloatArray, FloatArray]]
+) -> FloatArray:
+    r"""``codes`` with those of empty cells moved to the points that cost the most, one after the other.
+
+    Each move lowers the distortion, as an empty cell's code bears none of it.
+
+    Parameters
+    ----------
+    codes : array (K, d)
+    masses : array (K,)
+        Of the cells.
+    costs : array (n,)
+        $w_i |x_i - c|^2$, c the nearest code.
+    place : callable
+        The coordinates (d,) of a point, and the costs (n,) where it is the only code.
+
+    Raises
+    ------
+    TooFewPoints
+        Where no point costs anything: then all are codes, and those that are not empty the distinct ones.
+    """
+    if not costs.max() > 0:
+        raise TooFewPoints(len(codes), int((masses > 0).sum()))
+    codes = codes.copy()
+    for k in np.flatnonzero(masses == 0):
+        costliest = int(costs.argmax())
+        if not costs[costliest] > 0:
+            break
+        codes[k], reached = place(costliest)
+        costs = np.minimum(costs, reached)
+    return codes

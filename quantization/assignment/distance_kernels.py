@@ -4,22 +4,12 @@ from typing import Any
 
 import numpy as np
 
-from quantization.compiler import compiled, inlined, part
-
-
-@inlined
-def squared_distance(points: Any, i: int, codes: Any, k: int) -> float:
-    """Of a point to a code, by direct differences."""
-    total = 0.0
-    for t in range(points.shape[1]):
-        difference = np.float64(points[i, t]) - codes[k, t]
-        total += difference * difference
-    return total
+from quantization.compiler import compiled, part
 
 
 @part
 def direct_distance(points: Any, i: int, codes: Any, k: int) -> float:
-    """The same, its terms in one order whoever asks, four sums at a time: what settles ties must be one number."""
+    """Of a point to a code. Terms are in one order whoever asks, four sums at a time: what settles ties must be one number."""
     size = points.shape[1] // 4
     a, b, c, d = 0.0, 0.0, 0.0, 0.0
     for t in range(size):
@@ -50,4 +40,4 @@ def nearest_of(points: Any, i: int, codes: Any) -> int:
 def measure_from(points: Any, codes: Any, labels: Any, squared: Any) -> None:
     """The squared distance of every point to its code."""
     for i in range(len(points)):
-        squared[i] = squared_distance(points, i, codes, labels[i])
+        squared[i] = direct_distance(points, i, codes, labels[i])

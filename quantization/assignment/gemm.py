@@ -159,9 +159,8 @@ class Gemm:
     def nearest(self, codes: FloatArray) -> tuple[Any, FloatArray]:
         """The index of the nearest code of every point, (n,) int32, and the squared distance to it, (n,)."""
         codes = np.ascontiguousarray(codes)
-        (labels, _), squared = self._labels(codes), np.empty(len(self.points))
-        self.over_rows(len(codes), lambda points, rows: kernels.measure_distances(points, codes, labels[rows], squared[rows]))
-        return labels, squared
+        labels = self._labels(codes)[0]
+        return labels, self.distances(codes, labels)
 
     def sums(self, codes: FloatArray) -> Sums:
         """The sums over the cells of ``codes`` (K, d), r = 2."""
@@ -170,12 +169,15 @@ class Gemm:
         shifts, cost = self.residuals(codes, labels)
         return Sums(masses, shifts, shifts, cost, float(masses.sum()), None)
 
-    def steps(self, codes: FloatArray) -> Iterator[Step]:
-        """Lloyd's steps from a codebook, rounded to the points' precision.
+    def distances(self, codes: FloatArray, labels: Any) -> FloatArray:
+        """The squared distance of every point to the code of its label, (n,)."""
+        squared = np.empty(len(self.points))
+        self.over_rows(1, lambda points, rows: kernels.measure_distances(points, codes, labels[rows], squared[rows]))
+        return squared
 
-        Ends before the first codebook with an empty cell, where the distortion would rise, and after a step at rest.
-        """
-        return _Lloyd(self, self.rounded(codes)).steps()
+    def moving_cells(self, codes: FloatArray) -> "_Cells":
+        """The cells of ``codes``, rounded to the points' precision, which are about to move."""
+        return _Cells(self, self.rounded(codes))
 
     def rounded(self, codes: FloatArray) -> FloatArray:
         return np.ascontiguousarray(self._round_codes(codes), np.float64)
@@ -225,7 +227,7 @@ class Gemm:
         for points, rows in self._chunks(0, len(self.points)):
 
             def columns(some: slice, points: Any = points, rows: slice = rows) -> float:
-                return kernels.add_residuals(points, codes, labels[rows], self.weights[rows], some.start, shifts[:, some])
+                return kernels.add_residuals(points, codes, labels[rows], self.weights[rows], some.start, some.stop, shifts)
 
             cost += sum(_over_columns(columns, codes.shape[1], len(points)))
         return shifts, cost
@@ -265,52 +267,61 @@ def _over_columns(work: Callable[[slice], Any], dim: int, rows: int) -> list[Any
     return parallel_map(lambda i: work(slice(i * dim // parts, (i + 1) * dim // parts)), parts)
 
 
-class _Lloyd:
-    r"""Lloyd's algorithm on sums of cells $S_k = \sum_{i \in V_k} w_i (x_i - a)$ about one reference a.
+class _Cells:
+    r"""The cells of a codebook, with their sums $S_k = \sum_{i \in V_k} w_i (x_i - a)$ about one reference a, from step to step.
 
     They give the centroids $m_k = a + S_k / W_k$, and the distortion without another look at the points:
     $D = \sum_i w_i |x_i - a|^2 - \sum_k |S_k|^2 / W_k + \sum_k W_k |c_k - m_k|^2$.
     """
 
     def __init__(self, samples: Gemm, codes: FloatArray) -> None:
-        self._samples, self._codes, self._frame = samples, codes, samples.framed()
+        self._samples, self._codes, self._following, self._frame = samples, codes, codes, samples.framed()
         self._search = _Search(samples, codes.shape, True)
         self._sums, self._passed = np.zeros(codes.shape), np.zeros(len(codes))
-        self._cancelling = False
+        self._cancelling, self._fresh = False, True
 
-    def steps(self) -> Iterator[Step]:
-        codes, least, fresh = self._codes, np.inf, True
-        while True:
-            masses, moved = self._assign(codes, fresh)
-            if not masses.all():
-                return
-            means, distortion, off = self._advance(codes, masses)
-            if distortion > least:
-                return
-            following = self._samples.rounded(means)
-            at_rest = not moved or bool((following == codes).all())
-            residual = (off / distortion) ** 0.5 if off else 0.0
-            yield Step(_constant(codes), masses, distortion, 0.0, residual, _constant(following), at_rest)
-            if at_rest:
-                return
-            codes, least, fresh = following, distortion, False
+    @property
+    def labels(self) -> Any:
+        return self._search.labels
 
-    def _assign(self, codes: FloatArray, fresh: bool) -> tuple[FloatArray, bool]:
+    def codes(self) -> FloatArray:
+        return self._codes
+
+    def step(self) -> Step:
+        """The cells of the codes at hand, and the centroids that follow."""
+        codes, (masses, moved) = self._codes, self._assign()
+        if not masses.all():
+            return Step(codes, masses)
+        means, distortion, off = self._means(codes, masses)
+        self._following = self._samples.rounded(means)
+        at_rest = not moved or bool((self._following == codes).all())
+        return Step(codes, masses, distortion, 0.0, (off / distortion) ** 0.5 if off else 0.0, at_rest)
+
+    def advance(self) -> None:
+        """On to the centroids."""
+        self._codes = self._following
+
+    def move_to(self, codes: FloatArray) -> None:
+        """On to any other codes: bounds fall by how far codes have come, and sums are of the labels, so that both are kept."""
+        self._codes = self._samples.rounded(codes)
+
+    def _assign(self) -> tuple[FloatArray, bool]:
         """Labels the points and brings the sums up to date; the masses, and whether any label has changed."""
-        search = self._search
-        settled, moved = search.step(codes)
-        masses = search.masses
+        search, fresh = self._search, self._fresh
+        settled, moved = search.step(self._codes)
+        masses, self._fresh = search.masses, False
         if fresh:
             self._samples.look(settled)
         if len(moved):
             self._passed += search.passed
             if not self._cancelling:
-                if not fresh and (self._passed > _MOST_PASSED * masses).any():
+                if not fresh and ((self._passed > _MOST_PASSED * masses) & (masses > 0)).any():
                     self._sums[:], self._passed = 0.0, masses.copy()
                     self._move(np.arange(len(search.labels), dtype=np.int32), True)
                 else:
                     self._move(moved, fresh)
             search.before[moved] = search.labels[moved]
+            self._sums[masses == 0], self._passed[masses == 0] = 0.0, 0.0  # without what round-off has left
         return masses, len(moved) > 0
 
     def _move(self, moved: Any, fresh: bool) -> None:
@@ -329,7 +340,7 @@ class _Lloyd:
 
             _over_columns(columns, len(a), len(some))
 
-    def _advance(self, codes: FloatArray, masses: FloatArray) -> tuple[FloatArray, float, float]:
+    def _means(self, codes: FloatArray, masses: FloatArray) -> tuple[FloatArray, float, float]:
         r"""The centroids, the distortion and $\sum_k W_k |c_k - m_k|^2$."""
         if not self._cancelling:
             means = np.empty_like(codes)
@@ -341,7 +352,3 @@ class _Lloyd:
         shifts, cost = self._samples.residuals(codes, self._search.labels)
         means = codes + shifts / masses[:, None]
         return means, cost, float((np.einsum("kd,kd->k", shifts, shifts) / masses).sum())
-
-
-def _constant(codes: FloatArray) -> Callable[[], FloatArray]:
-    return lambda: codes

@@ -4,22 +4,15 @@
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from quantization.assignment.bounds import PIECE, ROUNDING
 from quantization.assignment.distance_kernels import direct_distance
-from quantization.compiler import compiled, unordered
+from quantization.compiler import compiled, part, unordered, unordered_part
 
 LANES = 128  # points of a block, whose coordinates lie side by side
 _SMALL, _TINY = 1e-37, 1e-44  # absolute, pay for bounds and for squares in float32 that vanish
 _ROWS = 16  # points that are brought into a block at a time
 _FILLING = 36  # codes whose products take the time of bringing points into a block
-# Parts of kernels, that nothing calls from Python: no wrapper is compiled for them.
-_jit: Any = njit
-_part: Any = _jit(nogil=True, fastmath=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)
-_unordered_part: Any = _jit(
-    nogil=True, fastmath={"nnan", "ninf", "nsz", "reassoc", "contract"}, no_cpython_wrapper=True, no_cfunc_wrapper=True
-)
 
 
 def row_space(length: int, dtype: Any) -> Any:
@@ -84,7 +77,7 @@ def fill_block(points: Any, rows: Any, start: int, length: int, centre: Any, fac
                 z[r] = space[r, t]
 
 
-@_unordered_part
+@unordered_part
 def _multiply(block: Any, codes: Any, start: int, length: int, products: Any) -> None:
     """Products of a block (length, LANES) with some coordinates of all codes, a multiple of four, written to (K, LANES).
 
@@ -105,14 +98,14 @@ def _multiply(block: Any, codes: Any, start: int, length: int, products: Any) ->
                 s[i + 3 * LANES] += a_0 * f_0 + a_1 * f_1 + a_2 * f_2 + a_3 * f_3
 
 
-@_part
+@part
 def _kept(score: Any, label: Any, best: Any, second: Any, own: Any) -> Any:
     """The least score, the second least and the code of the least, one more score known."""
     worse = best if score < best else score
     return score if score < best else best, worse if worse < second else second, label if score < best else own
 
 
-@_part
+@part
 def _least(products: Any, numbers: Any, lengths: Any, best: Any, second: Any, own: Any) -> None:
     """Of each point of a block the least score from below, made of its products, the second least, and the code of the least.
 
@@ -135,7 +128,7 @@ def _least(products: Any, numbers: Any, lengths: Any, best: Any, second: Any, ow
             best[i], second[i], own[i] = b, s, k
 
 
-@_part
+@part
 def _settle(
     points: Any, row: int, codes: Any, products: Any, place: int, numbers: Any, length: float, limit: float
 ) -> tuple[int, float, float]:
@@ -154,7 +147,7 @@ def _settle(
     return label, least, second
 
 
-@_part
+@part
 def _certify(numbers: Any, limits: Any, long: Any, best: Any, own: Any, squares: Any, certain: Any) -> None:
     """What certifies the least score of each point of a block: that no other is below ``certain``; and the squared distance.
 
@@ -171,7 +164,7 @@ def _certify(numbers: Any, limits: Any, long: Any, best: Any, own: Any, squares:
         certain[i] = above + delta * squares[i] if length < farthest else unknown
 
 
-@_part
+@part
 def _bound(numbers: Any, rows: Any, lower: Any, upper: Any, products: Any, state: Any) -> None:
     """Bounds on the distances of a block's points, in the precision of the products, which they allow for."""
     second, floors, long, squares, certain = state[1], state[0], state[3], state[4], state[5]
@@ -199,7 +192,7 @@ def _bound(numbers: Any, rows: Any, lower: Any, upper: Any, products: Any, state
                 lower[rows[i], j] = products[j * LANES + i]
 
 
-@_part
+@part
 def _find_doubtful(drifts: Any, labels: Any, lower: Any, upper: Any, rows: Any) -> int:
     """Brings bounds up to date now that codes have moved; ``rows`` lists those whose label is not certified by them.
 
@@ -221,7 +214,7 @@ def _find_doubtful(drifts: Any, labels: Any, lower: Any, upper: Any, rows: Any) 
     return count
 
 
-@_unordered_part
+@unordered_part
 def _distance(points: Any, i: int, codes: Any, k: Any) -> float:
     """Of a point to a code in the points' precision, PIECE terms at a time."""
     total = 0.0
@@ -234,7 +227,7 @@ def _distance(points: Any, i: int, codes: Any, k: Any) -> float:
     return np.sqrt(total)
 
 
-@_unordered_part
+@unordered_part
 def _fall(bounds: Any, drifts: Any) -> Any:
     """Lowers the bounds of a point by how far codes have come; the least of them."""
     least, shrunk, small = np.float32(3e38), np.float32(1 - ROUNDING), np.float32(_SMALL)
@@ -244,7 +237,7 @@ def _fall(bounds: Any, drifts: Any) -> Any:
     return least
 
 
-@_part
+@part
 def _within(bounds: Any, reach: float) -> int:
     count = 0
     for j in range(len(bounds)):
@@ -321,16 +314,14 @@ def move_sums(
 
 
 @unordered
-def add_residuals(points: Any, codes: Any, labels: Any, weights: Any, first: int, sums: Any) -> float:
+def add_residuals(points: Any, codes: Any, labels: Any, weights: Any, start: int, stop: int, sums: Any) -> float:
     """Some coordinates of the sums of w (x - c) over cells; returns their share of the sum of w |x - c|²."""
-    size, total = sums.shape[1], 0.0
+    total = 0.0
     for i in range(len(points)):
-        w, square, target = weights[i], 0.0, sums[labels[i]]
-        x, code = points[i, first : first + size], codes[labels[i], first : first + size]
-        for t in range(size):
-            target[t] += w * (np.float64(x[t]) - code[t])
-        for t in range(size):
+        w, square, x, code, target = weights[i], 0.0, points[i], codes[labels[i]], sums[labels[i]]
+        for t in range(start, stop):
             difference = np.float64(x[t]) - code[t]
+            target[t] += w * difference
             square += difference * difference
         total += w * square
     return total

@@ -6,7 +6,6 @@ $G_{ij} = \langle x_i, x_j \rangle$, which all restarts share. A step passes ove
 the points that changed cells. Coordinates are read only for points whose label the round-off bound does not certify.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,12 +14,12 @@ import numpy as np
 
 from quantization.arrays import FloatArray, summed_by
 from quantization.assignment import gram_kernels as kernels
+from quantization.assignment.bounds import PIECE, product_error
 from quantization.assignment.cells import Sums
 from quantization.assignment.distance_kernels import measure_from, nearest_of
 from quantization.assignment.step import Step
 from quantization.threads import parallel_map, parallel_rows
 
-_PIECE = 512  # coordinates of a product: sums of pieces keep the round-off bound from growing with d
 _ROWS = 330  # of a tile of the matrix
 _SPACE = 2**25  # bytes of points in float32 at a time
 _KEYS = 16  # coordinates by which a code that is a point is found
@@ -31,6 +30,7 @@ _MANY = 3  # and where more than one of so many points changed cells
 _COARSE = 1e-2  # relative error bound of a distortion above which it is measured on coordinates
 _FAR = 2.0**60  # length of a code that products in float32 cannot hold
 _LEAST_WEIGHT = 1e-250
+_NO_LABELS = np.empty(0, np.int32)
 _SINGLE, _DOUBLE = np.finfo(np.float32), np.finfo(np.float64)
 
 
@@ -59,107 +59,63 @@ class GramMatrix:
     Notes
     -----
     Points enter as $y_i = \mathrm{fl}(\sigma (x_i - a))$ in float32. Here a is the mean of some points, or 0 where that is small
-    beside their spread, and $\sigma$ a power of two, 1 unless the range of float32 asks for another. A difference of two numbers
-    is off by a unit $u = 2^{-24}$ of itself, a product of m terms summed in any order by m u, a sum of p such pieces by p u more.
-    So, in relation to the lengths $|x|$ about a,
-
-    .. math:: |G_{ij} - \langle x_i, x_j \rangle| \le \gamma |x_i| |x_j|, \qquad \gamma = 1.1 (m + p + 4) u.
-
-    Numbers below the range of float32, each less than t, lose $t \sqrt d (|x_i| + |x_j|) + t d$ at most, which $\gamma$ covers
-    with lengths that are enlarged by $\sqrt{t d / \gamma}$, a negligible part of the longest.
-
-    A mean of such products is off by $\gamma |x_i| L_k$ with the mean length $L_k \ge |c_k|$ of the cell's points, and the score
-    $\tfrac12 |c_k|^2 - \langle x_i, c_k \rangle$ by $\gamma (|x_i| L_k + \tfrac12 L_k^2)$. To this add
-
-    * the sums in float64: T terms, each rounded twice, are off by $2^{-52} T$ times the most that $\sum w |x|$ has been while
-      they were added and subtracted; four such sums enter, P, $|c_k|^2$ twice and the coordinates of the code;
-    * the rounding $\rho_k \le u' (L_k + |a|)$ of the code to the points' dtype, of unit u', by which the score is off by
-      $\rho_k (|x_i| + L_k + \tfrac12 \rho_k)$.
+    beside their spread, and $\sigma$ a power of two, 1 unless the range of float32 asks for another. How far scores are off in
+    relation to the lengths $|x|$ about a is the second corollary of ``bounds``.
     """
 
     def __init__(self, points: Any, weights: FloatArray) -> None:
-        self._points: Any = points if points.dtype in (np.float32, np.float64) else points.astype(np.float32)
-        self._weights = np.ascontiguousarray(weights, np.float64)
+        self.points: Any = points if points.dtype in (np.float32, np.float64) else points.astype(np.float32)
+        self.weights = np.ascontiguousarray(weights, np.float64)
         # Sums of such weights would leave the range of float64.
-        self._light = bool(((weights > 0) & (weights < _LEAST_WEIGHT)).any())
+        self.light = bool(((weights > 0) & (weights < _LEAST_WEIGHT)).any())
         n, d = points.shape
-        some = np.asarray(self._points[:: -(-n // 16)], np.float64)
+        some = np.asarray(self.points[:: -(-n // 16)], np.float64)
         with np.errstate(over="ignore", invalid="ignore"):
             shifts = not np.square(some.mean(0)).sum() <= 4 * np.square(some - some.mean(0)).sum(1).mean()
-        self._centre = (some.mean(0) if shifts else np.zeros(d)).astype(self._points.dtype).astype(np.float64)
-        sizes = parallel_rows(lambda rows: max(-float(self._points[rows].min()), float(self._points[rows].max())), n)
-        largest = (max(sizes) + float(np.abs(self._centre).max())) * d**0.5
+        self.centre = (some.mean(0) if shifts else np.zeros(d)).astype(self.points.dtype).astype(np.float64)
+        sizes = parallel_rows(lambda rows: max(-float(self.points[rows].min()), float(self.points[rows].max())), n)
+        largest = (max(sizes) + float(np.abs(self.centre).max())) * d**0.5
         exponent = int(np.frexp(largest)[1]) if largest > 0 else 0
-        self._scale = 2.0**-exponent if abs(exponent) > 30 else 1.0
-        self._as_given = not shifts and self._scale == 1 and points.dtype == np.float32 and points.flags.c_contiguous
-        self._gamma = 1.1 * (min(d, _PIECE) + -(-d // _PIECE) + 4) * float(_SINGLE.eps) / 2
-        self._floor = float(_SINGLE.smallest_normal * d / self._gamma) ** 0.5
+        self.scale = 2.0**-exponent if abs(exponent) > 30 else 1.0
+        self._as_given = not shifts and self.scale == 1 and points.dtype == np.float32 and points.flags.c_contiguous
+        self.gamma = product_error(d)
+        self._floor = float(_SINGLE.smallest_normal * d / self.gamma) ** 0.5
         self._matrix = self._inner_products()
-        self._squares = np.diagonal(self._matrix).astype(np.float64)
-        self._lengths = np.sqrt(self._squares) * (1 + 1e-3) + self._floor
-        limits = np.finfo(self._points.dtype)
-        length = self._scale * float(np.linalg.norm(self._centre))
-        lost = self._scale * float(limits.smallest_subnormal) * d**0.5
+        self.squares = np.diagonal(self._matrix).astype(np.float64)
+        self.lengths = np.sqrt(self.squares) * (1 + 1e-3) + self._floor
+        limits = np.finfo(self.points.dtype)
+        length = self.scale * float(np.linalg.norm(self.centre))
+        lost = self.scale * float(limits.smallest_subnormal) * d**0.5
         self._rounding = float(limits.eps) / 2 + float(_DOUBLE.eps)
         self._lost = self._rounding * length + lost
         # The first point of these coordinates; others that share them are taken for codes that are no points.
-        keys = self._keys(self._points)
+        keys = self._keys(self.points)
         self._found = dict(zip(reversed(keys), reversed(range(n)), strict=True))
 
     def nearest(self, codes: FloatArray) -> tuple[Any, FloatArray]:
         """Return the index of the nearest code of every point, (n,) int32, and the squared distance to it, (n,)."""
-        codes, squared = np.ascontiguousarray(codes, np.float64), np.empty(len(self._weights))
-        labels = self._labels(self._codebook(codes), _Codes(self._points, self._weights, self._centre, known=codes), 1)
-        parallel_rows(lambda rows: measure_from(self._points[rows], codes, labels[rows], squared[rows]), len(squared))
-        return labels, squared
+        codes = np.ascontiguousarray(codes, np.float64)
+        labels = self.labels(self.codebook(codes), _Codes(self, known=codes), 1)
+        return labels, self.distances(codes, labels)
 
     def sums(self, codes: FloatArray) -> Sums:
         """Return the sums over the cells of the codes."""
         labels = self.nearest(codes)[0]
-        masses = summed_by(labels, self._weights, len(codes))
-        shifts, cost = _Codes(self._points, self._weights, self._centre, labels, masses).sums_about(codes)
+        masses = summed_by(labels, self.weights, len(codes))
+        shifts, cost = _Codes(self, labels, masses).sums_about(codes)
         return Sums(masses, shifts, shifts, cost, float(masses.sum()), None)
 
-    def steps(self, codes: FloatArray) -> Iterator[Step]:
-        """Yield Lloyd's steps from these codes; end early where general passes lead on.
+    def distances(self, codes: FloatArray, labels: Any) -> FloatArray:
+        """Return the squared distance of every point to the code of its label, (n,)."""
+        squared = np.empty(len(self.weights))
+        parallel_rows(lambda rows: measure_from(self.points[rows], codes, labels[rows], squared[rows]), len(squared))
+        return squared
 
-        A distortion is an estimate with an error bound, unless that bound is too coarse or the distortion hardly falls any more.
-        """
-        codes = codes.astype(self._points.dtype).astype(np.float64)
-        if self._light:
-            return
-        book = self._codebook(codes)
-        current, before, least = _Codes(self._points, self._weights, self._centre, known=codes), np.empty(0, np.int32), np.inf
-        rows = np.empty(len(self._weights), np.int64)
-        while True:
-            labels = self._labels(book, current, 1 / _DOUBTFUL)
-            if labels is None:
-                return
-            cells = np.zeros((6, len(codes)))
-            distortion, error, moved = kernels.tally(
-                self._squares, self._weights, self._lengths, labels, before, book.sums, book.totals, book.half, book.slopes,
-                book.offsets, self._gamma, cells, rows,
-            )  # fmt: skip
-            masses = cells[0]
-            if not masses.all():
-                return
-            way, floor = self._advance(book, cells, rows[:moved], before, labels)
-            following = _Codes(self._points, self._weights, self._centre, labels, masses)
-            measure: Any = partial(_measure, current, following)
-            stationarity, rtol, unit = (max(way, 0.0) / distortion) ** 0.5 if distortion > 0 else 0.0, 0.0, self._scale**-2
-            if not error < _COARSE * distortion or (moved and way <= 4 * floor):
-                _, distortion, stationarity = measure()
-                if distortion > least:
-                    return
-                least, measure = distortion, None
-            else:
-                distortion, rtol = distortion * unit, 1.1 * error / distortion + len(rows) * float(_DOUBLE.eps)
-            yield Step(current.all, masses, distortion, rtol, stationarity, following.all, moved == 0, measure)
-            if moved == 0:
-                return
-            current, before = following, labels
+    def moving_cells(self, codes: FloatArray) -> "_Cells":
+        """Return the cells of these codes, rounded to the points' dtype, which are about to move."""
+        return _Cells(self, codes)
 
-    def _advance(self, book: Codebook, cells: FloatArray, moved: Any, before: Any, labels: Any) -> tuple[float, float]:
+    def advance(self, book: Codebook, cells: FloatArray, moved: Any, before: Any, labels: Any) -> tuple[float, float]:
         """Bring a codebook to the centroids of these cells; return the sum of W |m - c|^2, and what rounding the codes adds."""
         masses, across, reaches, joined, counts, changes = cells
         terms, peaks = book.terms + changes, np.maximum(book.peaks, book.reaches + joined)
@@ -167,16 +123,16 @@ class GramMatrix:
         if len(before) == 0 or len(moved) * _MANY > len(labels) or stale.any():
             terms, peaks = counts, reaches
             book.sums[:] = 0
-            kernels.add_rows(self._matrix, self._weights, _by_cell(labels, len(masses)), labels, book.sums)
+            kernels.add_rows(self._matrix, self.weights, _by_cell(labels, len(masses)), labels, book.sums)
         else:
-            kernels.add_rows(self._matrix, -self._weights, moved, before, book.sums)
-            kernels.add_rows(self._matrix, self._weights, moved, labels, book.sums)
+            kernels.add_rows(self._matrix, -self.weights, moved, before, book.sums)
+            kernels.add_rows(self._matrix, self.weights, moved, labels, book.sums)
         squares = np.zeros(len(masses))
-        kernels.square_means(book.sums, self._weights, labels, masses, squares)
+        kernels.square_means(book.sums, self.weights, labels, masses, squares)
         way = float(masses @ (2 * book.half + squares) - 2 * across.sum())
         lengths, summed = reaches / masses, float(_DOUBLE.eps) * (4 * terms + 12) * peaks / masses
         rounded = self._rounding * lengths + self._lost
-        products = self._gamma * lengths
+        products = self.gamma * lengths
         book.totals, book.half, book.reaches, book.terms, book.peaks = masses, squares / 2, reaches, terms, peaks
         book.slopes = 1.1 * (products + summed + rounded)
         book.offsets = 1.1 * ((products / 2 + summed + rounded) * lengths + np.square(rounded) / 2)
@@ -184,23 +140,23 @@ class GramMatrix:
 
     def _inner_products(self) -> Any:
         """The matrix in tiles on and below the diagonal, and their mirror images; of some columns of the points at a time."""
-        n, d = self._points.shape
+        n, d = self.points.shape
         matrix, parts = np.zeros((n, n), np.float32), -(-n // _ROWS)
         cuts = [slice(i * n // parts, (i + 1) * n // parts) for i in range(parts)]
         tiles = [(rows, columns) for i, rows in enumerate(cuts) for columns in cuts[: i + 1]]
-        width = min(d, max(1, _SPACE // (4 * n * _PIECE)) * _PIECE)
+        width = min(d, max(1, _SPACE // (4 * n * PIECE)) * PIECE)
         space = np.empty((0 if self._as_given else n, width), np.float32)
         for first in range(0, d, width):
-            framed = self._points[:, first : first + width] if self._as_given else space[:, : d - first]
+            framed = self.points[:, first : first + width] if self._as_given else space[:, : d - first]
 
             def fill(rows: slice) -> None:
-                framed[rows] = self._framed(self._points[rows, first : first + width], first)  # noqa: B023
+                framed[rows] = self._framed(self.points[rows, first : first + width], first)  # noqa: B023
 
             def multiply(tile: int) -> None:
                 rows, columns = tiles[tile]
                 total = matrix[rows, columns].copy()
-                for t in range(0, framed.shape[1], _PIECE):  # noqa: B023
-                    piece = framed[:, t : t + _PIECE]  # noqa: B023
+                for t in range(0, framed.shape[1], PIECE):  # noqa: B023
+                    piece = framed[:, t : t + PIECE]  # noqa: B023
                     total += piece[rows] @ piece[columns].T  # numpy computes half of what is symmetric
                 matrix[rows, columns], matrix[columns, rows] = total, total.T
 
@@ -211,9 +167,9 @@ class GramMatrix:
 
     def _framed(self, rows: Any, first: int) -> Any:
         """Some coordinates of some points or codes, from the ``first`` on, after the shift and scaling, in float32."""
-        centre = self._centre[first : first + rows.shape[1]]
-        if self._scale != 1:
-            return ((rows - centre) * self._scale).astype(np.float32)
+        centre = self.centre[first : first + rows.shape[1]]
+        if self.scale != 1:
+            return ((rows - centre) * self.scale).astype(np.float32)
         return (rows - centre.astype(rows.dtype)).astype(np.float32, copy=False)
 
     def _keys(self, rows: Any) -> list[bytes]:
@@ -222,22 +178,22 @@ class GramMatrix:
         some: Any = rows[:, columns].astype(np.float64)
         return [row.tobytes() for row in some + 0.0]  # 0.0: zeros of one sign
 
-    def _codebook(self, codes: FloatArray) -> Codebook:
+    def codebook(self, codes: FloatArray) -> Codebook:
         """The state of any codes: their products with the points, rows of the matrix where a code is a point."""
-        k, n = len(codes), len(self._points)
+        k, n = len(codes), len(self.points)
         sums, lengths, half = np.empty((k, n)), np.empty(k), np.empty(k)
         places = np.array([self._found.get(key, 0) for key in self._keys(codes)])
-        known = (self._points[places] == codes).all(1)
+        known = (self.points[places] == codes).all(1)
         at = places[known]
-        sums[known], lengths[known], half[known] = self._matrix[at], self._lengths[at], self._matrix[at, at] / 2
+        sums[known], lengths[known], half[known] = self._matrix[at], self.lengths[at], self._matrix[at, at] / 2
         others = codes[~known]
         if len(others):
             with np.errstate(over="ignore"):
-                squares = np.square((others - self._centre) * self._scale).sum(1)
+                squares = np.square((others - self.centre) * self.scale).sum(1)
             lengths[~known], half[~known] = np.sqrt(squares) * (1 + 1e-3) + self._floor, squares / 2
             with np.errstate(over="ignore", invalid="ignore"):
                 sums[~known] = self._products(others).T
-        slopes = 1.1 * self._gamma * lengths
+        slopes = 1.1 * self.gamma * lengths
         return Codebook(sums, np.ones(k), half, slopes, slopes * lengths / 2, lengths, np.ones(k), lengths.copy())
 
     def _products(self, codes: FloatArray) -> Any:
@@ -246,41 +202,39 @@ class GramMatrix:
 
         def part(rows: slice) -> Any:
             total: Any = 0
-            for first in range(0, d, _PIECE):
-                columns = slice(first, first + _PIECE)
-                total += self._framed(self._points[rows, columns], first) @ self._framed(codes[:, columns], first).T
+            for first in range(0, d, PIECE):
+                columns = slice(first, first + PIECE)
+                total += self._framed(self.points[rows, columns], first) @ self._framed(codes[:, columns], first).T
             return total
 
-        return np.concatenate(parallel_rows(part, len(self._points)))
+        return np.concatenate(parallel_rows(part, len(self.points)))
 
-    def _labels(self, book: Codebook, codes: "_Codes", share: float) -> Any:
+    def labels(self, book: Codebook, codes: "_Codes", share: float) -> Any:
         """The nearest code of every point; None where more than this share of the labels is not certified."""
-        n = len(self._points)
+        n = len(self.points)
         labels, limits = np.empty(n, np.int32), np.empty(n)
         scores = book.sums, book.totals, book.half, book.slopes, book.offsets
         in_range = bool(book.reaches.max() < _FAR * book.totals.min())
-        count = kernels.label(*scores, self._lengths, labels, limits) if in_range else n
+        count = kernels.label(*scores, self.lengths, labels, limits) if in_range else n
         if count > share * n:
             return None
         if count:
             rows = np.flatnonzero(limits > -np.inf) if in_range else np.arange(n)
-            errors = book.slopes[:, None] * self._lengths[rows] + book.offsets[:, None]
+            errors = book.slopes[:, None] * self.lengths[rows] + book.offsets[:, None]
             lower = book.half[:, None] - book.sums[:, rows] / book.totals[:, None] - errors
             rivals = lower <= limits[rows] if in_range else np.ones(lower.shape, bool)
             needed = np.flatnonzero(rivals.any(1))
             made = codes.some(needed)
             for row, among in zip(rows, rivals[needed].T, strict=True):
-                labels[row] = needed[among][nearest_of(self._points, row, made[among])]
+                labels[row] = needed[among][nearest_of(self.points, row, made[among])]
         return labels
 
 
 class _Codes:
     """A codebook whose coordinates are computed only where somebody asks: codes as given, or the centroids of cells."""
 
-    def __init__(
-        self, points: Any, weights: FloatArray, centre: FloatArray, labels: Any = None, masses: Any = None, known: Any = None
-    ) -> None:
-        self._points, self._weights, self._centre = points, weights, centre
+    def __init__(self, matrix: GramMatrix, labels: Any = None, masses: Any = None, known: Any = None) -> None:
+        self._points, self._weights, self._centre = matrix.points, matrix.weights, matrix.centre
         self._labels, self.masses, self._known = labels, masses, known
 
     def all(self) -> FloatArray:
@@ -310,6 +264,52 @@ class _Codes:
 
     def _rounded(self, shifts: FloatArray, masses: FloatArray) -> FloatArray:
         return (self._centre + shifts / masses[:, None]).astype(self._points.dtype).astype(np.float64)
+
+
+class _Cells:
+    """The cells of a codebook that moves, whose coordinates are computed only where somebody asks."""
+
+    def __init__(self, matrix: GramMatrix, codes: FloatArray) -> None:
+        self._matrix, self.labels = matrix, _NO_LABELS
+        self.move_to(codes)
+
+    def codes(self) -> FloatArray:
+        return self._current.all()
+
+    def step(self) -> Step | None:
+        """The cells of the codes at hand, unless too many labels are not certified; the codebook goes on to their centroids.
+
+        The distortion is an estimate with an error bound, unless that is too coarse or the distortion hardly falls any more.
+        """
+        m, book, current, rows = self._matrix, self._book, self._current, np.empty(len(self._matrix.weights), np.int64)
+        labels = None if m.light else m.labels(book, current, 1 / _DOUBTFUL)
+        if labels is None:
+            return None
+        cells, before, self.labels = np.zeros((6, len(book.half))), self._before, labels
+        distortion, error, moved = kernels.tally(
+            m.squares, m.weights, m.lengths, labels, before, book.sums, book.totals, book.half, book.slopes, book.offsets,
+            m.gamma, cells, rows,
+        )  # fmt: skip
+        if not cells[0].all():
+            return Step(current.all, cells[0])
+        way, floor = m.advance(book, cells, rows[:moved], before, labels)
+        self._following = following = _Codes(m, labels, cells[0])
+        if not error < _COARSE * distortion or (moved and way <= 4 * floor):
+            _, distortion, stationarity = _measure(current, following)
+            return Step(current.all, cells[0], distortion, 0.0, stationarity, moved == 0)
+        rtol, stationarity = 1.1 * error / distortion + len(rows) * float(_DOUBLE.eps), (max(way, 0.0) / distortion) ** 0.5
+        measure = partial(_measure, current, following)
+        return Step(current.all, cells[0], distortion * m.scale**-2, rtol, stationarity, moved == 0, measure)
+
+    def advance(self) -> None:
+        """On to the centroids."""
+        self._current, self._before = self._following, self.labels
+
+    def move_to(self, codes: FloatArray) -> None:
+        """On to any other codes, by their products with the points; the matrix is kept."""
+        m, codes = self._matrix, codes.astype(self._matrix.points.dtype).astype(np.float64)
+        self._book, self._before = m.codebook(codes), _NO_LABELS
+        self._current = self._following = _Codes(m, known=codes)
 
 
 def _by_cell(labels: Any, k: int) -> Any:

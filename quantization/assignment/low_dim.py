@@ -1,6 +1,5 @@
 """Assignments in few dimensions: bounds from step to step, and a scan over codes in float32 where they do not tell."""
 
-from collections.abc import Callable, Iterator
 from functools import partial
 from math import frexp
 from typing import Any
@@ -11,6 +10,7 @@ from scipy.spatial import cKDTree
 from quantization.arrays import FloatArray
 from quantization.assignment import low_dim_kernels as kernels
 from quantization.assignment.cells import Sums
+from quantization.assignment.distance_kernels import measure_from
 from quantization.assignment.rows import Rows, read_only
 from quantization.assignment.step import Step
 from quantization.threads import parallel_map, parallel_rows
@@ -54,24 +54,21 @@ class LowDim:
         shifts = totals[:, kernels.SHIFT :].copy()
         return Sums(masses, shifts, shifts, float(totals[:, kernels.COST].sum()), float(masses.sum()), None)
 
-    def steps(self, codes: FloatArray) -> Iterator[Step]:
-        """Lloyd's steps from ``codes``, rounded to the points' precision.
+    def distances(self, codes: FloatArray, labels: Any) -> FloatArray:
+        """The squared distance of every point to the code of its label, (n,)."""
+        squared = np.empty(self.n)
 
-        Ends where a cell is empty or the distortion would rise, and after a step at rest: where no label has changed, or no code.
-        """
-        state, least = _Cells(self, codes.astype(self.rows.dtype).astype(np.float64), several=True), np.inf
-        while True:
-            begun, current = not state.fresh, state.codes
-            changed = state.advance()
-            if state.fewest == 0 or not state.distortion <= least:
-                return
-            least, following = state.distortion, state.following
-            at_rest = (begun and changed == 0) or np.array_equal(following, current)
-            residual = (state.off / least) ** 0.5 if least > 0 else 0.0
-            yield Step(_same(current), state.masses, least, 0.0, residual, _same(following), at_rest)
-            if at_rest:
-                return
-            state.move()
+        def measure(some: slice) -> None:
+            for first, points in self.rows.chunks(some.start, some.stop):
+                rows = slice(first, first + len(points))
+                measure_from(points, codes, labels[rows], squared[rows])
+
+        parallel_rows(measure, self.n)
+        return squared
+
+    def moving_cells(self, codes: FloatArray) -> "_Cells":
+        """The cells of ``codes``, rounded to the points' precision, which are about to move."""
+        return _Cells(self, codes.astype(self.rows.dtype).astype(np.float64), several=True)
 
     def order(self, k: int, several: bool) -> Any:
         """The points in an order in which those of a block lie near one another, where so many codes make it pay; else None.
@@ -105,16 +102,12 @@ def _ordered(points: Any) -> Any:
     return np.argsort(keys.astype(np.uint16), kind="stable").astype(np.int32)
 
 
-def _same(codes: FloatArray) -> Callable[[], FloatArray]:
-    return lambda: codes
-
-
 class _Cells:
     """The cells of a codebook: labels, bounds and sums, kept from one codebook to the next."""
 
     def __init__(self, way: LowDim, codes: FloatArray, *, several: bool) -> None:
         k, dim = codes.shape
-        self.codes, self.fresh, self._way = codes, True, way
+        self._codes, self._following, self._fresh, self._way = codes, codes, True, way
         self.labels, self._slack = np.zeros(way.n, np.int32), np.empty(way.n, np.float32)
         self._totals, self._clock, self._passed = np.zeros((k, kernels.SHIFT + dim)), np.zeros(k), 0.0
         self._order, group = way.order(k, several), kernels.GROUP if dim < kernels.MANY else kernels.GROUP // 2
@@ -125,22 +118,18 @@ class _Cells:
         self.parts = np.empty((max(1, parts - parts % 2), *self._totals.shape))
         self._by_cells = self._order is None
         self._spaces = [self._space() for _ in self.parts]
-        self.distortion, self.off, self.fewest = 0.0, 0.0, 0.0
-        self.following = codes
 
-    @property
-    def masses(self) -> FloatArray:
-        """Of the cells, (K,)."""
-        return self._totals[:, kernels.MASS].copy()
+    def codes(self) -> FloatArray:
+        return self._codes
 
     def search(self, squared: FloatArray = _NOWHERE) -> int:
         """Finds the labels, and what that changes in the sums; how many labels have changed. squared: filled if (n,)."""
-        way, parts, k = self._way, len(self.parts), len(self.codes)
+        way, parts, k = self._way, len(self.parts), len(self._codes)
         centre, packed = self._packed
         most = -(-way.n // parts)
         calls = -(-most // max(kernels.BLOCK, _CALL // k))
         self.parts[:] = 0.0
-        if self.fresh:
+        if self._fresh:
             self._slack[:] = -np.inf  # every point is in doubt
 
         def part(p: int, call: int) -> tuple[int, float]:
@@ -149,8 +138,8 @@ class _Cells:
             for first, points in way.rows.chunks(start, stop) if self._order is None else way.rows.chunks(0, way.n):
                 meant = (first, first + len(points)) if self._order is None else (start, stop)
                 more = kernels.assign_rows(
-                    points, first, *meant, way.weights, way.equal, self.codes, packed, centre, *self._frame, self._scale,
-                    self._order, *self._spaces[p], self._clock, self.fresh, self.labels, self._slack, squared, self.parts[p],
+                    points, first, *meant, way.weights, way.equal, self._codes, packed, centre, *self._frame, self._scale,
+                    self._order, *self._spaces[p], self._clock, self._fresh, self.labels, self._slack, squared, self.parts[p],
                     (0,) * way.dim,
                 )  # fmt: skip
                 changed, passed = changed + more[0], passed + more[1]
@@ -164,48 +153,58 @@ class _Cells:
 
     def _space(self) -> tuple[Any, Any, Any, Any]:
         """What the kernel computes in: codes near a block and their numbers, a block's coordinates and scores, its points."""
-        k, dim = len(self.codes), self._way.dim
+        k, dim = len(self._codes), self._way.dim
         ordered, most = self._order is not None, k + kernels.GROUP
         few, which = (np.empty((most, 1 + dim), np.float32), np.empty(most, np.int32)) if ordered else (None, None)
         return few, which, np.empty((dim + 4) * kernels.BLOCK, np.float32), np.empty(kernels.BLOCK, np.int32)
 
-    def advance(self) -> int:
-        """Labels and sums of the codes, and the codes that follow; how many labels have changed."""
-        longest, changed, good, following = 0.0, self.search(), False, np.empty(self.codes.shape, self._way.rows.dtype)
-        while not good:
+    def step(self) -> Step | None:
+        """The cells of the codes at hand, and the centroids that follow."""
+        codes, known, following = self._codes, not self._fresh, np.empty(self._codes.shape, self._way.rows.dtype)
+        changed = self.search()
+        while True:
             centre, packed = self._packed
-            self.distortion, self.off, self.fewest, good, longest = kernels.advance(
-                self.parts, self._way.equal, self._scale, self._passed, self._totals, self.codes, following, self._clock, centre,
+            distortion, off, fewest, good, longest = kernels.advance(
+                self.parts, self._way.equal, self._scale, self._passed, self._totals, codes, following, self._clock, centre,
                 self._frame[0], packed,
             )  # fmt: skip
-            if not good and self.fresh:  # not finite: squares have overflowed
-                self.fewest = 0.0
+            masses = self._totals[:, kernels.MASS].copy()
+            if fewest == 0:
+                masses[self._totals[:, kernels.COUNT] == 0] = 0.0  # without what round-off has left
+                return Step(codes, masses)
+            if good:
                 break
-            if not good:
-                self.fresh, self._passed = True, 0.0
-                self._totals[:] = 0.0
-                self.search()
-        if self.fewest > 0:
-            self.following, self._frame = following.astype(np.float64), (self._frame[0], longest)
-        self._passed += self.distortion
-        self.fresh = False
-        return changed
+            if self._fresh:  # not finite: squares have overflowed
+                return None
+            self.move_to(codes)  # too many digits are lost
+            self.search()
+        self._following, self._frame = following.astype(np.float64), (self._frame[0], longest)
+        self._passed += distortion
+        self._fresh = False
+        at_rest = (known and changed == 0) or np.array_equal(self._following, codes)
+        return Step(codes, masses, distortion, 0.0, (off / distortion) ** 0.5 if distortion > 0 else 0.0, at_rest)
 
-    def move(self) -> None:
-        """On to the codes that follow."""
+    def advance(self) -> None:
+        """On to the centroids."""
         if not self._by_cells:  # once: cell after cell, cells near one another in a row, as in a k-d tree of their codes
-            rank = np.empty(len(self.codes), np.uint16 if len(self.codes) <= 2**16 else np.int32)
-            rank[cKDTree(self.codes, leafsize=1).indices] = np.arange(len(self.codes))
+            rank = np.empty(len(self._codes), np.uint16 if len(self._codes) <= 2**16 else np.int32)
+            rank[cKDTree(self._codes, leafsize=1).indices] = np.arange(len(self._codes))
             self._order, self._by_cells = np.argsort(rank[self.labels], kind="stable").astype(np.int32), True
-        self.codes = self.following
+        self._codes = self._following
         if not 1 / _FRAME < self._frame[1] < _FRAME:
             self._frame = self._pack()
 
+    def move_to(self, codes: FloatArray) -> None:
+        """On to any other codes: all points are searched, and sums made, from the beginning."""
+        self._codes, self._fresh, self._passed = codes, True, 0.0
+        self._totals[:] = 0.0
+        self._frame = self._pack()
+
     def _pack(self) -> tuple[float, float]:
         """The codes as the kernels take them, about their mean; a power of two that makes the longest about 1, and its length."""
-        k, (centre, packed) = len(self.codes), self._packed
-        centre[:] = (self.codes / k).sum(0)
-        b = self.codes - centre
+        k, (centre, packed) = len(self._codes), self._packed
+        centre[:] = (self._codes / k).sum(0)
+        b = self._codes - centre
         longest = float(np.abs(b).max())
         factor = 2.0 ** (1 - min(max(frexp(longest)[1], -1000), 1000)) if longest > 0 else 1.0
         b *= factor

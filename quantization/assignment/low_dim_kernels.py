@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from quantization.assignment.bounds import ROUND_OFF
 from quantization.compiler import compiled, contracted_part, part
 
 BLOCK = 512  # points scanned at a time: their coordinates and results stay in the L1 cache
@@ -79,7 +80,7 @@ def _scan(work: Any, count: int, packed: Any, k: int, longest: Any, others: Any,
                 which = np.float32(q + j) if v < b else which
                 b = v if v < b else b
             work[best + i], work[second + i], work[label + i] = b, s, which
-    unit = np.float32((dim + 4) * 2.0**-24 * 1.02)
+    unit = np.float32((dim + 4) * ROUND_OFF)
     half, one, zero, two = np.float32(0.5), np.float32(1), np.float32(0), np.float32(2)
     for i in range(count):
         norm = zero
@@ -161,11 +162,8 @@ def assign_rows(
     the distance to a code and those to all others has shrunk since the first step. slack (n,), float32: what the clock of a
     point's cell may show until its label is in doubt.
 
-    *Scores in float32.* With y = (x - a) f and b = (c - a) f rounded to float32, u = 2^-24 and B = max |b|, the computed score
-    differs from ½|b|² - <y, b> of the numbers before rounding by at most (d + 4) u B (B/2 + |y|) and what second order terms
-    add, under 1 %: u for each factor of a product, (d + 1) u for a sum of d + 1 terms, u for ½|b|². Twice the score and |y|²,
-    which is off by (d + 2) u |y|², make |y - b|². Where bounds so made do not tell the nearest code, float64 does; where they
-    do, their rounding by 2^-21 leaves more than the round-off (d + 3) 2^-53 of direct differences.
+    *Scores in float32*, and bounds on distances that are made of them: the first corollary of ``bounds``. Where these do not
+    tell the nearest code, float64 does.
     """
     dim, k = len(dims), len(codes)
     top, ratio = np.float32(longest * (1 + 2.0**-22)), np.float32(scale / factor)

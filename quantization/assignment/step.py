@@ -1,27 +1,51 @@
-"""A step of Lloyd's algorithm as an assignment strategy reports it."""
+"""A step of Lloyd's algorithm, and what takes it: an assignment strategy that remembers from codebook to codebook what it can."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 from quantization.arrays import FloatArray
 
 
 @dataclass(slots=True)
 class Step:
-    r"""The cells of one codebook, whose labels are certified.
+    r"""The cells of one codebook, whose labels are certified. Where a strategy has met an empty cell, only their masses.
 
     codes: (K, d), or makes them. masses: (K,) of the cells. distortion: $D_2$; distortion_rtol: how far off it may be, 0 where it
-    is
-    as good as measured. stationarity: $(\sum_k w_k |x_k - E[X|V_k]|^2 / D_2)^{1/2}$. following: makes the centroids of the cells,
-    rounded to the points' dtype. at_rest: no label changed since the step before, or the centroids are the codes. measure: where
-    the distortion is off, makes the codes, the distortion and the stationarity as they are.
+    is as good as measured. stationarity: $(\sum_k w_k |x_k - E[X|V_k]|^2 / D_2)^{1/2}$. at_rest: no label changed since the step
+    before, or the centroids are the codes. measure: where the distortion is off, makes the codes, the distortion and the
+    stationarity as they are.
     """
 
     codes: FloatArray | Callable[[], FloatArray]
     masses: FloatArray
-    distortion: float
-    distortion_rtol: float
-    stationarity: float
-    following: Callable[[], FloatArray]
-    at_rest: bool
+    distortion: float = float("inf")
+    distortion_rtol: float = 0.0
+    stationarity: float = float("inf")
+    at_rest: bool = False
     measure: Callable[[], tuple[FloatArray, float, float]] | None = None
+
+
+class LabelledCells(Protocol):
+    """The cells of a codebook that moves, as a strategy sees them: it keeps labels, bounds and sums from step to step."""
+
+    @property
+    def labels(self) -> Any:
+        """The index of the nearest code of every point, (n,) int32, as the last step found it."""
+        ...
+
+    def codes(self) -> FloatArray:
+        """The codebook at hand, (K, d), rounded to the points' precision."""
+        ...
+
+    def step(self) -> Step | None:
+        """The cells of the codebook at hand, of which some may be empty; None where this strategy leaves them to another."""
+        ...
+
+    def advance(self) -> None:
+        """On to the centroids of the cells that the last step found, none of them empty."""
+        ...
+
+    def move_to(self, codes: FloatArray) -> None:
+        """On to any other codes; what was prepared for the samples is kept."""
+        ...

@@ -1,16 +1,16 @@
 """Any finite measure: its cells by a search for the nearest codes."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from quantization.arrays import FloatArray, device_of, dtype_of, range_exponent, rounded, to_host
+from quantization.arrays import Array, FloatArray, device_of, dtype_of, range_exponent, rounded, to_host
 from quantization.assignment import Strategy, cells, make_strategy, nearest, select_strategy, squared_distances
-from quantization.assignment.cells import Cells
-from quantization.assignment.step import Step
+from quantization.assignment.cells import Cells, relocated
+from quantization.assignment.step import LabelledCells, Step
+from quantization.exact_law import MovingCells
 from quantization.measure import DiscreteMeasure
-from quantization.status import TooFewPoints
 from quantization.validation import check_magnitude
 
 _PARALLEL_WORK = 2**21  # n K (d + 8) of a pass below which runs, and not parts of a pass, share the threads
@@ -35,20 +35,13 @@ class EmpiricalLaw:
         name = self._selected(len(codes), 1, 1)
         if name == "blocks" or range_exponent(codes):
             return cells(self.measure.points, self.measure.weights_float64, codes, self.r, strategy="blocks")
-        return self._strategy(name).sums(np.ascontiguousarray(codes)).cells(codes, self.r)
+        return self.prepared(name).sums(np.ascontiguousarray(codes)).cells(codes, self.r)
 
-    def lloyd_steps(self, codes: FloatArray, steps: int, restarts: int) -> Iterator[Step]:
-        """See :class:`~quantization.exact_law.HasLloydSteps`; what one strategy leaves to others, another goes on with."""
+    def moving_cells(self, codes: FloatArray, steps: int, restarts: int) -> MovingCells:
+        """See :class:`~quantization.exact_law.HasMovingCells`; what one strategy leaves to others, another goes on with."""
         chosen = self._selected(len(codes), steps, restarts)
         names = [chosen, self._selected(len(codes), 1, 1)] if chosen == "gram_matrix" else [chosen]
-        for name in names if not range_exponent(codes) else ():
-            step: Step | None = None
-            for step in self._strategy(name).steps(codes) if name != "blocks" else ():
-                yield step
-            if step is not None:
-                if step.at_rest:
-                    return
-                codes = step.following()
+        return _LabelledCells(self, codes, [name for name in names if name != "blocks"])
 
     def restarts_in_parallel(self, k: int, steps: int, restarts: int) -> bool:
         work = self.measure.size * k * (self.measure.dim + 8)
@@ -58,7 +51,7 @@ class EmpiricalLaw:
         """Make what several runs share, before threads ask for it."""
         name = self._selected(k, steps, restarts)
         if name != "blocks":
-            self._strategy(name)
+            self.prepared(name)
 
     def relocate_empty_cells(self, codes: FloatArray) -> tuple[FloatArray, Cells]:
         """``codes``, rounded, with the code of every empty cell moved to the point that costs the most, until none is empty.
@@ -66,22 +59,22 @@ class EmpiricalLaw:
         Each move lowers the distortion, as an empty cell's code bears none of it. Raises ``ValueError`` where the measure has
         fewer distinct points than there are codes: then all points are codes, and those that are not empty its distinct points.
         """
-        measure, codes = self.measure, rounded(codes, self.measure.points)
+        points, codes = self.measure.points, rounded(codes, self.measure.points)
         c = self.cells(codes)
         while not c.masses.all() and np.isfinite(c.distortion):
-            codes = codes.copy()
-            costs = measure.weights_float64 * nearest(measure.points, codes).squared
-            if not float(costs.max()) > 0:
-                raise TooFewPoints(len(codes), int((c.masses > 0).sum()))
-            for k in np.flatnonzero(c.masses == 0):
-                costliest = int(costs.argmax())
-                if not float(costs[costliest]) > 0:
-                    break
-                codes[k] = to_host(measure.points[costliest])
-                reached = measure.weights_float64 * squared_distances(measure.points, measure.points[costliest])
-                costs = costs - (costs - reached).clip(0)
+            squared = nearest(points, codes).squared
+            codes = self.relocated(codes, c.masses, squared, lambda i: squared_distances(points, points[i]))
             c = self.cells(codes)
         return codes, c
+
+    def relocated(self, codes: FloatArray, masses: FloatArray, squared: Array, squared_to: Callable[[int], Array]) -> FloatArray:
+        """``codes`` with those of empty cells moved, by squared distances (n,): to the nearest code, and to any of the points."""
+        points, weights = self.measure.points, to_host(self.measure.weights_float64)
+
+        def place(point: int) -> tuple[FloatArray, FloatArray]:
+            return to_host(points[point]), weights * to_host(squared_to(point))
+
+        return relocated(codes, masses, weights * to_host(squared), place)
 
     def _selected(self, k: int, steps: int, restarts: int) -> str:
         if self.strategy is not None:
@@ -89,7 +82,37 @@ class EmpiricalLaw:
         points, n, d = self.measure.points, self.measure.size, self.measure.dim
         return select_strategy(n, d, k, dtype_of(points), device_of(points), r=self.r, steps=steps, restarts=restarts)
 
-    def _strategy(self, name: str) -> Strategy:
+    def prepared(self, name: str) -> Strategy:
         if name not in self._made:
             self._made[name] = make_strategy(name, self.measure.points, self.measure.weights_float64)
         return self._made[name]
+
+
+class _LabelledCells(MovingCells):
+    """Cells by a strategy that keeps labels, while there is one; by array operations then, or where codes are out of range."""
+
+    def __init__(self, law: EmpiricalLaw, codes: FloatArray, names: list[str]) -> None:
+        super().__init__(law, codes, law.measure.points)
+        self._samples, self._names = law, names
+        self._cells: LabelledCells | None = None
+
+    def step(self) -> Step:
+        while self._cells is not None or (self._names and not range_exponent(self._codes)):
+            strategy = self._samples.prepared(self._names[0])
+            cells = self._cells = self._cells or strategy.moving_cells(self._codes)
+            step = cells.step()
+            if step is None:
+                self._codes, self._cells, self._names = cells.codes(), None, self._names[1:]
+            elif step.masses.all():
+                return step
+            else:
+                cells.move_to(self._relocated(strategy, cells, step.masses))
+        return super().step()
+
+    def advance(self) -> None:
+        self._cells.advance() if self._cells is not None else super().advance()
+
+    def _relocated(self, strategy: Strategy, cells: LabelledCells, masses: FloatArray) -> FloatArray:
+        codes, points, one = cells.codes(), self._samples.measure.points, np.zeros(self._samples.measure.size, np.int32)
+        squared = strategy.distances(codes, cells.labels)
+        return self._samples.relocated(codes, masses, squared, lambda i: strategy.distances(to_host(points[i])[None], one))

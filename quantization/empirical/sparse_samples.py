@@ -9,7 +9,7 @@ import numpy as np
 
 from quantization.arrays import FloatArray, IntArray, rounded, summed_by
 from quantization.assignment import nearest
-from quantization.assignment.cells import Cells, stationarity
+from quantization.assignment.cells import Cells, relocated, stationarity
 from quantization.status import TooFewPoints
 from quantization.validation import check_magnitude
 
@@ -67,18 +67,13 @@ class SparseSamples:
         codes = rounded(codes, self.like)
         c = self.cells(codes)
         while not c.masses.all() and np.isfinite(c.distortion):
-            codes = codes.copy()
-            costs = self.weights * self.nearest(codes)[1]
-            if not costs.max() > 0:
-                raise TooFewPoints(len(codes), int((c.masses > 0).sum()))
-            for k in np.flatnonzero(c.masses == 0):
-                costliest = int(costs.argmax())
-                if not costs[costliest] > 0:
-                    break
-                codes[k] = self.dense(np.array([costliest]))[0]
-                costs = np.minimum(costs, self.weights * self.squared_distances(codes[k : k + 1])[:, 0])
+            codes = relocated(codes, c.masses, self.weights * self.nearest(codes)[1], self._place)
             c = self.cells(codes)
         return codes, c
+
+    def _place(self, row: int) -> tuple[FloatArray, FloatArray]:
+        code = self.dense(np.array([row]))
+        return code[0], self.weights * self.squared_distances(code)[:, 0]
 
     def d2_sampling(self, k: int, rng: np.random.Generator) -> IntArray:
         r"""The indices (k,) of starting codes: each drawn with probability ∝ $w_i \min_j |x_i - c_j|^2$, the best of some kept.

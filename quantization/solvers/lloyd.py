@@ -1,22 +1,21 @@
 r"""Lloyd's algorithm, $x_k \leftarrow E[X \mid X \in V_k]$, on weighted samples."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
 import numpy as np
 
-from quantization.arrays import FloatArray, epsilon, is_torch, rounded
+from quantization.arrays import FloatArray, is_torch
 from quantization.assignment.step import Step
-from quantization.exact_law import has_lloyd_steps
+from quantization.exact_law import MovingCells, has_moving_cells, resolution
 from quantization.problem import Initialization, Problem
 from quantization.solvers.base import OTHER_ORDERS, Observe, State, solve_one
 from quantization.status import Status
 from quantization.threads import parallel_map
 from quantization.validation import checked_tolerance
 
-_ROUND_OFF = 8  # of a centroid that is a mean of points about its code, in units of the code
 BATCHED_DEVICES = {"cuda"}  # on which all runs of a batch take their steps together
 
 
@@ -67,35 +66,20 @@ class Lloyd:
 
     def solve(self, problem: Problem, codes: FloatArray, rng: np.random.Generator) -> Iterator[State]:
         law, least = problem.exact, np.inf
-        masses: FloatArray | None = None
         assert law is not None
+        if has_moving_cells(law):
+            cells = law.moving_cells(codes, problem.steps, problem.restarts)
+        else:
+            cells = MovingCells(law, codes, problem.like)
         while True:
-            step: Step | None = None
-            for step in law.lloyd_steps(codes, problem.steps, problem.restarts) if has_lloyd_steps(law) else ():
-                if step.distortion * (1 - step.distortion_rtol) > least:
-                    return
-                least = min(least, step.distortion * (1 + step.distortion_rtol))
-                yield _state(problem, step)
-            if step is not None:
-                if step.at_rest:
-                    return
-                codes, masses = step.following(), None
-            # A cell is empty, or the law has no steps of its own.
-            codes, c = law.relocate_empty_cells(codes)
-            if c.distortion > least:
+            step = cells.step()
+            if step.distortion * (1 - step.distortion_rtol) > least:
                 return
-            following = rounded(c.means, problem.like)
-            # Labels are not known here. Where none has changed the masses have not, and the centroids are the codes to round-off.
-            unchanged = masses is not None and np.array_equal(masses, c.masses)
-            resolution = partial(_resolution, problem, codes, c.masses, c.distortion)
-            at_rest = np.array_equal(following, codes) or (unchanged and c.stationarity <= _ROUND_OFF * resolution())
-            yield State(
-                codes, c.masses, c.distortion, c.stationarity,
-                resolution=resolution, ended=Status.CONVERGED if at_rest else None,
-            )  # fmt: skip
-            if at_rest:
+            least = min(least, step.distortion * (1 + step.distortion_rtol))
+            yield _state(problem, step)
+            if step.at_rest:
                 return
-            least, codes, masses = c.distortion, following, c.masses
+            cells.advance()
 
     def gains_together(self, problem: Problem) -> bool:
         """On a GPU, where one problem is too small for the device. On the line samples have a way of their own."""
@@ -120,7 +104,7 @@ class Lloyd:
 
         first, law = problems[0], problems[0].exact
         budget = first.k, first.steps, first.restarts
-        if len(problems) > 1 and has_lloyd_steps(law) and law.restarts_in_parallel(*budget):
+        if len(problems) > 1 and has_moving_cells(law) and law.restarts_in_parallel(*budget):
             law.prepare(*budget)
             parallel_map(one, len(problems))
         else:
@@ -133,16 +117,6 @@ def _state(problem: Problem, step: Step) -> State:
     error = step.distortion_rtol
     return State(
         step.codes, step.masses, step.distortion, step.stationarity, estimated=error > 0, distortion_rtol=error or np.inf,
-        resolution=partial(_resolution, problem, step.codes, step.masses, step.distortion), measure=step.measure,
+        resolution=partial(resolution, problem.like, step.codes, step.masses, step.distortion), measure=step.measure,
         ended=Status.CONVERGED if step.at_rest else None,
     )  # fmt: skip
-
-
-def _resolution(problem: Problem, codes: FloatArray | Callable[[], FloatArray], masses: FloatArray, distortion: float) -> float:
-    r"""$(\sum_k w_k |u\, c_k|^2 / D)^{1/2}$, u the points' unit round-off: the residual that rounding codes leaves."""
-    unit = epsilon(problem.like) / 2
-    if not 0 < distortion < np.inf:
-        return 0.0
-    codes = codes() if callable(codes) else codes
-    with np.errstate(over="ignore", under="ignore"):
-        return unit * float(np.sqrt(masses @ np.einsum("kd,kd->k", codes, codes) / distortion))

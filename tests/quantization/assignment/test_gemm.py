@@ -10,6 +10,7 @@ from quantization.assignment import gemm
 from quantization.assignment.blocks import labels_by_blocks as labelled
 from quantization.assignment.blocks import sums_by_blocks as summed
 from quantization.assignment.gemm import Gemm
+from tests.quantization.assignment.steps import lloyds_steps
 
 EPS = np.finfo(np.float64).eps
 everyday = settings(deadline=None, max_examples=30, derandomize=True)
@@ -44,18 +45,18 @@ def are_lloyds_steps(points, weights, codes, count):
     """So many steps from ``codes`` beside as many fresh passes, unless a cell is empty; returns the last of them."""
     unit, exact = float(np.finfo(points.dtype).eps) * np.abs(points).max().astype(float), points.astype(np.float64)
     terms, taken, step = 1000 * EPS * np.abs(exact).max(), 0, None
-    for taken, step in zip(range(1, count + 1), Gemm(points, weights).steps(codes), strict=False):  # noqa: B007
-        np.testing.assert_array_equal(step.codes(), codes)
+    for taken, step in zip(range(1, count + 1), lloyds_steps(Gemm(points, weights), codes), strict=False):  # noqa: B007
+        np.testing.assert_array_equal(step.codes, codes)
         truth = summed(points, weights, codes, 2.0).cells(codes, 2.0)
         np.testing.assert_allclose(step.masses, truth.masses, rtol=1000 * EPS)
         # The square about the reference is at most 1/_CANCELLING of the distortion: so many digits are lost.
         assert step.distortion == pytest.approx(truth.distortion, rel=100 * EPS / gemm._CANCELLING, abs=1000 * EPS * unit)
         assert step.stationarity == pytest.approx(truth.stationarity, rel=1e-6, abs=1e-9)
         following = truth.means.astype(points.dtype).astype(np.float64)
-        np.testing.assert_allclose(step.following(), following, rtol=0, atol=unit + terms)
-        if np.array_equal(step.following(), codes):
+        np.testing.assert_allclose(step.following, following, rtol=0, atol=unit + terms)
+        if np.array_equal(step.following, codes):
             assert step.at_rest
-        codes = step.following()
+        codes = step.following
     assert taken == count or step.at_rest or not np.bincount(labelled(points, codes)[0], minlength=len(codes)).all()
     return step
 
@@ -101,8 +102,8 @@ def test_bounds_on_all_distances_keep_ties_and_stray_points(monkeypatch, rng):
     codes = np.unique(points, axis=0)[::4][:12].astype(np.float64)
     weights = np.full(500, 1 / 512)  # sums of which are exact
     for some, count in ((points, 8), (np.where(np.arange(500)[:, None] == 7, np.float32(1e25), points), 2)):
-        for _, step in zip(range(count), Gemm(some, weights).steps(codes), strict=False):
-            labels = np.square(some[:, None].astype(np.float64) - step.codes()).sum(2).argmin(1)
+        for _, step in zip(range(count), lloyds_steps(Gemm(some, weights), codes), strict=False):
+            labels = np.square(some[:, None].astype(np.float64) - step.codes).sum(2).argmin(1)
             np.testing.assert_array_equal(step.masses, np.bincount(labels, weights, minlength=len(codes)))
 
 
@@ -125,7 +126,7 @@ def test_any_layout_also_where_rows_are_converted_in_chunks(layout, dtype, monke
 def test_float64_of_any_size(scale, rng):
     points, weights, codes = drawn(rng, 500, 9, 40)
     np.testing.assert_array_equal(Gemm(points * scale, weights).nearest(codes * scale)[0], labelled(points, codes)[0])
-    small, large = (next(Gemm(points * s, weights).steps(codes * s)) for s in (1.0, scale))
+    small, large = (next(lloyds_steps(Gemm(points * s, weights), codes * s)) for s in (1.0, scale))
     assert large.distortion == pytest.approx(small.distortion * scale**2, rel=1e-12)
 
 
@@ -174,9 +175,9 @@ def test_tight_clusters_keep_the_digits_of_their_distortion(rng):
     centres = rng.standard_normal((130, 100))
     points = np.repeat(centres, 6, 0) + 1e-7 * rng.standard_normal((780, 100))
     weights, codes = rng.dirichlet(np.ones(780)), points[::6]
-    steps = list(Gemm(points, weights).steps(codes))
+    steps = list(lloyds_steps(Gemm(points, weights), codes))
     for step in steps:
-        truth = summed(points, weights, step.codes(), 2.0)
+        truth = summed(points, weights, step.codes, 2.0)
         assert step.distortion == pytest.approx(truth.cost, rel=1e-12)
     assert len(steps) >= 2
     assert steps[-1].at_rest
@@ -203,8 +204,8 @@ def test_bounds_from_step_to_step_keep_ties_too(span, seed):
     points[:, :3] = rng.integers(-span, span + 1, (500, 3))
     codes = np.unique(points, axis=0)[:: 2 * span][:12]
     weights = np.full(500, 1 / 512)  # sums of which are exact
-    for _, step in zip(range(8), Gemm(points, weights).steps(codes), strict=False):
-        labels = np.square(points[:, None] - step.codes()).sum(2).argmin(1)
+    for _, step in zip(range(8), lloyds_steps(Gemm(points, weights), codes), strict=False):
+        labels = np.square(points[:, None] - step.codes).sum(2).argmin(1)
         np.testing.assert_array_equal(step.masses, np.bincount(labels, weights, minlength=len(codes)))
 
 
@@ -212,9 +213,9 @@ def test_weightless_points_are_labelled_and_an_empty_cell_ends_the_steps(rng):
     points, weights, codes = drawn(rng, 300, 15, 6)
     weights[labelled(points, codes)[0] == 2] = 0
     np.testing.assert_array_equal(Gemm(points, weights).nearest(codes)[0], labelled(points, codes)[0])
-    assert list(Gemm(points, weights).steps(codes)) == []
+    assert list(lloyds_steps(Gemm(points, weights), codes)) == []
     codes[1] = codes[0]
-    assert list(Gemm(points, np.full(300, 1 / 300)).steps(codes)) == []
+    assert list(lloyds_steps(Gemm(points, np.full(300, 1 / 300)), codes)) == []
 
 
 def test_a_heavy_point_that_left_takes_no_digits_with_it(monkeypatch, rng):
@@ -228,10 +229,10 @@ def test_a_heavy_point_that_left_takes_no_digits_with_it(monkeypatch, rng):
 
 def test_it_ends_at_rest_as_soon_as_no_label_changes(rng):
     points, weights, codes = drawn(rng, 500, 30, 6)
-    steps = list(Gemm(points, weights).steps(codes))
+    steps = list(lloyds_steps(Gemm(points, weights), codes))
     assert steps[-1].at_rest
     assert not any(step.at_rest for step in steps[:-1])
-    labels = [labelled(points, step.codes())[0] for step in steps[-2:]]
+    labels = [labelled(points, step.codes)[0] for step in steps[-2:]]
     np.testing.assert_array_equal(*labels)
 
 
@@ -241,7 +242,7 @@ def test_most_points_are_not_searched_again(monkeypatch, rng):
     points = centres[rng.integers(8, size=4000)] + rng.standard_normal((4000, 40))
     searched, step = [], gemm.kernels.step_rows
     monkeypatch.setattr(gemm.kernels, "step_rows", lambda *a: (found := step(*a), searched.append(found[0]))[0])
-    steps = list(Gemm(points, np.full(4000, 1 / 4000)).steps(centres))
+    steps = list(lloyds_steps(Gemm(points, np.full(4000, 1 / 4000)), centres))
     assert len(steps) > 1
     assert sum(searched) < 1.05 * 4000
 
@@ -252,8 +253,8 @@ def test_the_number_of_threads_changes_no_bit(shape, monkeypatch, rng):
     answers = []
     for count in (1, 3):
         monkeypatch.setattr(threads, "available", lambda: count)  # noqa: B023
-        *_, last = (step for _, step in zip(range(6), Gemm(points, weights).steps(codes), strict=False))
-        answers.append((last.following(), last.distortion, last.stationarity, Gemm(points, weights).sums(codes)))
+        *_, last = (step for _, step in zip(range(6), lloyds_steps(Gemm(points, weights), codes), strict=False))
+        answers.append((last.following, last.distortion, last.stationarity, Gemm(points, weights).sums(codes)))
     np.testing.assert_array_equal(answers[0][0], answers[1][0])
     assert answers[0][1:3] == answers[1][1:3]
     np.testing.assert_array_equal(answers[0][3].shifts, answers[1][3].shifts)
@@ -263,7 +264,7 @@ def test_earlier_calls_change_no_bit(rng):
     points, weights, codes = drawn(rng, 900, 30, 12)
     used = Gemm(points, weights)
     used.nearest(codes * 3)
-    list(used.steps(codes + 0.2))
-    for a, b in zip(used.steps(codes), Gemm(points, weights).steps(codes), strict=True):
+    list(lloyds_steps(used, codes + 0.2))
+    for a, b in zip(lloyds_steps(used, codes), lloyds_steps(Gemm(points, weights), codes), strict=True):
         assert (a.distortion, a.stationarity) == (b.distortion, b.stationarity)
-        np.testing.assert_array_equal(a.following(), b.following())
+        np.testing.assert_array_equal(a.following, b.following)

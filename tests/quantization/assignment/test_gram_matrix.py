@@ -6,6 +6,7 @@ import pytest
 from quantization import threads
 from quantization.assignment import gram_kernels, select_strategy
 from quantization.assignment.gram_matrix import GramMatrix
+from tests.quantization.assignment.steps import lloyds_steps
 
 
 def latents(rng, n, d, rank=20):
@@ -40,18 +41,18 @@ def check_steps(matrix, points, weights, codes, most=40):
     steps, centroids = [], codes.astype(points.dtype).astype(np.float64)
     unit, largest = float(np.finfo(points.dtype).eps), float(np.abs(points).max())
     digits_of_means = (unit + len(points) * np.finfo(np.float64).eps) * 2 * largest  # their rounding, and sums of at most n terms
-    for step in matrix.steps(codes):
-        found = step.codes()
+    for step in lloyds_steps(matrix, codes):
+        found = step.codes
         np.testing.assert_allclose(found, centroids, rtol=0, atol=digits_of_means)
         squared, least, digits = nearest(points, found)
         labels = squared.argmin(0)
         if (np.sort(squared, 0)[1:] - least > 2 * digits).all():  # no ties: one right answer
             np.testing.assert_allclose(step.masses, np.bincount(labels, weights, len(codes)), rtol=1e-12)
             centroids = means(points, weights, labels, len(codes))
-            np.testing.assert_allclose(step.following(), centroids, rtol=0, atol=digits_of_means)
+            np.testing.assert_allclose(step.following, centroids, rtol=0, atol=digits_of_means)
             off = float(step.masses @ np.square(centroids - found).sum(1))
         else:
-            centroids, off = step.following(), None
+            centroids, off = step.following, None
         truth = float(weights @ least)
         assert abs(step.distortion - truth) <= (step.distortion_rtol + 1e-12) * truth
         if step.measure is not None:
@@ -78,7 +79,7 @@ def test_lloyds_steps(dtype, offset, weighted, rng):
     for _ in range(3):
         steps = check_steps(matrix, points, weights, chosen(rng, points, 12))
         assert steps[-1].at_rest
-        np.testing.assert_array_equal(steps[-1].following(), steps[-1].codes() if len(steps) > 1 else steps[-1].following())
+        np.testing.assert_array_equal(steps[-1].following, steps[-1].codes if len(steps) > 1 else steps[-1].following)
         for step in steps[:-1]:
             assert not step.at_rest
             _, distortion, stationarity = step.measure()
@@ -118,8 +119,10 @@ def test_any_layout_gives_the_same_bits(layout, rng):
     given = {"fortran": np.asfortranarray(points), "strided": np.repeat(points, 2, 1)[:, ::2], "read-only": points.copy()}[layout]
     given.flags.writeable = layout != "read-only"
     codes = chosen(rng, points, 6)
-    for one, other in zip(GramMatrix(points, weights).steps(codes), GramMatrix(given, weights).steps(codes), strict=True):
-        np.testing.assert_array_equal(other.codes(), one.codes())
+    for one, other in zip(
+        lloyds_steps(GramMatrix(points, weights), codes), lloyds_steps(GramMatrix(given, weights), codes), strict=True
+    ):
+        np.testing.assert_array_equal(other.codes, one.codes)
         np.testing.assert_array_equal(other.masses, one.masses)
 
 
@@ -130,20 +133,20 @@ def test_threads_change_no_bit_and_may_share_the_matrix(monkeypatch, rng):
     for count in (1, 4):
         monkeypatch.setattr(threads, "available", lambda: count)  # noqa: B023
         matrix = GramMatrix(points, weights)
-        answers.append(threads.parallel_map(lambda i: [s.distortion for s in matrix.steps(starts[i])], len(starts)))  # noqa: B023
+        answers.append(threads.parallel_map(lambda i: [s.distortion for s in lloyds_steps(matrix, starts[i])], len(starts)))  # noqa: B023
     assert answers[0] == answers[1]
 
 
 def test_it_ends_before_an_empty_cell(rng):
     points, weights = latents(rng, 200, 300), np.full(200, 1 / 200)
-    assert list(GramMatrix(points, weights).steps(points[[0, 0, 1, 2]])) == []
+    assert list(lloyds_steps(GramMatrix(points, weights), points[[0, 0, 1, 2]])) == []
 
 
 def test_weights_of_zero_leave_a_cell_empty(rng):
     points = latents(rng, 200, 300)
     weights = np.where(np.arange(200) < 100, 0.01, 0.0)
     points[150] += 1e3
-    assert list(GramMatrix(points, weights).steps(points[[0, 1, 150]])) == []
+    assert list(lloyds_steps(GramMatrix(points, weights), points[[0, 1, 150]])) == []
     check_steps(GramMatrix(points, weights), points, weights, points[[0, 1, 2]])
 
 
@@ -173,7 +176,7 @@ def test_codes_out_of_the_range_of_float32(rng, brute):
     points = latents(rng, 100, 130)
     codes = np.concatenate([chosen(rng, points, 2), np.full((1, 130), 1e60)])
     matrix = GramMatrix(points, np.full(100, 0.01))
-    assert list(matrix.steps(codes)) == []
+    assert list(lloyds_steps(matrix, codes)) == []
     np.testing.assert_array_equal(matrix.nearest(codes)[0], brute.squared(points, codes).argmin(1))
 
 
@@ -190,7 +193,7 @@ def test_one_code_and_as_many_as_points(rng):
     points, weights = latents(rng, 50, 130).astype(np.float32), np.full(50, 1 / 50)
     one = check_steps(GramMatrix(points, weights), points, weights, chosen(rng, points, 1))
     assert len(one) == 2
-    every = list(GramMatrix(points, weights).steps(points.astype(np.float64)))
+    every = list(lloyds_steps(GramMatrix(points, weights), points.astype(np.float64)))
     assert every[-1].distortion == pytest.approx(0, abs=1e-12)
     assert every[-1].at_rest
 
@@ -229,7 +232,7 @@ def test_points_that_products_cannot_tell_apart_are_settled(dtype, rng):
         matrix = GramMatrix(points, np.full(600, 1 / 600))
         near = np.abs(levels[:, None].astype(np.longdouble) - levels[own]).argmin(1)
         np.testing.assert_array_equal(matrix.nearest(codes)[0][:20], near)
-        scores = matrix._squares[own] / 2 - matrix._matrix[:20, own]
+        scores = matrix.squares[own] / 2 - matrix._matrix[:20, own]
         misled += (scores.argmin(1) != near).any()
     assert misled > 5  # by products alone
 
@@ -248,14 +251,14 @@ def test_points_that_rounding_would_mislead_are_settled(dtype, rng):
         points[180:] = (a + b) / 2 + across + np.outer(rng.uniform(-1e-8, 1e-8, 20), b - a)
         points = points.astype(dtype)
         matrix = GramMatrix(points, weights)
-        walk = matrix.steps(points[[0, 1]].astype(np.float64))
-        codes = next(walk).following()
+        walk = lloyds_steps(matrix, points[[0, 1]].astype(np.float64))
+        codes = next(walk).following
         step = next(walk)
         exact = np.square(points[:, None].astype(np.float64) - codes).sum(2).argmin(1)
         np.testing.assert_array_equal(step.measure.args[1]._labels if step.measure else exact, exact)
-        framed = (points - matrix._centre).astype(np.float32)
+        framed = (points - matrix.centre).astype(np.float32)
         with np.errstate(all="ignore"):
-            book = (codes - matrix._centre).astype(np.float32)
+            book = (codes - matrix.centre).astype(np.float32)
             misled += ((np.square(book).sum(1) / 2 - framed @ book.T).argmin(1) != exact).sum()
     assert misled > 0
 
@@ -269,25 +272,25 @@ def test_scores_are_within_their_bounds(dtype, d, rng):
     points = (np.repeat(rows, 40, 0) * rng.choice([1, 1 + 1e-6, 7], (240, 1)) + 0.7).astype(dtype)
     weights = rng.dirichlet(np.ones(240))
     matrix = GramMatrix(points, weights)
-    wide = points.astype(np.longdouble) - matrix._centre
-    exact, bound = wide @ wide.T, matrix._gamma * np.outer(matrix._lengths, matrix._lengths)
+    wide = points.astype(np.longdouble) - matrix.centre
+    exact, bound = wide @ wide.T, matrix.gamma * np.outer(matrix.lengths, matrix.lengths)
     assert (np.abs(matrix._matrix - exact) <= bound).all()
     book, before, labels = (
-        matrix._codebook(points[:4].astype(np.float64)),
+        matrix.codebook(points[:4].astype(np.float64)),
         np.empty(0, np.int32),
         rng.integers(0, 4, 240).astype(np.int32),
     )
     for _ in range(6):
         cells, rows = np.zeros((6, 4)), np.empty(240, np.int64)
         moved = gram_kernels.tally(
-            matrix._squares, weights, matrix._lengths, labels, before, book.sums, book.totals, book.half, book.slopes,
-            book.offsets, matrix._gamma, cells, rows,
+            matrix.squares, weights, matrix.lengths, labels, before, book.sums, book.totals, book.half, book.slopes,
+            book.offsets, matrix.gamma, cells, rows,
         )[2]  # fmt: skip
-        matrix._advance(book, cells, rows[:moved], before, labels)
-        codes = means(points, weights, labels, 4).astype(dtype).astype(np.longdouble) - matrix._centre
+        matrix.advance(book, cells, rows[:moved], before, labels)
+        codes = means(points, weights, labels, 4).astype(dtype).astype(np.longdouble) - matrix.centre
         scores = np.square(codes).sum(1)[:, None] / 2 - codes @ wide.T
         found = book.half[:, None] - book.sums / book.totals[:, None]
-        assert (np.abs(found - scores) <= book.slopes[:, None] * matrix._lengths + book.offsets[:, None]).all()
+        assert (np.abs(found - scores) <= book.slopes[:, None] * matrix.lengths + book.offsets[:, None]).all()
         before, labels = labels, labels.copy()
         labels[rng.integers(0, 240, 5)] = rng.integers(0, 4, 5)
 
@@ -299,16 +302,16 @@ def test_sums_are_recomputed_after_a_heavy_point_has_left(rng):
     stay = np.repeat([0, 1, 2], 20).astype(np.int32)
     gone = stay.copy()
     gone[0] = 2
-    book = matrix._codebook(points[:3].astype(np.float64))
+    book = matrix.codebook(points[:3].astype(np.float64))
     for before, labels in [(stay[:0], stay), (stay, gone)]:
         cells, rows = np.zeros((6, 3)), np.empty(60, np.int64)
         moved = gram_kernels.tally(
-            matrix._squares, weights, matrix._lengths, labels, before, book.sums, book.totals, book.half, book.slopes,
-            book.offsets, matrix._gamma, cells, rows,
+            matrix.squares, weights, matrix.lengths, labels, before, book.sums, book.totals, book.half, book.slopes,
+            book.offsets, matrix.gamma, cells, rows,
         )[2]  # fmt: skip
-        matrix._advance(book, cells, rows[:moved], before, labels)
+        matrix.advance(book, cells, rows[:moved], before, labels)
     exact = [np.average(matrix._matrix[gone == k].astype(np.float64), 0, weights[gone == k]) for k in range(3)]
-    bound = 100 * np.finfo(np.float64).eps * matrix._squares.max()  # some tens of terms
+    bound = 100 * np.finfo(np.float64).eps * matrix.squares.max()  # some tens of terms
     np.testing.assert_allclose(book.sums / book.totals[:, None], exact, rtol=0, atol=bound)
 
 

@@ -9,6 +9,7 @@ import pytest
 from quantization.assignment import low_dim
 from quantization.assignment.low_dim import LowDim
 from quantization.assignment.rows import Rows
+from tests.quantization.assignment.steps import lloyds_steps
 
 U = np.finfo(np.float64).eps / 2
 
@@ -115,8 +116,8 @@ def test_rows_are_converted_in_chunks(rng, monkeypatch):
 def follow(points, weights, codes, most):
     """Checks each step against brute force; returns the last step and how many there were."""
     x, count, step = np.asarray(points, np.float64), 0, None
-    for step in itertools.islice(LowDim(points, weights).steps(codes), most):
-        codes, count = step.codes(), count + 1
+    for step in itertools.islice(lloyds_steps(LowDim(points, weights), codes), most):
+        codes, count = step.codes, count + 1
         costs = exact(points, codes)
         labels, distortion = costs.argmin(1), weights @ costs.min(1)
         masses = np.bincount(labels, weights, minlength=len(codes))
@@ -127,9 +128,9 @@ def follow(points, weights, codes, most):
         slack = 1e4 * U * np.abs(x).max() / distortion**0.5
         assert step.stationarity == pytest.approx((off / distortion) ** 0.5, abs=slack)
         unit = np.finfo(np.asarray(points).dtype).eps
-        np.testing.assert_allclose(step.following(), means, rtol=unit, atol=(1e5 * U + unit) * np.abs(x).max())
+        np.testing.assert_allclose(step.following, means, rtol=unit, atol=(1e5 * U + unit) * np.abs(x).max())
     if count < most and not step.at_rest:  # then the next codebook has an empty cell, or gains nothing
-        costs = exact(points, step.following())
+        costs = exact(points, step.following)
         masses = np.bincount(costs.argmin(1), weights, minlength=len(codes))
         assert masses.min() == 0 or weights @ costs.min(1) >= step.distortion * (1 - 1e4 * U)
     return step, count
@@ -169,11 +170,11 @@ def test_steps_end_at_rest_when_no_label_changes(rng):
 def test_steps_end_before_an_empty_cell(rng):
     points = rng.normal(size=(500, 2))
     codes = np.vstack([points[:4], [[99.0, 99.0]]])
-    assert list(LowDim(points, equal(500)).steps(codes)) == []
+    assert list(lloyds_steps(LowDim(points, equal(500)), codes)) == []
     weights = equal(500)
     weights[0], codes[4] = 0.0, points[0] + 50
     points[0] += 50  # its only member has no weight
-    assert list(LowDim(points, weights / weights.sum()).steps(codes)) == []
+    assert list(lloyds_steps(LowDim(points, weights / weights.sum()), codes)) == []
 
 
 def test_the_distortion_has_its_digits_after_a_fall_by_many_orders_of_magnitude(rng):
@@ -193,6 +194,6 @@ def test_threads_change_no_bit(rng, monkeypatch):
     points, answers = rng.normal(size=(60_000, 2)), []
     for threads in ("1", "2"):
         monkeypatch.setitem(os.environ, "OMP_NUM_THREADS", threads)
-        steps = list(itertools.islice(LowDim(points, equal(60_000)).steps(points[:60].copy()), 5))
-        answers.append((steps[-1].distortion, steps[-1].codes().tobytes()))
+        steps = list(itertools.islice(lloyds_steps(LowDim(points, equal(60_000)), points[:60].copy()), 5))
+        answers.append((steps[-1].distortion, steps[-1].codes.tobytes()))
     assert answers[0] == answers[1]
