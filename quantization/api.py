@@ -112,7 +112,8 @@ def iterate(
     """The snapshots of :func:`quantize`, the start first and the answer last: ``for`` watches a solve, ``break`` stops it.
 
     A snapshot's status is RUNNING. Runs follow one another, each with its own final snapshot; the best of those comes last.
-    Arguments are checked at the call, before the first snapshot.
+    Arguments are checked at the call, before the first snapshot. A start that takes long tells how far it is where
+    ``init=KMeansPlusPlus(on_progress=...)`` says whom to tell.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """Starting codebooks: k-means++, random points of the law, a global search, or codes that are given."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,8 @@ class KMeansPlusPlus:
     pool : int, default 50,000
         Above this many points (at least 100 a code) the best of the candidates is judged on a sample of so many, drawn in
         proportion to weights and costs. Of a stream it sees the first 2^14 points (at least 64 a code).
+    on_progress : callable, optional
+        ``on_progress(drawn, k)`` is called now and then: many codes of many points take minutes to draw.
 
     Raises
     ------
@@ -58,6 +60,7 @@ class KMeansPlusPlus:
     """
 
     pool: int = 50_000
+    on_progress: Callable[[int, int], None] | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         checked_count("KMeansPlusPlus's pool", self.pool)
@@ -82,7 +85,7 @@ class KMeansPlusPlus:
         if isinstance(problem.exact, SparseSamples):
             return problem.exact.dense(problem.exact.d2_sampling(problem.k, rng))
         pilot = problem.pilot(rng)
-        chosen = d2_sampling(pilot.points, pilot.weights_float64, problem.k, rng, pool=self.pool)
+        chosen = d2_sampling(pilot.points, pilot.weights_float64, problem.k, rng, pool=self.pool, on_progress=self.on_progress)
         return to_host(pilot.points[asarray_like(chosen, pilot.points, dtype=namespace(pilot.points).int64)])
 
 

@@ -51,3 +51,12 @@ def test_codes_beyond_the_dtype_are_refused(rng):
 def test_refuses_a_bad_pool(bad):
     with pytest.raises(ValueError, match="pool"):
         qz.KMeansPlusPlus(pool=bad)
+
+
+def test_a_long_start_says_how_far_it_is(rng):
+    told: list[tuple[int, int]] = []
+    init = qz.KMeansPlusPlus(pool=10_000, on_progress=lambda drawn, k: told.append((drawn, k)))
+    next(qz.iterate(rng.normal(size=(200_000, 2)), 20, init=init, max_iter=0, rng=0))
+    assert told
+    assert told == sorted(told)
+    assert all(1 <= drawn <= k == 20 for drawn, k in told)
