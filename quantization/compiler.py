@@ -1,12 +1,9 @@
-"""How loops are compiled, and BLAS for what is compiled."""
+"""How loops are compiled."""
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
 from typing import Any
 
-import llvmlite.binding as _llvm
 from numba import njit as _njit
-from numba import types
-from numba.extending import get_cython_function_address
 
 # Of numpy's rule for a division by zero no branch is left that could raise, which halves what there is to compile.
 _options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
@@ -20,10 +17,3 @@ _inside: dict[str, Any] = {**_options, "no_cpython_wrapper": True, "no_cfunc_wra
 part: Any = _njit(fastmath=False, **_inside)
 contracted_part: Any = _njit(fastmath={"contract"}, **_inside)  # a product and a sum in one instruction
 unordered_part: Any = _njit(fastmath=_free, **_inside)
-
-
-def blas(name: str, arguments: int) -> Any:
-    """scipy's BLAS as a symbol of LLVM's, so that what calls it can be kept on disk."""
-    symbol = f"quantization_{name}"
-    _llvm.add_symbol(symbol, get_cython_function_address("scipy.linalg.cython_blas", name))
-    return types.ExternalFunction(symbol, types.void(*[types.voidptr] * arguments))

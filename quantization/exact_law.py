@@ -58,21 +58,17 @@ class MovingCells:
     """
 
     def __init__(self, law: ExactLaw, codes: FloatArray, like: Array) -> None:
-        self._law, self._like = law, like
+        self._law, self._like, self._masses = law, like, np.empty(0)
         self._codes: FloatArray = codes
-        self._following: FloatArray = codes
-        self._masses: FloatArray | None = None
 
     def step(self) -> Step:
         """The cells of the codes at hand, those of empty cells relocated; some stay empty only where nothing is finite."""
         self._codes, c = self._law.relocate_empty_cells(self._codes)
         self._following = rounded(c.means, self._like)
         # Labels are not known here. Where none has changed the masses have not, and the centroids are the codes to round-off.
-        unchanged = self._masses is not None and np.array_equal(self._masses, c.masses)
-        at_rest = np.array_equal(self._following, self._codes) or (
-            unchanged and c.stationarity <= _ROUND_OFF * resolution(self._like, self._codes, c.masses, c.distortion)
-        )
-        self._masses = c.masses
+        round_off = _ROUND_OFF * resolution(self._like, self._codes, c.masses, c.distortion)
+        unchanged = np.array_equal(self._masses, c.masses) and c.stationarity <= round_off
+        self._masses, at_rest = c.masses, unchanged or np.array_equal(self._following, self._codes)
         return Step(self._codes, c.masses, c.distortion, 0.0, c.stationarity, at_rest)
 
     def advance(self) -> None:

@@ -19,7 +19,8 @@ $(m + 7) u$; the factor 1.1 and the eighth unit pay for terms of second order, a
 or a coordinate that is too small for the precision is off by $\omega$ at most: d coordinates of x, each times one of c, d of c,
 each times one of x, d products and a few single numbers. $\blacksquare$
 
-The bound is affine in the length of the point, $\epsilon_k(x) = a_k |x| + b_k$ (:class:`ScoreBound`), so that
+The bound is affine in the length of the point, $\epsilon_k(x) = a_k |x| + b_k$, with $a_k = \gamma |c_k| + v$ and
+$b_k = \tfrac12 \gamma |c_k|^2 + v (1 + |c_k|)$, which are rounded up for a precision as low as float32, so that
 $\ell_k = s_k - \epsilon_k$, the *score from below*, costs one more multiplication and addition a score, and a few long codes do
 not spoil the bounds of all others.
 
@@ -62,24 +63,9 @@ $\tfrac12 |c_k|^2 - \langle x_i, c_k \rangle$ by $\gamma (|x_i| L_k + \tfrac12 L
   $\rho_k (|x_i| + L_k + \tfrac12 \rho_k)$.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-
-from quantization.arrays import FloatArray
-
-__all__ = [
-    "PIECE",
-    "ROUNDING",
-    "ROUND_OFF",
-    "ScoreBound",
-    "direct_margin",
-    "largest_product",
-    "product_error",
-    "rounded_terms",
-    "score_bound",
-    "score_error",
-]
 
 PIECE = 512  # coordinates of an inner product that are summed in one go
 ROUND_OFF = 2.0**-24 * 1.02  # u of the first corollary, with what terms of second order add
@@ -114,19 +100,6 @@ def score_error(dim: int, dtype: Any, terms: int | None = None) -> tuple[float, 
 def product_error(dim: int) -> float:
     r"""$\gamma$ of the second corollary."""
     return 1.1 * (rounded_terms(dim) + 4) * 2.0**-24
-
-
-class ScoreBound(NamedTuple):
-    r"""$\epsilon_k(x) = a_k |x| + b_k$: ``slopes`` a and ``offsets`` b, (K,) in float64."""
-
-    slopes: FloatArray
-    offsets: FloatArray
-
-
-def score_bound(lengths: FloatArray, gamma: float, vanishing: float) -> ScoreBound:
-    """The bound of codes of these lengths, after shift and scaling, (K,); rounded up for a precision as low as float32."""
-    up = 1 + ROUNDING
-    return ScoreBound((gamma * lengths + vanishing) * up, (gamma * np.square(lengths) / 2 + vanishing * (1 + lengths)) * up)
 
 
 def direct_margin(dim: int) -> float:

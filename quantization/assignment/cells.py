@@ -9,6 +9,8 @@ import numpy as np
 from quantization.arrays import FloatArray
 from quantization.status import TooFewPoints
 
+Place = Callable[[int], tuple[FloatArray, FloatArray]]  # of a point: its coordinates, and the costs where it is the only code
+
 
 @dataclass(frozen=True)
 class Cells:
@@ -92,9 +94,7 @@ def stationarity(gradient: FloatArray, masses: FloatArray, distortion: float, r:
         return float(size / np.float64(distortion) ** ((r - 1) / r)) if distortion > 0 else float("inf")
 
 
-def relocated(
-    codes: FloatArray, masses: FloatArray, costs: FloatArray, place: Callable[[int], tuple[FloatArray, FloatArray]]
-) -> FloatArray:
+def relocated(codes: FloatArray, masses: FloatArray, costs: FloatArray, place: Place) -> FloatArray:
     r"""``codes`` with those of empty cells moved to the points that cost the most, one after the other.
 
     Each move lowers the distortion, as an empty cell's code bears none of it.

@@ -277,24 +277,27 @@ class _Cells:
     def __init__(self, samples: Gemm, codes: FloatArray) -> None:
         self._samples, self._codes, self._following, self._frame = samples, codes, codes, samples.framed()
         self._search = _Search(samples, codes.shape, True)
+        self.labels = self._search.labels
         self._sums, self._passed = np.zeros(codes.shape), np.zeros(len(codes))
         self._cancelling, self._fresh = False, True
-
-    @property
-    def labels(self) -> Any:
-        return self._search.labels
 
     def codes(self) -> FloatArray:
         return self._codes
 
     def step(self) -> Step:
         """The cells of the codes at hand, and the centroids that follow."""
-        codes, (masses, moved) = self._codes, self._assign()
+        codes, search = self._codes, self._search
+        settled, moved = search.step(codes)
+        if self._fresh:
+            self._samples.look(settled)
+        if len(moved):
+            self._update_sums(moved)
+        masses, self._fresh = search.masses, False
         if not masses.all():
             return Step(codes, masses)
         means, distortion, off = self._means(codes, masses)
         self._following = self._samples.rounded(means)
-        at_rest = not moved or bool((self._following == codes).all())
+        at_rest = not len(moved) or bool((self._following == codes).all())
         return Step(codes, masses, distortion, 0.0, (off / distortion) ** 0.5 if off else 0.0, at_rest)
 
     def advance(self) -> None:
@@ -305,24 +308,17 @@ class _Cells:
         """On to any other codes: bounds fall by how far codes have come, and sums are of the labels, so that both are kept."""
         self._codes = self._samples.rounded(codes)
 
-    def _assign(self) -> tuple[FloatArray, bool]:
-        """Labels the points and brings the sums up to date; the masses, and whether any label has changed."""
-        search, fresh = self._search, self._fresh
-        settled, moved = search.step(self._codes)
-        masses, self._fresh = search.masses, False
-        if fresh:
-            self._samples.look(settled)
-        if len(moved):
-            self._passed += search.passed
-            if not self._cancelling:
-                if not fresh and ((self._passed > _MOST_PASSED * masses) & (masses > 0)).any():
-                    self._sums[:], self._passed = 0.0, masses.copy()
-                    self._move(np.arange(len(search.labels), dtype=np.int32), True)
-                else:
-                    self._move(moved, fresh)
-            search.before[moved] = search.labels[moved]
-            self._sums[masses == 0], self._passed[masses == 0] = 0.0, 0.0  # without what round-off has left
-        return masses, len(moved) > 0
+    def _update_sums(self, moved: Any) -> None:
+        search, masses = self._search, self._search.masses
+        self._passed += search.passed
+        if not self._cancelling:
+            if not self._fresh and ((self._passed > _MOST_PASSED * masses) & (masses > 0)).any():
+                self._sums[:], self._passed = 0.0, masses.copy()
+                self._move(np.arange(len(search.labels), dtype=np.int32), True)
+            else:
+                self._move(moved, self._fresh)
+        search.before[moved] = search.labels[moved]
+        self._sums[masses == 0], self._passed[masses == 0] = 0.0, 0.0  # without what round-off has left
 
     def _move(self, moved: Any, fresh: bool) -> None:
         samples, a = self._samples, self._frame.centre

@@ -239,9 +239,9 @@ class _Codes:
 
     def all(self) -> FloatArray:
         """The codes, (K, d), rounded to the points' dtype."""
-        return (
-            self._known.copy() if self._known is not None else self._rounded(self.sums_about(self._centre[None])[0], self.masses)
-        )
+        if self._known is not None:
+            return self._known.copy()
+        return self._rounded(self.sums_about(self._centre[None])[0], self.masses)
 
     def some(self, chosen: Any) -> FloatArray:
         """Some of them."""

@@ -27,12 +27,12 @@ class Step:
 
 
 class LabelledCells(Protocol):
-    """The cells of a codebook that moves, as a strategy sees them: it keeps labels, bounds and sums from step to step."""
+    """The cells of a codebook that moves, as a strategy sees them: it keeps labels, bounds and sums from step to step.
 
-    @property
-    def labels(self) -> Any:
-        """The index of the nearest code of every point, (n,) int32, as the last step found it."""
-        ...
+    labels: the index of the nearest code of every point, (n,) int32, as the last step found it.
+    """
+
+    labels: Any
 
     def codes(self) -> FloatArray:
         """The codebook at hand, (K, d), rounded to the points' precision."""

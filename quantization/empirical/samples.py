@@ -39,9 +39,8 @@ class EmpiricalLaw:
 
     def moving_cells(self, codes: FloatArray, steps: int, restarts: int) -> MovingCells:
         """See :class:`~quantization.exact_law.HasMovingCells`; what one strategy leaves to others, another goes on with."""
-        chosen = self._selected(len(codes), steps, restarts)
-        names = [chosen, self._selected(len(codes), 1, 1)] if chosen == "gram_matrix" else [chosen]
-        return _LabelledCells(self, codes, [name for name in names if name != "blocks"])
+        names = self._selected(len(codes), steps, restarts), self._selected(len(codes), 1, 1)
+        return _LabelledCells(self, codes, [name for name in dict.fromkeys(names) if name != "blocks"])
 
     def restarts_in_parallel(self, k: int, steps: int, restarts: int) -> bool:
         work = self.measure.size * k * (self.measure.dim + 8)

@@ -65,12 +65,9 @@ class Lloyd:
         return None
 
     def solve(self, problem: Problem, codes: FloatArray, rng: np.random.Generator) -> Iterator[State]:
-        law, least = problem.exact, np.inf
+        law, budget, least = problem.exact, (problem.steps, problem.restarts), np.inf
         assert law is not None
-        if has_moving_cells(law):
-            cells = law.moving_cells(codes, problem.steps, problem.restarts)
-        else:
-            cells = MovingCells(law, codes, problem.like)
+        cells = law.moving_cells(codes, *budget) if has_moving_cells(law) else MovingCells(law, codes, problem.like)
         while True:
             step = cells.step()
             if step.distortion * (1 - step.distortion_rtol) > least:

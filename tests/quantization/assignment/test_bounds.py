@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantization.assignment.bounds import direct_margin, largest_product, rounded_terms, score_bound, score_error
+from quantization.assignment.bounds import ROUNDING, direct_margin, largest_product, rounded_terms, score_error
 
 everyday = settings(deadline=None, max_examples=50, derandomize=True)
 
@@ -17,9 +17,10 @@ def errors(points, codes, dtype):
     exact = np.square(c).sum(1) / 2 - x @ c.T
     half = (np.square(codes).sum(1) / 2).astype(dtype)
     computed = half - points.astype(dtype) @ codes.astype(dtype).T
-    bound = score_bound(np.sqrt(np.square(codes).sum(1)), *score_error(dim, dtype))
+    reaches, (gamma, vanishing) = np.sqrt(np.square(codes).sum(1)), score_error(dim, dtype)
+    slopes, offsets = gamma * reaches + vanishing, gamma * np.square(reaches) / 2 + vanishing * (1 + reaches)
     lengths = np.sqrt(np.square(points).sum(1))
-    return np.abs(computed - exact).astype(np.float64), lengths[:, None] * bound.slopes + bound.offsets
+    return np.abs(computed - exact).astype(np.float64), (lengths[:, None] * slopes + offsets) * (1 + ROUNDING)
 
 
 @everyday
