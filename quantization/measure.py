@@ -287,7 +287,7 @@ class DiscreteMeasure:
         Raises
         ------
         ValueError
-            For any other file, or a damaged one.
+            For any other file, or a corrupted one.
         """
         stored = archive.read(path, "DiscreteMeasure", ("points", "weights"))
         return cls(stored["points"], stored["weights"])

@@ -7,8 +7,9 @@ from typing import Any, ClassVar, cast
 
 from quantization.status import Status
 
-# What fields, classes and options were called in format 1.
+# What fields, classes and options were called in format 1, and early in format 2.
 _RENAMES = {
+    "weights_gap": "masses_gap",
     "steps": "n_iter",
     "Exact": "NetworkSimplex",
     "Line": "Monotone",
@@ -38,7 +39,7 @@ class Recorded:
 
 
 def renamed(value: Any) -> Any:
-    """What format 1 called by other names; a solver of one's own, kept as text, stays as it was."""
+    """What older files call by other names; a solver of one's own, kept as text, stays as it was."""
     if not isinstance(value, dict):
         return value
     named: dict[str, Any] = {}

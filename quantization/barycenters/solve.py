@@ -67,7 +67,7 @@ def barycenter(
     -------
     Solution
         ``distortion`` is F itself, from exact transports, never a smoothed one; with Entropic it is an upper bound that exceeds F
-        by ``distortion_gap`` at most. ``weights_gap`` and ``stationarity`` certify the answer.
+        by ``distortion_gap`` at most. ``masses_gap`` and ``stationarity`` certify the answer.
 
     Raises
     ------
