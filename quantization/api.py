@@ -19,7 +19,7 @@ from quantization.solvers.base import BatchSolver, ProblemError, Solver, Task
 from quantization.status import ConvergenceWarning, Status, TooFewPoints
 from quantization.task import make_task
 from quantization.threads import parallel_map
-from quantization.validation import checked_confidence, checked_count, checked_rng
+from quantization.validation import checked_confidence, checked_count, checked_list, checked_rng
 
 Rng = int | np.random.Generator | None
 Answer = TypeVar("Answer")
@@ -190,7 +190,7 @@ def quantize_many(
     >>> [len(s.points) for s in qz.quantize_many(x, [2, 3, 4], rng=0)]
     [2, 3, 4]
     """
-    listed = _listed(laws)
+    listed = checked_list(laws, "laws", "laws, one per problem", "law")
     if on_error not in ("raise", "fewer"):
         raise ValueError(f'on_error must be "raise" or "fewer"; received {on_error!r}')
     if not listed:
@@ -331,17 +331,6 @@ def _solve_together(tasks: list[Task], which: list[int]) -> dict[int, Solution]:
     except ProblemError as error:
         owners = [i for i in which for _ in tasks[i].rngs]
         raise ValueError(f"law {owners[error.run]}: {error}") from error
-
-
-def _listed(laws: Any) -> list[Any]:
-    listable = type(laws).__name__ not in ("str", "dict") and hasattr(laws, "__iter__")
-    if not listable or getattr(laws, "ndim", 3) != 3:
-        received = f"an array of shape {tuple(laws.shape)}" if hasattr(laws, "shape") else type(laws).__name__
-        raise ValueError(
-            "laws must be a list of laws, one per problem, or an array (m, n, d), and [law] for a single one; "
-            f"received {received}"
-        )
-    return list(laws)
 
 
 def _checked(law: Any) -> Any:

@@ -1,12 +1,9 @@
-"""How loops are compiled, and BLAS for what is compiled."""
+"""How loops are compiled."""
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
 from typing import Any
 
-import llvmlite.binding as _llvm
 from numba import njit as _njit
-from numba import types
-from numba.extending import get_cython_function_address
 
 # Of numpy's rule for a division by zero no branch is left that could raise, which halves what there is to compile.
 _options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
@@ -21,12 +18,3 @@ part: Any = _njit(fastmath=False, **_inside)
 contracted_part: Any = _njit(fastmath={"contract"}, **_inside)  # a product and a sum in one instruction
 unordered_part: Any = _njit(fastmath=_free, **_inside)
 inlined: Any = _njit(inline="always", **_options)
-
-PIECE = 512  # terms of an inner product summed in one go, so that the bound on its round-off does not grow with d
-
-
-def blas(name: str, arguments: int) -> Any:
-    """scipy's BLAS as a symbol of LLVM's, so that what calls it can be kept on disk."""
-    symbol = f"quantization_{name}"
-    _llvm.add_symbol(symbol, get_cython_function_address("scipy.linalg.cython_blas", name))
-    return types.ExternalFunction(symbol, types.void(*[types.voidptr] * arguments))

@@ -6,16 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from quantization.arrays import (
-    Array,
-    FloatArray,
-    as_floating,
-    asarray_like,
-    check_exact,
-    namespace,
-    rounded,
-    to_host,
-)
+from quantization.arrays import Array, FloatArray, as_floating, asarray_like, check_exact, namespace, rounded, to_host
 from quantization.assignment.d2_sampling import d2_sampling
 from quantization.clvq_state import CLVQState
 from quantization.empirical.sparse_samples import SparseSamples

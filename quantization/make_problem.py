@@ -8,7 +8,7 @@ from quantization.arrays import Array, as_floating
 from quantization.discrete_laws import discrete_measure
 from quantization.empirical.one_dimensional import EmpiricalLaw1D
 from quantization.empirical.samples import EmpiricalLaw
-from quantization.empirical.sparse_samples import is_csr, sparse_samples
+from quantization.empirical.sparse_samples import SparseSamples, is_csr, sparse_samples
 from quantization.exact_law import ExactLaw
 from quantization.laws import FrozenLaw, GaussianMixture, Law, scipys_mixture
 from quantization.laws_1d.density import frozen_density, mixture_density
@@ -39,8 +39,8 @@ def make_problem(law: Any, k: int, r: float) -> Problem:
         return _measure_problem(law, k, r)
     if hasattr(law, "__array__"):
         return _measure_problem(DiscreteMeasure(law), k, r)
-    if is_csr(law):
-        sparse = sparse_samples(law)
+    if isinstance(law, SparseSamples) or is_csr(law):
+        sparse = law if isinstance(law, SparseSamples) else sparse_samples(law)
         if r != 2:
             raise ValueError(f"sparse samples are for r = 2; received r = {r:g}")
         return Problem(k, r, sparse.like, int(sparse.like.shape[1]), exact=sparse)

@@ -8,18 +8,9 @@ from typing import Any
 import numpy as np
 
 from quantization import archive
-from quantization.arrays import (
-    Array,
-    asarray_like,
-    double,
-    is_torch,
-    namespace,
-    to_host,
-)
+from quantization.arrays import Array, asarray_like, double, is_torch, namespace, to_host
 from quantization.assignment import cells, nearest
-from quantization.validation import checked_points, checked_weights, sum_slack
-
-_ROUND_OFF = 32 * np.finfo(np.float64).eps  # of numpy's pairwise sum of up to 1e9 weights that were divided by their sum
+from quantization.validation import checked_points, checked_probabilities, checked_weights
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -71,15 +62,7 @@ class DiscreteMeasure:
         if weights is None:
             host = np.full(n, 1.0 / n)
         else:
-            host = checked_weights(weights, n)
-            total, slack = host.sum(), sum_slack(weights)
-            if not abs(total - 1.0) <= slack:
-                raise ValueError(
-                    f"weights must sum to 1 (within {slack:g}); received a sum of {total:.17g}. "
-                    "Use DiscreteMeasure.from_unnormalized for counts"
-                )
-            # Weights that were normalized before stay the same to the last bit.
-            host = host / total if abs(total - 1.0) > _ROUND_OFF else host.copy()
+            host = checked_probabilities(weights, n, hint=". Use DiscreteMeasure.from_unnormalized for counts")
         weights_float64 = asarray_like(host, points, dtype=namespace(points).float64)
         object.__setattr__(self, "points", points)
         object.__setattr__(

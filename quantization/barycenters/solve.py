@@ -8,14 +8,14 @@ import numpy as np
 from quantization.barycenters.entropic import Entropic
 from quantization.barycenters.fixed_point import FixedPoint
 from quantization.barycenters.interior_point import InteriorPoint
-from quantization.barycenters.problem import BarycenterProblem, as_list, make_barycenter_problem
+from quantization.barycenters.problem import BarycenterProblem, make_barycenter_problem
 from quantization.initialization import GivenCodes, KMeansPlusPlus, as_initialization
 from quantization.iteration import snapshots, solve_tasks
 from quantization.problem import Initialization
 from quantization.solution import Solution
 from quantization.solvers.base import Solver, Task
 from quantization.task import make_task
-from quantization.validation import checked_count, checked_rng
+from quantization.validation import checked_count, checked_list, checked_rng
 
 _SOLVERS = (FixedPoint, InteriorPoint, Entropic)
 _EXACT_ATOMS = 8192  # of the largest measure, up to which the network simplex is used
@@ -142,7 +142,9 @@ def _task(
 ) -> Task:  # fmt: skip
     rng = checked_rng(rng)
     n_init, max_iter = checked_count("n_init", n_init), checked_count("max_iter", max_iter, least=0)
-    draws, measures = checked_count("draws", draws), as_list(measures)
+    draws, measures = checked_count("draws", draws), checked_list(measures, "measures", "measures or laws", "measure")
+    if not measures:
+        raise ValueError("measures must not be empty; received none. Give at least one measure")
     problem = make_barycenter_problem(measures, k, mixing, atom_weights, points, draws, rng)
     alone = len(problem.clouds) == 1 and problem.weights is None and problem.fixed is None
     if alone and not isinstance(solver, _SOLVERS):
