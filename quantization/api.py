@@ -7,11 +7,12 @@ from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
 
-from quantization.arrays import FloatArray, is_torch, to_host
+from quantization.arrays import Array, FloatArray, is_torch, to_host
 from quantization.assignment import nearest
 from quantization.estimate import DRAWS, Estimate, expected
+from quantization.initialization import InitLike
 from quantization.iteration import snapshots, solve_tasks
-from quantization.make_problem import make_problem
+from quantization.make_problem import LawLike, make_problem
 from quantization.measure import DiscreteMeasure
 from quantization.precision import full_precision
 from quantization.solution import Solution
@@ -26,12 +27,12 @@ Answer = TypeVar("Answer")
 
 
 def quantize(
-    law: Any,
+    law: LawLike,
     k: int,
     *,
     r: float = 2.0,
     solver: Solver | None = None,
-    init: Any = None,
+    init: InitLike = None,
     n_init: int = 1,
     max_iter: int | None = None,
     rng: Rng = None,
@@ -99,12 +100,12 @@ def quantize(
 
 
 def iterate(
-    law: Any,
+    law: LawLike,
     k: int,
     *,
     r: float = 2.0,
     solver: Solver | None = None,
-    init: Any = None,
+    init: InitLike = None,
     n_init: int = 1,
     max_iter: int | None = None,
     rng: Rng = None,
@@ -146,7 +147,7 @@ def quantize_many(
     *,
     r: float = 2.0,
     solver: Solver | None = None,
-    init: Any = None,
+    init: InitLike = None,
     n_init: int = 1,
     max_iter: int | None = None,
     rng: Rng | Sequence[int | np.random.Generator] = None,
@@ -215,8 +216,9 @@ def quantize_many(
 
 
 def distortion(
-    law: Any, points: Any, *, r: float = 2.0, confidence: float = 0.95, draws: int = DRAWS, rng: Rng = None
-) -> Estimate:
+    law: LawLike, points: Array | DiscreteMeasure | Solution, *, r: float = 2.0, confidence: float = 0.95, draws: int = DRAWS,
+    rng: Rng = None,
+) -> Estimate:  # fmt: skip
     r"""$D_r(x) = E \min_k |X - x_k|^r$: no factor ½, no root, summed over coordinates.
 
     Exact (to float64 round-off) for samples and for laws whose cells are computed exactly. For other laws the mean over ``draws``
@@ -280,13 +282,13 @@ def distortion(
     return expected(problem, lambda x: to_host(nearest(x, codes).squared) ** (problem.r / 2), generator, draws, confidence)
 
 
-def _codes(points: Any) -> FloatArray:
+def _codes(points: Array | DiscreteMeasure | Solution) -> FloatArray:
     """Codes given as an array, a measure or a solution, (K, d)."""
     measure = getattr(points, "measure", points)
     return to_host(measure.points if isinstance(measure, DiscreteMeasure) else DiscreteMeasure(measure).points)
 
 
-def _task(i: int, law: Any, k: Any, *options: Any, fewer: bool) -> Task:
+def _task(i: int, law: LawLike, k: int, *options: Any, fewer: bool) -> Task:
     """The task; where its law has too few distinct points and that is allowed, for as many codes as it has."""
     try:
         return make_task(law, k, *options)
@@ -333,17 +335,17 @@ def _solve_together(tasks: list[Task], which: list[int]) -> dict[int, Solution]:
         raise ValueError(f"law {owners[error.run]}: {error}") from error
 
 
-def _checked(law: Any) -> Any:
+def _checked(law: LawLike) -> Any:
     """``law`` with its array, if it is one, checked: as a measure, which need not be checked again."""
     return DiscreteMeasure(law) if hasattr(law, "__array__") else law
 
 
-def _device(law: Any) -> str | None:
-    points = law.points if isinstance(law, DiscreteMeasure) else law
+def _device(law: LawLike) -> str | None:
+    points: Array = law.points if isinstance(law, DiscreteMeasure) else law
     return str(points.device.type) if is_torch(points) else None
 
 
-def _each(name: str, value: Any, count: int) -> list[Any] | None:
+def _each(name: str, value: Array, count: int) -> list[Any] | None:
     """A sequence of one value per problem as a list, of checked length; None for a single value."""
     if not hasattr(value, "__len__") or getattr(value, "ndim", 1) == 0:
         return None
@@ -353,7 +355,7 @@ def _each(name: str, value: Any, count: int) -> list[Any] | None:
     return values
 
 
-def _inits(init: Any, count: int) -> list[Any]:
+def _inits(init: InitLike | Sequence[InitLike], count: int) -> list[Any]:
     """A start per problem: a list of Solutions, measures, initializations or arrays of codes holds one each; rows are one."""
     values = cast(Sequence[Any], init) if isinstance(init, list | tuple) else ()
     own = values and all(

@@ -1,11 +1,9 @@
 """All distances between samples and codes: matrix products, and direct differences where digits would cancel."""
 
-from typing import Any
-
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from quantization.arrays import FloatArray
+from quantization.arrays import Array, FloatArray
 from quantization.threads import parallel_rows
 
 _BLOCK_NUMBERS = 2**16  # float64 numbers of a block of distances or of rows: 512 kB, which stay in the cache
@@ -13,7 +11,7 @@ _RTOL = 1e-10  # to which squared distances are right
 _FEW = 1 / 8  # of the pairs of a block, up to which they are measured one by one
 
 
-def distance_matrix(points: Any, codes: FloatArray) -> Any:
+def distance_matrix(points: Array, codes: FloatArray) -> FloatArray:
     r"""$|x_i - c_k|$, (n, K), in the dtype of the points; squares are right to 1e-10 of themselves, 0 where $x_i = c_k$.
 
     Parameters
@@ -54,7 +52,9 @@ def distance_matrix(points: Any, codes: FloatArray) -> Any:
     return distances
 
 
-def _block(x: FloatArray, codes: FloatArray, centre: FloatArray, centred: FloatArray, squares: FloatArray, least: float) -> Any:
+def _block(
+    x: FloatArray, codes: FloatArray, centre: FloatArray, centred: FloatArray, squares: FloatArray, least: float
+) -> FloatArray:
     shifted = x - centre
     sums = np.einsum("nd,nd->n", shifted, shifted)[:, None] + squares
     squared = shifted @ centred

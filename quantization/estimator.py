@@ -43,6 +43,7 @@ except ModuleNotFoundError as error:
     ) from error
 
 _sklearn: Any = validation  # which has no types to speak of
+RandomState = int | np.random.RandomState | np.random.Generator | None
 _N_INIT = 10  # of "random" and of functions where n_init is "auto", as in KMeans
 _RESERVOIR_PER_CODE, _RESERVOIR, _RESERVOIR_NUMBERS = 64, 2**12, 2**22
 _LOOK = 1 / 4  # of the reservoir: after so many new samples the codes are compared with it
@@ -132,16 +133,16 @@ class OptimalQuantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluste
         self,
         n_clusters: int = 8,
         *,
-        init: Any = "k-means++",
-        n_init: Any = "auto",
+        init: str | Initialization | Callable[..., Array] | Array = "k-means++",
+        n_init: int | str = "auto",
         max_iter: int = 300,
         tol: float = 1e-4,
         verbose: int = 0,
-        random_state: Any = None,
+        random_state: RandomState = None,
         copy_x: bool = True,
         algorithm: str = "lloyd",
         r: float = 2.0,
-        solver: Any = None,
+        solver: Solver | None = None,
     ) -> None:
         self.n_clusters = n_clusters
         self.init = init
@@ -155,7 +156,7 @@ class OptimalQuantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluste
         self.r = r
         self.solver = solver
 
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> "OptimalQuantizer":
+    def fit(self, X: Array, y: object = None, sample_weight: Array | None = None) -> "OptimalQuantizer":
         """Quantize samples.
 
         Parameters
@@ -192,7 +193,7 @@ class OptimalQuantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluste
         self.weights_: FloatArray = solution.weights
         return self._fitted(samples, solution, solution.distortion)
 
-    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> "OptimalQuantizer":
+    def partial_fit(self, X: Array, y: object = None, sample_weight: Array | None = None) -> "OptimalQuantizer":
         """Go on with more samples: one pass over them by competitive learning, in random order.
 
         Parameters
@@ -252,7 +253,7 @@ class OptimalQuantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluste
         self.inertia_: float = self.distortion_ * samples.total
         return self
 
-    def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> NDArray[np.int32]:  # pyright: ignore[reportIncompatibleMethodOverride]  as KMeans
+    def fit_predict(self, X: Array, y: object = None, sample_weight: Array | None = None) -> NDArray[np.int32]:  # pyright: ignore[reportIncompatibleMethodOverride]  as KMeans
         """Fit, then the nearest code of each sample: ``fit(X, sample_weight=sample_weight).labels_``.
 
         Parameters
@@ -267,7 +268,7 @@ class OptimalQuantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluste
         """
         return self.fit(X, sample_weight=sample_weight).labels_
 
-    def fit_transform(self, X: Any, y: Any = None, sample_weight: Any = None) -> FloatArray:  # pyright: ignore[reportIncompatibleMethodOverride]  as KMeans
+    def fit_transform(self, X: Array, y: object = None, sample_weight: Array | None = None) -> FloatArray:  # pyright: ignore[reportIncompatibleMethodOverride]  as KMeans
         """Fit, then the distances to the codes: ``fit(X, sample_weight=sample_weight).transform(X)``.
 
         Parameters
@@ -282,7 +283,7 @@ class OptimalQuantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluste
         """
         return self.fit(X, sample_weight=sample_weight).transform(X)
 
-    def predict(self, X: Any) -> NDArray[np.int32]:
+    def predict(self, X: Array) -> NDArray[np.int32]:
         r"""The nearest code of each sample, $\arg\min_k |x_i - c_k|$; the lowest index wins a tie.
 
         Parameters
@@ -296,7 +297,7 @@ class OptimalQuantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluste
         _sklearn.check_is_fitted(self)
         return assigned(self._checked(X), self.cluster_centers_)[0]
 
-    def transform(self, X: Any) -> FloatArray:
+    def transform(self, X: Array) -> FloatArray:
         r"""The distances to the codes, $|x_i - c_k|$, in the dtype of X; right to ten digits.
 
         Parameters
@@ -311,7 +312,7 @@ class OptimalQuantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluste
         points, codes = self._checked(X), np.asarray(self.cluster_centers_, dtype=np.float64)
         return sparse_distance_matrix(points, codes) if is_csr(points) else distance_matrix(points, codes)
 
-    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+    def score(self, X: Array, y: object = None, sample_weight: Array | None = None) -> float:
         r"""The score $-\sum_i s_i \min_k |x_i - c_k|^r$: the more, the better.
 
         Parameters
@@ -332,7 +333,7 @@ class OptimalQuantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluste
     def _n_features_out(self) -> int:
         return len(self.cluster_centers_)
 
-    def _checked(self, X: Any, reset: bool = False) -> Any:
+    def _checked(self, X: Array, reset: bool = False) -> Any:
         points = _sklearn.validate_data(self, X, reset=reset, accept_sparse="csr", dtype=[np.float64, np.float32])
         return canonical_csr(points) if is_csr(points) else points
 
@@ -464,7 +465,7 @@ class _Memory:
         self._add(self._few, self._few_weights)
         self._state = self._state_at(codes, CLVQState.begin(codes), float(self._few_weights.sum()))
 
-    def _add(self, points: Any, weights: FloatArray) -> None:
+    def _add(self, points: Array, weights: FloatArray) -> None:
         chosen, priorities = self._sample.candidates(weights, self.rng)
         self._sample.add(_dense(points[chosen]), weights[chosen], priorities[chosen])
         self._unseen += points.shape[0]
@@ -512,7 +513,7 @@ def _in_units(state: CLVQState, factor: float) -> CLVQState:
     return replace(state, **{name: getattr(state, name) * factor for name in sums}) if factor != 1 else state
 
 
-def _dense(rows: Any) -> FloatArray:
+def _dense(rows: Array) -> FloatArray:
     return rows.toarray() if is_csr(rows) else rows
 
 
@@ -533,7 +534,7 @@ def _warn_of_few(found: int, k: int) -> None:
         )
 
 
-def _seed(random_state: Any) -> int | np.random.Generator:
+def _seed(random_state: RandomState) -> int | np.random.Generator:
     """An int and a Generator as they are; from None (numpy's global state) and a RandomState a number is drawn."""
     if random_state is None or isinstance(random_state, np.random.RandomState):
         return int(_sklearn.check_random_state(random_state).randint(2**31 - 1))

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 
@@ -183,6 +183,7 @@ class CallableInit:
         return codes.draw(problem, rng)
 
 
+InitLike: TypeAlias = str | Initialization | Solution | DiscreteMeasure | Callable[..., Array] | Array | None
 _NAMES: dict[str, Callable[[], Initialization]] = {
     "k-means++": KMeansPlusPlus,
     "random": RandomPoints,
@@ -190,7 +191,7 @@ _NAMES: dict[str, Callable[[], Initialization]] = {
 }
 
 
-def as_initialization(init: Any) -> Initialization:
+def as_initialization(init: InitLike) -> Initialization:
     """``init`` as an :class:`Initialization`: by name, itself, a Solution to go on from, codes of a measure or an array, or made
     by a function."""
     if isinstance(init, str):
@@ -202,7 +203,7 @@ def as_initialization(init: Any) -> Initialization:
         return GivenCodes(init.points)
     elif not isinstance(init, type):
         if callable(getattr(init, "draw", None)):
-            return init
+            return cast(Initialization, init)
         if hasattr(init, "__array__") or isinstance(init, list | tuple):
             return GivenCodes(init)
         if callable(init):

@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol, cast, runtime_checkable
 
 import numpy as np
 import scipy  # its subpackages load when they are first used
+from numpy.typing import ArrayLike
 
 from quantization.arrays import Array, FloatArray, IntArray
 
@@ -300,7 +301,7 @@ class Gaussian(GaussianMixture):
     [-0.797885, 0.797885]
     """
 
-    def __init__(self, mean: Any, cov: Any) -> None:
+    def __init__(self, mean: ArrayLike, cov: ArrayLike) -> None:
         mean, cov = np.asarray(mean, dtype=np.float64), np.asarray(cov, dtype=np.float64)
         if mean.ndim != 1 or cov.shape != (mean.size, mean.size):
             raise ValueError(

@@ -56,7 +56,7 @@ class DiscreteMeasure:
     weights: Array
     weights_float64: Array
 
-    def __init__(self, points: Any, weights: Any = None) -> None:
+    def __init__(self, points: Array, weights: Array | None = None) -> None:
         points = checked_points(points)
         n = points.shape[0]
         if weights is None:
@@ -73,7 +73,7 @@ class DiscreteMeasure:
         object.__setattr__(self, "weights_float64", weights_float64)
 
     @classmethod
-    def from_unnormalized(cls, points: Any, counts: Any) -> "DiscreteMeasure":
+    def from_unnormalized(cls, points: Array, counts: Array) -> "DiscreteMeasure":
         r"""The measure $\sum_i (m_i / \sum_j m_j)\, \delta_{x_i}$ of counts or raw weights $m_i \ge 0$.
 
         Parameters
@@ -117,7 +117,7 @@ class DiscreteMeasure:
     def __repr__(self) -> str:
         return f"DiscreteMeasure({self.size} points in R^{self.dim}, {self.points.dtype})"
 
-    def assign(self, points: Any) -> Array:
+    def assign(self, points: Array) -> Array:
         r"""The index of the nearest point of this measure, $\arg\min_k |y - x_k|$, for each of some points y.
 
         Parameters
@@ -143,7 +143,7 @@ class DiscreteMeasure:
         """
         return nearest(self._same_space(points), to_host(self.points)).labels
 
-    def project(self, points: Any) -> "DiscreteMeasure":
+    def project(self, points: Array) -> "DiscreteMeasure":
         r"""The measure $\sum_k \mu(V_k)\, \delta_{y_k}$: of all measures on the points y the nearest to this one in every $W_r$.
 
         Parameters
@@ -275,7 +275,7 @@ class DiscreteMeasure:
         stored = archive.read(path, "DiscreteMeasure", ("points", "weights"))
         return cls(stored["points"], stored["weights"])
 
-    def _same_space(self, points: Any) -> Array:
+    def _same_space(self, points: Array) -> Array:
         points = checked_points(points)
         if points.shape[1] != self.dim:
             raise ValueError(f"points must have the measure's dimension {self.dim}; received shape {tuple(points.shape)}")

@@ -128,7 +128,7 @@ class Solution:
         """Whether the run ended within the solver's tolerance."""
         return self.status is Status.CONVERGED
 
-    def predict(self, points: Any) -> Array:
+    def predict(self, points: Array) -> Array:
         r"""The index of the nearest code, $\arg\min_k |y - x_k|$, for each of some points y.
 
         Parameters

@@ -1,7 +1,6 @@
 """Checks of what users pass in: each returns the form that is computed with, or says what was received and how to mend it."""
 
 from numbers import Integral, Real
-from typing import Any
 
 import numpy as np
 
@@ -23,7 +22,7 @@ _ROUND_OFF = 32 * np.finfo(np.float64).eps  # of numpy's pairwise sum of up to 1
 _DECADES = 300  # what costs may span, in powers of ten
 
 
-def checked_points(given: Any) -> Array:
+def checked_points(given: Array) -> Array:
     """Points (n, d), n, d ≥ 1, real and finite; floating dtypes are kept, integers become float64."""
     points = as_floating(given)
     if points.ndim != 2 or 0 in points.shape:
@@ -73,7 +72,7 @@ def sum_slack(weights: Array) -> float:
     return eps * (2**22 if eps < 1e-12 else 2**10 if eps < 1e-5 else 2**3) + len(weights) * least_positive(weights) / 2
 
 
-def checked_count(name: str, value: Any, least: int = 1, most: float = _MOST) -> int:
+def checked_count(name: str, value: object, least: int = 1, most: float = _MOST) -> int:
     """``value`` as an int ≥ ``least``, and such that arrays can have so many entries."""
     if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         raise ValueError(f"{name} must be an integer ≥ {least}; received {value!r}")
@@ -116,7 +115,7 @@ def checked_confidence(confidence: object) -> float:
     return checked_number(confidence, "confidence must lie strictly between 0 and 1", open_ends=True, most=1.0)
 
 
-def checked_rng(rng: Any) -> np.random.Generator:
+def checked_rng(rng: object) -> np.random.Generator:
     """``rng`` as a numpy Generator: itself, one made from an integer ≥ 0, or for None a fresh one (SPEC 7)."""
     if rng is None or isinstance(rng, np.random.Generator):
         return np.random.default_rng(rng)

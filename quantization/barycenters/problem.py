@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from numbers import Real
-from typing import Any
 
 import numpy as np
 
 from quantization.arrays import Array, FloatArray, is_torch, rounded, to_host
-from quantization.make_problem import make_problem
+from quantization.make_problem import LawLike, make_problem
 from quantization.measure import DiscreteMeasure
 from quantization.problem import Problem
 from quantization.validation import checked_count, checked_probabilities
@@ -36,8 +35,9 @@ class BarycenterProblem(Problem):
 
 
 def make_barycenter_problem(
-    measures: list[Any], k: int | None, mixing: Any, weights: Any, points: Any, draws: int, rng: np.random.Generator
-) -> BarycenterProblem:
+    measures: list[Array], k: int | None, mixing: Array | None, weights: str | Array, points: Array | None, draws: int,
+    rng: np.random.Generator,
+) -> BarycenterProblem:  # fmt: skip
     """The arguments of ``barycenter`` as a problem; ``ValueError`` for what is not one."""
     laws = [_measure(j, law, draws, rng) for j, law in enumerate(measures)]
     sampled, finite = [m for m, law in laws if law], [m for m, law in laws if not law]
@@ -72,7 +72,7 @@ def make_barycenter_problem(
     )  # fmt: skip
 
 
-def _measure(j: int, law: Any, draws: int, rng: np.random.Generator) -> tuple[DiscreteMeasure, bool]:
+def _measure(j: int, law: LawLike, draws: int, rng: np.random.Generator) -> tuple[DiscreteMeasure, bool]:
     """One of the measures, and whether it is a sample of a law."""
     try:
         problem = make_problem(law, 1, 2.0)
@@ -90,7 +90,7 @@ def _simplex(name: str, value: Array, count: int) -> FloatArray:
     return np.full(count, 1 / count) if value is None else checked_probabilities(value, count, name)
 
 
-def _weights(weights: Any, k: int) -> FloatArray | None:
+def _weights(weights: str | Array | None, k: int) -> FloatArray | None:
     if isinstance(weights, str):
         if weights not in ("free", "uniform"):
             raise ValueError(f'atom_weights must be "free", "uniform" or an array ({k},); received {weights!r}')
@@ -100,7 +100,7 @@ def _weights(weights: Any, k: int) -> FloatArray | None:
     return _simplex("atom_weights", weights, k)
 
 
-def _fixed(points: Any, k: Any, kind: Array) -> FloatArray:
+def _fixed(points: Array, k: int | None, kind: Array) -> FloatArray:
     fixed = to_host(DiscreteMeasure(points).points)
     if fixed.shape[1] != kind.shape[1]:
         raise ValueError(f"points must have the measures' dimension {kind.shape[1]}; received shape {fixed.shape}")

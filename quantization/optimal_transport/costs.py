@@ -4,6 +4,7 @@ from typing import Any, cast
 
 import numpy as np
 import scipy  # its subpackages load when they are first used
+from numpy.typing import NDArray
 
 from quantization.arrays import FloatArray
 
@@ -24,7 +25,7 @@ def cost_matrix(x: FloatArray, y: FloatArray, r: float = 2.0) -> FloatArray:
     return costs
 
 
-def pair_costs(x: FloatArray, y: FloatArray, rows: Any, columns: Any, r: float = 2.0) -> FloatArray:
+def pair_costs(x: FloatArray, y: FloatArray, rows: NDArray[np.intp], columns: NDArray[np.intp], r: float = 2.0) -> FloatArray:
     r"""(p,), $|x_{i_p} - y_{k_p}|^r$ by direct differences."""
     squared, step = np.empty(len(rows)), max(1, _BLOCK // x.shape[1])
     for begin in range(0, len(rows), step):
