@@ -208,11 +208,11 @@ def quantize_many(
             options = (r, solver, inits[i], n_init, rngs[i], max_iter)
             tasks.append(_naming(i, lambda o=options, i=i: _task(i, listed[i], ks[i], *o, fewer=on_error == "fewer")))
         together = [i for i in range(count) if _gains_together(tasks[i])]
-        alone = [i for i in range(count) if not _gains_together(tasks[i])]
-        answers = {**_solve_together(tasks, together), **_solve_alone(tasks, alone)}
-    for i in range(count):
-        _warn_unless_converged(tasks[i], answers[i], f"law {i}: ")
-    return [answers[i] for i in range(count)]
+        answers = _solve_together(tasks, together) | _solve_alone(tasks, sorted({*range(count)} - {*together}))
+    solutions = [answers[i] for i in range(count)]
+    for i, (task, solution) in enumerate(zip(tasks, solutions, strict=True)):
+        _warn_unless_converged(task, solution, f"law {i}: ")
+    return solutions
 
 
 def distortion(

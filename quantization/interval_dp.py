@@ -164,21 +164,11 @@ def _run_cost(table: FloatArray, start: int, stop: int) -> float:
     apart = start ^ last
     if apart == 0:
         return 0.0
-    level = 0
-    if apart >= 65536:
-        level += 16
-        apart >>= 16
-    if apart >= 256:
-        level += 8
-        apart >>= 8
-    if apart >= 16:
-        level += 4
-        apart >>= 4
-    if apart >= 4:
-        level += 2
-        apart >>= 2
-    if apart >= 2:
-        level += 1
+    level = 0  # ⌊log₂ apart⌋
+    for shift in (16, 8, 4, 2, 1):
+        if apart >> shift:
+            apart >>= shift
+            level += shift
     mass, other = table[level, start, 0], table[level, last, 0]
     gap = table[level, last, 1] - table[level, start, 1]
     return table[level, start, 2] + table[level, last, 2] + mass * (other / (mass + other)) * gap * gap

@@ -142,7 +142,26 @@ class GaussianMixture:
         array (n, d)
         """
         component = rng.choice(len(self.weights), size=n, p=self.weights)
-        noise = rng.standard_normal((n, self.dim))
+        return self.from_noise(component, rng.standard_normal((n, self.dim)))
+
+    def from_noise(self, component: IntArray, noise: FloatArray) -> FloatArray:
+        r"""$m_i + B_i \Lambda_i^{1/2} z$ for components i and standard normal z; $C_i = B_i \Lambda_i B_i^T$, eigenvalues rising.
+
+        Parameters
+        ----------
+        component : array (n,) of int
+        noise : array (n, d)
+
+        Returns
+        -------
+        array (n, d)
+
+        Examples
+        --------
+        >>> import numpy as np, quantization as qz
+        >>> qz.Gaussian([1.0], [[4.0]]).from_noise(np.array([0]), np.array([[0.5]])).tolist()
+        [[2.0]]
+        """
         draws = self.means[component]
         group = self._groups[component]
         order, counts = np.argsort(group, kind="stable"), np.bincount(group, minlength=len(self._roots))
