@@ -1,10 +1,9 @@
 """Optimal quantization: replace a probability measure by K weighted points as well as can be done.
 
 Order of reading: ``measure`` and ``laws`` (what can be quantized), ``problem`` (what is asked), ``api`` (what users call),
-``iteration``
-(the one loop), ``solvers`` (a file a method), ``assignment`` (nearest codes and the sums of their cells), ``empirical``,
-``laws_1d`` and ``laws_2d`` (laws whose cells are computed exactly), ``solution`` (the answer), ``estimate`` (how good it is),
-``optimal_transport`` (distances), ``barycenters`` (one measure for several).
+``iteration`` (the one loop), ``solvers`` (a file a method), ``assignment`` (nearest codes and the sums of their cells),
+``empirical``, ``laws_1d`` and ``laws_2d`` (laws whose cells are computed exactly), ``solution`` (the answer), ``estimate`` (how
+good it is), ``optimal_transport`` (distances), ``barycenters`` (one measure for several).
 """
 
 from importlib import import_module
@@ -19,19 +18,14 @@ from quantization.estimate import Estimate
 from quantization.initialization import GlobalSearch, Initialization, KMeansPlusPlus, RandomPoints
 from quantization.laws import Gaussian, GaussianMixture, Law
 from quantization.measure import DiscreteMeasure
-from quantization.optimal_transport import (
-    Coupling,
-    Monotone,
-    NearestCode,
-    NetworkSimplex,
-    SemiDiscrete,
-    Sinkhorn,
-    TransportMethod,
-    semidiscrete,
-    sinkhorn_divergence,
-    transport,
-    wasserstein,
-)
+from quantization.optimal_transport.coupling import Coupling, TransportMethod
+from quantization.optimal_transport.distances import transport, wasserstein
+from quantization.optimal_transport.divergence import sinkhorn_divergence
+from quantization.optimal_transport.monotone import Monotone
+from quantization.optimal_transport.nearest_code import NearestCode
+from quantization.optimal_transport.network_simplex import NetworkSimplex
+from quantization.optimal_transport.semidiscrete import SemiDiscrete, semidiscrete
+from quantization.optimal_transport.sinkhorn import Sinkhorn
 from quantization.quasi_monte_carlo import QuasiMonteCarlo
 from quantization.solution import NotConverged, Solution, Trace
 from quantization.solvers.base import Solver

@@ -7,11 +7,12 @@ from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
 
-from quantization.arrays import FloatArray, is_torch, to_host
+from quantization.arrays import Array, FloatArray, is_torch, to_host
 from quantization.assignment import nearest
 from quantization.estimate import DRAWS, Estimate, expected
+from quantization.initialization import InitLike
 from quantization.iteration import snapshots, solve_tasks
-from quantization.make_problem import make_problem
+from quantization.make_problem import LawLike, make_problem
 from quantization.measure import DiscreteMeasure
 from quantization.precision import full_precision
 from quantization.solution import Solution
@@ -19,19 +20,19 @@ from quantization.solvers.base import BatchSolver, ProblemError, Solver, Task
 from quantization.status import ConvergenceWarning, Status, TooFewPoints
 from quantization.task import make_task
 from quantization.threads import parallel_map
-from quantization.validation import checked_confidence, checked_count, checked_rng
+from quantization.validation import checked_confidence, checked_count, checked_list, checked_rng
 
 Rng = int | np.random.Generator | None
 Answer = TypeVar("Answer")
 
 
 def quantize(
-    law: Any,
+    law: LawLike,
     k: int,
     *,
     r: float = 2.0,
     solver: Solver | None = None,
-    init: Any = None,
+    init: InitLike = None,
     n_init: int = 1,
     max_iter: int | None = None,
     rng: Rng = None,
@@ -99,12 +100,12 @@ def quantize(
 
 
 def iterate(
-    law: Any,
+    law: LawLike,
     k: int,
     *,
     r: float = 2.0,
     solver: Solver | None = None,
-    init: Any = None,
+    init: InitLike = None,
     n_init: int = 1,
     max_iter: int | None = None,
     rng: Rng = None,
@@ -147,7 +148,7 @@ def quantize_many(
     *,
     r: float = 2.0,
     solver: Solver | None = None,
-    init: Any = None,
+    init: InitLike = None,
     n_init: int = 1,
     max_iter: int | None = None,
     rng: Rng | Sequence[int | np.random.Generator] = None,
@@ -191,7 +192,7 @@ def quantize_many(
     >>> [len(s.points) for s in qz.quantize_many(x, [2, 3, 4], rng=0)]
     [2, 3, 4]
     """
-    listed = _listed(laws)
+    listed = checked_list(laws, "laws", "laws, one per problem", "law")
     if on_error not in ("raise", "fewer"):
         raise ValueError(f'on_error must be "raise" or "fewer"; received {on_error!r}')
     if not listed:
@@ -208,16 +209,17 @@ def quantize_many(
             options = (r, solver, inits[i], n_init, rngs[i], max_iter)
             tasks.append(_naming(i, lambda o=options, i=i: _task(i, listed[i], ks[i], *o, fewer=on_error == "fewer")))
         together = [i for i in range(count) if _gains_together(tasks[i])]
-        alone = [i for i in range(count) if not _gains_together(tasks[i])]
-        answers = {**_solve_together(tasks, together), **_solve_alone(tasks, alone)}
-    for i in range(count):
-        _warn_unless_converged(tasks[i], answers[i], f"law {i}: ")
-    return [answers[i] for i in range(count)]
+        answers = _solve_together(tasks, together) | _solve_alone(tasks, sorted({*range(count)} - {*together}))
+    solutions = [answers[i] for i in range(count)]
+    for i, (task, solution) in enumerate(zip(tasks, solutions, strict=True)):
+        _warn_unless_converged(task, solution, f"law {i}: ")
+    return solutions
 
 
 def distortion(
-    law: Any, points: Any, *, r: float = 2.0, confidence: float = 0.95, draws: int = DRAWS, rng: Rng = None
-) -> Estimate:
+    law: LawLike, points: Array | DiscreteMeasure | Solution, *, r: float = 2.0, confidence: float = 0.95, draws: int = DRAWS,
+    rng: Rng = None,
+) -> Estimate:  # fmt: skip
     r"""$D_r(x) = E \min_k |X - x_k|^r$: no factor ½, no root, summed over coordinates.
 
     Exact (to float64 round-off) for samples and for laws whose cells are computed exactly. For other laws the mean over ``draws``
@@ -281,13 +283,13 @@ def distortion(
     return expected(problem, lambda x: to_host(nearest(x, codes).squared) ** (problem.r / 2), generator, draws, confidence)
 
 
-def _codes(points: Any) -> FloatArray:
+def _codes(points: Array | DiscreteMeasure | Solution) -> FloatArray:
     """Codes given as an array, a measure or a solution, (K, d)."""
     measure = getattr(points, "measure", points)
     return to_host(measure.points if isinstance(measure, DiscreteMeasure) else DiscreteMeasure(measure).points)
 
 
-def _task(i: int, law: Any, k: Any, *options: Any, fewer: bool) -> Task:
+def _task(i: int, law: LawLike, k: int, *options: Any, fewer: bool) -> Task:
     """The task; where its law has too few distinct points and that is allowed, for as many codes as it has."""
     try:
         return make_task(law, k, *options)
@@ -334,28 +336,17 @@ def _solve_together(tasks: list[Task], which: list[int]) -> dict[int, Solution]:
         raise ValueError(f"law {owners[error.run]}: {error}") from error
 
 
-def _listed(laws: Any) -> list[Any]:
-    listable = type(laws).__name__ not in ("str", "dict") and hasattr(laws, "__iter__")
-    if not listable or getattr(laws, "ndim", 3) != 3:
-        received = f"an array of shape {tuple(laws.shape)}" if hasattr(laws, "shape") else type(laws).__name__
-        raise ValueError(
-            "laws must be a list of laws, one per problem, or an array (m, n, d), and [law] for a single one; "
-            f"received {received}"
-        )
-    return list(laws)
-
-
-def _checked(law: Any) -> Any:
+def _checked(law: LawLike) -> Any:
     """``law`` with its array, if it is one, checked: as a measure, which need not be checked again."""
     return DiscreteMeasure(law) if hasattr(law, "__array__") else law
 
 
-def _device(law: Any) -> str | None:
-    points = law.points if isinstance(law, DiscreteMeasure) else law
+def _device(law: LawLike) -> str | None:
+    points: Array = law.points if isinstance(law, DiscreteMeasure) else law
     return str(points.device.type) if is_torch(points) else None
 
 
-def _each(name: str, value: Any, count: int) -> list[Any] | None:
+def _each(name: str, value: Array, count: int) -> list[Any] | None:
     """A sequence of one value per problem as a list, of checked length; None for a single value."""
     if not hasattr(value, "__len__") or getattr(value, "ndim", 1) == 0:
         return None
@@ -365,7 +356,7 @@ def _each(name: str, value: Any, count: int) -> list[Any] | None:
     return values
 
 
-def _inits(init: Any, count: int) -> list[Any]:
+def _inits(init: InitLike | Sequence[InitLike], count: int) -> list[Any]:
     """A start per problem: a list of Solutions, measures, initializations or arrays of codes holds one each; rows are one."""
     values = cast(Sequence[Any], init) if isinstance(init, list | tuple) else ()
     own = values and all(

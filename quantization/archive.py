@@ -38,7 +38,7 @@ def read(path: str | Path, what: str, needed: Iterable[str]) -> dict[str, Any]:
     except (ValueError, EOFError):
         raise ValueError(f"{path} is not a saved {what}: it is no .npz file, or it needs pickle, which is not read") from None
     except (zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{path} is damaged, or was cut short: {error}. Save the {what} again") from None
+        raise ValueError(f"{path} is corrupted, or was cut short: {error}. Save the {what} again") from None
     missing = sorted(set(needed) - set(arrays))
     if missing:
         raise ValueError(f"{path} is not a saved {what}: it holds no {' and no '.join(missing)}")

@@ -59,7 +59,7 @@ def double(x: Array) -> Array:
     return x.astype(np.promote_types(x.dtype, np.float64), copy=False)
 
 
-def summed_by(labels: Any, weights: Any, k: int) -> FloatArray:
+def summed_by(labels: NDArray[np.integer[Any]], weights: FloatArray, k: int) -> FloatArray:
     r"""$\sum_{i: l_i = k} w_i$ for labels (n,) and weights (n,), numpy arrays; (k,)."""
     return np.asarray(np.bincount(labels, weights, minlength=k), dtype=np.float64)
 

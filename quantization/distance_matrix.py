@@ -1,11 +1,11 @@
 """All distances between samples and codes: matrix products, and direct differences where digits would cancel."""
 
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from quantization.arrays import FloatArray
+from quantization.arrays import Array, FloatArray
 from quantization.threads import parallel_rows
 
 _BLOCK_NUMBERS = 2**16  # float64 numbers of a block of distances or of rows: 512 kB, which stay in the cache
@@ -13,7 +13,7 @@ _RTOL = 1e-10  # to which squared distances are right
 _FEW = 1 / 8  # of the pairs of a block, up to which they are measured one by one
 
 
-def distance_matrix(points: Any, codes: FloatArray) -> Any:
+def distance_matrix(points: Array, codes: FloatArray) -> Array:
     r"""$|x_i - c_k|$, (n, K), in the dtype of the points; squares are right to 1e-10 of themselves, 0 where $x_i = c_k$.
 
     Parameters
@@ -31,30 +31,44 @@ def distance_matrix(points: Any, codes: FloatArray) -> Any:
     d + 3 roundings of u = ε/2 each, of terms whose absolute values sum to at most twice that; d + 8 pays for the rounding
     of the shift and the second order. Where this exceeds 1e-10 of the result, the differences themselves are squared.
     """
+    distances = np.empty((len(points), len(codes)), dtype=points.dtype)
+    _measure(points, codes, lambda rows, squared: np.sqrt(squared, out=distances[rows], casting="same_kind"))
+    return distances
+
+
+def squared_distance_matrix(points: Array, codes: FloatArray) -> FloatArray:
+    r"""$|x_i - c_k|^2$ in float64, as right."""
+    squares = np.empty((len(points), len(codes)))
+    _measure(points, codes, squares.__setitem__)
+    return squares
+
+
+def _measure(points: Array, codes: FloatArray, keep: Callable[[slice, FloatArray], object]) -> None:
+    """Squared distances to ``keep``, block by block, in threads."""
     n, d = points.shape
     codes = np.asarray(codes, dtype=np.float64)
     centre = codes.mean(0)
     centred = np.ascontiguousarray((codes - centre).T)
     with np.errstate(over="ignore"):
         squares = np.einsum("dk,dk->k", centred, centred)
-    distances = np.empty((n, len(codes)), dtype=points.dtype)
     least = (d + 8) * np.finfo(np.float64).eps / _RTOL  # of a squared distance, as a share of |x|² + |c|²
     size = max(1, _BLOCK_NUMBERS // max(d, len(codes)))
 
     def measure(rows: slice) -> None:
         for start in range(rows.start, rows.stop, size):
             some = slice(start, min(start + size, rows.stop))
-            distances[some] = _block(np.asarray(points[some], dtype=np.float64), codes, centre, centred, squares, least)
+            keep(some, _block(np.asarray(points[some], dtype=np.float64), codes, centre, centred, squares, least))
 
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         if n * max(d, len(codes)) <= 4 * _BLOCK_NUMBERS:
             measure(slice(0, n))  # which takes less than to wake a thread
         else:
             parallel_rows(measure, n)
-    return distances
 
 
-def _block(x: FloatArray, codes: FloatArray, centre: FloatArray, centred: FloatArray, squares: FloatArray, least: float) -> Any:
+def _block(
+    x: FloatArray, codes: FloatArray, centre: FloatArray, centred: FloatArray, squares: FloatArray, least: float
+) -> FloatArray:
     shifted = x - centre
     sums = np.einsum("nd,nd->n", shifted, shifted)[:, None] + squares
     squared = shifted @ centred
@@ -64,9 +78,8 @@ def _block(x: FloatArray, codes: FloatArray, centre: FloatArray, centred: FloatA
     doubtful = ~(squared >= sums) | (sums == 0)  # also where squares left the range of float64
     count = np.count_nonzero(doubtful)
     if count > _FEW * doubtful.size or not np.isfinite(sums).all():
-        return cdist(x, codes)
+        return np.asarray(cdist(x, codes, "sqeuclidean"), dtype=np.float64)
     if count:
         i, k = np.nonzero(doubtful)
         squared[i, k] = np.square(x[i] - codes[k]).sum(1)
-    np.sqrt(squared, out=squared)
     return squared

@@ -2,42 +2,36 @@
 
 # pyright: reportMissingTypeStubs=false
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from itertools import count
-from numbers import Integral, Real
-from typing import Any, cast
+from numbers import Integral
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from quantization.arrays import FloatArray, IntArray, summed_by
+from quantization.arrays import Array, FloatArray, summed_by
 from quantization.assignment import nearest
 from quantization.clvq_state import CLVQState
 from quantization.distance_matrix import distance_matrix
-from quantization.empirical.sparse_samples import (
-    SparseSamples,
-    canonical_csr,
-    is_csr,
-    nearest_codes,
-    sparse_distance_matrix,
-    squared_norms,
-)
-from quantization.initialization import GivenCodes, KMeansPlusPlus, RandomPoints, WarmStart, as_initialization
+from quantization.empirical.sparse_samples import canonical_csr, is_csr, sparse_distance_matrix
+from quantization.initialization import CallableInit, GivenCodes, KMeansPlusPlus, RandomPoints, WarmStart, as_initialization
 from quantization.iteration import solve_tasks
 from quantization.make_problem import make_problem
 from quantization.measure import DiscreteMeasure
 from quantization.problem import Initialization, Problem
 from quantization.reservoir import PrioritySample
 from quantization.solution import Solution
-from quantization.solvers.base import State, Task, max_iter_of
+from quantization.solvers.base import Solver, Task, max_iter_of
 from quantization.solvers.clvq import CLVQ
+from quantization.solvers.kmeans_lloyd import KMeansLloyd, shift_tolerance
 from quantization.solvers.lloyd import Lloyd
 from quantization.status import ConvergenceWarning as QuantizationWarning
-from quantization.status import Status, TooFewPoints
-from quantization.stream import Batch, Stream
+from quantization.status import TooFewPoints
+from quantization.stream import Stream
 from quantization.task import make_task
-from quantization.threads import parallel_rows
-from quantization.validation import checked_count, checked_rng
+from quantization.validation import checked_count, checked_number, checked_rng
+from quantization.weighted_samples import WeightedSamples, assigned
 
 try:
     from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin
@@ -49,8 +43,8 @@ except ModuleNotFoundError as error:
     ) from error
 
 _sklearn: Any = validation  # which has no types to speak of
+RandomState = int | np.random.RandomState | np.random.Generator | None
 _N_INIT = 10  # of "random" and of functions where n_init is "auto", as in KMeans
-_SLICE = 2**18  # numbers of a block of rows whose variance is summed
 _RESERVOIR_PER_CODE, _RESERVOIR, _RESERVOIR_NUMBERS = 64, 2**12, 2**22
 _LOOK = 1 / 4  # of the reservoir: after so many new samples the codes are compared with it
 _DRIFT = 0.05  # or where these cost so much more, as a share of the distortion of all
@@ -61,49 +55,6 @@ _CANDIDATE_STEPS = 20
 
 class ConvergenceWarning(QuantizationWarning, SklearnWarning):
     """The package's :class:`~quantization.ConvergenceWarning`, and scikit-learn's."""
-
-
-@dataclass(frozen=True)
-class KMeansLloyd(Lloyd):
-    r"""Lloyd's algorithm with the stopping rule of KMeans: until $\sum_k |x_k' - x_k|^2 \le$ ``shift_tol`` or no label changes.
-
-    That no label changes is found by one more step, which counts as KMeans counts it. total: the weight of all samples, for the
-    inertia that ``verbose`` prints.
-    """
-
-    rtol: float = 0.0
-    shift_tol: float = 0.0
-    verbose: bool = False
-    total: float = 1.0
-
-    def solve(self, problem: Problem, codes: FloatArray, rng: np.random.Generator) -> Iterator[State]:
-        if self.verbose:
-            print("Initialization complete")
-        before: Any = None
-        for i, state in enumerate(super().solve(problem, codes, rng)):
-            if self.verbose and i:
-                print(f"Iteration {i - 1}, inertia {state.distortion * self.total}.")
-            shift = np.inf if before is None else float(np.square(state.codes() - before).sum())
-            if shift <= self.shift_tol:
-                if self.verbose:
-                    print(f"Converged at iteration {i - 1}: center shift {shift} within tolerance {self.shift_tol}.")
-                yield replace(state, ended=Status.CONVERGED)
-                return
-            # The square of the residual is Σ_k w_k |shift_k|² / D: where even the heaviest cells make the shifts too large, codes
-            # that are made only when they are asked for need not be.
-            least = state.stationarity**2 * state.distortion * (1 - min(state.distortion_rtol, 1.0)) / state.masses().max()
-            before = None if callable(state.points) and least > 2 * self.shift_tol else state.codes()
-            tiny = float(np.finfo(np.float64).tiny)  # as a tolerance: the residual that rounding leaves is within it
-            if state.ended is None and not state.within(tiny):
-                yield state
-                continue
-            # No label changes, or the codes are their centroids but for the rounding of their dtype. A residual of zero would end
-            # the run before the step that finds that out.
-            yield replace(state, ended=None, stationarity=max(state.stationarity, tiny))
-            if self.verbose:
-                print(f"Converged at iteration {i}: strict convergence.")
-            yield replace(state, ended=Status.CONVERGED)
-            return
 
 
 class OptimalQuantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):
@@ -182,16 +133,16 @@ class OptimalQuantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluste
         self,
         n_clusters: int = 8,
         *,
-        init: Any = "k-means++",
-        n_init: Any = "auto",
+        init: str | Initialization | Callable[..., Array] | Array = "k-means++",
+        n_init: int | str = "auto",
         max_iter: int = 300,
         tol: float = 1e-4,
         verbose: int = 0,
-        random_state: Any = None,
+        random_state: RandomState = None,
         copy_x: bool = True,
         algorithm: str = "lloyd",
         r: float = 2.0,
-        solver: Any = None,
+        solver: Solver | None = None,
     ) -> None:
         self.n_clusters = n_clusters
         self.init = init
@@ -205,7 +156,7 @@ class OptimalQuantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluste
         self.r = r
         self.solver = solver
 
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> "OptimalQuantizer":
+    def fit(self, X: Array, y: object = None, sample_weight: Array | None = None) -> "OptimalQuantizer":
         """Quantize samples.
 
         Parameters
@@ -223,27 +174,26 @@ class OptimalQuantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluste
         points, k = self._checked(X, reset=True), self._checked_parameters()
         if points.shape[0] < k:
             raise ValueError(f"n_samples={points.shape[0]} should be >= n_clusters={k}. Lower n_clusters or give more samples")
-        samples = _Samples.of(points, sample_weight, self.r)
+        samples = WeightedSamples.of(points, sample_weight, self.r)
         init = self._initialization(points, k)
-        solver: Any = self.solver
+        solver: Solver | None = self.solver
         if solver is None:
-            solver = KMeansLloyd(0.0, _shift_tolerance(points, self.tol), bool(self.verbose), samples.total)
+            solver = KMeansLloyd(0.0, shift_tolerance(points, self.tol), bool(self.verbose), samples.total)
+        budget = self.max_iter if getattr(solver, "epochs", None) is None else None
         try:
-            solution = samples.solve(k, solver, init, self._n_init, _seed(self.random_state), self._budget(solver))
+            task = make_task(samples.law, k, self.r, solver, init, self._n_init, _seed(self.random_state), budget)
         except TooFewPoints as few:
-            _warn_few(few.distinct, k)
-            solution = samples.solve(few.distinct, solver, GivenCodes(samples.distinct(k)), 1, 0, self._budget(solver))
-        else:
-            found = int(np.count_nonzero(solution.weights))
-            if found < k:
-                _warn_few(found, k)
+            start = GivenCodes(samples.distinct(k))
+            task = make_task(samples.law, few.distinct, self.r, solver, start, 1, 0, budget)
+        (solution,) = solve_tasks([task])
+        _warn_of_few(int(np.count_nonzero(solution.weights)), k)
         self._memory: _Memory | None = None
         self._seen_weight = samples.total
         self.n_iter_: int = solution.n_iter
         self.weights_: FloatArray = solution.weights
         return self._fitted(samples, solution, solution.distortion)
 
-    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> "OptimalQuantizer":
+    def partial_fit(self, X: Array, y: object = None, sample_weight: Array | None = None) -> "OptimalQuantizer":
         """Go on with more samples: one pass over them by competitive learning, in random order.
 
         Parameters
@@ -278,16 +228,15 @@ class OptimalQuantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluste
         points, k = self._checked(X, reset=first), self._checked_parameters()
         if first and points.shape[0] < k:
             raise ValueError(f"n_samples={points.shape[0]} should be >= n_clusters={k} in the first call. Give more samples")
-        samples = _Samples.of(points, sample_weight, self.r)
+        samples = WeightedSamples.of(points, sample_weight, self.r)
         memory: _Memory | None = getattr(self, "_memory", None)
         if memory is None or memory.k != k:
             memory = _Memory(k, points.shape[1], checked_rng(_seed(self.random_state)))
             if not first:
                 memory.begin_after(self.cluster_centers_, self.weights_ * self._seen_weight)
         init = self._initialization(points, k) if first else None
-        solution, found = memory.learn(samples, replace(solver, epochs=1), init)
-        if found < k:
-            _warn_few(found, k)
+        solution = memory.learn(samples, replace(solver, epochs=1), init)
+        _warn_of_few(len(solution.points), k)
         self._seen_weight: float = samples.total + (0.0 if first else self._seen_weight)
         self._memory = memory
         self.n_iter_ = solution.n_iter + (0 if first else self.n_iter_)
@@ -295,16 +244,16 @@ class OptimalQuantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluste
         self.weights_ = np.asarray(solution.weights if companion is None else companion, dtype=points.dtype)
         return self._fitted(samples, solution, None)
 
-    def _fitted(self, samples: "_Samples", solution: Solution, distortion: float | None) -> "OptimalQuantizer":
+    def _fitted(self, samples: "WeightedSamples", solution: Solution, distortion: float | None) -> "OptimalQuantizer":
         self.solution_: Solution = solution
         self.cluster_centers_: FloatArray = solution.points
-        labels, squared = _assigned(samples.points, solution.points)
-        self.labels_: IntArray = labels
+        labels, squared = assigned(samples.points, solution.points)
+        self.labels_: NDArray[np.int32] = labels
         self.distortion_: float = samples.mean_cost(squared) if distortion is None else distortion
         self.inertia_: float = self.distortion_ * samples.total
         return self
 
-    def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> IntArray:  # pyright: ignore[reportIncompatibleMethodOverride]  as KMeans
+    def fit_predict(self, X: Array, y: object = None, sample_weight: Array | None = None) -> NDArray[np.int32]:  # pyright: ignore[reportIncompatibleMethodOverride]  as KMeans
         """Fit, then the nearest code of each sample: ``fit(X, sample_weight=sample_weight).labels_``.
 
         Parameters
@@ -319,7 +268,7 @@ class OptimalQuantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluste
         """
         return self.fit(X, sample_weight=sample_weight).labels_
 
-    def fit_transform(self, X: Any, y: Any = None, sample_weight: Any = None) -> FloatArray:  # pyright: ignore[reportIncompatibleMethodOverride]  as KMeans
+    def fit_transform(self, X: Array, y: object = None, sample_weight: Array | None = None) -> FloatArray:  # pyright: ignore[reportIncompatibleMethodOverride]  as KMeans
         """Fit, then the distances to the codes: ``fit(X, sample_weight=sample_weight).transform(X)``.
 
         Parameters
@@ -334,7 +283,7 @@ class OptimalQuantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluste
         """
         return self.fit(X, sample_weight=sample_weight).transform(X)
 
-    def predict(self, X: Any) -> IntArray:
+    def predict(self, X: Array) -> NDArray[np.int32]:
         r"""The nearest code of each sample, $\arg\min_k |x_i - c_k|$; the lowest index wins a tie.
 
         Parameters
@@ -346,9 +295,9 @@ class OptimalQuantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluste
         array (n,) of int32
         """
         _sklearn.check_is_fitted(self)
-        return _assigned(self._checked(X), self.cluster_centers_)[0]
+        return assigned(self._checked(X), self.cluster_centers_)[0]
 
-    def transform(self, X: Any) -> FloatArray:
+    def transform(self, X: Array) -> FloatArray:
         r"""The distances to the codes, $|x_i - c_k|$, in the dtype of X; right to ten digits.
 
         Parameters
@@ -363,7 +312,7 @@ class OptimalQuantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluste
         points, codes = self._checked(X), np.asarray(self.cluster_centers_, dtype=np.float64)
         return sparse_distance_matrix(points, codes) if is_csr(points) else distance_matrix(points, codes)
 
-    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+    def score(self, X: Array, y: object = None, sample_weight: Array | None = None) -> float:
         r"""The score $-\sum_i s_i \min_k |x_i - c_k|^r$: the more, the better.
 
         Parameters
@@ -377,24 +326,23 @@ class OptimalQuantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluste
         float
         """
         _sklearn.check_is_fitted(self)
-        samples = _Samples.of(self._checked(X), sample_weight, self.r)
-        return -samples.total * samples.mean_cost(_assigned(samples.points, self.cluster_centers_)[1])
+        samples = WeightedSamples.of(self._checked(X), sample_weight, self.r)
+        return -samples.total * samples.mean_cost(assigned(samples.points, self.cluster_centers_)[1])
 
     @property
     def _n_features_out(self) -> int:
         return len(self.cluster_centers_)
 
-    def _checked(self, X: Any, reset: bool = False) -> Any:
+    def _checked(self, X: Array, reset: bool = False) -> Any:
         points = _sklearn.validate_data(self, X, reset=reset, accept_sparse="csr", dtype=[np.float64, np.float32])
         return canonical_csr(points) if is_csr(points) else points
 
     def _checked_parameters(self) -> int:
         """The number of codes; ``ValueError`` where a parameter of KMeans has no such value."""
         checked_count("max_iter", self.max_iter, least=0)
+        checked_number(self.tol, "tol must be a finite number ≥ 0")
         if self.algorithm not in ("lloyd", "elkan"):
             raise ValueError(f'algorithm must be "lloyd" or "elkan"; received {self.algorithm!r}')
-        if isinstance(self.tol, bool) or not isinstance(self.tol, Real) or not 0 <= self.tol < np.inf:
-            raise ValueError(f"tol must be a finite number ≥ 0; received {self.tol!r}")
         if not isinstance(self.verbose, bool | Integral) or self.verbose < 0:
             raise ValueError(f"verbose must be True, False or an integer ≥ 0; received {self.verbose!r}")
         if self.n_init != "auto":
@@ -406,20 +354,15 @@ class OptimalQuantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluste
             )
         return k
 
-    def _initialization(self, points: Any, k: int) -> Initialization:
-        """What ``init`` and ``n_init`` mean for these samples; the number of runs goes into ``_n_init``."""
-        init: Any = self.init
-        named = isinstance(init, str)
-        drawn = not isinstance(init, type) and callable(getattr(init, "draw", None))
-        called = callable(init) and not drawn and not isinstance(init, type)
-        if self.n_init != "auto":
-            self._n_init: int = int(self.n_init)
-        else:
-            self._n_init = _N_INIT if called or (named and init == "random") else 1
-        if called:
-            return _KMeansCallable(cast(Any, init), points)
-        if named or drawn or isinstance(init, type):
-            return as_initialization(str(init) if named else init)
+    def _initialization(self, points: Array, k: int) -> Initialization:
+        """What ``init`` means for these samples; the number of runs goes into ``_n_init``, as in KMeans."""
+        start = as_initialization(self.init)
+        if isinstance(start, CallableInit):
+            start = _KMeansCallable(start.function, points)
+        usual = _N_INIT if isinstance(start, RandomPoints | CallableInit) else 1
+        self._n_init: int = usual if self.n_init == "auto" else int(self.n_init)
+        if not isinstance(start, GivenCodes):
+            return start
         if self._n_init != 1:
             warnings.warn(
                 "Explicit initial center position passed: performing only one init in "
@@ -428,17 +371,8 @@ class OptimalQuantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluste
                 stacklevel=3,
             )
             self._n_init = 1
-        if isinstance(init, Solution | DiscreteMeasure):
-            codes: Any = init.points
-            start = as_initialization(init)
-        else:
-            codes = np.array(init)
-            start = GivenCodes(codes)
-        _check_shape(codes, k, points.shape[1])
+        _check_shape(start.points, k, points.shape[1])
         return start
-
-    def _budget(self, solver: Any) -> int | None:
-        return None if getattr(solver, "epochs", None) is not None else self.max_iter
 
     def __sklearn_tags__(self) -> Any:
         parent: Any = super()
@@ -449,136 +383,18 @@ class OptimalQuantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluste
 
 
 @dataclass(frozen=True, eq=False)
-class _KMeansCallable:
+class _KMeansCallable(CallableInit):
     """Codes that a function makes as KMeans calls it: ``function(X, n_clusters, random_state=RandomState)``."""
 
-    function: Callable[..., Any]
-    points: Any
-
-    def check(self, problem: Problem) -> None:
-        """What the function returns is checked when it is called."""
+    function: Callable[..., Array]
+    points: Array = None
 
     def draw(self, problem: Problem, rng: np.random.Generator) -> FloatArray:
         random_state = np.random.RandomState(int(rng.integers(2**31)))
-        codes = np.asarray(self.function(self.points, problem.k, random_state=random_state))
-        _check_shape(codes, problem.k, problem.dim)
-        given = GivenCodes(codes)
-        given.check(problem)
-        return given.draw(problem, rng)
-
-
-@dataclass(frozen=True, eq=False)
-class _SparseStart:
-    """k-means++ or random points among the rows of a CSR matrix."""
-
-    samples: SparseSamples
-    random: bool
-
-    def check(self, problem: Problem) -> None:
-        """Too few distinct rows are found in drawing."""
-
-    def draw(self, problem: Problem, rng: np.random.Generator) -> FloatArray:
-        choose = self.samples.random_points if self.random else self.samples.d2_sampling
-        return self.samples.dense(choose(problem.k, rng))
-
-
-@dataclass(frozen=True)
-class _Batches(Problem):
-    """A problem on weighted rows, dense or CSR, whose mini-batches are made dense one at a time."""
-
-    rows: Any = None
-    masses: Any = None
-
-    def batches(self, size: int, rng: np.random.Generator, epochs: int | None) -> Iterator[Batch]:
-        for _ in count() if epochs is None else range(epochs):
-            order = rng.permutation(self.rows.shape[0])
-            for start in range(0, len(order), size):
-                chosen = order[start : start + size]
-                yield Batch(_dense(self.rows[chosen]), self.masses[chosen])
-
-
-@dataclass(frozen=True, eq=False)
-class _Samples:
-    """Samples, a dense array or CSR (n, d), with weights (n,) of any sum in float64, and that sum; of order r."""
-
-    points: Any
-    sample_weight: FloatArray | None
-    total: float
-    r: float
-
-    @staticmethod
-    def of(points: Any, sample_weight: Any, r: float) -> "_Samples":
-        n = int(points.shape[0])
-        if sample_weight is None:
-            return _Samples(points, None, float(n), r)
-        weights: FloatArray = np.asarray(sample_weight, dtype=np.float64)
-        weights = np.full(n, float(weights)) if weights.ndim == 0 else weights
-        if weights.shape != (n,):
-            raise ValueError(f"sample_weight must be a number or have shape ({n},), one per sample; received {weights.shape}")
-        if not np.isfinite(weights).all() or (weights < 0).any():
-            raise ValueError(f"sample_weight must be finite and nonnegative; received {weights.min()} to {weights.max()}")
-        if not weights.any():
-            raise ValueError("sample_weight must have a positive entry; received zero weights only")
-        return _Samples(points, weights, float(weights.sum()), r)
-
-    @property
-    def weights(self) -> FloatArray:
-        return np.ones(int(self.points.shape[0])) if self.sample_weight is None else self.sample_weight
-
-    def mean_cost(self, squared: FloatArray) -> float:
-        """The mean of $\\min_k |x_i - c_k|^r$ by weight."""
-        costs = squared if self.r == 2 else squared ** (self.r / 2)
-        return float(costs.mean()) if self.sample_weight is None else float(self.sample_weight @ costs / self.total)
-
-    def law(self) -> Any:
-        """These samples as what is quantized."""
-        if is_csr(self.points):
-            return SparseSamples(self.points, self.weights / self.total)
-        if self.sample_weight is None:
-            return DiscreteMeasure(self.points)
-        return DiscreteMeasure.from_unnormalized(self.points, self.sample_weight)
-
-    def problem(self, k: int, masses: FloatArray) -> Problem:
-        """The problem of quantizing these rows as they come in mini-batches, with these masses."""
-        like, d = np.empty((1, self.points.shape[1]), self.points.dtype), self.points.shape[1]
-        return _Batches(k, self.r, like, d, stream=Stream(lambda: [self.points]), rows=self.points, masses=masses)
-
-    def solve(self, k: int, solver: Any, init: Initialization, n_init: int, rng: Any, max_iter: int | None) -> Solution:
-        """The best of ``n_init`` runs."""
-        law = self.law()
-        if isinstance(law, DiscreteMeasure):
-            task = make_task(law, k, self.r, solver, init, n_init, rng, max_iter)
-        else:
-            distinct = len(law.distinct(k))
-            if distinct < k:
-                raise TooFewPoints(k, distinct)
-            masses = self.weights / (self.total / self.points.shape[0])
-            problem = replace(self.problem(k, masses), exact=law, stream=None)
-            reason = solver.incompatibility(problem)
-            if reason:
-                raise ValueError(reason)
-            init = _sparse_start(init, law)
-            init.check(problem)
-            task = Task(problem, solver, init, checked_rng(rng).spawn(n_init), max_iter_of(solver, max_iter))
-        (solution,) = solve_tasks([task])
-        return solution
-
-    def start(self, k: int, init: Initialization, rng: np.random.Generator) -> FloatArray:
-        """Starting codes."""
-        law = self.law()
-        problem = self.problem(k, self.weights) if isinstance(law, SparseSamples) else make_problem(law, k, self.r)
-        init = _sparse_start(init, law) if isinstance(law, SparseSamples) else init
-        init.check(problem)
-        return np.asarray(init.draw(problem, rng), dtype=np.float64)
-
-    def distinct(self, most: int) -> FloatArray:
-        """The first distinct samples of positive weight, ``most`` of them where there are so many, (m, d)."""
-        if is_csr(self.points):
-            law = self.law()
-            return law.dense(law.distinct(most))
-        positive = self.points[self.weights > 0]
-        first = np.unique(positive, axis=0, return_index=True)[1]
-        return np.asarray(positive[np.sort(first)[:most]], dtype=np.float64)
+        codes = GivenCodes(np.asarray(self.function(self.points, problem.k, random_state=random_state)))
+        _check_shape(codes.points, problem.k, problem.dim)
+        codes.check(problem)
+        return codes.draw(problem, rng)
 
 
 class _Memory:
@@ -601,28 +417,30 @@ class _Memory:
         """As if samples of these weights had come, each of them a code: what is left of a ``fit``."""
         self._few, self._few_weights = np.asarray(codes, dtype=np.float64), np.asarray(weights, dtype=np.float64)
 
-    def learn(self, samples: _Samples, solver: CLVQ, init: Initialization | None) -> tuple[Solution, int]:
-        """One pass over more samples; also how many distinct samples there are so far, up to K."""
-        begun = self._state is not None
-        if not begun:
+    def learn(self, samples: WeightedSamples, solver: CLVQ, init: Initialization | None) -> Solution:
+        """One pass over more samples."""
+        if self._state is None:
             known = np.concatenate([self._few, samples.distinct(self.k)])
             first = np.sort(np.unique(known, axis=0, return_index=True)[1])[: self.k]
             if len(first) < self.k:
-                return self._collect(samples, known[first]), len(first)
+                return self._collect(samples, known[first])
             if len(self._few):
                 self._start(known[first])
         unit = samples.total / samples.points.shape[0]  # batches are weighed in the mean weight of a sample of this call
+        problem = make_problem(samples.law, self.k, samples.r)
         if self._state is None:
             assert init is not None
-            start: Initialization = GivenCodes(samples.start(self.k, init, self.rng.spawn(1)[0]))
+            init.check(problem)
+            start: Initialization = GivenCodes(init.draw(problem, self.rng.spawn(1)[0]))
         else:
             start = WarmStart(self._state.codes, _in_units(self._state, 1 / unit))
-        problem = samples.problem(self.k, samples.weights / unit)
+        # As a stream, whose distortion is the running one of all that came, and not measured again.
+        problem = replace(problem, stream=Stream([samples.points]))
         (solution,) = solve_tasks([Task(problem, solver, start, self.rng.spawn(1), max_iter_of(solver, None))])
         assert solution.trace.clvq_state is not None
         self._state = _in_units(solution.trace.clvq_state, unit)
         self._add(samples.points, samples.weights)
-        cost = samples.mean_cost(_assigned(samples.points, solution.points)[1])
+        cost = samples.mean_cost(assigned(samples.points, solution.points)[1])
         self._excess += samples.total * max(cost - self._state.distortion, 0.0)
         codes = self._better(np.asarray(solution.points, dtype=np.float64))
         trace = replace(solution.trace, clvq_state=self._state, companion=self._state.weights)
@@ -630,10 +448,10 @@ class _Memory:
             points = np.asarray(codes, dtype=samples.points.dtype)
             measure, state = DiscreteMeasure(points, self._state.weights), self._state
             solution = replace(solution, measure=measure, distortion=state.distortion, distortion_se=state.distortion_se)
-        return replace(solution, trace=trace), self.k
+        return replace(solution, trace=trace)
 
-    def _collect(self, samples: _Samples, distinct: FloatArray) -> Solution:
-        labels = _assigned(samples.points, distinct)[0]
+    def _collect(self, samples: WeightedSamples, distinct: FloatArray) -> Solution:
+        labels = assigned(samples.points, distinct)[0]
         weights = summed_by(labels, samples.weights, len(distinct))
         weights[: len(self._few)] += self._few_weights
         self._few, self._few_weights = distinct, weights
@@ -647,7 +465,7 @@ class _Memory:
         self._add(self._few, self._few_weights)
         self._state = self._state_at(codes, CLVQState.begin(codes), float(self._few_weights.sum()))
 
-    def _add(self, points: Any, weights: FloatArray) -> None:
+    def _add(self, points: Array, weights: FloatArray) -> None:
         chosen, priorities = self._sample.candidates(weights, self.rng)
         self._sample.add(_dense(points[chosen]), weights[chosen], priorities[chosen])
         self._unseen += points.shape[0]
@@ -695,68 +513,28 @@ def _in_units(state: CLVQState, factor: float) -> CLVQState:
     return replace(state, **{name: getattr(state, name) * factor for name in sums}) if factor != 1 else state
 
 
-def _assigned(points: Any, codes: Any) -> tuple[IntArray, FloatArray]:
-    """The nearest code of each sample, dense or CSR, in int32, and the squared distance to it."""
-    codes = np.asarray(codes, dtype=np.float64)
-    if is_csr(points):
-        labels, squared = nearest_codes(points, codes)
-    else:
-        found = nearest(points, codes)
-        labels, squared = found.labels, found.squared
-    return cast(IntArray, labels.astype(np.int32)), squared
-
-
-def _dense(rows: Any) -> FloatArray:
+def _dense(rows: Array) -> FloatArray:
     return rows.toarray() if is_csr(rows) else rows
 
 
-def _sparse_start(init: Initialization, law: SparseSamples) -> Initialization:
-    return _SparseStart(law, isinstance(init, RandomPoints)) if isinstance(init, RandomPoints | KMeansPlusPlus) else init
-
-
-def _check_shape(codes: Any, k: int, dim: int) -> None:
+def _check_shape(codes: Array, k: int, dim: int) -> None:
+    shape = np.shape(codes)
     for axis, wanted, what in ((0, k, "number of clusters"), (1, dim, "number of features of the data")):
-        if len(codes.shape) != 2 or codes.shape[axis] != wanted:
-            raise ValueError(
-                f"The shape of the initial centers {tuple(codes.shape)} does not match the {what} {wanted}: init must be (K, d)"
-            )
+        if len(shape) != 2 or shape[axis] != wanted:
+            raise ValueError(f"The shape of the initial centers {shape} does not match the {what} {wanted}: init must be (K, d)")
 
 
-def _shift_tolerance(points: Any, tol: float) -> float:
-    """``tol`` times the mean variance of the features, by which KMeans measures the shift of its centres."""
-    n, d = int(points.shape[0]), int(points.shape[1])
-    if tol == 0:
-        return 0.0
-    if is_csr(points):
-        means = summed_by(points.indices, points.data, d) / n
-        return tol * max(float(squared_norms(points).sum() / n - means @ means) / d, 0.0)
-    size = max(1, _SLICE // d)
-    centre: FloatArray = points[:size].mean(0, dtype=np.float64)
-
-    def sums(rows: slice) -> FloatArray:
-        total, squares = np.zeros(d), 0.0
-        for start in range(rows.start, rows.stop, size):
-            shifted: FloatArray = points[start : min(start + size, rows.stop)] - centre
-            total += shifted.sum(0)
-            squares += float(np.vdot(shifted, shifted))
-        return np.append(total, squares)
-
-    # Of few numbers the sum takes less than to wake a thread.
-    parts = [sums(slice(0, n))] if n * d <= _SLICE else parallel_rows(sums, n)
-    found = np.sum(parts, axis=0) / n
-    return tol * max(float(found[-1] - found[:-1] @ found[:-1]) / d, 0.0)
+def _warn_of_few(found: int, k: int) -> None:
+    if found < k:
+        warnings.warn(
+            f"Number of distinct clusters ({found}) found smaller than n_clusters ({k}). Possibly due to duplicate points in X. "
+            "The distinct samples of positive weight are the codes",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
 
 
-def _warn_few(found: int, k: int) -> None:
-    warnings.warn(
-        f"Number of distinct clusters ({found}) found smaller than n_clusters ({k}). Possibly due to duplicate points in X. The "
-        "distinct samples of positive weight are the codes",
-        ConvergenceWarning,
-        stacklevel=3,
-    )
-
-
-def _seed(random_state: Any) -> int | np.random.Generator:
+def _seed(random_state: RandomState) -> int | np.random.Generator:
     """An int and a Generator as they are; from None (numpy's global state) and a RandomState a number is drawn."""
     if random_state is None or isinstance(random_state, np.random.RandomState):
         return int(_sklearn.check_random_state(random_state).randint(2**31 - 1))

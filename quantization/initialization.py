@@ -2,20 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 
-from quantization.arrays import (
-    Array,
-    FloatArray,
-    as_floating,
-    asarray_like,
-    check_exact,
-    namespace,
-    rounded,
-    to_host,
-)
+from quantization.arrays import Array, FloatArray, as_floating, asarray_like, check_exact, namespace, rounded, to_host
 from quantization.assignment.d2_sampling import d2_sampling
 from quantization.clvq_state import CLVQState
 from quantization.empirical.sparse_samples import SparseSamples
@@ -195,6 +186,7 @@ class CallableInit:
         return codes.draw(problem, rng)
 
 
+InitLike: TypeAlias = str | Initialization | Solution | DiscreteMeasure | Callable[..., Array] | Array | None
 _NAMES: dict[str, Callable[[], Initialization]] = {
     "k-means++": KMeansPlusPlus,
     "random": RandomPoints,
@@ -202,7 +194,7 @@ _NAMES: dict[str, Callable[[], Initialization]] = {
 }
 
 
-def as_initialization(init: Any) -> Initialization:
+def as_initialization(init: InitLike) -> Initialization:
     """``init`` as an :class:`Initialization`: by name, itself, a Solution to go on from, codes of a measure or an array, or made
     by a function."""
     if isinstance(init, str):
@@ -214,7 +206,7 @@ def as_initialization(init: Any) -> Initialization:
         return GivenCodes(init.points)
     elif not isinstance(init, type):
         if callable(getattr(init, "draw", None)):
-            return init
+            return cast(Initialization, init)
         if hasattr(init, "__array__") or isinstance(init, list | tuple):
             return GivenCodes(init)
         if callable(init):

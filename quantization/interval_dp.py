@@ -131,7 +131,7 @@ def _spliced(few: IntArray, many: IntArray, k: int) -> IntArray:
 
 
 @_compiled
-def _outward_moments(masses: Any, means: Any) -> Any:
+def _outward_moments(masses: FloatArray, means: FloatArray) -> Any:
     """Mass, mean less y_c and sum of squares about the mean, from the middle c of each block of 2^(l+1) bins out to a bin.
 
     At [l, bin]. Two bins share a block of each size from some size on, and lie on the two sides of the middle of the smallest:
@@ -159,33 +159,23 @@ def _outward_moments(masses: Any, means: Any) -> Any:
 
 
 @part
-def _run_cost(table: Any, start: int, stop: int) -> float:
+def _run_cost(table: FloatArray, start: int, stop: int) -> float:
     last = stop - 1
     apart = start ^ last
     if apart == 0:
         return 0.0
-    level = 0
-    if apart >= 65536:
-        level += 16
-        apart >>= 16
-    if apart >= 256:
-        level += 8
-        apart >>= 8
-    if apart >= 16:
-        level += 4
-        apart >>= 4
-    if apart >= 4:
-        level += 2
-        apart >>= 2
-    if apart >= 2:
-        level += 1
+    level = 0  # ⌊log₂ apart⌋
+    for shift in (16, 8, 4, 2, 1):
+        if apart >> shift:
+            apart >>= shift
+            level += shift
     mass, other = table[level, start, 0], table[level, last, 0]
     gap = table[level, last, 1] - table[level, start, 1]
     return table[level, start, 2] + table[level, last, 2] + mass * (other / (mass + other)) * gap * gap
 
 
 @_compiled
-def _total_cost(table: Any, edges: Any) -> float:
+def _total_cost(table: FloatArray, edges: IntArray) -> float:
     total = 0.0
     for t in range(len(edges) - 1):
         total += _run_cost(table, edges[t], edges[t + 1])
@@ -193,7 +183,7 @@ def _total_cost(table: Any, edges: Any) -> float:
 
 
 @_compiled
-def _cheapest(table: Any, price: float) -> Any:
+def _cheapest(table: FloatArray, price: float) -> Any:
     """The edges of the partition, of any number of runs, whose cost plus ``price`` a run is least.
 
     best[j] is that of the first j bins, and the last run of it starts at origin[j]. A later start overtakes an earlier one

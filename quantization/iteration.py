@@ -138,7 +138,7 @@ class _Run:
             n_iter=len(trace.distortion) - 1,
             trace=trace,
             solver=self.solver,
-            weights_gap=state.weights_gap,
+            masses_gap=state.masses_gap,
             distortion_gap=state.distortion_gap,
             transport=state.transport,
         )

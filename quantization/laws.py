@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol, cast, runtime_checkable
 
 import numpy as np
 import scipy  # its subpackages load when they are first used
+from numpy.typing import ArrayLike
 
 from quantization.arrays import Array, FloatArray, IntArray
 
@@ -141,7 +142,26 @@ class GaussianMixture:
         array (n, d)
         """
         component = rng.choice(len(self.weights), size=n, p=self.weights)
-        noise = rng.standard_normal((n, self.dim))
+        return self.from_noise(component, rng.standard_normal((n, self.dim)))
+
+    def from_noise(self, component: IntArray, noise: FloatArray) -> FloatArray:
+        r"""$m_i + B_i \Lambda_i^{1/2} z$ for components i and standard normal z; $C_i = B_i \Lambda_i B_i^T$, eigenvalues rising.
+
+        Parameters
+        ----------
+        component : array (n,) of int
+        noise : array (n, d)
+
+        Returns
+        -------
+        array (n, d)
+
+        Examples
+        --------
+        >>> import numpy as np, quantization as qz
+        >>> qz.Gaussian([1.0], [[4.0]]).from_noise(np.array([0]), np.array([[0.5]])).tolist()
+        [[2.0]]
+        """
         draws = self.means[component]
         group = self._groups[component]
         order, counts = np.argsort(group, kind="stable"), np.bincount(group, minlength=len(self._roots))
@@ -300,7 +320,7 @@ class Gaussian(GaussianMixture):
     [-0.797885, 0.797885]
     """
 
-    def __init__(self, mean: Any, cov: Any) -> None:
+    def __init__(self, mean: ArrayLike, cov: ArrayLike) -> None:
         mean, cov = np.asarray(mean, dtype=np.float64), np.asarray(cov, dtype=np.float64)
         if mean.ndim != 1 or cov.shape != (mean.size, mean.size):
             raise ValueError(

@@ -1,6 +1,7 @@
 """From what users give to a :class:`~quantization.problem.Problem`: which kind of law it is, and whether its cells are exact."""
 
-from typing import Any
+from collections.abc import Iterable
+from typing import TypeAlias, cast
 
 import numpy as np
 
@@ -8,7 +9,7 @@ from quantization.arrays import Array, as_floating
 from quantization.discrete_laws import discrete_measure
 from quantization.empirical.one_dimensional import EmpiricalLaw1D
 from quantization.empirical.samples import EmpiricalLaw
-from quantization.empirical.sparse_samples import is_csr, sparse_samples
+from quantization.empirical.sparse_samples import SparseSamples, is_csr, sparse_samples
 from quantization.exact_law import ExactLaw
 from quantization.laws import FrozenLaw, GaussianMixture, Law, scipys_mixture
 from quantization.laws_1d.density import frozen_density, mixture_density
@@ -23,6 +24,7 @@ _LAWS = (
     "an array (n, d), dense or CSR, a DiscreteMeasure, a Law (with .sample(n, rng)), a Stream or a loader of batches, "
     "or a scipy.stats distribution: a frozen one on the line, gaussian_kde or a frozen multivariate_normal"
 )
+LawLike: TypeAlias = DiscreteMeasure | Law | Stream | Array  # or a matrix, a loader or a distribution of other libraries
 _NOT_BATCHES: tuple[type, ...] = (str, bytes, dict, set, frozenset)  # iterables that hold no batches
 # Of a mixture by dimension, from where on sampling is the better way: cells take time in proportion, and to search for the best
 # ten codes takes some 3 s on the line, for thirty in the plane a minute.
@@ -30,7 +32,7 @@ _MOST_COMPONENTS = {1: 1000, 2: 64}
 _SQUARES = 308  # decades of float64: of a law that is sampled one draw is looked at, and others may be smaller or larger
 
 
-def make_problem(law: Any, k: int, r: float) -> Problem:
+def make_problem(law: LawLike, k: int, r: float) -> Problem:
     """The problem of quantizing ``law`` by ``k`` codes of order ``r``; ``ValueError`` for what is not one."""
     k, r = checked_count("k", k), checked_order(r)
     if isinstance(law, Stream):
@@ -39,8 +41,8 @@ def make_problem(law: Any, k: int, r: float) -> Problem:
         return _measure_problem(law, k, r)
     if hasattr(law, "__array__"):
         return _measure_problem(DiscreteMeasure(law), k, r)
-    if is_csr(law):
-        sparse = sparse_samples(law)
+    if isinstance(law, SparseSamples) or is_csr(law):
+        sparse = law if isinstance(law, SparseSamples) else sparse_samples(law)
         if r != 2:
             raise ValueError(f"sparse samples are for r = 2; received r = {r:g}")
         return Problem(k, r, sparse.like, int(sparse.like.shape[1]), exact=sparse)
@@ -66,7 +68,7 @@ def make_problem(law: Any, k: int, r: float) -> Problem:
         return Problem(k, r, probe, int(probe.shape[1]), law=law, exact=exact_law(law, r))
     if not (hasattr(law, "toarray") or isinstance(law, list | tuple)):
         if hasattr(law, "__iter__") and not isinstance(law, _NOT_BATCHES):
-            return _stream_problem(Stream(law), k, r)
+            return _stream_problem(Stream(cast(Iterable[Array], law)), k, r)
         hint = ". Quantize a sample of it, law.rvs(n)" if hasattr(law, "rvs") else ""
         hint = ". Freeze it by a call, as in scipy.stats.norm()" if callable(law) and hasattr(law, "rvs") else hint
         raise ValueError(f"law must be {_LAWS}; received {type(law).__name__}{hint}")

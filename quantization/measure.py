@@ -8,18 +8,9 @@ from typing import Any
 import numpy as np
 
 from quantization import archive
-from quantization.arrays import (
-    Array,
-    asarray_like,
-    double,
-    is_torch,
-    namespace,
-    to_host,
-)
+from quantization.arrays import Array, asarray_like, double, is_torch, namespace, to_host
 from quantization.assignment import cells, nearest
-from quantization.validation import checked_points, checked_weights, sum_slack
-
-_ROUND_OFF = 32 * np.finfo(np.float64).eps  # of numpy's pairwise sum of up to 1e9 weights that were divided by their sum
+from quantization.validation import checked_points, checked_probabilities, checked_weights
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -65,21 +56,13 @@ class DiscreteMeasure:
     weights: Array
     weights_float64: Array
 
-    def __init__(self, points: Any, weights: Any = None) -> None:
+    def __init__(self, points: Array, weights: Array | None = None) -> None:
         points = checked_points(points)
         n = points.shape[0]
         if weights is None:
             host = np.full(n, 1.0 / n)
         else:
-            host = checked_weights(weights, n)
-            total, slack = host.sum(), sum_slack(weights)
-            if not abs(total - 1.0) <= slack:
-                raise ValueError(
-                    f"weights must sum to 1 (within {slack:g}); received a sum of {total:.17g}. "
-                    "Use DiscreteMeasure.from_unnormalized for counts"
-                )
-            # Weights that were normalized before stay the same to the last bit.
-            host = host / total if abs(total - 1.0) > _ROUND_OFF else host.copy()
+            host = checked_probabilities(weights, n, hint=". Use DiscreteMeasure.from_unnormalized for counts")
         weights_float64 = asarray_like(host, points, dtype=namespace(points).float64)
         object.__setattr__(self, "points", points)
         object.__setattr__(
@@ -90,7 +73,7 @@ class DiscreteMeasure:
         object.__setattr__(self, "weights_float64", weights_float64)
 
     @classmethod
-    def from_unnormalized(cls, points: Any, counts: Any) -> "DiscreteMeasure":
+    def from_unnormalized(cls, points: Array, counts: Array) -> "DiscreteMeasure":
         r"""The measure $\sum_i (m_i / \sum_j m_j)\, \delta_{x_i}$ of counts or raw weights $m_i \ge 0$.
 
         Parameters
@@ -134,7 +117,7 @@ class DiscreteMeasure:
     def __repr__(self) -> str:
         return f"DiscreteMeasure({self.size} points in R^{self.dim}, {self.points.dtype})"
 
-    def assign(self, points: Any) -> Array:
+    def assign(self, points: Array) -> Array:
         r"""The index of the nearest point of this measure, $\arg\min_k |y - x_k|$, for each of some points y.
 
         Parameters
@@ -160,7 +143,7 @@ class DiscreteMeasure:
         """
         return nearest(self._same_space(points), to_host(self.points)).labels
 
-    def project(self, points: Any) -> "DiscreteMeasure":
+    def project(self, points: Array) -> "DiscreteMeasure":
         r"""The measure $\sum_k \mu(V_k)\, \delta_{y_k}$: of all measures on the points y the nearest to this one in every $W_r$.
 
         Parameters
@@ -287,12 +270,12 @@ class DiscreteMeasure:
         Raises
         ------
         ValueError
-            For any other file, or a damaged one.
+            For any other file, or a corrupted one.
         """
         stored = archive.read(path, "DiscreteMeasure", ("points", "weights"))
         return cls(stored["points"], stored["weights"])
 
-    def _same_space(self, points: Any) -> Array:
+    def _same_space(self, points: Array) -> Array:
         points = checked_points(points)
         if points.shape[1] != self.dim:
             raise ValueError(f"points must have the measure's dimension {self.dim}; received shape {tuple(points.shape)}")

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.spatial import Voronoi
 
-from quantization.arrays import FloatArray, IntArray, to_host
+from quantization.arrays import FloatArray, summed_by, to_host
 from quantization.laws import FrozenLaw, GaussianMixture, scipys_mixture
-from quantization.make_problem import make_problem
+from quantization.make_problem import LawLike, make_problem
 from quantization.measure import DiscreteMeasure
 from quantization.solution import Solution
 from quantization.validation import checked_count, checked_rng
@@ -17,13 +17,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Rng = int | np.random.Generator | None
+Density = Callable[[FloatArray], FloatArray]
 
 _INK, _SECOND = "#1b1b1b", "#b3402a"
 _SHARE = 0.002  # of the draws that may lie outside of a plot, on each side
 
 
 def voronoi(
-    codebook: Solution | DiscreteMeasure, law: Any = None, ax: "Axes | None" = None, *, samples: int = 2000, rng: Rng = 0
+    codebook: Solution | DiscreteMeasure, law: LawLike = None, ax: "Axes | None" = None, *, samples: int = 2000, rng: Rng = 0
 ) -> "Axes":
     r"""The Voronoi cells of a codebook on the line or in the plane, coloured by weight.
 
@@ -65,9 +66,7 @@ def voronoi(
     >>> len(axes.collections[0].get_paths())  # a polygon per cell
     5
     """
-    measure = codebook.measure if isinstance(codebook, Solution) else codebook
-    if not isinstance(measure, DiscreteMeasure):  # pyright: ignore[reportUnnecessaryIsInstance]  callers may be untyped
-        raise ValueError(f"voronoi draws a Solution or a DiscreteMeasure; received {type(codebook).__name__}")
+    measure = _measure(codebook, "voronoi")
     if measure.dim > 2:
         raise ValueError(
             f"voronoi draws the line and the plane; received d = {measure.dim}. Look at plot.trace(solution), or quantize and "
@@ -77,7 +76,10 @@ def voronoi(
     shown = None if law is None else _shown(law, measure.dim, checked_count("samples", samples), checked_rng(rng))
     axes = _axes(ax, (5.6, 4.6) if measure.dim == 2 else (6.4, 3.6))
     low, high = _window(codes, shown)
-    (_plane if measure.dim == 2 else _line)(axes, codes, weights, law, shown, low, high)
+    if measure.dim == 2:
+        _plane(axes, codes, weights, shown, low, high)
+    else:
+        _line(axes, codes[:, 0], weights, None if shown is None else shown[:, 0], _density(law), (float(low[0]), float(high[0])))
     return axes
 
 
@@ -114,9 +116,7 @@ def barycenter(nu: Solution | DiscreteMeasure, measures: Iterable[Any], ax: "Axe
     >>> len(axes.collections)  # two measures and the barycenter
     3
     """
-    measure = nu.measure if isinstance(nu, Solution) else nu
-    if not isinstance(measure, DiscreteMeasure):  # pyright: ignore[reportUnnecessaryIsInstance]  callers may be untyped
-        raise ValueError(f"barycenter draws a Solution or a DiscreteMeasure; received {type(nu).__name__}")
+    measure = _measure(nu, "barycenter")
     if measure.dim != 2:
         raise ValueError(f"barycenter draws the plane; received d = {measure.dim}. Draw a projection such as x[:, :2]")
     clouds = [_cloud(m, 2000, np.random.default_rng(j)) for j, m in enumerate(measures)]
@@ -127,8 +127,7 @@ def barycenter(nu: Solution | DiscreteMeasure, measures: Iterable[Any], ax: "Axe
     area = np.clip(2600 / len(codes), 6, 90) * len(codes) * weights  # discs of the mean weight just fill the plot
     axes.scatter(*codes.T, s=area, color=_INK, alpha=0.85, edgecolors="white", linewidths=0.6, zorder=2)
     axes.set(aspect="equal", xlabel="$x_1$", ylabel="$x_2$")
-    for side in axes.spines.values():
-        side.set_visible(False)
+    _hide_spines(axes, *axes.spines)
     return axes
 
 
@@ -185,6 +184,18 @@ def trace(solution: Solution, ax: "Axes | None" = None) -> "Axes":
     return axes
 
 
+def _measure(codebook: Solution | DiscreteMeasure, function: str) -> DiscreteMeasure:
+    measure = codebook.measure if isinstance(codebook, Solution) else codebook
+    if not isinstance(measure, DiscreteMeasure):  # pyright: ignore[reportUnnecessaryIsInstance]  callers may be untyped
+        raise ValueError(f"{function} draws a Solution or a DiscreteMeasure; received {type(codebook).__name__}")
+    return measure
+
+
+def _hide_spines(axes: Any, *sides: str) -> None:
+    for side in sides:
+        axes.spines[side].set_visible(False)
+
+
 def _curve(axes: Any, values: FloatArray, name: str, colour: str) -> float:
     """One of the two curves with its own scale; returns its least positive value."""
     from matplotlib.ticker import MaxNLocator, NullLocator, StrMethodFormatter
@@ -192,7 +203,7 @@ def _curve(axes: Any, values: FloatArray, name: str, colour: str) -> float:
     shown = np.where(np.isfinite(values) & (values > 0), values, np.nan)
     axes.plot(np.arange(len(shown)), shown, color=colour, lw=1.6, marker="o" if len(shown) <= 30 else None, ms=3)
     axes.set_ylabel(name, color=colour)
-    axes.spines["top"].set_visible(False)
+    _hide_spines(axes, "top")
     positive = shown[~np.isnan(shown)]
     if not len(positive):
         return np.inf
@@ -206,13 +217,13 @@ def _curve(axes: Any, values: FloatArray, name: str, colour: str) -> float:
 
 
 def _plane(
-    axes: Any, codes: FloatArray, weights: FloatArray, law: Any, shown: FloatArray | None, low: FloatArray, high: FloatArray
+    axes: Any, codes: FloatArray, weights: FloatArray, shown: FloatArray | None, low: FloatArray, high: FloatArray
 ) -> None:
     from matplotlib.collections import PolyCollection
 
-    chosen, polygons = _clipped(codes, low, high)
+    polygons, cell_weights = _clipped_cells(codes, weights, low, high)
     drawn: Any = PolyCollection(polygons, edgecolors="white", linewidths=0.7)
-    drawn.set(array=_merged_weights(codes, weights)[chosen], cmap=_colours(), clim=(0.0, float(weights.max())))
+    drawn.set(array=cell_weights, cmap=_colours(), clim=(0.0, float(weights.max())))
     axes.add_collection(drawn)
     if shown is not None:
         axes.scatter(*shown.T, s=2.0, color=_INK, alpha=0.3, lw=0, zorder=2)
@@ -220,71 +231,56 @@ def _plane(
     axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal", xlabel="$x_1$", ylabel="$x_2$")
     bar: Any = axes.figure.colorbar(drawn, cax=axes.inset_axes((1.03, 0.0, 0.03, 1.0)), label="weight $w_k$")
     bar.outline.set_visible(False)
-    for side in axes.spines.values():
-        side.set_visible(False)
+    _hide_spines(axes, *axes.spines)
 
 
 def _line(
-    axes: Any, codes: FloatArray, weights: FloatArray, law: Any, shown: FloatArray | None, low: FloatArray, high: FloatArray
-) -> None:
-    order = np.argsort(codes[:, 0], kind="stable")
-    x, w = codes[order, 0], weights[order]
-    ends = np.concatenate([low, (x[1:] + x[:-1]) / 2, high])
+    axes: Any, codes: FloatArray, weights: FloatArray, shown: FloatArray | None, density: Density | None,
+    window: tuple[float, float],
+) -> None:  # fmt: skip
+    order, few = np.argsort(codes, kind="stable"), len(codes) <= 60
+    x, w = codes[order], weights[order]
+    ends = np.concatenate([window[:1], (x[1:] + x[:-1]) / 2, window[1:]])
     width = np.diff(ends)
     height = np.divide(w, width, out=np.zeros_like(w), where=width > 0)
-    axes.bar(
-        ends[:-1], height, width, align="edge", color=_colours()(w / w.max()), edgecolor="white", lw=0.6 if len(x) <= 60 else 0.0
-    )
     top = float(height.max())
-    density = _density(law)
+    colours = _colours()(w / w.max())
+    axes.bar(ends[:-1], height, width, align="edge", color=colours, edgecolor="white", lw=0.6 if few else 0.0)
     if density is not None:
-        grid = np.linspace(float(low[0]), float(high[0]), 800)
+        grid = np.linspace(*window, 800)
         with np.errstate(all="ignore"):
             f = density(grid)
         axes.plot(grid, np.where(np.isfinite(f), f, np.nan), color=_INK, lw=1.4, label="density")
         top = max(top, float(np.quantile(f[np.isfinite(f)], 0.995)))
     elif shown is not None:
-        count, _, _ = axes.hist(
-            shown[:, 0], bins=60, range=(low[0], high[0]), density=True, histtype="step", color=_INK, lw=1.2, label="samples"
-        )
-        top = max(top, float(np.max(count)))
-    if len(x) <= 60:
-        axes.plot(x, np.zeros_like(x), "o", color=_INK, ms=5, mec="white", mew=0.7, clip_on=False, zorder=4)
-    else:
-        axes.plot(x, np.zeros_like(x), "|", color=_INK, ms=6, mew=0.5, clip_on=False, zorder=4)
-    axes.set(xlim=(low[0], high[0]), ylim=(0, 1.08 * top), xlabel="$x$", ylabel="mass per length of cell")
+        style = {"histtype": "step", "color": _INK, "lw": 1.2, "label": "samples"}
+        top = max(top, float(np.max(axes.hist(shown, bins=60, range=window, density=True, **style)[0])))
+    marks = {"marker": "o", "ms": 5, "mec": "white", "mew": 0.7} if few else {"marker": "|", "ms": 6, "mew": 0.5}
+    axes.plot(x, np.zeros_like(x), ls="", color=_INK, clip_on=False, zorder=4, **marks)
+    axes.set(xlim=window, ylim=(0, 1.08 * top), xlabel="$x$", ylabel="mass per length of cell")
     if axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
+    _hide_spines(axes, "top", "right")
 
 
-def _clipped(codes: FloatArray, low: FloatArray, high: FloatArray) -> tuple[IntArray, list[FloatArray]]:
-    """Which codes have a cell of their own (equal codes share one), and the polygons of these cells within the window.
+def _clipped_cells(
+    codes: FloatArray, weights: FloatArray, low: FloatArray, high: FloatArray
+) -> tuple[list[FloatArray], FloatArray]:
+    """The polygons of the cells within the window, and their weights; equal codes share a cell.
 
     The codes' mirror images in the four sides bound their cells by these sides exactly, so that no cell is unbounded.
     """
-    unique, first = np.unique(codes, axis=0, return_index=True)
+    unique, places = np.unique(codes, axis=0, return_inverse=True)
     unit = (unique - low) / (high - low).max()
-    reach = (high - low) / (high - low).max()
     mirrored = [unit]
-    for i in (0, 1):
-        for wall in (0.0, reach[i]):
-            image = unit.copy()
-            image[:, i] = 2 * wall - image[:, i]
-            mirrored.append(image)
+    for i, reach in enumerate((high - low) / (high - low).max()):
+        for wall in (0.0, reach):
+            mirrored.append(unit.copy())
+            mirrored[-1][:, i] = 2 * wall - unit[:, i]
     diagram = Voronoi(np.concatenate(mirrored))
     corners = np.asarray(diagram.vertices, dtype=np.float64) * (high - low).max() + low
-    regions: list[list[int]] = [list(diagram.regions[int(diagram.point_region[k])]) for k in range(len(unit))]
-    return first.astype(np.int64), [corners[region] for region in regions]
-
-
-def _merged_weights(codes: FloatArray, weights: FloatArray) -> FloatArray:
-    """The weights, those of equal codes summed at the first of them."""
-    _, first, inverse = np.unique(codes, axis=0, return_index=True, return_inverse=True)
-    merged = np.zeros_like(weights)
-    merged[first] = np.bincount(inverse.ravel(), weights)
-    return merged
+    polygons = [corners[list(diagram.regions[int(diagram.point_region[k])])] for k in range(len(unit))]
+    return polygons, summed_by(places.ravel(), weights, len(unit))
 
 
 def _window(codes: FloatArray, shown: FloatArray | None) -> tuple[FloatArray, FloatArray]:
@@ -299,7 +295,7 @@ def _window(codes: FloatArray, shown: FloatArray | None) -> tuple[FloatArray, Fl
     return low, high
 
 
-def _shown(law: Any, dim: int, samples: int, rng: np.random.Generator) -> FloatArray:
+def _shown(law: LawLike, dim: int, samples: int, rng: np.random.Generator) -> FloatArray:
     """Points of the law to draw: all of a small measure, else draws by weight."""
     problem = make_problem(law, 1, 2.0)
     if problem.dim != dim:
@@ -308,7 +304,7 @@ def _shown(law: Any, dim: int, samples: int, rng: np.random.Generator) -> FloatA
     return to_host(pilot.points if pilot.size <= samples and problem.measure is None else pilot.sample(samples, rng))
 
 
-def _cloud(law: Any, samples: int, rng: np.random.Generator) -> FloatArray:
+def _cloud(law: LawLike, samples: int, rng: np.random.Generator) -> FloatArray:
     """The points of positive weight of a measure of at most ``samples`` points, else as many draws."""
     measure = make_problem(law, 1, 2.0).measure
     if measure is None or measure.size > samples:
@@ -316,7 +312,7 @@ def _cloud(law: Any, samples: int, rng: np.random.Generator) -> FloatArray:
     return to_host(measure.points)[to_host(measure.weights_float64) > 0]
 
 
-def _density(law: Any) -> Callable[[FloatArray], FloatArray] | None:
+def _density(law: LawLike) -> Density | None:
     law = scipys_mixture(law) or law
     frozen = FrozenLaw.of(law)
     if frozen is not None:

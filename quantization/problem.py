@@ -83,7 +83,20 @@ class Problem:
             yield from self._pass(size, rng)
 
     def _pass(self, size: int, rng: np.random.Generator) -> Iterator[Batch]:
-        if self.stream is not None:
+        if self.measure is not None:
+            points, masses = self.measure.points, self.measure.weights_float64 * self.measure.size
+            order = rng.permutation(self.measure.size)
+            for start in range(0, len(order), size):
+                chosen = asarray_like(order[start : start + size], points, dtype=namespace(points).int64)
+                yield Batch(points[chosen], masses[chosen])
+        elif self.exact is not None:  # sparse samples, of which a batch at a time is made dense
+            sparse: Any = self.exact
+            order = rng.permutation(len(sparse.weights))
+            for start in range(0, len(order), size):
+                chosen = order[start : start + size]
+                yield Batch(sparse.dense(chosen).astype(self.like.dtype), sparse.weights[chosen] * len(order))
+        else:
+            assert self.stream is not None
             batch = None
             for batch in numbered(self.stream.make_batches(), self.dim, self.like):
                 yield batch
@@ -91,19 +104,6 @@ class Problem:
                 raise ValueError(
                     "the stream gave no batches on this pass. make_batches must return a fresh iterable every time it is called"
                 )
-            return
-        sparse: Any = self.exact
-        if self.measure is None:  # sparse samples, of which a batch at a time is made dense
-            order = rng.permutation(len(sparse.weights))
-            for start in range(0, len(order), size):
-                chosen = order[start : start + size]
-                yield Batch(sparse.dense(chosen).astype(self.like.dtype), sparse.weights[chosen] * len(order))
-            return
-        points, masses = self.measure.points, self.measure.weights_float64 * self.measure.size
-        order = rng.permutation(self.measure.size)
-        for start in range(0, len(order), size):
-            chosen = asarray_like(order[start : start + size], points, dtype=namespace(points).int64)
-            yield Batch(points[chosen], masses[chosen])
 
 
 class Initialization(Protocol):

@@ -166,10 +166,4 @@ def _mixture(law: GaussianMixture, u: FloatArray) -> FloatArray:
         wanted = np.asarray(u[:, 0] * float(levels[-1]), dtype=np.float64)
         component = levels.searchsorted(wanted, side="right").clip(max=int(np.flatnonzero(law.weights)[-1]))
     noise = np.asarray(scipy.special.ndtri(u[:, -law.dim :]), dtype=np.float64)
-    draws = law.means[component]
-    for i in np.unique(component):
-        spectrum, basis = np.linalg.eigh(np.asarray(law.covs[i], dtype=np.float64))
-        root = (basis * np.sqrt(np.maximum(spectrum, 0)))[:, ::-1]
-        chosen = component == i
-        draws[chosen] += noise[chosen] @ root.T
-    return draws
+    return law.from_noise(component, noise[:, ::-1])

@@ -85,7 +85,7 @@ class Solution:
         Distortion and stationarity step by step.
     solver : Solver
         The solver with its options.
-    weights_gap : float
+    masses_gap : float
         Of a barycenter: an upper bound on how much other weights on these points could lower F; 0 where they are prescribed, or
         optimal as a quantizer's are.
     distortion_gap : float
@@ -109,7 +109,7 @@ class Solution:
     n_iter: int
     trace: Trace
     solver: Any
-    weights_gap: float = 0.0
+    masses_gap: float = 0.0
     distortion_gap: float = 0.0
     transport: Any = None
 
@@ -128,7 +128,7 @@ class Solution:
         """Whether the run ended within the solver's tolerance."""
         return self.status is Status.CONVERGED
 
-    def predict(self, points: Any) -> Array:
+    def predict(self, points: Array) -> Array:
         r"""The index of the nearest code, $\arg\min_k |y - x_k|$, for each of some points y.
 
         Parameters
@@ -174,7 +174,7 @@ class Solution:
         0.25
         """
         if not self.converged:
-            gap = f", gap in the weights {self.weights_gap:.3g}" if self.weights_gap > 0 else ""
+            gap = f", gap in the masses {self.masses_gap:.3g}" if self.masses_gap > 0 else ""
             remedy = "Raise max_iter, or" if self.status is Status.BUDGET_SPENT else "More steps would not lower it; raise"
             raise NotConverged(
                 f"{self.status.value} Stationarity {self.stationarity:.3g}{gap} after {self.n_iter} steps of {self.solver!r}. "
@@ -229,16 +229,15 @@ class Solution:
         Raises
         ------
         ValueError
-            For any other file, or a damaged one.
+            For any other file, or a corrupted one.
         """
         stored = archive.read(path, "Solution", ("points", "weights", "about"))
         try:
             about: dict[str, Any] = json.loads(str(stored.pop("about")))
             version = about.pop("format")
-            if version == _FORMAT_1:
-                about, stored = renamed(about), renamed(stored)
-            elif version != _FORMAT:
+            if version not in (_FORMAT, _FORMAT_1):
                 raise ValueError(f"its format is {version}, not {_FORMAT}")
+            about, stored = renamed(about), renamed(stored)
             measure = DiscreteMeasure(stored.pop("points"), stored.pop("weights"))
             status, solver = Status[about.pop("status")], restored_solver(about.pop("solver"))
             transport = restored_method(about.pop("transport", None))

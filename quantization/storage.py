@@ -7,8 +7,9 @@ from typing import Any, ClassVar, cast
 
 from quantization.status import Status
 
-# What fields, classes and options were called in format 1.
+# What fields, classes and options were called in format 1, and early in format 2.
 _RENAMES = {
+    "weights_gap": "masses_gap",
     "steps": "n_iter",
     "Exact": "NetworkSimplex",
     "Line": "Monotone",
@@ -30,15 +31,15 @@ class Recorded:
     rtol: float = 0.0
     exhausted: ClassVar[Status] = Status.STALLED
 
-    def incompatibility(self, problem: Any) -> str | None:
+    def incompatibility(self, problem: object) -> str | None:
         return f"{self.description} was read from a file, which holds its name only. Name a solver, such as Lloyd()"
 
-    def solve(self, problem: Any, codes: Any, rng: Any) -> Iterator[Any]:
+    def solve(self, problem: object, codes: object, rng: object) -> Iterator[Any]:
         raise ValueError(self.incompatibility(problem))
 
 
-def renamed(value: Any) -> Any:
-    """What format 1 called by other names; a solver of one's own, kept as text, stays as it was."""
+def renamed(value: object) -> Any:
+    """What older files call by other names; a solver of one's own, kept as text, stays as it was."""
     if not isinstance(value, dict):
         return value
     named: dict[str, Any] = {}
@@ -54,13 +55,13 @@ def taken(rest: dict[str, Any], prefix: str) -> dict[str, Any]:
     return {name.removeprefix(prefix): rest.pop(name) for name in list(rest) if name.startswith(prefix)}
 
 
-def described(solver: Any) -> dict[str, Any]:
+def described(solver: object) -> dict[str, Any]:
     """A public dataclass by its name and options, themselves plain or such; anything else by what it says of itself."""
     if isinstance(solver, Recorded):
         return {"text": solver.description}
-    name = type(solver).__name__
+    name, known = type(solver).__name__, cast(Any, solver)
     if _public(name) is type(solver):
-        options = {f.name: getattr(solver, f.name) for f in fields(solver)}
+        options = {f.name: getattr(known, f.name) for f in fields(known)}
         plain = {key: v if isinstance(v, PLAIN) else described(v) for key, v in options.items()}
         if all("text" not in v for v in plain.values() if isinstance(v, dict)):
             return {"name": name, "options": plain}

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from quantization.arrays import Array, IntArray, asarray_like, double, is_torch, namespace
+from quantization.arrays import Array, FloatArray, IntArray, asarray_like, double, is_torch, namespace
 from quantization.validation import checked_points
 
 
@@ -151,7 +151,7 @@ def reservoir(batches: Iterable[Batch], wanted: int, most: int, rng: np.random.G
     return _least_keys(candidates, keys, wanted)[0][0]
 
 
-def _least_keys(candidates: list[Array], keys: Any, wanted: int) -> tuple[list[Array], Any]:
+def _least_keys(candidates: list[Array], keys: FloatArray, wanted: int) -> tuple[list[Array], FloatArray]:
     chosen = np.sort(np.argsort(keys)[:wanted])
     return [_rows(namespace(candidates[0]).concatenate(candidates), chosen)], keys[chosen]
 

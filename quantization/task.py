@@ -2,12 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 from quantization.empirical.sparse_samples import SparseSamples
 from quantization.exact_law import has_global_search, has_hessian
-from quantization.initialization import GlobalSearch, KMeansPlusPlus, as_initialization
-from quantization.make_problem import make_problem
+from quantization.initialization import GlobalSearch, InitLike, KMeansPlusPlus, as_initialization
+from quantization.make_problem import LawLike, make_problem
 from quantization.problem import Initialization, Problem
 from quantization.solvers.base import Solver, Task, max_iter_of
 from quantization.solvers.clvq import CLVQ
@@ -31,7 +30,9 @@ _DEFAULTS: list[tuple[Callable[[Problem], bool], Solver, Initialization]] = [
 ]
 
 
-def make_task(law: Any, k: int, r: float, solver: Solver | None, init: Any, n_init: int, rng: Any, max_iter: int | None) -> Task:
+def make_task(
+    law: LawLike, k: int, r: float, solver: Solver | None, init: InitLike, n_init: int, rng: object, max_iter: int | None
+) -> Task:
     """The arguments of ``quantize`` as a task; ``ValueError`` for what is not one."""
     problem = make_problem(law, k, r)
     n_init = checked_count("n_init", n_init)

@@ -1,7 +1,6 @@
 """Checks of what users pass in: each returns the form that is computed with, or says what was received and how to mend it."""
 
 from numbers import Integral, Real
-from typing import Any
 
 import numpy as np
 
@@ -19,10 +18,11 @@ from quantization.arrays import (
 from quantization.status import TooFewPoints
 
 _MOST = 2**62
+_ROUND_OFF = 32 * np.finfo(np.float64).eps  # of numpy's pairwise sum of up to 1e9 weights that were divided by their sum
 _DECADES = 300  # what costs may span, in powers of ten
 
 
-def checked_points(given: Any) -> Array:
+def checked_points(given: Array) -> Array:
     """Points (n, d), n, d ≥ 1, real and finite; floating dtypes are kept, integers become float64."""
     points = as_floating(given)
     if points.ndim != 2 or 0 in points.shape:
@@ -38,21 +38,31 @@ def checked_points(given: Any) -> Array:
     return points
 
 
-def checked_weights(weights: Any, n: int) -> FloatArray:
-    """Weights (n,) ≥ 0, at least one of them positive, in float64 on the host; of any sum."""
-    host = to_host(as_floating(weights, "weights"))
+def checked_weights(weights: Array, n: int, name: str = "weights") -> FloatArray:
+    """Weights (n,) ≥ 0, at least one of them positive, in float64 on the host; of any sum. name: theirs in errors."""
+    host = to_host(as_floating(weights, name))
     if host.shape != (n,):
-        raise ValueError(f"weights must have shape ({n},), one per point; received shape {host.shape}")
+        raise ValueError(f"{name} must have shape ({n},), one per point; received shape {host.shape}")
     if not np.isfinite(host).all():
-        raise ValueError("weights must be finite; received NaN or infinite entries")
+        raise ValueError(f"{name} must be finite; received NaN or infinite entries")
     if (host < 0).any():
-        raise ValueError(f"weights must be nonnegative; received {int((host < 0).sum())} negative, the least {host.min():g}")
+        raise ValueError(f"{name} must be nonnegative; received {int((host < 0).sum())} negative, the least {host.min():g}")
     if not (host > 0).any():
-        raise ValueError(f"weights must not all be zero; received {n} zeros")
+        raise ValueError(f"{name} must not all be zero; received {n} zeros")
     return host
 
 
-def sum_slack(weights: Any) -> float:
+def checked_probabilities(weights: Array, n: int, name: str = "weights", hint: str = "") -> FloatArray:
+    """Weights (n,) ≥ 0 whose sum is 1 but for round-off, in float64 on the host, renormalized. hint: ends the error."""
+    host = checked_weights(weights, n, name)
+    total, slack = host.sum(), sum_slack(weights)
+    if not abs(total - 1.0) <= slack:
+        raise ValueError(f"{name} must sum to 1 (within {slack:g}); received a sum of {total:.17g}{hint}")
+    # Weights that were normalized before stay the same to the last bit.
+    return host / total if abs(total - 1.0) > _ROUND_OFF else host.copy()
+
+
+def sum_slack(weights: Array) -> float:
     """How far from 1 the sum of honest weights of this dtype may lie: their rounding, and units for a sum made in it.
 
     2^22 units for float64, 2^10 for float32, 2^3 below, where tiny weights are also rounded to a fixed spacing each.
@@ -62,7 +72,7 @@ def sum_slack(weights: Any) -> float:
     return eps * (2**22 if eps < 1e-12 else 2**10 if eps < 1e-5 else 2**3) + len(weights) * least_positive(weights) / 2
 
 
-def checked_count(name: str, value: Any, least: int = 1, most: float = _MOST) -> int:
+def checked_count(name: str, value: object, least: int = 1, most: float = _MOST) -> int:
     """``value`` as an int ≥ ``least``, and such that arrays can have so many entries."""
     if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         raise ValueError(f"{name} must be an integer ≥ {least}; received {value!r}")
@@ -71,37 +81,47 @@ def checked_count(name: str, value: Any, least: int = 1, most: float = _MOST) ->
     return number
 
 
-def checked_order(r: Any) -> float:
+def checked_list(values: Array, name: str, kinds: str, one: str) -> list[Array]:
+    """A list or other iterable of laws, or an array (m, n, d) of as many, as a list; an iterator is read once, here."""
+    listable = type(values).__name__ not in ("str", "dict") and hasattr(values, "__iter__")
+    if not listable or getattr(values, "ndim", 3) != 3:
+        received = f"an array of shape {tuple(values.shape)}" if hasattr(values, "shape") else type(values).__name__
+        raise ValueError(
+            f"{name} must be a list of {kinds}, or an array (m, n, d), and [{one}] for a single one; received {received}"
+        )
+    return list(values)
+
+
+def checked_number(value: object, what: str, *, least: float = 0.0, open_ends: bool = False, most: float = np.inf) -> float:
+    """``value`` as a float in [least, most), or in (least, most); ``what`` says in errors what it must be."""
+    number = float(value) if not isinstance(value, bool) and isinstance(value, Real) else np.nan
+    if not (least < number if open_ends else least <= number) or not number < most:
+        raise ValueError(f"{what}; received {value!r}")
+    return number
+
+
+def checked_order(r: object) -> float:
     """``r`` as a float in [1, ∞)."""
-    order = np.nan if isinstance(r, bool) or not isinstance(r, Real) else float(r)
-    if not 1 <= order < np.inf:
-        raise ValueError(f"the order r must be a finite number ≥ 1; received {r!r}")
-    return order
+    return checked_number(r, "the order r must be a finite number ≥ 1", least=1.0)
 
 
-def checked_tolerance(rtol: Any) -> float:
+def checked_tolerance(rtol: object) -> float:
     """``rtol`` as a float in [0, ∞)."""
-    tolerance = np.nan if isinstance(rtol, bool) or not isinstance(rtol, Real) else float(rtol)
-    if not 0 <= tolerance < np.inf:
-        raise ValueError(f"rtol must be a finite number ≥ 0; received {rtol!r}")
-    return tolerance
+    return checked_number(rtol, "rtol must be a finite number ≥ 0")
 
 
-def checked_rng(rng: Any) -> np.random.Generator:
+def checked_confidence(confidence: object) -> float:
+    """``confidence`` as a float in (0, 1)."""
+    return checked_number(confidence, "confidence must lie strictly between 0 and 1", open_ends=True, most=1.0)
+
+
+def checked_rng(rng: object) -> np.random.Generator:
     """``rng`` as a numpy Generator: itself, one made from an integer ≥ 0, or for None a fresh one (SPEC 7)."""
     if rng is None or isinstance(rng, np.random.Generator):
         return np.random.default_rng(rng)
     if isinstance(rng, bool) or not isinstance(rng, Integral) or rng < 0:
         raise ValueError(f"rng must be an integer ≥ 0, a numpy Generator or None; received {rng!r}")
     return np.random.default_rng(int(rng))
-
-
-def checked_confidence(confidence: Any) -> float:
-    """``confidence`` as a float in (0, 1)."""
-    level = np.nan if isinstance(confidence, bool) or not isinstance(confidence, Real) else float(confidence)
-    if not 0 < level < 1:
-        raise ValueError(f"confidence must lie strictly between 0 and 1; received {confidence!r}")
-    return level
 
 
 def check_magnitude(points: Array, r: float) -> None:

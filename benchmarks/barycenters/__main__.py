@@ -85,7 +85,7 @@ def table(work: Work, tick: Any) -> str:
         for name in list(everyone)[1:]:
             cells.append(f"{values[name] / values['POT'] - 1:+.3%}, {median(seconds[name]):.2f} s")
         solution = answers["free"][2]
-        cells += [f"{solution.stationarity:.0e}", f"{solution.weights_gap / solution.distortion:.0e}", str(solution.n_iter)]
+        cells += [f"{solution.stationarity:.0e}", f"{solution.masses_gap / solution.distortion:.0e}", str(solution.n_iter)]
         lines.append(f"| {seed} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

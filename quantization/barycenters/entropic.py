@@ -45,7 +45,7 @@ class Entropic:
     -----
     A step fits the potentials to the points (free weights: the geometric mean of the plans' own, benamou2015) and moves the
     points. The distortion reported is the cost of plans made feasible for the weights, an upper bound on F;
-    ``Solution.distortion_gap`` and ``weights_gap`` reach down to the dual bounds, for these weights and for any. Both are of the
+    ``Solution.distortion_gap`` and ``masses_gap`` reach down to the dual bounds, for these weights and for any. Both are of the
     size of ε, so that the status is seldom CONVERGED.
 
     References
@@ -230,6 +230,6 @@ def _state(
     moves = points - _targets(problem, points, moments) if problem.fixed is None else np.zeros_like(points)
     stationarity = (float(weights @ np.square(moves).sum(1)) / upper) ** 0.5 if upper > 0 else 0.0
     return State(
-        points, weights, upper, stationarity, weights_gap=0.0 if problem.weights is not None else max(upper - any_weights, 0.0),
+        points, weights, upper, stationarity, masses_gap=0.0 if problem.weights is not None else max(upper - any_weights, 0.0),
         distortion_gap=max(upper - lower, 0.0), transport=Sinkhorn(eps),
     )  # fmt: skip

@@ -40,10 +40,10 @@ class Candidate:
         excess = float(self.weights @ np.square(moves).sum(1))
         return (excess / self.value) ** 0.5 if self.value > 0 else 0.0 if excess == 0 else np.inf
 
-    def state(self, method: NetworkSimplex, weights_gap: float) -> State:
+    def state(self, method: NetworkSimplex, masses_gap: float) -> State:
         """As a state of the loop."""
         return State(
-            self.points, self.weights, self.value, self.stationarity, weights_gap=weights_gap, transport=method,
+            self.points, self.weights, self.value, self.stationarity, masses_gap=masses_gap, transport=method,
             ended=None if self.solved else Status.BUDGET_SPENT,
         )  # fmt: skip
 

@@ -64,7 +64,7 @@ class FixedPoint:
         assert problem.weights is not None
         method = NetworkSimplex(self.max_pivots)
         for candidate in fixed_points(problem, codes, problem.weights, method):
-            yield candidate.state(method, weights_gap=0.0)
+            yield candidate.state(method, masses_gap=0.0)
             if not candidate.solved:
                 return
 

@@ -96,7 +96,7 @@ class InteriorPoint:
             return
         now: Candidate | None = None
         for now in fixed_points(problem, codes, uniform, method):
-            yield now.state(method, weights_gap=np.inf)
+            yield now.state(method, masses_gap=np.inf)
             if not now.solved:
                 return
             if now.stationarity <= self.rtol:

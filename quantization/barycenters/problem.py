@@ -3,17 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from numbers import Real
-from typing import Any
 
 import numpy as np
 
-from quantization.arrays import Array, FloatArray, as_floating, is_torch, rounded, to_host
-from quantization.make_problem import make_problem
+from quantization.arrays import Array, FloatArray, is_torch, rounded, to_host
+from quantization.make_problem import LawLike, make_problem
 from quantization.measure import DiscreteMeasure
 from quantization.problem import Problem
-from quantization.validation import checked_count
-
-_SLACK = 1e-9  # by which prescribed weights may miss a sum of 1
+from quantization.validation import checked_count, checked_probabilities
 
 
 @dataclass(frozen=True)
@@ -38,8 +35,9 @@ class BarycenterProblem(Problem):
 
 
 def make_barycenter_problem(
-    measures: list[Any], k: int | None, mixing: Any, weights: Any, points: Any, draws: int, rng: np.random.Generator
-) -> BarycenterProblem:
+    measures: list[Array], k: int | None, mixing: Array | None, weights: str | Array, points: Array | None, draws: int,
+    rng: np.random.Generator,
+) -> BarycenterProblem:  # fmt: skip
     """The arguments of ``barycenter`` as a problem; ``ValueError`` for what is not one."""
     laws = [_measure(j, law, draws, rng) for j, law in enumerate(measures)]
     sampled, finite = [m for m, law in laws if law], [m for m, law in laws if not law]
@@ -51,7 +49,7 @@ def make_barycenter_problem(
             )
     if len({is_torch(m.points) for m in finite}) > 1:
         raise ValueError("measures must be of one array library; received numpy and torch. Convert one of them")
-    share = _simplex("mixing", mixing, len(laws), "one per measure")
+    share = _simplex("mixing", mixing, len(laws))
     mixed = [(m, s) for (m, _), s in zip(laws, share, strict=True) if s > 0]
     clouds, masses = _supports([m for m, _ in mixed])
     positive = np.array([s for _, s in mixed])
@@ -74,22 +72,7 @@ def make_barycenter_problem(
     )  # fmt: skip
 
 
-def as_list(measures: Any) -> list[Any]:
-    """``measures`` as a list that is not empty; an iterator is read once, here."""
-    listable = type(measures).__name__ not in ("str", "dict", "DiscreteMeasure") and hasattr(measures, "__iter__")
-    if not listable or getattr(measures, "ndim", 3) != 3:
-        received = f"an array of shape {tuple(measures.shape)}" if hasattr(measures, "shape") else type(measures).__name__
-        raise ValueError(
-            "measures must be a list of measures or laws, or an array (m, n, d), and [measure] for a single one; "
-            f"received {received}"
-        )
-    each = list(measures)
-    if not each:
-        raise ValueError("measures must not be empty; received none. Give at least one measure")
-    return each
-
-
-def _measure(j: int, law: Any, draws: int, rng: np.random.Generator) -> tuple[DiscreteMeasure, bool]:
+def _measure(j: int, law: LawLike, draws: int, rng: np.random.Generator) -> tuple[DiscreteMeasure, bool]:
     """One of the measures, and whether it is a sample of a law."""
     try:
         problem = make_problem(law, 1, 2.0)
@@ -102,39 +85,22 @@ def _measure(j: int, law: Any, draws: int, rng: np.random.Generator) -> tuple[Di
         raise ValueError(f"measure {j}: {error}") from error
 
 
-def _simplex(name: str, value: Any, count: int, each: str) -> FloatArray:
+def _simplex(name: str, value: Array, count: int) -> FloatArray:
     """``value`` as ``count`` weights ≥ 0 that sum to 1; equal ones for None."""
-    if value is None:
-        return np.full(count, 1 / count)
-    try:
-        weights = to_host(as_floating(value, name))
-    except ValueError:
-        raise ValueError(f"{name} must be an array of {count} numbers, {each}; received {value!r}") from None
-    if weights.shape != (count,):
-        raise ValueError(f"{name} must have shape ({count},), {each}; received shape {weights.shape}")
-    total = float(weights.sum())
-    if not np.isfinite(weights).all() or (weights < 0).any() or abs(total - 1) > _slack(value):
-        raise ValueError(f"{name} must be nonnegative and sum to 1; received {weights} with a sum of {total:.12g}")
-    return weights / total
+    return np.full(count, 1 / count) if value is None else checked_probabilities(value, count, name)
 
 
-def _slack(value: Any) -> float:
-    """Weights in float32 or less are rounded."""
-    wide = getattr(getattr(value, "dtype", None), "itemsize", 8) >= 8
-    return _SLACK if wide else 1e-2 if value.dtype.itemsize < 4 else 1e-5
-
-
-def _weights(weights: Any, k: int) -> FloatArray | None:
+def _weights(weights: str | Array | None, k: int) -> FloatArray | None:
     if isinstance(weights, str):
         if weights not in ("free", "uniform"):
             raise ValueError(f'atom_weights must be "free", "uniform" or an array ({k},); received {weights!r}')
         return None if weights == "free" else np.full(k, 1 / k)
     if weights is None or isinstance(weights, Real):
         raise ValueError(f'atom_weights must be "free", "uniform" or an array ({k},); received {weights!r}')
-    return _simplex("atom_weights", weights, k, "one per atom")
+    return _simplex("atom_weights", weights, k)
 
 
-def _fixed(points: Any, k: Any, kind: Array) -> FloatArray:
+def _fixed(points: Array, k: int | None, kind: Array) -> FloatArray:
     fixed = to_host(DiscreteMeasure(points).points)
     if fixed.shape[1] != kind.shape[1]:
         raise ValueError(f"points must have the measures' dimension {kind.shape[1]}; received shape {fixed.shape}")

@@ -1,35 +1,37 @@
 """What users call: ``barycenter``, and its snapshots."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
+from quantization.arrays import Array
 from quantization.barycenters.entropic import Entropic
 from quantization.barycenters.fixed_point import FixedPoint
 from quantization.barycenters.interior_point import InteriorPoint
-from quantization.barycenters.problem import BarycenterProblem, as_list, make_barycenter_problem
-from quantization.initialization import GivenCodes, KMeansPlusPlus, as_initialization
+from quantization.barycenters.problem import BarycenterProblem, make_barycenter_problem
+from quantization.initialization import GivenCodes, InitLike, KMeansPlusPlus, as_initialization
 from quantization.iteration import snapshots, solve_tasks
+from quantization.make_problem import LawLike
 from quantization.problem import Initialization
 from quantization.solution import Solution
 from quantization.solvers.base import Solver, Task
 from quantization.task import make_task
-from quantization.validation import checked_count, checked_rng
+from quantization.validation import checked_count, checked_list, checked_rng
 
 _SOLVERS = (FixedPoint, InteriorPoint, Entropic)
 _EXACT_ATOMS = 8192  # of the largest measure, up to which the network simplex is used
 
 
 def barycenter(
-    measures: Any,
+    measures: Iterable[LawLike],
     k: int | None = None,
     *,
-    mixing: Any = None,
-    atom_weights: Any = "free",
-    points: Any = None,
+    mixing: Array | None = None,
+    atom_weights: str | Array = "free",
+    points: Array | None = None,
     solver: Solver | None = None,
-    init: Any = None,
+    init: InitLike = None,
     n_init: int = 1,
     rng: int | np.random.Generator | None = None,
     max_iter: int = 100,
@@ -67,7 +69,7 @@ def barycenter(
     -------
     Solution
         ``distortion`` is F itself, from exact transports, never a smoothed one; with Entropic it is an upper bound that exceeds F
-        by ``distortion_gap`` at most. ``weights_gap`` and ``stationarity`` certify the answer.
+        by ``distortion_gap`` at most. ``masses_gap`` and ``stationarity`` certify the answer.
 
     Raises
     ------
@@ -95,14 +97,14 @@ def barycenter(
 
 
 def iterate_barycenter(
-    measures: Any,
+    measures: Iterable[LawLike],
     k: int | None = None,
     *,
-    mixing: Any = None,
-    atom_weights: Any = "free",
-    points: Any = None,
+    mixing: Array | None = None,
+    atom_weights: str | Array = "free",
+    points: Array | None = None,
     solver: Solver | None = None,
-    init: Any = None,
+    init: InitLike = None,
     n_init: int = 1,
     rng: int | np.random.Generator | None = None,
     max_iter: int = 100,
@@ -137,12 +139,14 @@ def iterate_barycenter(
 
 
 def _task(
-    measures: Any, k: Any, mixing: Any, atom_weights: Any, points: Any, solver: Any, init: Any, n_init: Any, rng: Any,
-    max_iter: Any, draws: Any,
+    measures: Iterable[LawLike], k: int | None, mixing: Array | None, atom_weights: str | Array, points: Array | None,
+    solver: Solver | None, init: InitLike, n_init: int, rng: int | np.random.Generator | None, max_iter: int, draws: int,
 ) -> Task:  # fmt: skip
     rng = checked_rng(rng)
     n_init, max_iter = checked_count("n_init", n_init), checked_count("max_iter", max_iter, least=0)
-    draws, measures = checked_count("draws", draws), as_list(measures)
+    draws, measures = checked_count("draws", draws), checked_list(measures, "measures", "measures or laws", "measure")
+    if not measures:
+        raise ValueError("measures must not be empty; received none. Give at least one measure")
     problem = make_barycenter_problem(measures, k, mixing, atom_weights, points, draws, rng)
     alone = len(problem.clouds) == 1 and problem.weights is None and problem.fixed is None
     if alone and not isinstance(solver, _SOLVERS):
@@ -165,7 +169,7 @@ def _default_solver(problem: BarycenterProblem) -> Solver:
     return InteriorPoint() if problem.weights is None else FixedPoint()
 
 
-def _initialization(problem: BarycenterProblem, init: Any) -> Initialization:
+def _initialization(problem: BarycenterProblem, init: InitLike) -> Initialization:
     if problem.fixed is not None:
         if init is not None:
             raise ValueError("with points given there is nothing to start from; received init. Leave one of them out")
@@ -173,6 +177,6 @@ def _initialization(problem: BarycenterProblem, init: Any) -> Initialization:
     return KMeansPlusPlus() if init is None else as_initialization(init)
 
 
-def _single_measure(measures: list[Any], mixing: Any) -> Any:
+def _single_measure(measures: list[Any], mixing: Array | None) -> Any:
     """The only measure with λ > 0."""
     return measures[0] if mixing is None else measures[int(np.argmax(np.asarray(mixing)))]

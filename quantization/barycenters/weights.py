@@ -79,7 +79,10 @@ class _MeasureBlock:
     """One measure's block of the iterate: its plan, slacks and potentials, and the sums that its normal equations need."""
 
     def __init__(self, costs: FloatArray, a: FloatArray, v: float) -> None:
+        from quantization.barycenters import kernels  # loads numba
+
         n, k = costs.shape
+        self.kernels: Any = kernels
         self.a, self.u, self.v = a, costs.min(1) - 1.0 - v, np.full(k, v)  # slacks of 1, the mean cost, or more
         self.plan = np.outer(a, np.full(k, 1 / k))
         self.slack = costs - self.u[:, None]
@@ -94,9 +97,7 @@ class _MeasureBlock:
 
         A Laplacian, whose null vector 1 is filled in; that changes solutions by constants, which the caller determines.
         """
-        from quantization.barycenters import kernels
-
-        self.gap = kernels.normal_sums(
+        self.gap = self.kernels.normal_sums(
             self.plan, self.slack, self.a, self.scaled, self.rows, self.columns, self.mass, self.rhs
         )  # fmt: skip
         k = len(self.v)
@@ -121,24 +122,18 @@ class _MeasureBlock:
         self.inverse = np.tril(inverse) + np.tril(inverse, -1).T
 
     def predict(self, dv: FloatArray) -> None:
-        from quantization.barycenters import kernels
-
         self.dv = dv
-        kernels.predict(
+        self.kernels.predict(
             self.plan, self.slack, self.a, self.rows, dv, self.du, self.sums, self.column_sums, self.first, self.second
         )  # fmt: skip
 
     def correct(self, centre: float, dv: FloatArray) -> None:
-        from quantization.barycenters import kernels
-
         self.new_dv = dv
         g = self.a - centre * self.first + self.second
-        kernels.correct(self.plan, self.slack, g, self.rows, self.du, self.dv, centre, dv, self.new_du, self.most)
+        self.kernels.correct(self.plan, self.slack, g, self.rows, self.du, self.dv, centre, dv, self.new_du, self.most)
 
     def move(self, centre: float, primal: float, dual: float) -> None:
-        from quantization.barycenters import kernels
-
-        kernels.move(self.plan, self.slack, self.du, self.dv, centre, self.new_du, self.new_dv, primal, dual)
+        self.kernels.move(self.plan, self.slack, self.du, self.dv, centre, self.new_du, self.new_dv, primal, dual)
         self.u += dual * self.new_du
         self.v += dual * self.new_dv
         self.factor()

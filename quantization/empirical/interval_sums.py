@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from quantization.arrays import FloatArray, IntArray
 from quantization.compiler import compiled as _compiled
 from quantization.compiler import part
 
@@ -21,7 +22,7 @@ BLOCK = 256
 
 
 @_compiled
-def merged(a: Any, b: Any) -> Any:
+def merged(a: FloatArray, b: FloatArray) -> Any:
     """The numbers of two sorted arrays in one, sorted."""
     out = np.empty(len(a) + len(b))
     i = j = 0
@@ -35,7 +36,7 @@ def merged(a: Any, b: Any) -> Any:
 
 
 @_compiled
-def block_sums(x: Any, w: Any, scale: float) -> Any:
+def block_sums(x: FloatArray, w: FloatArray, scale: float) -> Any:
     """Of each whole block its mass, its mean c, and the sums of w (x - c) and w (x - c)^2, (n // BLOCK, 4).
 
     The first of the sums is not zero: it is what the mean lost in rounding.
@@ -51,7 +52,7 @@ def block_sums(x: Any, w: Any, scale: float) -> Any:
 
 
 @_compiled
-def interval_sums(x: Any, w: Any, blocks: Any, edges: Any, centres: Any, scale: float) -> Any:
+def interval_sums(x: FloatArray, w: FloatArray, blocks: FloatArray, edges: IntArray, centres: FloatArray, scale: float) -> Any:
     """The sums of w, w (x - c) and w (x - c)^2 over the points edges[t]..edges[t + 1] - 1 about centres[t], (K, 3)."""
     sums = np.zeros((len(centres), 3))
     for t in range(len(centres)):
@@ -81,7 +82,7 @@ def interval_sums(x: Any, w: Any, blocks: Any, edges: Any, centres: Any, scale: 
 
 
 @part
-def _points_sums(x: Any, w: Any, start: int, stop: int, centre: float, scale: float) -> Any:
+def _points_sums(x: FloatArray, w: FloatArray, start: int, stop: int, centre: float, scale: float) -> Any:
     mass = first = second = 0.0
     for i in range(start, stop):
         offset, weight = (x[i] - centre) * scale, w[i] if len(w) > 0 else 1.0
@@ -100,7 +101,7 @@ def _added(a: float, b: float) -> Any:
 
 
 @_compiled
-def splits(x: Any, codes: Any, ranks: Any) -> Any:
+def splits(x: FloatArray, codes: FloatArray, ranks: IntArray) -> Any:
     """The edges (K + 1,) of the cells of distinct ``codes`` in rising order; of two at one distance the lower rank wins.
 
     Distances are direct differences in float64. Found by strides from cell to cell that double, then halve.
@@ -133,7 +134,7 @@ def splits(x: Any, codes: Any, ranks: Any) -> Any:
 
 
 @_compiled
-def costliest(x: Any, w: Any, start: int, stop: int, code: float, scale: float) -> Any:
+def costliest(x: FloatArray, w: FloatArray, start: int, stop: int, code: float, scale: float) -> Any:
     """The index of the point among start..stop - 1 with the greatest w (x - code)^2, and that cost; -1 and 0 where none costs."""
     index, most = -1, 0.0
     # Of equal weights one of the two ends costs the most.
@@ -147,7 +148,7 @@ def costliest(x: Any, w: Any, start: int, stop: int, code: float, scale: float) 
 
 
 @_compiled
-def greedy_bins(x: Any, w: Any, limit: float, scale: float, most: int) -> Any:
+def greedy_bins(x: FloatArray, w: FloatArray, limit: float, scale: float, most: int) -> Any:
     r"""Edges of consecutive bins, each as long as its width times the root of its mass stays within ``limit``.
 
     Equal points share a bin. Where ``limit`` is 0 the bins are the distinct points. Stops, with fewer points than there are, at

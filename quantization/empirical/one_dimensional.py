@@ -35,7 +35,7 @@ class EmpiricalLaw1D:
         width = float(points.max()) / 2 - float(points.min()) / 2  # halves, as the whole may overflow
         if width > 0 and not -_DECADES <= self.r * np.log10(width) <= _MOST_DECADES:
             raise ValueError(
-                f"the points' range to the power r must lie within 1e±{_DECADES}, or distances would count as nought or as "
+                f"the points' range to the power r must lie within 1e±{_DECADES}, or distances would count as zero or as "
                 f"infinite; received a range of {2 * width:g} and r = {self.r:g}. Rescale the points"
             )
 
@@ -89,12 +89,12 @@ def _split(line: SortedSamples, codes: FloatArray) -> _Split | None:
     """
     distinct, places = np.unique(codes[:, 0], return_index=True)
     edges: IntArray = line.compiled.splits(line.x, distinct, places)
-    occupied = edges[:-1] < edges[1:]
-    ends = line.x[np.stack([edges[:-1], edges[1:] - 1])[:, occupied]]
+    held = edges[:-1] < edges[1:]
+    ends = line.x[np.stack([edges[:-1], edges[1:] - 1])[:, held]]
     with np.errstate(over="ignore"):
         scaled = distinct * line.scale
         reach = np.zeros(len(distinct))
-        reach[occupied] = np.abs(ends * line.scale - scaled[occupied]).max(0)
+        reach[held] = np.abs(ends * line.scale - scaled[held]).max(0)
         gaps = np.diff(scaled)
         reaches = np.maximum(reach[:-1], reach[1:]) + gaps
         if (gaps <= 4 * np.finfo(np.float64).eps * reaches).any() or not reach.max() <= _FAR:

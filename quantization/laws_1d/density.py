@@ -37,6 +37,11 @@ class Density:
     loc: float = 0.0
     scale: float = 1.0
 
+    def finite_pdf(self, t: FloatArray) -> FloatArray:
+        """f(t), 0 at a pole, or at a node that round-off puts on one."""
+        f = self.pdf(t)
+        return np.where(np.isfinite(f), f, 0.0)
+
     def standardize(self, codes: FloatArray) -> FloatArray:
         """Codes (K, 1) as standardized ones (K,)."""
         return (codes[:, 0] - self.loc) / self.scale

@@ -57,8 +57,8 @@ class DensityLaw1D:
         measured, r = self._cell_moments(codes), self._r
         t, at = measured.t, measured.at
         half = np.diff(t) / 2
-        between = -r / 2 * half ** (r - 1) * self._at(t[:-1] + half)
-        diagonal = 2 * self._at(t) if r == 1 else r * (r - 1) * measured.moments.curvature.sum(0)
+        between = -r / 2 * half ** (r - 1) * self._density.finite_pdf(t[:-1] + half)
+        diagonal = 2 * self._density.finite_pdf(t) if r == 1 else r * (r - 1) * measured.moments.curvature.sum(0)
         diagonal[:-1] += between
         diagonal[1:] += between
         rows, columns = np.concatenate([at, at[:-1], at[1:]]), np.concatenate([at, at[1:], at[:-1]])
@@ -116,11 +116,6 @@ class DensityLaw1D:
             with np.errstate(over="ignore", invalid="ignore", under="ignore"):
                 self._cached = key, _CellMoments(t, at.astype(np.int64), half_cell_moments(self._panels, t, self._r))
         return self._cached[1]
-
-    def _at(self, t: FloatArray) -> FloatArray:
-        """f(t), 0 at a pole, so that Hessians are finite."""
-        f = self._density.pdf(t)
-        return np.where(np.isfinite(f), f, 0.0)
 
 
 @dataclass(frozen=True)

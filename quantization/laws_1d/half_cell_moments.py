@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import scipy  # its subpackages load when they are first used
 
-from quantization.arrays import FloatArray, IntArray
+from quantization.arrays import FloatArray, IntArray, summed_by
 from quantization.laws_1d.quadrature_panels import Panels, rule
 
 _RATIO = 3.0
@@ -75,46 +75,45 @@ def half_cell_moments(panels: Panels, t: FloatArray, r: float) -> HalfCellMoment
     for which, power in ((~fractional | (start > 0), True), (fractional & (start == 0), False)):
         side, low, width = piece[which], start[which, None], (stop - start)[which, None]
         away = low + width * s
-        sums.add(side, away, _density(panels, origin[side, None] + sign[side, None] * away) * (width * w), powers=power)
+        sums.add(side, away, panels.density.finite_pdf(origin[side, None] + sign[side, None] * away) * (width * w), powers=power)
         if not power:
             sums.add_fractional(panels, side, origin, sign, width[:, 0])
-    return HalfCellMoments(*(m.reshape(2, k) for m in (sums.mass, sums.first, sums.slope, sums.cost, sums.curvature)))
+    return HalfCellMoments(*sums.sums.reshape(5, 2, k))
 
 
 class _Accumulator:
-    """Sums over half-cells of the contributions of nodes at distances ``away`` (S, n) with masses (S, n)."""
+    """Sums over half-cells of the contributions of nodes at distances ``away`` (S, n) with masses (S, n).
+
+    sums: (5, size), in the order of :class:`HalfCellMoments`.
+    """
 
     def __init__(self, size: int, r: float) -> None:
-        self.size, self.r = size, r
-        self.mass, self.first, self.slope, self.cost, self.curvature = np.zeros((5, size))
+        self.sums, self.r = np.zeros((5, size)), r
 
     def add(self, side: IntArray, away: FloatArray, masses: FloatArray, powers: bool = True) -> None:
-        first = away * masses
-        self.mass += self._by_side(side, masses)
-        self.first += self._by_side(side, first)
+        self._add(0, side, masses.sum(1))
+        self._add(1, side, (away * masses).sum(1))
         if not powers:
             return
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-            if self.r == 1:
-                slope = masses
-            else:
+            slope = masses
+            if self.r != 1:
                 bent = masses if self.r == 2 else masses * away ** (self.r - 2)
-                self.curvature += self._by_side(side, bent)
                 slope = bent * away
-            self.slope += self._by_side(side, slope)
-            self.cost += self._by_side(side, slope * away)
+                self._add(4, side, bent.sum(1))
+            self._add(2, side, slope.sum(1))
+            self._add(3, side, (slope * away).sum(1))
 
     def add_fractional(self, panels: Panels, side: IntArray, origin: FloatArray, sign: FloatArray, width: FloatArray) -> None:
         """Pieces [0, width] for a non-integer order r, by Gauss and Jacobi's rule for the weight s^(r - ceil r)."""
         s, w = _jacobi(self.r)
-        f = _density(panels, origin[side, None] + sign[side, None] * width[:, None] * s)
+        f = panels.density.finite_pdf(origin[side, None] + sign[side, None] * width[:, None] * s)
         whole = int(np.ceil(self.r))
-        for name, p in (("cost", 0), ("slope", 1), ("curvature", 2)):
-            sums = f @ (w * s ** (whole - p)) * width ** (self.r + 1 - p)
-            setattr(self, name, getattr(self, name) + np.bincount(side, weights=sums, minlength=self.size))
+        for moment, p in ((3, 0), (2, 1), (4, 2)):
+            self._add(moment, side, f @ (w * s ** (whole - p)) * width ** (self.r + 1 - p))
 
-    def _by_side(self, side: IntArray, values: FloatArray) -> FloatArray:
-        return np.asarray(np.bincount(side, weights=values.sum(1), minlength=self.size), dtype=np.float64)
+    def _add(self, moment: int, side: IntArray, values: FloatArray) -> None:
+        self.sums[moment] += summed_by(side, values, self.sums.shape[1])
 
 
 def _graded(piece: IntArray, start: FloatArray, stop: FloatArray) -> tuple[IntArray, FloatArray, FloatArray]:
@@ -130,12 +129,6 @@ def _graded(piece: IntArray, start: FloatArray, stop: FloatArray) -> tuple[IntAr
     low = np.where(step == 0, start[which], start[which] * ratio ** (step / count[which]))
     high = np.where(step + 1 == count[which], stop[which], start[which] * ratio ** ((step + 1) / count[which]))
     return piece[which], low, high
-
-
-def _density(panels: Panels, z: FloatArray) -> FloatArray:
-    """f(z), 0 at a node that round-off puts on a pole."""
-    f = panels.density.pdf(z)
-    return np.where(np.isfinite(f), f, 0.0)
 
 
 @cache

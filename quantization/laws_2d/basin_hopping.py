@@ -75,7 +75,7 @@ class BasinHopping:
             moments = self._integrate(x.reshape(codes.shape))[1]
             return float(moments[:, [3, 5]].sum()) / scale, moments[:, 1:3].ravel() * (-2 / scale)
 
-        def watch(intermediate_result: Any) -> None:
+        def watch(intermediate_result: optimize.OptimizeResult) -> None:
             passed.append(float(intermediate_result.fun) * scale)
             if len(passed) > 2 * _LOOK_BACK and passed[-1] - goal > _PATIENCE * (passed[-1 - _LOOK_BACK] - passed[-1]):
                 raise StopIteration

@@ -12,8 +12,6 @@ nothing happens at infinity, so that rays need no clipping.
 Loaded on use, as it loads numba. Source: owen1956.
 """
 
-from typing import Any
-
 import numpy as np
 
 from quantization.arrays import FloatArray, IntArray
@@ -96,8 +94,8 @@ def _along(height: float, shift: float, a: float, b: float, away: bool) -> tuple
 
 @compiled
 def _add_cells(
-    first: Any, lines: Any, codes: Any, weights: Any, means: Any, roots: Any, inverses: Any, begin: int, end: int,
-    moments: Any, along: Any, space: Any,
+    first: IntArray, lines: FloatArray, codes: FloatArray, weights: FloatArray, means: FloatArray, roots: FloatArray,
+    inverses: FloatArray, begin: int, end: int, moments: FloatArray, along: FloatArray, space: FloatArray,
 ) -> None:  # fmt: skip
     """The moments of the cells from ``begin`` to ``end``. space: (E, 5) for what edges are in whitened coordinates."""
     for cell in range(begin * len(weights), end * len(weights)):

@@ -77,7 +77,7 @@ def _clipped(e0: float, e1: float, length: float, o0: float, o1: float, low: flo
 
 
 @part
-def _add(e0: float, e1: float, j: int, ids: Any, cell: Any, count: int) -> int:
+def _add(e0: float, e1: float, j: int, ids: IntArray, cell: FloatArray, count: int) -> int:
     """Cut a cell, so far ``cell[:count]``, by the bisector of code j at e; its new number of edges.
 
     A row of ``cell`` is a line of :class:`Diagram` and the vector to the code beyond, whose number is in ids.
@@ -107,7 +107,7 @@ def _add(e0: float, e1: float, j: int, ids: Any, cell: Any, count: int) -> int:
 
 
 @part
-def _cuts(e0: float, e1: float, cell: Any, count: int) -> bool:
+def _cuts(e0: float, e1: float, cell: FloatArray, count: int) -> bool:
     """Whether the bisector of the code at e may cut the cell; else it leaves the cell as it is.
 
     It does where it cuts an edge, rays to their infinite ends, or a whole half-plane or strip without meeting its edges.
@@ -127,7 +127,8 @@ def _cuts(e0: float, e1: float, cell: Any, count: int) -> bool:
 
 @compiled
 def _add_cells(
-    codes: Any, near: Any, begin: int, end: int, first: Any, owner: Any, neighbors: Any, lines: Any, ids: Any, cell: Any
+    codes: FloatArray, near: IntArray, begin: int, end: int, first: IntArray, owner: IntArray, neighbors: IntArray,
+    lines: FloatArray, ids: IntArray, cell: FloatArray,
 ) -> int:  # fmt: skip
     """Cells from ``begin`` to ``end``, as far as there is room for their edges; the next one.
 

@@ -4,19 +4,21 @@ from typing import Any, cast
 
 import numpy as np
 import scipy  # its subpackages load when they are first used
+from numpy.typing import NDArray
 
 from quantization.arrays import FloatArray
+from quantization.distance_matrix import squared_distance_matrix
 
 _DIRECT = 48  # dimensions up to which differences are as fast as a matrix product
-_CANCELLED = 1e-5  # of |x|² + |y|², below which the product has lost too many digits
 _BLOCK = 2**22  # numbers of a block of differences
 
 
 def cost_matrix(x: FloatArray, y: FloatArray, r: float = 2.0) -> FloatArray:
     """(n, m) costs for x (n, d) and y (m, d). ``ValueError`` where they leave the range of float64."""
     with np.errstate(over="ignore", invalid="ignore"):
-        squared = _squared_by_product(x, y) if x.shape[1] > _DIRECT else None
-        if squared is None:
+        if x.shape[1] > _DIRECT:
+            squared = squared_distance_matrix(x, y)
+        else:
             squared = np.asarray(cast(Any, scipy.spatial.distance.cdist)(x, y, "sqeuclidean"), dtype=np.float64)
         costs = squared if r == 2 else squared ** (r / 2)
     if not np.isfinite(costs).all():
@@ -24,7 +26,7 @@ def cost_matrix(x: FloatArray, y: FloatArray, r: float = 2.0) -> FloatArray:
     return costs
 
 
-def pair_costs(x: FloatArray, y: FloatArray, rows: Any, columns: Any, r: float = 2.0) -> FloatArray:
+def pair_costs(x: FloatArray, y: FloatArray, rows: NDArray[np.intp], columns: NDArray[np.intp], r: float = 2.0) -> FloatArray:
     r"""(p,), $|x_{i_p} - y_{k_p}|^r$ by direct differences."""
     squared, step = np.empty(len(rows)), max(1, _BLOCK // x.shape[1])
     for begin in range(0, len(rows), step):
@@ -40,19 +42,3 @@ def c_transforms(u: FloatArray, a: FloatArray, costs: FloatArray) -> tuple[Float
     for i in np.flatnonzero(a):
         np.minimum(v, costs[i] - u[i], out=v)
     return np.array([(row - v).min() for row in costs]), v
-
-
-def _squared_by_product(x: FloatArray, y: FloatArray) -> FloatArray | None:
-    """|x|² + |y|² − 2 x·y about the common centre; pairs that cancelled are computed again. None where squares overflow."""
-    centre = x.mean(0)
-    x, y = x - centre, y - centre
-    lengths = np.einsum("nd,nd->n", x, x)[:, None] + np.einsum("md,md->m", y, y)
-    if not np.isfinite(lengths).all():
-        return None
-    squared = x @ y.T
-    squared *= -2.0
-    squared += lengths
-    rows, columns = np.nonzero(squared <= _CANCELLED * lengths)
-    if len(rows):
-        squared[rows, columns] = pair_costs(x, y, rows, columns)
-    return squared

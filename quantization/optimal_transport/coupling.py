@@ -103,7 +103,12 @@ class Coupling:
     @property
     def sparse_plan(self) -> tuple[NDArray[np.intp], NDArray[np.intp], FloatArray]:
         r"""(rows, columns, masses), numpy arrays (p,): $\pi = \sum_p m_p \delta_{(i_p, k_p)}$; at most n + m − 1 if exact."""
-        return _nonzero(self._found.plan) if self._found.sparse_plan is None else self._found.sparse_plan
+        if self._found.sparse_plan is not None:
+            return self._found.sparse_plan
+        plan = self._found.plan
+        assert plan is not None
+        rows, columns = np.nonzero(plan)
+        return rows, columns, plan[rows, columns]
 
 
 class TransportMethod(Protocol):
@@ -146,9 +151,3 @@ class TransportMethod(Protocol):
             Where the method is not for these measures, or costs overflow.
         """
         ...
-
-
-def _nonzero(plan: FloatArray | None) -> tuple[NDArray[np.intp], NDArray[np.intp], FloatArray]:
-    assert plan is not None
-    rows, columns = np.nonzero(plan)
-    return rows, columns, plan[rows, columns]

@@ -1,7 +1,5 @@
 """What users call: the coupling of two measures, and the distance between them."""
 
-from typing import Any
-
 from quantization.arrays import Array
 from quantization.measure import DiscreteMeasure
 from quantization.optimal_transport.coupling import Coupling, TransportMethod, TransportResult
@@ -93,7 +91,7 @@ def wasserstein(
     return max(found.cost, 0.0) ** (1 / r)
 
 
-def pair(mu: Any, nu: Any) -> tuple[DiscreteMeasure, DiscreteMeasure]:
+def pair(mu: DiscreteMeasure | Array, nu: DiscreteMeasure | Array) -> tuple[DiscreteMeasure, DiscreteMeasure]:
     """Both as measures, of one dimension."""
     source, target = (m if isinstance(m, DiscreteMeasure) else DiscreteMeasure(m) for m in (mu, nu))
     if source.dim != target.dim:
@@ -101,7 +99,9 @@ def pair(mu: Any, nu: Any) -> tuple[DiscreteMeasure, DiscreteMeasure]:
     return source, target
 
 
-def _solved(mu: Any, nu: Any, r: float, method: Any) -> tuple[DiscreteMeasure, TransportResult]:
+def _solved(
+    mu: DiscreteMeasure | Array, nu: DiscreteMeasure | Array, r: float, method: TransportMethod | None
+) -> tuple[DiscreteMeasure, TransportResult]:
     r = checked_order(r)
     source, target = pair(mu, nu)
     if method is None:

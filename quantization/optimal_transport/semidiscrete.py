@@ -7,7 +7,7 @@ import numpy as np
 
 from quantization.arrays import Array, FloatArray, asarray_like, to_host
 from quantization.estimate import DRAWS, Estimate, expected
-from quantization.make_problem import make_problem
+from quantization.make_problem import LawLike, make_problem
 from quantization.measure import DiscreteMeasure
 from quantization.optimal_transport.costs import cost_matrix
 from quantization.optimal_transport.network_simplex import NetworkSimplex
@@ -58,7 +58,7 @@ class SemiDiscrete:
 
 
 def semidiscrete(
-    law: Any,
+    law: LawLike,
     nu: DiscreteMeasure | Array,
     *,
     confidence: float = 0.95,

@@ -1,7 +1,6 @@
 r"""Entropic transport in the log domain, and a feasible plan made from it."""
 
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any, cast
 
 import numpy as np
@@ -12,7 +11,7 @@ from quantization.measure import DiscreteMeasure
 from quantization.optimal_transport.costs import c_transforms, cost_matrix
 from quantization.optimal_transport.coupling import TransportResult
 from quantization.status import Status
-from quantization.validation import checked_count, checked_tolerance
+from quantization.validation import checked_count, checked_number, checked_tolerance
 
 _FIRST, _LAST = 3, 20  # alternating steps at a level before Newton's, and at the last one
 _INTERMEDIATE_RTOL = 1e-3  # the marginal error at levels before the last
@@ -82,12 +81,9 @@ class Sinkhorn:
         )
 
 
-def checked_regularization(reg: Any) -> float:
+def checked_regularization(reg: object) -> float:
     """``reg`` as a float in (0, ∞)."""
-    level = np.nan if isinstance(reg, bool) or not isinstance(reg, Real) else float(reg)
-    if not 0 < level < np.inf:
-        raise ValueError(f"reg must be a finite number > 0, in the unit of the costs |x - y|^r; received {reg!r}")
-    return level
+    return checked_number(reg, "reg must be a finite number > 0, in the unit of the costs |x - y|^r", open_ends=True)
 
 
 def potentials(

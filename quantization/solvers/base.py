@@ -27,7 +27,7 @@ class State:
     distortion and stationarity as they are, where the solver knows a shorter way than a new search; the weights are right.
     resolution: computes the residual that rounding codes to the points' dtype leaves, below which no tolerance can be asked for.
     companion: the running companion weights of a stochastic solver. clvq_state: what it needs to go on from here.
-    weights_gap, distortion_gap, transport: of a barycenter, see Solution. ended: why the solver can't go on, where it knows.
+    masses_gap, distortion_gap, transport: of a barycenter, see Solution. ended: why the solver can't go on, where it knows.
     """
 
     points: FloatArray | Callable[[], Array]
@@ -40,7 +40,7 @@ class State:
     clvq_state: CLVQState | None = None
     distortion_rtol: float = np.inf
     resolution: Callable[[], float] | None = None
-    weights_gap: float = 0.0
+    masses_gap: float = 0.0
     distortion_gap: float = 0.0
     transport: Any = None
     ended: Status | None = None
@@ -60,7 +60,7 @@ class State:
         The square of the residual is what moving the points could take off the distortion, as a share: so is a gap in the
         weights.
         """
-        if self.ended is not None or self.weights_gap > rtol * rtol * self.distortion:
+        if self.ended is not None or self.masses_gap > rtol * rtol * self.distortion:
             return False
         if self.stationarity <= rtol or rtol == 0 or self.resolution is None:
             return self.stationarity <= rtol

@@ -123,18 +123,9 @@ class CLVQ:
             yield self._state(state)
 
     def _state(self, state: CLVQState) -> State:
-        codes = state.mean if self.averaging else state.codes
-        weights = state.weights
-        return State(
-            codes,
-            weights,
-            state.distortion,
-            state.stationarity,
-            state.distortion_se,
-            estimated=True,
-            companion=weights,
-            clvq_state=state,
-        )
+        codes, weights = state.mean if self.averaging else state.codes, state.weights
+        measured = weights, state.distortion, state.stationarity, state.distortion_se
+        return State(codes, *measured, estimated=True, companion=weights, clvq_state=state)
 
 
 def _batch_state(state: CLVQState, masses: FloatArray, distortion: float, stationarity: float) -> State:

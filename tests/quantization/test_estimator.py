@@ -187,7 +187,7 @@ def test_lives_among_scikit_learns(rng):
         ({"n_clusters": 1, "init": qz.RandomPoints}, np.zeros((3, 2)), None, "brackets"),
         ({"n_clusters": 1, "init": lambda X, k, random_state: [[np.nan, 0.0]]}, np.zeros((3, 2)), None, "finite"),
         ({"n_clusters": 0}, np.zeros((3, 2)), None, "n_clusters must be an integer ≥ 1"),
-        ({"n_clusters": 1}, np.zeros((3, 2)), np.zeros(3), "zero weights"),
+        ({"n_clusters": 1}, np.zeros((3, 2)), np.zeros(3), "must not all be zero"),
         ({"n_clusters": 1}, np.zeros((3, 2)), [-1, 1, 1], "nonnegative"),
         ({"n_clusters": 1}, np.zeros((3, 2)), [1, 1], "shape \\(3,\\)"),
         ({"n_clusters": 1, "random_state": "x"}, np.zeros((3, 2)), None, "rng"),

@@ -107,17 +107,17 @@ def test_options_of_another_version(tmp_path, rng):
     assert qz.Solution.load(path).solver == Recorded("Lloyd({'rtol': -1.0})")
 
 
-def test_refuses_foreign_and_damaged_files(tmp_path, rng):
+def test_refuses_foreign_and_corrupted_files(tmp_path, rng):
     solution, path = qz.quantize(rng.normal(size=(50, 2)), 3, rng=0), tmp_path / "s.npz"
     solution.measure.save(path)
     with pytest.raises(ValueError, match="not a saved Solution: it holds no about"):
         qz.Solution.load(path)
     solution.save(path)
     whole = path.read_bytes()
-    for damaged in (whole[:1000], whole[:100] + bytes([whole[100] ^ 255]) + whole[101:]):
-        path.write_bytes(damaged)
+    for corrupted in (whole[:1000], whole[:100] + bytes([whole[100] ^ 255]) + whole[101:]):
+        path.write_bytes(corrupted)
         for kind in (qz.Solution, qz.DiscreteMeasure):
-            with pytest.raises(ValueError, match="damaged"):
+            with pytest.raises(ValueError, match="corrupted"):
                 kind.load(path)
     for foreign in (b"", b"hello"):
         path.write_bytes(foreign)
@@ -259,7 +259,7 @@ def test_files_of_format_1_are_read(solver, transport, restored, tmp_path, rng):
         "distortion_se": 0.0,
         "stationarity": 1e-7,
         "steps": 2,
-        "weights_gap": 0.0,
+        "weights_gap": 1e-9,
         "distortion_gap": 0.0,
     }
     about |= {"trace.companion": None}
@@ -272,9 +272,20 @@ def test_files_of_format_1_are_read(solver, transport, restored, tmp_path, rng):
     old = qz.Solution.load(tmp_path / "old.npz")
     assert (old.solver, old.transport) == restored
     assert (old.n_iter, old.distortion, old.status) == (2, 0.25, qz.Status.CONVERGED)
+    assert old.masses_gap == 1e-9
     assert (old.trace.clvq_state.steps, old.trace.clvq_state.seen) == (7, 70.0)
     np.testing.assert_array_equal(old.points, points)
     np.testing.assert_array_equal(old.trace.distortion, [1.0, 0.5, 0.25])
     np.testing.assert_array_equal(old.trace.clvq_state.codes, state.codes)
     old.save(tmp_path / "new.npz")
     same(old, qz.Solution.load(tmp_path / "new.npz"))
+
+
+def test_files_of_format_2_with_the_name_of_before_are_read(tmp_path, rng):
+    solution = replace(qz.quantize(rng.normal(size=(50, 2)), 3, rng=0), masses_gap=0.125)
+    solution.save(tmp_path / "new.npz")
+    stored = archive.read(tmp_path / "new.npz", "Solution", ())
+    about = json.loads(str(stored["about"]))
+    about["weights_gap"] = about.pop("masses_gap")
+    archive.write(tmp_path / "old.npz", stored | {"about": np.array(json.dumps(about))})
+    same(solution, qz.Solution.load(tmp_path / "old.npz"))

@@ -160,7 +160,7 @@ def _between(law: qz.DiscreteMeasure, k: int, seed: int, *, true: bool) -> Evide
     own, value = (_objective(measures, shares, sol.measure) for sol in (answer, weighted))
     slack = _rounding(measures, weighted.measure) + round_off(2 * law.size + law.dim + 20, 2 * limit + 2 * value)
     bound = limit + quantizer.distortion if true else limit / 2
-    found = [Evidence(limit, min(own, value), slack), Evidence(value, bound, slack + weighted.weights_gap)]
+    found = [Evidence(limit, min(own, value), slack), Evidence(value, bound, slack + weighted.masses_gap)]
     if law.dim == 1 and true:
         found.append(Evidence(bound, min(own, value), slack + (k * quantizer.stationarity) ** 2 * quantizer.distortion))
     return worst(found)

@@ -48,12 +48,12 @@ def test_an_answer_certifies_itself(truth, seed):
     clouds, rng = truth.clouds(seed), np.random.default_rng(seed)
     sol = qz.barycenter(clouds, 6, rng=seed).require()
     assert sol.stationarity <= 1e-3
-    assert 0 <= sol.weights_gap <= 1e-6 * sol.distortion
+    assert 0 <= sol.masses_gap <= 1e-6 * sol.distortion
     w = sol.measure.weights
     for _ in range(20):
         other = w + (rng.dirichlet(np.ones(6)) - w) * 10.0 ** rng.uniform(-6, 0)
         value = truth.objective(truth.even(clouds), np.full(3, 1 / 3), sol.measure.points, other)
-        assert value >= (sol.distortion - sol.weights_gap) * (1 - 1e-9)
+        assert value >= (sol.distortion - sol.masses_gap) * (1 - 1e-9)
 
 
 def test_one_measure_and_free_weights_is_quantization(rng):
@@ -150,7 +150,7 @@ def test_fixed_support(truth, rng):
     np.testing.assert_array_equal(sol.measure.points, points)
     uniform = truth.objective(truth.even(clouds), np.full(3, 1 / 3), points, np.full(8, 1 / 8))
     assert sol.distortion <= uniform
-    assert sol.weights_gap <= 1e-7 * sol.distortion
+    assert sol.masses_gap <= 1e-7 * sol.distortion
     projected = qz.DiscreteMeasure(clouds[0]).project(points)
     one = qz.barycenter(clouds[:1], points=points, rng=0)
     np.testing.assert_allclose(one.measure.weights, projected.weights, atol=1e-9)
@@ -252,7 +252,7 @@ def test_snapshots_and_budget(truth):
     short = qz.barycenter(clouds, 6, max_iter=1, rng=0)
     assert short.status is qz.Status.BUDGET_SPENT
     assert short.n_iter == 1
-    assert short.weights_gap == np.inf  # nothing is known of other weights yet
+    assert short.masses_gap == np.inf  # nothing is known of other weights yet
     with pytest.raises(qz.NotConverged, match="gap"):
         short.require()
 
@@ -267,9 +267,9 @@ def test_solutions_are_kept(truth, tmp_path):
     sol = qz.barycenter(truth.clouds(2), 6, rng=0)
     sol.save(tmp_path / "bary.npz")
     back = qz.Solution.load(tmp_path / "bary.npz")
-    assert (back.distortion, back.weights_gap, back.transport, back.solver) == (
+    assert (back.distortion, back.masses_gap, back.transport, back.solver) == (
         sol.distortion,
-        sol.weights_gap,
+        sol.masses_gap,
         sol.transport,
         sol.solver,
     )
@@ -285,16 +285,16 @@ def test_solutions_are_kept(truth, tmp_path):
         ({"measures": [np.zeros((4, 2)), np.full((4, 2), np.nan)]}, "measure 1: .*finite"),
         ({"measures": [np.zeros((4, 2)), torch.zeros(4, 2)]}, "one array library"),
         ({"measures": [qz.Stream([np.zeros((4, 2))])]}, "measure 0: a stream"),
-        ({"mixing": [0.5, 0.6]}, "mixing must be nonnegative and sum to 1"),
+        ({"mixing": [0.5, 0.6]}, "mixing must sum to 1"),
         ({"mixing": [1.5, -0.5]}, "mixing must be nonnegative"),
         ({"mixing": [1.0]}, "mixing must have shape \\(2,\\)"),
-        ({"mixing": [np.nan, 1]}, "mixing must be nonnegative"),
+        ({"mixing": [np.nan, 1]}, "mixing must be finite"),
         ({"k": 41}, "k = 41 atoms are more than the 40 points"),
         ({"k": 0}, "k must be an integer ≥ 1"),
         ({"k": None}, "k must be"),
         ({"atom_weights": "equal"}, "atom_weights must be"),
         ({"atom_weights": [0.5, 0.5]}, "atom_weights must have shape \\(3,\\)"),
-        ({"atom_weights": [0.5, 0.5, 0.5]}, "atom_weights must be nonnegative and sum to 1"),
+        ({"atom_weights": [0.5, 0.5, 0.5]}, "atom_weights must sum to 1"),
         ({"atom_weights": None}, "atom_weights must be"),
         ({"points": np.zeros((4, 2))}, "k must be the number of the points"),
         ({"points": np.zeros((3, 5))}, "dimension 2"),

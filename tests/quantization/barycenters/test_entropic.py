@@ -19,9 +19,9 @@ def test_the_bounds_hold(truth, weights, reg):
     assert (np.diff(sol.trace.distortion) < 0).all()
     if weights == "free":
         best = qz.barycenter(clouds, points=sol.measure.points, rng=0).distortion
-        assert sol.distortion - sol.weights_gap <= best * (1 + 1e-9)
+        assert sol.distortion - sol.masses_gap <= best * (1 + 1e-9)
     else:
-        assert sol.weights_gap == 0
+        assert sol.masses_gap == 0
 
 
 def test_it_comes_near_the_exact_answer(truth):
@@ -58,7 +58,7 @@ def test_fixed_support(truth):
     sol = qz.barycenter(clouds, points=points, solver=qz.Entropic(0.01), rng=0)
     exact = qz.barycenter(clouds, points=points, rng=0).distortion
     np.testing.assert_array_equal(sol.measure.points, points)
-    assert sol.distortion - sol.weights_gap <= exact * (1 + 1e-9)
+    assert sol.distortion - sol.masses_gap <= exact * (1 + 1e-9)
     assert exact <= sol.distortion * (1 + 1e-9)
 
 
