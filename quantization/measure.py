@@ -63,14 +63,9 @@ class DiscreteMeasure:
             host = np.full(n, 1.0 / n)
         else:
             host = checked_probabilities(weights, n, hint=". Use DiscreteMeasure.from_unnormalized for counts")
-        weights_float64 = asarray_like(host, points, dtype=namespace(points).float64)
         object.__setattr__(self, "points", points)
-        object.__setattr__(
-            self,
-            "weights",
-            weights_float64.to(points.dtype) if is_torch(points) else weights_float64.astype(points.dtype, copy=False),
-        )
-        object.__setattr__(self, "weights_float64", weights_float64)
+        object.__setattr__(self, "weights", asarray_like(host, points))
+        object.__setattr__(self, "weights_float64", asarray_like(host, points, dtype=namespace(points).float64))
 
     @classmethod
     def from_unnormalized(cls, points: Array, counts: Array) -> "DiscreteMeasure":

@@ -8,6 +8,7 @@ import numpy as np
 
 from quantization.arrays import FloatArray
 from quantization.assignment import cells
+from quantization.assignment.cells import Cells
 from quantization.clvq_state import CLVQState
 from quantization.problem import Problem
 from quantization.solvers.base import OTHER_ORDERS, State
@@ -111,9 +112,9 @@ class CLVQ:
                 continue
             c = cells(batch.points, batch.masses / size, state.codes, variance=True)
             if not started:
-                yield self._state(state) if state.steps else _batch_state(state, c.masses, c.distortion, c.stationarity)
+                yield self._state(state) if state.steps else _batch_state(state, c)
             if not np.isfinite(c.distortion):
-                yield _batch_state(state, c.masses, c.distortion, c.stationarity)
+                yield _batch_state(state, c)
                 return
             fractions = self.schedule.steps(state.steps, c.masses * size, state.won, len(batch.points))
             state = state.updated(fractions, c, size, self.recency)
@@ -128,6 +129,6 @@ class CLVQ:
         return State(codes, *measured, estimated=True, companion=weights, clvq_state=state)
 
 
-def _batch_state(state: CLVQState, masses: FloatArray, distortion: float, stationarity: float) -> State:
+def _batch_state(state: CLVQState, c: Cells) -> State:
     """The current codes as one batch measures them."""
-    return State(state.codes, masses, distortion, stationarity, estimated=True, companion=masses, clvq_state=state)
+    return State(state.codes, c.masses, c.distortion, c.stationarity, estimated=True, companion=c.masses, clvq_state=state)
