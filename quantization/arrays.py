@@ -6,6 +6,7 @@ tensor on its device. torch is recognised through ``sys.modules``, so that impor
 
 import sys
 import warnings
+from functools import cache
 from typing import Any, TypeAlias, cast
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 Array: TypeAlias = Any  # a numpy array or a torch tensor
 FloatArray: TypeAlias = NDArray[np.float64]
 IntArray: TypeAlias = NDArray[np.int64]
+_DOUBLE = float(np.finfo(np.float64).eps)
 
 
 def is_torch(x: object) -> bool:
@@ -66,7 +68,7 @@ def summed_by(labels: NDArray[np.integer[Any]], weights: FloatArray, k: int) -> 
 
 def rounded(host: FloatArray, reference: Array) -> FloatArray:
     """``host`` with every entry rounded to a number that the dtype of ``reference`` can hold."""
-    return host if epsilon(reference) <= epsilon(host) else to_host(asarray_like(host, reference))
+    return host if epsilon(reference) <= _DOUBLE else to_host(asarray_like(host, reference))
 
 
 def least_positive(x: Array) -> float:
@@ -77,12 +79,17 @@ def least_positive(x: Array) -> float:
 
 def epsilon(x: Array) -> float:
     """The unit round-off scale (machine epsilon) of the floating dtype of ``x``."""
-    return float(namespace(x).finfo(x.dtype).eps)
+    return _epsilon(x.dtype, is_torch(x))
+
+
+@cache
+def _epsilon(dtype: Any, of_torch: bool) -> float:
+    return float((sys.modules["torch"] if of_torch else np).finfo(dtype).eps)
 
 
 def range_exponent(x: Array) -> int:
     """The e for which x / 2^e is about 1 where squares of ``x`` may leave the range of float64; 0 anywhere else."""
-    if epsilon(x) > np.finfo(np.float64).eps:
+    if epsilon(x) > _DOUBLE:
         return 0  # float32 and below: their squares do not
     top = max(float(x.max()), -float(x.min()))
     return 0 if top == 0 or 2.0**-300 < top < 2.0**300 else int(np.clip(np.frexp(top)[1], -1000, 1000))

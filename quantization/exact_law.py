@@ -66,8 +66,9 @@ class MovingCells:
         self._codes, c = self._law.relocate_empty_cells(self._codes)
         self._following = rounded(c.means, self._like)
         # Labels are not known here. Where none has changed the masses have not, and the centroids are the codes to round-off.
-        round_off = _ROUND_OFF * resolution(self._like, self._codes, c.masses, c.distortion)
-        unchanged = np.array_equal(self._masses, c.masses) and c.stationarity <= round_off
+        unchanged = np.array_equal(self._masses, c.masses)
+        if unchanged:
+            unchanged = c.stationarity <= _ROUND_OFF * resolution(self._like, self._codes, c.masses, c.distortion)
         self._masses, at_rest = c.masses, unchanged or np.array_equal(self._following, self._codes)
         return Step(self._codes, c.masses, c.distortion, 0.0, c.stationarity, at_rest)
 

@@ -82,13 +82,13 @@ def stationarity(gradient: FloatArray, masses: FloatArray, distortion: float, r:
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         squares: Any = np.einsum("kd,kd->k", gradient, gradient)
         scale = 1.0
-        if not 1e-280 < squares.max(initial=0.0) < 1e280:  # squares vanish or overflow where the gradient does not
+        if not 1e-280 < float(squares.max(initial=0.0)) < 1e280:  # squares vanish or overflow where the gradient does not
             scale = float(np.abs(gradient).max(initial=0.0))
             if not 0 < scale < np.inf:
                 return 0.0 if scale == 0 else float("inf")
             squares = np.square(gradient / scale).sum(1)
-        occupied = masses > 0
-        size = scale / r * float(np.sqrt((squares[occupied] / masses[occupied]).sum()))
+        shares = np.divide(squares, masses, out=np.zeros(len(masses)), where=masses > 0)
+        size = scale / r * float(shares.sum()) ** 0.5
         if size == 0:
             return 0.0
         return float(size / np.float64(distortion) ** ((r - 1) / r)) if distortion > 0 else float("inf")

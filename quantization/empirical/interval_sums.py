@@ -10,6 +10,7 @@ Differences are multiplied by ``scale``, a power of two that makes them about 1,
 This module loads numba: import it inside the function that needs it.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -100,8 +101,8 @@ def _added(a: float, b: float) -> Any:
     return total, (a - (total - kept)) + (b - kept)
 
 
-@_compiled
-def splits(x: FloatArray, codes: FloatArray, ranks: IntArray) -> Any:
+@part
+def _splits(x: FloatArray, codes: FloatArray, ranks: IntArray) -> Any:
     """The edges (K + 1,) of the cells of distinct ``codes`` in rising order; of two at one distance the lower rank wins.
 
     Distances are direct differences in float64. Found by strides from cell to cell that double, then halve.
@@ -131,6 +132,38 @@ def splits(x: FloatArray, codes: FloatArray, ranks: IntArray) -> Any:
                 high = i
         edges[t + 1] = low
     return edges
+
+
+@_compiled
+def line_cells(
+    x: FloatArray, w: FloatArray, blocks: FloatArray, codes: FloatArray, places: IntArray, scale: float, unit: float,
+    exponent: int, coarse: float, far: float, masses: FloatArray, means: FloatArray, pulls: FloatArray,
+) -> Any:  # fmt: skip
+    """The cells of distinct ``codes`` in rising order, whose places in the codebook decide ties: their edges and cost, scaled.
+
+    Written to the places: masses, centroids, where a cell has one, and -2 times the sums of w (x - c), scaled. Last is whether
+    rounded distances part the line: each gap between codes must exceed ``coarse`` times how far points of the two reach, and no
+    point be ``far``.
+    """
+    edges = _splits(x, codes, places)
+    sums = interval_sums(x, w, blocks, edges, codes, scale)
+    cost = low = before = 0.0
+    clear = True
+    for t in range(len(codes)):
+        start, stop, code, reach, place = edges[t], edges[t + 1], codes[t] * scale, 0.0, places[t]
+        if start < stop:
+            reach = max(abs(x[start] * scale - code), abs(x[stop - 1] * scale - code))
+            masses[place] = sums[t, 0] * unit
+            means[place] += math.ldexp(sums[t, 1] / sums[t, 0], exponent)
+            pulls[place] = -2.0 * unit * sums[t, 1]
+            cost, lost = _added(cost, sums[t, 2])
+            low += lost
+        if t > 0:
+            gap = code - codes[t - 1] * scale
+            clear = clear and gap > coarse * (max(reach, before) + gap)
+        clear = clear and reach <= far
+        before = reach
+    return edges, (cost + low) * unit, clear
 
 
 @_compiled

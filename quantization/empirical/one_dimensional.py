@@ -16,6 +16,7 @@ from quantization.measure import DiscreteMeasure
 from quantization.status import TooFewPoints
 
 _DECADES, _MOST_DECADES = 300, 308  # of costs: what is smaller loses digits of float64, what is larger leaves it
+_COARSE = 4 * float(np.finfo(np.float64).eps)  # of how far points reach: a gap between codes that rounded distances may not see
 _FAR = 2.0**100  # codes this many ranges away from their points: squares leave the range that the sums are scaled for
 
 
@@ -40,10 +41,10 @@ class EmpiricalLaw1D:
             )
 
     def cells(self, codes: FloatArray) -> Cells:
-        split = _split(self._line, codes) if self.r == 2 else None
-        if split is None:
+        found = _intervals(self._line, codes) if self.r == 2 else None
+        if found is None:
             return assignment.cells(self.measure.points, self.measure.weights_float64, codes, self.r)
-        return _cells(self._line, codes, split)
+        return found[0]
 
     def relocate_empty_cells(self, codes: FloatArray) -> tuple[FloatArray, Cells]:
         """``codes``, rounded, with the code of every empty cell moved to the point that costs the most, until none is empty.
@@ -51,14 +52,15 @@ class EmpiricalLaw1D:
         Each move lowers the distortion. Raises ``ValueError`` where the measure has fewer distinct points than there are codes.
         """
         codes = rounded(codes, self.measure.points)
-        c = self.cells(codes)
-        while not c.masses.all() and np.isfinite(c.distortion):
-            split = _split(self._line, codes)
-            if split is None:
-                return EmpiricalLaw(self.measure, self.r).relocate_empty_cells(codes)
+        while self.r == 2:
+            found = _intervals(self._line, codes)
+            if found is None:
+                break
+            c, split = found
+            if c.masses.all() or not np.isfinite(c.distortion):
+                return codes, c
             codes = _moved(self._line, codes, c.masses == 0, split)
-            c = self.cells(codes)
-        return codes, c
+        return EmpiricalLaw(self.measure, self.r).relocate_empty_cells(codes)
 
     def search(self, k: int, rng: np.random.Generator) -> FloatArray:
         """The centroids of the best partition into k intervals for r = 2: see ``optimal_partition_1d.best_cuts``."""
@@ -81,40 +83,25 @@ class _Split:
     places: IntArray
 
 
-def _split(line: SortedSamples, codes: FloatArray) -> _Split | None:
-    """The cells of codes (K, 1), the lowest index winning ties; None where rounded distances do not part the line.
+def _intervals(line: SortedSamples, codes: FloatArray) -> tuple[Cells, _Split] | None:
+    """The cells of codes (K, 1), r = 2, the lowest index winning ties; None where rounded distances do not part the line.
 
     Where two codes are so close, for points so far, that their distances round to one number, the lowest index wins points on
     one side of both codes as well.
     """
-    distinct, places = np.unique(codes[:, 0], return_index=True)
-    edges: IntArray = line.compiled.splits(line.x, distinct, places)
-    held = edges[:-1] < edges[1:]
-    ends = line.x[np.stack([edges[:-1], edges[1:] - 1])[:, held]]
-    with np.errstate(over="ignore"):
-        scaled = distinct * line.scale
-        reach = np.zeros(len(distinct))
-        reach[held] = np.abs(ends * line.scale - scaled[held]).max(0)
-        gaps = np.diff(scaled)
-        reaches = np.maximum(reach[:-1], reach[1:]) + gaps
-        if (gaps <= 4 * np.finfo(np.float64).eps * reaches).any() or not reach.max() <= _FAR:
-            return None
-    return _Split(edges, distinct, places)
-
-
-def _cells(line: SortedSamples, codes: FloatArray, split: _Split) -> Cells:
-    """What the intervals hold, r = 2."""
-    sums = line.sums(split.edges, split.codes)
+    column = codes[:, 0]
+    places: IntArray = np.argsort(column)
+    distinct = column[places]
+    if not (distinct[1:] > distinct[:-1]).all():
+        distinct, places = np.unique(column, return_index=True)
     masses, means, pulls = np.zeros(len(codes)), codes.copy(), np.zeros(codes.shape)
-    held = sums[:, 0] > 0
-    places, sums = split.places[held], sums[held]
-    masses[places] = sums[:, 0] * line.unit
-    scaled = float(sums[:, 2].sum()) * line.unit
+    edges, scaled, clear = line.cells(distinct, places, _COARSE, _FAR, masses, means[:, 0], pulls[:, 0])
+    if not clear:
+        return None
     with np.errstate(over="ignore", under="ignore"):
-        means[places, 0] += np.ldexp(sums[:, 1] / sums[:, 0], line.exponent)
-        pulls[places, 0] = -2.0 * line.unit * sums[:, 1]
-        distortion = float(np.ldexp(scaled, 2 * line.exponent))
-        return Cells(masses, means, np.ldexp(pulls, line.exponent), distortion, stationarity(pulls, masses, scaled, 2.0))
+        distortion, gradient = float(np.ldexp(scaled, 2 * line.exponent)), np.ldexp(pulls, line.exponent)
+    c = Cells(masses, means, gradient, distortion, stationarity(pulls, masses, scaled, 2.0))
+    return c, _Split(edges, distinct, places)
 
 
 def _moved(line: SortedSamples, codes: FloatArray, empty: NDArray[np.bool_], split: _Split) -> FloatArray:

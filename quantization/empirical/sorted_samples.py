@@ -40,6 +40,20 @@ class SortedSamples:
         self.scale = float(np.ldexp(1.0, -self.exponent))
         self._blocks: FloatArray = intervals.block_sums(self.x, self.weights, self.scale)
 
+    def cells(
+        self,
+        codes: FloatArray,
+        places: IntArray,
+        coarse: float,
+        far: float,
+        masses: FloatArray,
+        means: FloatArray,
+        pulls: FloatArray,
+    ) -> tuple[IntArray, float, bool]:
+        """See :func:`~quantization.empirical.interval_sums.line_cells`."""
+        held = self.x, self.weights, self._blocks, codes, places, self.scale, self.unit, self.exponent
+        return self.compiled.line_cells(*held, coarse, far, masses, means, pulls)
+
     def sums(self, edges: IntArray, centres: FloatArray) -> FloatArray:
         """The sums of w, w (x - c) and w (x - c)^2 over x[edges[t]:edges[t + 1]], scaled, (K, 3)."""
         return self.compiled.interval_sums(self.x, self.weights, self._blocks, edges, centres, self.scale)
