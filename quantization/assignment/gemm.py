@@ -195,9 +195,10 @@ class Gemm:
         """Space for all points as blocks in the precision of products, where these take little memory; a first step fills it."""
         n, dim = self.points.shape
         shape = (-(-n // LANES), -(-dim // 4) * 4 * LANES) if self.keeps_blocks() else (0, 0)
-        if self._kept is None or self._kept.dtype != dtype:
-            self._kept = np.empty(shape, dtype)
-        return self._kept
+        kept = self._kept
+        if kept is None or kept.dtype != dtype:
+            self._kept = kept = np.empty(shape, dtype)
+        return kept  # and not what another thread may have put there meanwhile
 
     def look(self, doubtful: int) -> None:
         if doubtful > _MOST_DOUBTFUL * len(self.points) and self.work == np.float64:
