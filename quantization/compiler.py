@@ -6,14 +6,14 @@ from typing import Any
 from numba import njit as _njit
 
 # Of numpy's rule for a division by zero no branch is left that could raise, which halves what there is to compile.
-_options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
-compiled: Any = _njit(cache=True, fastmath=False, no_cfunc_wrapper=True, **_options)  # said, as a function takes over what its first caller allows
+_options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+compiled: Any = _njit(cache=True, fastmath=False, **_options)  # said, as a function takes over what its first caller allows
 # Only where no score is NaN and the order of a sum may change: the scores' bound pays for any order.
 _free = {"nnan", "ninf", "nsz", "reassoc", "contract"}
-unordered: Any = _njit(cache=True, fastmath=_free, no_cfunc_wrapper=True, **_options)
+unordered: Any = _njit(cache=True, fastmath=_free, **_options)
 # A part of what is compiled, kept with it alone: where its arguments are named tuples, as what is kept by itself on disk can't be
 # read again once such a class has another name. Python doesn't call it, so no wrapper is compiled for that.
-_inside: dict[str, Any] = {**_options, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+_inside: dict[str, Any] = {**_options, "no_cpython_wrapper": True}
 part: Any = _njit(fastmath=False, **_inside)
 contracted_part: Any = _njit(fastmath={"contract"}, **_inside)  # a product and a sum in one instruction
 unordered_part: Any = _njit(fastmath=_free, **_inside)
