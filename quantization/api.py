@@ -16,7 +16,7 @@ from quantization.make_problem import LawLike, make_problem
 from quantization.measure import DiscreteMeasure
 from quantization.precision import full_precision
 from quantization.solution import Solution
-from quantization.solvers.base import BatchSolver, ProblemError, Solver, Task
+from quantization.solvers.base import ProblemError, Solver, Task, solves_batches
 from quantization.status import ConvergenceWarning, Status, TooFewPoints
 from quantization.task import make_task
 from quantization.threads import parallel_map
@@ -314,7 +314,7 @@ def _warn_unless_converged(task: Task, solution: Solution, name: str) -> None:
 
 
 def _gains_together(task: Task) -> bool:
-    return isinstance(task.solver, BatchSolver) and task.solver.gains_together(task.problem)
+    return solves_batches(task.solver) and task.solver.gains_together(task.problem)
 
 
 def _solve_alone(tasks: list[Task], which: list[int]) -> dict[int, Solution]:

@@ -12,7 +12,7 @@ from quantization.estimate import measured
 from quantization.measure import DiscreteMeasure
 from quantization.problem import Problem
 from quantization.solution import Solution, Trace
-from quantization.solvers.base import BatchSolver, State, Task, begin, solve_one
+from quantization.solvers.base import State, Task, begin, solve_one, solves_batches
 from quantization.status import Status
 from quantization.threads import limit_blas_threads
 
@@ -36,7 +36,7 @@ def solve_tasks(tasks: Sequence[Task]) -> list[Solution]:
     solver = tasks[0].solver
     with _blas_threads(tasks[0].problem):
         problems, inits = [tasks[i].problem for i in owners], [tasks[i].init for i in owners]
-        if isinstance(solver, BatchSolver):
+        if solves_batches(solver):
             solver.solve_batch(problems, inits, [run.rng for run in runs], observe)
         else:
             for i, run in enumerate(runs):

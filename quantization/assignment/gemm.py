@@ -210,7 +210,7 @@ class Gemm:
             n = len(self.points)
             some = np.ascontiguousarray(self.points[np.arange(_PROBES) * n // _PROBES].T, np.float64)
             centre = np.sort(some, 1)[:, _PROBES // 2].copy()
-            length = float(np.median(np.sqrt(np.square(some - centre[:, None]).sum(0))))
+            length = float(np.sort(np.sqrt(np.square(some - centre[:, None]).sum(0)))[_PROBES // 2])
             factor, squares, first = 2.0 ** -int(np.frexp(length)[1]), np.empty(n), np.zeros(n, np.int32)
 
             def measure(points: Any, rows: slice) -> None:

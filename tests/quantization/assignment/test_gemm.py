@@ -268,3 +268,14 @@ def test_earlier_calls_change_no_bit(rng):
     for a, b in zip(lloyds_steps(used, codes), lloyds_steps(Gemm(points, weights), codes), strict=True):
         assert (a.distortion, a.stationarity) == (b.distortion, b.stationarity)
         np.testing.assert_array_equal(a.following, b.following)
+
+
+def test_threads_that_share_samples_change_no_bit(monkeypatch, rng):
+    points, weights = rng.normal(size=(900, 24)).astype(np.float32), np.full(900, 1 / 900)
+    starts = [points[rng.choice(900, 12, replace=False)].astype(np.float64) for _ in range(8)]
+    answers = []
+    for count in (1, 4, 4, 4):
+        monkeypatch.setattr(threads, "available", lambda: count)  # noqa: B023
+        samples = Gemm(points, weights)
+        answers.append(threads.parallel_map(lambda i: [s.distortion for s in lloyds_steps(samples, starts[i])], len(starts)))  # noqa: B023
+    assert answers[1:] == answers[:1] * 3
