@@ -74,7 +74,9 @@ class _Run:
         self.status = Status.RUNNING
 
     def observe(self, state: State) -> bool:
-        """Record a state; whether the run goes on: here the stopping rule and the budget are applied."""
+        """Record a state; whether the run goes on: here the stopping rule (``State.within``) and the budget are applied."""
+        if state.estimated and state.measure is not None and state.within(self.solver.rtol):
+            state = _measured_state(self.problem, state, self.rng)
         self.state = state
         self._distortions.append(state.distortion)
         self._residuals.append(state.stationarity)

@@ -20,7 +20,18 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from quantization.arrays import Array, FloatArray, asarray_like, device_of, dtype_of, is_torch, namespace, range_exponent, rounded
+from quantization.arrays import (
+    Array,
+    FloatArray,
+    asarray_like,
+    device_of,
+    double,
+    dtype_of,
+    is_torch,
+    namespace,
+    range_exponent,
+    rounded,
+)
 from quantization.assignment.blocks import labels_by_blocks, squared_distances, sums_by_blocks
 from quantization.assignment.cells import Cells, Sums
 from quantization.assignment.step import LabelledCells
@@ -130,9 +141,9 @@ def nearest(points: Array, codes: FloatArray, *, strategy: str | None = None) ->
 
     points: (n, d), numpy or torch, finite. codes: (K, d) on the host.
     """
-    exponent = range_exponent(codes)
+    exponent = _exponent(points, codes)
     if exponent:
-        found = nearest(points * 2.0**-exponent, codes * 2.0**-exponent)
+        found = nearest(double(points) * 2.0**-exponent, codes * 2.0**-exponent, strategy=strategy)
         with np.errstate(over="ignore"):
             return Assignment(found.labels, found.squared * 2.0**exponent * 2.0**exponent)
     name = _selected(points, codes) if strategy is None else strategy
@@ -172,15 +183,24 @@ def host_array(points: Array) -> Any:
     return np.asarray(points)
 
 
+def _exponent(points: Array, codes: FloatArray) -> int:
+    """The e for which codes / 2^e, and points beside tiny codes, are about 1; 0 where squares stay in the range of float64."""
+    exponent = range_exponent(codes)
+    largest = max(float(points.max()), -float(points.min())) if exponent < 0 else 0.0
+    if largest == 0:
+        return exponent
+    return 0 if largest > 2.0**-300 else max(exponent, int(np.frexp(largest)[1]))
+
+
 def _selected(points: Array, codes: FloatArray, r: float = 2.0) -> str:
     n, d = points.shape
     return select_strategy(n, d, len(codes), dtype_of(points), device_of(points), r=r)
 
 
 def _sums(points: Array, weights: Array, codes: FloatArray, r: float, variance: bool, strategy: str | None) -> Sums:
-    exponent = range_exponent(codes)
+    exponent = _exponent(points, codes)
     if exponent:
-        scaled = _sums(points * 2.0**-exponent, weights, codes * 2.0**-exponent, r, variance, strategy)
+        scaled = _sums(double(points) * 2.0**-exponent, weights, codes * 2.0**-exponent, r, variance, strategy)
         return scaled.times(2.0**exponent, r)
     name = _selected(points, codes) if strategy is None else strategy
     if name == "blocks":

@@ -34,9 +34,10 @@ inequality fails are compared by direct differences.
 
 **In the precision of the products.** The scores from below, $\ell_k + 2\epsilon_k + \delta D_k$ and the squared distances
 $|x|^2 + 2 s$ may be computed in it too. The eighth unit pays for the second, which is off by $u (|x||c| + \tfrac12|c|^2)$ more; a
-sum that loses $\delta D_k$ to rounding does no harm, as a number above it is a whole unit above. Squared distances are off by
-$2u|x|^2 + 4u(|x||c| + \tfrac12|c|^2)$. Where $|c| \le 2|x|$ that is at most $18 u |x|^2$, else $|c|^2 \le 4 |x - c|^2$ and it is
-at most $18u\,|x-c|^2$: less than ``ROUNDING``, which is paid once for lengths, rounded up by half of it, and twice for distances.
+sum that loses $\delta D_k$ to rounding does no harm, as a number above it is a whole unit above. Squared distances are then off
+by $2u|x|^2 + 4u(|x||c| + \tfrac12|c|^2)$. With $|c| \le (1 + t)|x|$ and $|x - c| \ge t|x|$ that is at most
+$(8 + 8t + 2t^2)\,u|x|^2$. Lengths that are rounded up by half of ``ROUNDING``, here 16.7 u, and to float32, pay for
+$14 u |x|^2$, the two factors of a bound on a distance for $33 t^2 u |x|^2$, which is more for every $t \ge 0$.
 
 **Corollary 1: few dimensions** (``low_dim_kernels``). Let $y = (x - a) f$ and $b = (c - a) f$ be computed in float64 and
 rounded to float32 once, $u = 2^{-24}$, and $|b| \le B$. The score $\tfrac12|b|^2 - \langle y, b\rangle$ of the numbers before

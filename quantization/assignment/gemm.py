@@ -30,7 +30,7 @@ _COLUMNS, _FEW_COLUMNS = 1024, 16  # that a thread takes at most and at least
 _SUMMED = 2**19  # coordinates to be summed from which two threads pay
 _ELKAN_DIM, _ELKAN_CODES = 256, 40  # from which bounds on all distances pay; on fewer codes where blocks are not kept
 _ELKAN_BYTES = 1 / 4  # of these bounds, as a share of the points' memory at most
-_FEW, _FEW_MORE = 0.25, 6  # rivals measured at most: a share of all codes, and what bringing a point into a block costs
+_FEW, _FEW_MORE = 0.25, 6  # rivals of a point that are measured one by one: a share of all codes, and some more
 _CANCELLING = 1e-3  # distortion over the mean square about the reference, below which sums about it have too few digits
 _MOST_PASSED = 100  # of a cell's mass that has left or joined it: beyond, its sum is made again
 _MOST_DOUBTFUL = 1 / 8  # of the points: beyond, products are in float64
@@ -115,24 +115,30 @@ class _Search:
                 self._upper[:] = np.inf
         self._filled = self._blocks is self._samples.filled
         found = self._samples.over_rows(len(codes), self._label)
-        self._fresh, self._samples.filled = False, self._blocks
+        self._fresh = False
+        if all(x[3] for x in found) and self._blocks.size:
+            self._samples.filled = self._blocks
         masses = found[0][2][0].copy() if len(found) == 1 else np.sum([x[2][0] for x in found], 0)
         self.passed = found[0][2][1] if len(found) == 1 else np.sum([x[2][1] for x in found], 0)
         self.masses = masses
         return sum(x[0] for x in found), found[0][1] if len(found) == 1 else np.concatenate([x[1] for x in found])
 
-    def _label(self, points: Any, rows: slice) -> tuple[int, Any, FloatArray]:
+    def _label(self, points: Any, rows: slice) -> tuple[int, Any, FloatArray, bool]:
+        """Of some rows: how many were settled, those whose label changed, masses of cells, and whether all were searched."""
         if rows.start not in self._parts:
             self._parts[rows.start] = self._arguments(rows)
         arguments, rivals, masses, moved = self._parts[rows.start]
         whole = len(moved) == len(self.labels)
-        space = self._spaces.pop() if self._spaces else self._scratch()
+        try:
+            space = self._spaces.pop()
+        except IndexError:  # all are in use by other threads
+            space = self._scratch()
         count = len(points) if self._fresh else -1
         if self._elkan and not (self._fresh and self._few < len(masses[0]) - 1):
             count = kernels.measure_rivals(points, *rivals)
-        _, settled, left = kernels.step_rows(points, *arguments, *space, count, self._filled)
+        searched, settled, left = kernels.step_rows(points, *arguments, *space, count, self._filled)
         self._spaces.append(space)
-        return settled, moved[:left] if whole else moved[:left] + rows.start, masses
+        return settled, moved[:left] if whole else moved[:left] + rows.start, masses, searched == len(points)
 
 
 class Gemm:
@@ -180,15 +186,17 @@ class Gemm:
         return _Cells(self, self.rounded(codes))
 
     def rounded(self, codes: FloatArray) -> FloatArray:
+        """Codes that the points' dtype can hold."""
         return np.ascontiguousarray(self._round_codes(codes), np.float64)
 
     def _labels(self, codes: FloatArray) -> tuple[Any, FloatArray]:
         """The labels of all points, and the masses of the cells."""
         search = _Search(self, codes.shape, False)
-        self.look(search.step(codes)[0])
+        self.choose_precision(search.step(codes)[0])
         return search.labels, search.masses
 
     def keeps_blocks(self) -> bool:
+        """Whether blocks of all points take little memory, so that they are kept from step to step."""
         return self.ready and self.points.size * self.precision.itemsize <= _BLOCKS_BYTES
 
     def blocks(self, dtype: Any) -> Any:
@@ -200,7 +208,8 @@ class Gemm:
             self._kept = kept = np.empty(shape, dtype)
         return kept  # and not what another thread may have put there meanwhile
 
-    def look(self, doubtful: int) -> None:
+    def choose_precision(self, doubtful: int) -> None:
+        """Products in float64 from the next step on, where float32 has left so many points in doubt."""
         if doubtful > _MOST_DOUBTFUL * len(self.points) and self.work == np.float64:
             self.precision = np.dtype(np.float64)
 
@@ -290,7 +299,7 @@ class _Cells:
         codes, search = self._codes, self._search
         settled, moved = search.step(codes)
         if self._fresh:
-            self._samples.look(settled)
+            self._samples.choose_precision(settled)
         if len(moved):
             self._update_sums(moved)
         masses, self._fresh = search.masses, False

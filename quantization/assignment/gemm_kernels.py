@@ -99,7 +99,7 @@ def _multiply(block: Any, codes: Any, start: int, length: int, products: Any) ->
 
 
 @part
-def _kept(score: Any, label: Any, best: Any, second: Any, own: Any) -> Any:
+def _two_least(score: Any, label: Any, best: Any, second: Any, own: Any) -> Any:
     """The least score, the second least and the code of the least, one more score known."""
     worse = best if score < best else score
     return score if score < best else best, worse if worse < second else second, label if score < best else own
@@ -121,10 +121,10 @@ def _least(products: Any, numbers: Any, lengths: Any, best: Any, second: Any, ow
         l_0, l_1, l_2, l_3 = dtype(j), dtype(j + 1), dtype(j + 2), dtype(j + 3)
         for i in range(LANES):
             b, s, k, long = best[i], second[i], own[i], lengths[i]
-            b, s, k = _kept(h_0 - p[i] - a_0 * long, l_0, b, s, k)
-            b, s, k = _kept(h_1 - p[i + LANES] - a_1 * long, l_1, b, s, k)
-            b, s, k = _kept(h_2 - q[i] - a_2 * long, l_2, b, s, k)
-            b, s, k = _kept(h_3 - q[i + LANES] - a_3 * long, l_3, b, s, k)
+            b, s, k = _two_least(h_0 - p[i] - a_0 * long, l_0, b, s, k)
+            b, s, k = _two_least(h_1 - p[i + LANES] - a_1 * long, l_1, b, s, k)
+            b, s, k = _two_least(h_2 - q[i] - a_2 * long, l_2, b, s, k)
+            b, s, k = _two_least(h_3 - q[i + LANES] - a_3 * long, l_3, b, s, k)
             best[i], second[i], own[i] = b, s, k
 
 
@@ -402,12 +402,11 @@ def advance_codes(sums: Any, masses: Any, reference: Any, codes: Any, means: Any
     """
     between, off = 0.0, 0.0
     for k in range(len(codes)):
-        w = masses[k]
-        share, about, own = 1 / w, 0.0, 0.0
+        w, about, own = masses[k], 0.0, 0.0
         for t in range(len(reference)):
             shift = sums[k, t] + w * (reference[t] - codes[k, t])
-            means[k, t] = codes[k, t] + share * shift
+            means[k, t] = codes[k, t] + shift / w
             about += sums[k, t] * sums[k, t]
             own += shift * shift
-        between, off = between + share * about, off + share * own
+        between, off = between + about / w, off + own / w
     return between, off

@@ -196,6 +196,7 @@ class _Cells:
 
     def move_to(self, codes: FloatArray) -> None:
         """On to any other codes: all points are searched, and sums made, from the beginning."""
+        codes = codes.astype(self._way.rows.dtype).astype(np.float64)
         self._codes, self._fresh, self._passed = codes, True, 0.0
         self._totals[:] = 0.0
         self._frame = self._pack()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from threading import Lock
 
 import numpy as np
 
@@ -27,6 +28,7 @@ class EmpiricalLaw:
     r: float
     strategy: str | None = None
     _made: dict[str, Strategy] = field(default_factory=dict[str, Strategy], init=False, repr=False)
+    _lock: Lock = field(default_factory=Lock, init=False, repr=False)
 
     def __post_init__(self) -> None:
         check_magnitude(self.measure.points, self.r)
@@ -82,9 +84,10 @@ class EmpiricalLaw:
         return select_strategy(n, d, k, dtype_of(points), device_of(points), r=self.r, steps=steps, restarts=restarts)
 
     def prepared(self, name: str) -> Strategy:
-        if name not in self._made:
-            self._made[name] = make_strategy(name, self.measure.points, self.measure.weights_float64)
-        return self._made[name]
+        with self._lock:
+            if name not in self._made:
+                self._made[name] = make_strategy(name, self.measure.points, self.measure.weights_float64)
+            return self._made[name]
 
 
 class _LabelledCells(MovingCells):

@@ -12,7 +12,7 @@ from quantization.assignment.cells import Cells
 from quantization.clvq_state import CLVQState
 from quantization.problem import Problem
 from quantization.solvers.base import OTHER_ORDERS, State
-from quantization.solvers.empty_cells import relocate_idle_codes
+from quantization.solvers.idle_codes import relocate_idle_codes
 from quantization.solvers.schedules import CountPower, RobbinsMonro, Schedule
 from quantization.status import Status
 from quantization.validation import checked_count, checked_tolerance

@@ -1,4 +1,4 @@
-r"""Lloyd's algorithm, $x_k \leftarrow E[X \mid X \in V_k]$, on weighted samples."""
+r"""Lloyd's algorithm, $x_k \leftarrow E[X \mid X \in V_k]$, on samples and on laws whose cells are exact."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,9 +25,8 @@ class Lloyd:
 
     For finite measures and laws whose cells are computed exactly, r = 2. The distortion falls by at least
     $\sum_k w_k |x_k - E[X|V_k]|^2$ a step and never rises. A code whose cell is empty moves to the point that costs the most,
-    which
-    never raises the distortion either. Where no label changes the algorithm has converged, whatever the tolerance: the codes are
-    the centroids of their own cells, as far as the dtype of the points can tell.
+    which never raises the distortion either. Where no label changes the algorithm has converged, whatever the tolerance: the
+    codes are the centroids of their own cells, as far as the dtype of the points can tell.
 
     Parameters
     ----------

@@ -163,3 +163,11 @@ def test_the_callers_precision_is_set_aside_and_restored(rng, brute):
     finally:
         torch.set_float32_matmul_precision(before)
     np.testing.assert_array_equal(labels.numpy(), brute.squared(points.numpy(), codes).argmin(1))
+
+
+def test_the_range_is_that_of_points_and_codes():
+    assert float(qz.distortion(np.ones((2, 2)), [[1e-305, 1e-305]])) == pytest.approx(2)
+    assert float(qz.distortion(np.ones((2, 2), np.float32), [[1e-100, 1e-100]])) == pytest.approx(2)
+    assert float(qz.distortion(np.zeros((2, 1)), [[1e-200]])) == 0  # 1e-400 is no number of float64
+    x = np.random.default_rng(0).normal(size=(100, 2))
+    assert qz.quantize(x, 1, init=[[1e-200, 0.0]], rng=0).distortion == pytest.approx(float(np.var(x, axis=0).sum()))

@@ -279,3 +279,19 @@ def test_threads_that_share_samples_change_no_bit(monkeypatch, rng):
         samples = Gemm(points, weights)
         answers.append(threads.parallel_map(lambda i: [s.distortion for s in lloyds_steps(samples, starts[i])], len(starts)))  # noqa: B023
     assert answers[1:] == answers[:1] * 3
+
+
+def test_blocks_count_as_filled_only_once_they_are(monkeypatch, rng):
+    """Products change to float64 after a step; where few points are searched in the next one, their new blocks stay empty."""
+    centres, blob = rng.standard_normal((30, 32)), rng.standard_normal(32)
+    points = np.concatenate([blob + 1e-7 * rng.standard_normal((1200, 32)), np.repeat(centres, 93, 0)])
+    points[1200:] += 0.01 * rng.standard_normal((2790, 32))
+    empty = np.empty
+    monkeypatch.setattr(gemm.np, "empty", lambda *a, **k: np.zeros(*a, **k) if a[0] else empty(*a, **k))
+    samples, codes = Gemm(points, np.full(3990, 1 / 3990)), np.concatenate([points[:10], centres])
+    cells = samples.moving_cells(codes)
+    cells.step()
+    assert samples.precision == np.float64
+    cells.advance()
+    cells.step()
+    np.testing.assert_array_equal(samples.nearest(codes)[0], labelled(points, codes)[0])

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -6,7 +8,11 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import quantization as qz
-from quantization.solvers.base import State
+from quantization.empirical.samples import EmpiricalLaw
+from quantization.initialization import as_initialization
+from quantization.iteration import solve_tasks
+from quantization.make_problem import make_problem
+from quantization.solvers.base import State, Task
 from quantization.solvers.lloyd import Lloyd
 
 EPS = np.finfo(np.float64).eps
@@ -255,3 +261,16 @@ def test_no_tolerance_is_below_what_rounding_leaves():
     assert state.within(1e-6)
     assert not state.within(0.0)  # which an exact fixed point alone meets
     assert not State(np.zeros((1, 1)), np.ones(1), 1.0, 1e-4, resolution=lambda: 1e-5).within(1e-6)
+
+
+def test_estimated_steps_stop_at_the_tolerance_too(rng):
+    """The Gram matrix estimates residuals; where one is within the tolerance it is measured, and the run ends as any other."""
+    points = rng.normal(size=(300, 128)).astype(np.float32)
+    measure, codes = qz.DiscreteMeasure(points), points[:20].astype(np.float64)
+    ends = []
+    for strategy in ("gemm", "gram_matrix"):
+        problem = replace(make_problem(measure, 20, 2.0), exact=EmpiricalLaw(measure, 2.0, strategy))
+        task = Task(problem, qz.Lloyd(rtol=0.1), as_initialization(codes), [np.random.default_rng(0)], 300)
+        ends.append(solve_tasks([task])[0])
+    assert ends[0].n_iter == ends[1].n_iter > 0
+    assert all(end.converged and end.stationarity <= 0.1 for end in ends)

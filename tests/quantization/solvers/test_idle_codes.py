@@ -8,7 +8,7 @@ import torch
 
 import quantization as qz
 from quantization.clvq_state import CLVQState
-from quantization.solvers.empty_cells import idle_codes
+from quantization.solvers.idle_codes import idle_codes
 
 
 class GaussianMixture2D:
