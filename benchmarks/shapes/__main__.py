@@ -5,7 +5,7 @@
     python -m benchmarks.shapes --defaults          # everyone's defaults, n ≤ 10^5; also with --sample
     python -m benchmarks.shapes --many              # thousands of small problems against a loop over scikit-learn
     python -m benchmarks.shapes --first-call        # what a first call costs with an empty cache
-    ... --write docs/benchmarks.md                  # the tables into that page, and the heat map into images/ beside it
+    ... --write docs/benchmarks.md                  # the tables into that page, and the heat map into pictures/ beside it
 
 Everyone runs in one process, in an order that turns; short calls are repeated for 0.3 s a side. A ratio is ours over a peer's
 wall time in the same round, the median of five rounds, and the largest of them, the one to the fastest peer, counts. Shapes of
@@ -67,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
     print(part)
     if asked.write is not None:
         if not (asked.many or asked.first_call or asked.defaults or asked.sample):
-            table.heat_map(rows, asked.write.parent / "images" / "shapes.png")
+            table.heat_map(rows, asked.write.parent / "pictures" / "shapes.png")
         asked.write.write_text(updated(asked.write.read_text(), [part]))
     return status
 
@@ -134,7 +134,7 @@ def shapes_part(asked: argparse.Namespace, rows: list[Row]) -> str:
     if asked.sample:
         lines += ["", *table.each(rows)]
     else:
-        lines += ["", "![Wall time over that of the fastest peer, for every shape of the grid](images/shapes.png)"]
+        lines += ["", "![Wall time over that of the fastest peer, for every shape of the grid](pictures/shapes.png)"]
     if above := table.slow(rows):
         lines += ["", "Above the goal twice:", "", *above]
     if skipped := [f"* {shape_of(row)}: {row['note']}" for row in rows if "ratio" not in row]:
