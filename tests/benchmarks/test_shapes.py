@@ -186,8 +186,8 @@ def test_page_and_heat_map(tmp_path):
     text = page.read_text()
     assert "kept" in text
     assert "### The grid of shapes: Lloyd steps" in text
-    assert "(images/shapes.png)" in text
-    assert (tmp_path / "images" / "shapes.png").read_bytes().startswith(b"\x89PNG")
+    assert "(pictures/shapes.png)" in text
+    assert (tmp_path / "pictures" / "shapes.png").read_bytes().startswith(b"\x89PNG")
     assert command.main(["--rows", str(file), "--write", str(tmp_path / "missing.md")]) == 2
 
 
