@@ -31,6 +31,7 @@ _SUMMED = 2**19  # coordinates to be summed from which two threads pay
 _ELKAN_DIM, _ELKAN_CODES = 256, 40  # from which bounds on all distances pay; on fewer codes where blocks are not kept
 _ELKAN_BYTES = 1 / 4  # of these bounds, as a share of the points' memory at most
 _FEW, _FEW_MORE = 0.25, 6  # rivals of a point that are measured one by one: a share of all codes, and some more
+_RELOCATED = 1 / 8  # of the codes, up to which distances to relocated ones take less than another search
 _CANCELLING = 1e-3  # distortion over the mean square about the reference, below which sums about it have too few digits
 _MOST_PASSED = 100  # of a cell's mass that has left or joined it: beyond, its sum is made again
 _MOST_DOUBTFUL = 1 / 8  # of the points: beyond, products are in float64
@@ -122,6 +123,23 @@ class _Search:
         self.passed = found[0][2][1] if len(found) == 1 else np.sum([x[2][1] for x in found], 0)
         self.masses = masses
         return sum(x[0] for x in found), found[0][1] if len(found) == 1 else np.concatenate([x[1] for x in found])
+
+    def relocate(self, codes: FloatArray) -> None:
+        """On to a codebook of which some codes, without members, have gone elsewhere: only points near these are in doubt.
+
+        Bounds on the distance to the second nearest code fall to the distances to the new ones. Where there are many of them, and
+        where bounds are kept for every code, they fall by how far codes have come, as in any step.
+        """
+        far = np.flatnonzero((codes != self._codes).any(1))
+        members = np.bincount(self.labels, minlength=len(codes))
+        if self._elkan or len(far) > _RELOCATED * len(codes) or members[far].any():
+            return
+        nobody, shrunk = np.zeros(len(self.labels), np.int32), self._frame.factor * (1 - ROUNDING)
+        for k in far:
+            distances = np.sqrt(self._samples.distances(codes[k : k + 1], nobody)) * shrunk - kernels.SMALL
+            with np.errstate(over="ignore"):
+                np.minimum(self._lower, distances.astype(np.float32), out=self._lower)
+        self._codes[far] = codes[far]
 
     def _label(self, points: Any, rows: slice) -> tuple[int, Any, FloatArray, bool]:
         """Of some rows: how many were settled, those whose label changed, masses of cells, and whether all were searched."""
@@ -315,8 +333,9 @@ class _Cells:
         self._codes = self._following
 
     def move_to(self, codes: FloatArray) -> None:
-        """On to any other codes: bounds fall by how far codes have come, and sums are of the labels, so that both are kept."""
+        """On to any other codes, of which a step may have moved none but those of empty cells; bounds and sums are kept."""
         self._codes = self._samples.rounded(codes)
+        self._search.relocate(self._codes)
 
     def _update_sums(self, moved: Any) -> None:
         search, masses = self._search, self._search.masses

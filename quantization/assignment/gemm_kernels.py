@@ -10,7 +10,7 @@ from quantization.assignment.distance_kernels import direct_distance
 from quantization.compiler import compiled, part, unordered, unordered_part
 
 LANES = 128  # points of a block, whose coordinates lie side by side
-_SMALL, _TINY = 1e-37, 1e-44  # absolute, pay for bounds and for squares in float32 that vanish
+SMALL, _TINY = 1e-37, 1e-44  # absolute, pay for bounds and for squares in float32 that vanish
 _ROWS = 16  # points that are brought into a block at a time
 _FILLING = 36  # codes whose products take the time of bringing points into a block
 
@@ -52,7 +52,7 @@ def prepare_codes(
         length = np.sqrt(square)
         offset = (gamma * square / 2 + vanishing * (1 + length)) * (1 + ROUNDING)
         numbers[0, k], numbers[1, k], numbers[2, k] = square / 2 - offset, (gamma * length + vanishing) * (1 + ROUNDING), offset
-        drifts[k] = np.sqrt(way) * factor * (1 + ROUNDING) + _SMALL
+        drifts[k] = np.sqrt(way) * factor * (1 + ROUNDING) + SMALL
         reach = max(reach, length)
     limits[0] = reach
 
@@ -169,7 +169,7 @@ def _bound(numbers: Any, rows: Any, lower: Any, upper: Any, products: Any, state
     """Bounds on the distances of a block's points, in the precision of the products, which they allow for."""
     second, floors, long, squares, certain = state[1], state[0], state[3], state[4], state[5]
     dtype = numbers.dtype.type
-    up, down, floor, small = dtype(1 + ROUNDING), dtype(1 - ROUNDING), dtype(1 - 4 * ROUNDING), dtype(_SMALL)
+    up, down, floor, small = dtype(1 + ROUNDING), dtype(1 - ROUNDING), dtype(1 - 4 * ROUNDING), dtype(SMALL)
     zero, two, unknown = dtype(0), dtype(2), dtype(np.inf)
     for i in range(LANES):
         squares[i] = np.sqrt(squares[i]) * up + small
@@ -204,7 +204,7 @@ def _find_doubtful(drifts: Any, labels: Any, lower: Any, upper: Any, rows: Any) 
             farthest, most, next_most = k, drifts[k], most
         else:
             next_most = max(next_most, drifts[k])
-    grown, shrunk, small = np.float32(1 + ROUNDING), np.float32(1 - ROUNDING), np.float32(_SMALL)
+    grown, shrunk, small = np.float32(1 + ROUNDING), np.float32(1 - ROUNDING), np.float32(SMALL)
     for i in range(len(labels)):
         upper[i] = (upper[i] + drifts[labels[i]]) * grown
         lower[i] = lower[i] * shrunk - (next_most if labels[i] == farthest else most) - small
@@ -230,7 +230,7 @@ def _distance(points: Any, i: int, codes: Any, k: Any) -> float:
 @unordered_part
 def _fall(bounds: Any, drifts: Any) -> Any:
     """Lowers the bounds of a point by how far codes have come; the least of them."""
-    least, shrunk, small = np.float32(3e38), np.float32(1 - ROUNDING), np.float32(_SMALL)
+    least, shrunk, small = np.float32(3e38), np.float32(1 - ROUNDING), np.float32(SMALL)
     for j in range(len(drifts)):
         bounds[j] = bounds[j] * shrunk - drifts[j] - small
         least = min(least, bounds[j])
@@ -257,10 +257,10 @@ def measure_rivals(
     ``rows`` lists. codes: in the points' precision. limits: the fourth is how far a distance may be off, relative to itself, the
     fifth what differences too small for their squares add to that, the last the length from which squares may overflow.
     """
-    count, k, rounding, vanishing = 0, len(codes), limits[3] + ROUNDING, limits[4] + _SMALL
+    count, k, rounding, vanishing = 0, len(codes), limits[3] + ROUNDING, limits[4] + SMALL
     for i in range(len(labels)):
         own, bounds = np.intp(labels[i]), lower[i]
-        mine, bounds[own] = bounds[own] * (1 - ROUNDING) - drifts[own] - _SMALL, np.float32(3e38)
+        mine, bounds[own] = bounds[own] * (1 - ROUNDING) - drifts[own] - SMALL, np.float32(3e38)
         reach = (np.float64(upper[i]) + drifts[own]) * (1 + ROUNDING)
         least = _fall(bounds, drifts)
         bounds[own] = mine

@@ -295,3 +295,26 @@ def test_blocks_count_as_filled_only_once_they_are(monkeypatch, rng):
     cells.advance()
     cells.step()
     np.testing.assert_array_equal(samples.nearest(codes)[0], labelled(points, codes)[0])
+
+
+@pytest.mark.parametrize("weightless", [False, True])
+def test_labels_are_exact_after_codes_of_empty_cells_were_moved(weightless, rng):
+    """A code of no members may have weightless ones: those bounds are of the code as it was."""
+    points = rng.normal(size=(3000, 20)).astype(np.float32)
+    weights = np.full(3000, 1 / 2900)
+    weights[2900:] = 0
+    points[2900:] += 40 if weightless else 0
+    codes = np.concatenate([points[:30], np.full((2, 20), 40.0 if weightless else 90.0) + rng.normal(size=(2, 20))]).astype(
+        np.float64
+    )
+    codes = codes.astype(np.float32).astype(np.float64)
+    cells = Gemm(points, weights).moving_cells(codes)
+    for step in range(4):
+        assert (cells.step().masses[30:] == 0).all() or step
+        np.testing.assert_array_equal(cells.labels, labelled(points, cells.codes())[0])
+        if step < 2:
+            moved = cells.codes().copy()
+            moved[30 + step] = points[100 + step]
+            cells.move_to(moved)
+        else:
+            cells.advance()
