@@ -76,7 +76,7 @@ class QuantizeStage(SelectStage):
     """
 
     kind = "quantize"
-    version = 3  # since starts are drawn and runs are stopped otherwise
+    version = 4  # since runs on the Gram matrix stop at the tolerance too
 
     def __init__(self, recipe: Recipe, data: Images, survey: SurveyStage, latents: LatentStage) -> None:
         super().__init__(recipe, data, survey)
