@@ -238,12 +238,7 @@ class Gemm:
             some = np.ascontiguousarray(self.points[np.arange(_PROBES) * n // _PROBES].T, np.float64)
             centre = np.sort(some, 1)[:, _PROBES // 2].copy()
             length = float(np.sort(np.sqrt(np.square(some - centre[:, None]).sum(0)))[_PROBES // 2])
-            factor, squares, first = 2.0 ** -int(np.frexp(length)[1]), np.empty(n), np.zeros(n, np.int32)
-
-            def measure(points: Any, rows: slice) -> None:
-                kernels.measure_distances(points, centre[None], first[rows], squares[rows])
-
-            self.over_rows(1, measure)
+            factor, squares = 2.0 ** -int(np.frexp(length)[1]), self.distances(centre[None], np.zeros(n, np.int32))
             with np.errstate(over="ignore", invalid="ignore"):
                 lengths = (np.sqrt(squares) * (factor * (1 + ROUNDING / 2))).astype(np.float32)
             self._frame = _Frame(centre, factor, lengths, float(self.weights @ squares))
