@@ -8,7 +8,6 @@ This module loads numba: import it inside the function that needs it.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -63,7 +62,9 @@ class _WeightedBins:
         # A power of two makes the range about 1: squares neither overflow nor lose digits to underflow.
         self._exponent = int(np.frexp(means[-1] / 2 - means[0] / 2)[1])
         self._means = np.ldexp(means, -self._exponent)
-        self._table: FloatArray = _outward_moments(self._masses, self._means)
+        bins = len(means)
+        self._table = np.zeros((max(1, (bins - 1).bit_length()), bins, 3))
+        _sum_outward(self._masses, self._means, self._table)
 
     def optimal(self, k: int, guess: float | None) -> IntArray:
         bins = len(self._masses)
@@ -107,7 +108,9 @@ class _WeightedBins:
         return _spliced(below.edges, above.edges, k)
 
     def _cheapest(self, price: float) -> _PricedPartition:
-        edges: IntArray = _cheapest(self._table, price)
+        bins = len(self._masses)
+        best, (origin, starts, since, edges) = np.zeros(bins + 1), np.zeros((4, bins + 1), np.int64)
+        edges = edges[_cheapest(self._table, price, best, origin, starts, since, edges) :].copy()
         return _PricedPartition(edges, self._cost(edges), price)
 
     def _cost(self, edges: IntArray) -> float:
@@ -131,18 +134,14 @@ def _spliced(few: IntArray, many: IntArray, k: int) -> IntArray:
 
 
 @_compiled
-def _outward_moments(masses: FloatArray, means: FloatArray) -> Any:
+def _sum_outward(masses: FloatArray, means: FloatArray, table: FloatArray) -> None:
     """Mass, mean less y_c and sum of squares about the mean, from the middle c of each block of 2^(l+1) bins out to a bin.
 
-    At [l, bin]. Two bins share a block of each size from some size on, and lie on the two sides of the middle of the smallest:
-    so the run between them is the union of two of these, and as all terms are positive, nothing cancels.
+    Written to table[l, bin]. Two bins share a block of each size from some size on, and lie on the two sides of the middle of
+    the smallest: so the run between them is the union of two of these, and as all terms are positive, nothing cancels.
     """
     bins = len(masses)
-    levels = 1
-    while 2**levels < bins:
-        levels += 1
-    table = np.zeros((levels, bins, 3))
-    for level in range(levels):
+    for level in range(len(table)):
         half = 2**level
         for middle in range(half, bins, 2 * half):
             for side in range(2):
@@ -155,7 +154,6 @@ def _outward_moments(masses: FloatArray, means: FloatArray) -> Any:
                     mean += share
                     second += masses[b] * offset * (offset - share)
                     table[level, b, 0], table[level, b, 1], table[level, b, 2] = mass, mean, second
-    return table
 
 
 @part
@@ -183,15 +181,16 @@ def _total_cost(table: FloatArray, edges: IntArray) -> float:
 
 
 @_compiled
-def _cheapest(table: FloatArray, price: float) -> Any:
-    """The edges of the partition, of any number of runs, whose cost plus ``price`` a run is least.
+def _cheapest(
+    table: FloatArray, price: float, best: FloatArray, origin: IntArray, starts: IntArray, since: IntArray, edges: IntArray
+) -> int:
+    """Writes the edges of the partition, of any number of runs, whose cost plus ``price`` a run is least; where the first stands.
 
-    best[j] is that of the first j bins, and the last run of it starts at origin[j]. A later start overtakes an earlier one
-    once and for good as j grows, so the starts that lead somewhere beyond j form a queue, each with the j from which it leads.
+    They are the last of ``edges``. All arrays are (B + 1,), zeros at first. best[j] is the least for the first j bins, and the
+    last run of it starts at origin[j]. A later start overtakes an earlier one once and for good as j grows, so the starts that
+    lead somewhere beyond j form a queue, each with the j from which it leads.
     """
     bins = table.shape[1]
-    best, origin = np.zeros(bins + 1), np.zeros(bins + 1, np.int64)
-    starts, since = np.zeros(bins + 1, np.int64), np.zeros(bins + 1, np.int64)
     head, tail = 0, 1  # the queue is starts[head:tail]
     since[0] = 1
     for j in range(1, bins + 1):
@@ -234,13 +233,8 @@ def _cheapest(table: FloatArray, price: float) -> Any:
         if leads <= bins:
             starts[tail], since[tail] = j, leads
             tail += 1
-    runs, j = 0, bins
+    place, j = bins, bins
     while j > 0:
-        j = origin[j]
-        runs += 1
-    edges = np.zeros(runs + 1, np.int64)
-    j = bins
-    for t in range(runs, 0, -1):
-        edges[t] = j
-        j = origin[j]
-    return edges
+        edges[place] = j
+        place, j = place - 1, origin[j]
+    return place

@@ -6,21 +6,23 @@ import numpy as np
 
 from quantization.compiler import compiled, unordered
 
-_BLOCK = 512  # points whose state stays in the first cache while all codes pass
+BLOCK = 512  # points whose state stays in the first cache while all codes pass
 _SPAN = 4096  # coordinates of a cell's sum that stay in the first cache while its members pass
 
 
 @compiled
-def label(sums: Any, totals: Any, half: Any, slopes: Any, offsets: Any, lengths: Any, labels: Any, limits: Any) -> int:
+def label(
+    sums: Any, totals: Any, half: Any, slopes: Any, offsets: Any, lengths: Any, labels: Any, limits: Any, seconds: Any
+) -> int:  # fmt: skip
     """Write the code of the least score, less its error bound, of every point; return how many labels are not certified.
 
     limits (n,): minus infinity where the label is certified; otherwise the upper bound of the least score: a code may be the
-    nearest only if its score, less its bound, is no larger.
+    nearest only if its score, less its bound, is no larger. seconds: (BLOCK,) space.
     """
     k, n = sums.shape
-    seconds, count = np.empty(_BLOCK), 0
-    for a in range(0, n, _BLOCK):
-        size = min(_BLOCK, n - a)
+    count = 0
+    for a in range(0, n, BLOCK):
+        size = min(BLOCK, n - a)
         own, least, second, length = labels[a : a + size], limits[a : a + size], seconds[:size], lengths[a : a + size]
         for i in range(size):
             own[i], least[i], second[i] = 0, np.inf, np.inf

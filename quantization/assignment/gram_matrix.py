@@ -215,7 +215,7 @@ class GramMatrix:
         labels, limits = np.empty(n, np.int32), np.empty(n)
         scores = book.sums, book.totals, book.half, book.slopes, book.offsets
         in_range = bool(book.reaches.max() < _FAR * book.totals.min())
-        count = kernels.label(*scores, self.lengths, labels, limits) if in_range else n
+        count = kernels.label(*scores, self.lengths, labels, limits, np.empty(kernels.BLOCK)) if in_range else n
         if count > share * n:
             return None
         if count:

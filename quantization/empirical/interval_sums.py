@@ -23,39 +23,40 @@ BLOCK = 256
 
 
 @_compiled
-def merged(a: FloatArray, b: FloatArray) -> Any:
-    """The numbers of two sorted arrays in one, sorted."""
-    out = np.empty(len(a) + len(b))
+def merge(a: FloatArray, b: FloatArray, out: FloatArray) -> None:
+    """Writes the numbers of two sorted arrays to one, sorted."""
     i = j = 0
-    while i < len(a) and j < len(b):
-        from_a = a[i] <= b[j]
-        out[i + j] = a[i] if from_a else b[j]
-        i, j = i + from_a, j + (not from_a)
-    out[i + j : len(a) + j] = a[i:]
-    out[len(a) + j :] = b[j:]
-    return out
+    for t in range(len(out)):
+        if j == len(b) or (i < len(a) and a[i] <= b[j]):
+            out[t] = a[i]
+            i += 1
+        else:
+            out[t] = b[j]
+            j += 1
 
 
 @_compiled
-def block_sums(x: FloatArray, w: FloatArray, scale: float) -> Any:
-    """Of each whole block its mass, its mean c, and the sums of w (x - c) and w (x - c)^2, (n // BLOCK, 4).
+def sum_blocks(x: FloatArray, w: FloatArray, scale: float, blocks: FloatArray) -> None:
+    """Writes of each whole block its mass, its mean c, and the sums of w (x - c) and w (x - c)^2, (n // BLOCK, 4).
 
     The first of the sums is not zero: it is what the mean lost in rounding.
     """
-    blocks = np.empty((len(x) // BLOCK, 4))
     for b in range(len(blocks)):
         start = b * BLOCK
         mass, first, _ = _points_sums(x, w, start, start + BLOCK, x[start + BLOCK // 2], scale)
         centre = x[start + BLOCK // 2] + first / mass / scale
         blocks[b, 1] = centre
         blocks[b, 0], blocks[b, 2], blocks[b, 3] = _points_sums(x, w, start, start + BLOCK, centre, scale)
-    return blocks
 
 
 @_compiled
-def interval_sums(x: FloatArray, w: FloatArray, blocks: FloatArray, edges: IntArray, centres: FloatArray, scale: float) -> Any:
-    """The sums of w, w (x - c) and w (x - c)^2 over the points edges[t]..edges[t + 1] - 1 about centres[t], (K, 3)."""
-    sums = np.zeros((len(centres), 3))
+def sum_intervals(
+    x: FloatArray, w: FloatArray, blocks: FloatArray, edges: IntArray, centres: FloatArray, scale: float, sums: FloatArray
+) -> None:
+    """Writes the sums of w, w (x - c) and w (x - c)^2 over the points edges[t]..edges[t + 1] - 1 about centres[t], (K, 3).
+
+    Those of an interval without points are left as they are.
+    """
     for t in range(len(centres)):
         start, stop, centre = edges[t], edges[t + 1], centres[t]
         if start == stop:
@@ -79,7 +80,6 @@ def interval_sums(x: FloatArray, w: FloatArray, blocks: FloatArray, edges: IntAr
         sums[t, 0] = mass + (mass_low + last[0])
         sums[t, 1] = first + (first_low + last[1])
         sums[t, 2] = second + (second_low + last[2])
-    return sums
 
 
 @part
@@ -102,14 +102,13 @@ def _added(a: float, b: float) -> Any:
 
 
 @part
-def _splits(x: FloatArray, codes: FloatArray, ranks: IntArray) -> Any:
-    """The edges (K + 1,) of the cells of distinct ``codes`` in rising order; of two at one distance the lower rank wins.
+def _split(x: FloatArray, codes: FloatArray, ranks: IntArray, edges: IntArray) -> None:
+    """Writes the edges (K + 1,) of the cells of distinct ``codes`` in rising order; of two at one distance the lower rank wins.
 
     Distances are direct differences in float64. Found by strides from cell to cell that double, then halve.
     """
     n, k = len(x), len(codes)
-    edges = np.zeros(k + 1, np.int64)
-    edges[k] = n
+    edges[0], edges[k] = 0, n
     for t in range(k - 1):
         a, b, prefer = codes[t], codes[t + 1], ranks[t] < ranks[t + 1]
         low, stride = edges[t], 1  # points before ``low`` are known to be of a, those from ``high`` on to be of b
@@ -131,22 +130,22 @@ def _splits(x: FloatArray, codes: FloatArray, ranks: IntArray) -> Any:
             else:
                 high = i
         edges[t + 1] = low
-    return edges
 
 
 @_compiled
 def line_cells(
     x: FloatArray, w: FloatArray, blocks: FloatArray, codes: FloatArray, places: IntArray, scale: float, unit: float,
-    exponent: int, coarse: float, far: float, masses: FloatArray, means: FloatArray, pulls: FloatArray,
+    exponent: int, coarse: float, far: float, masses: FloatArray, means: FloatArray, pulls: FloatArray, edges: IntArray,
+    sums: FloatArray,
 ) -> Any:  # fmt: skip
-    """The cells of distinct ``codes`` in rising order, whose places in the codebook decide ties: their edges and cost, scaled.
+    """The cost, scaled, of the cells of distinct ``codes`` in rising order, whose places in the codebook decide ties.
 
-    Written to the places: masses, centroids, where a cell has one, and -2 times the sums of w (x - c), scaled. Last is whether
-    rounded distances part the line: each gap between codes must exceed ``coarse`` times how far points of the two reach, and no
-    point be ``far``.
+    Written: their edges (K + 1,), their sums (K, 3), zeros at first, and to the places masses, centroids, where a cell has one,
+    and -2 times the sums of w (x - c), scaled. Last is whether rounded distances part the line: each gap between codes must
+    exceed ``coarse`` times how far points of the two reach, and no point be ``far``.
     """
-    edges = _splits(x, codes, places)
-    sums = interval_sums(x, w, blocks, edges, codes, scale)
+    _split(x, codes, places, edges)
+    sum_intervals(x, w, blocks, edges, codes, scale, sums)
     cost = low = before = 0.0
     clear = True
     for t in range(len(codes)):
@@ -163,7 +162,7 @@ def line_cells(
             clear = clear and gap > coarse * (max(reach, before) + gap)
         clear = clear and reach <= far
         before = reach
-    return edges, (cost + low) * unit, clear
+    return (cost + low) * unit, clear
 
 
 @_compiled
@@ -181,14 +180,14 @@ def costliest(x: FloatArray, w: FloatArray, start: int, stop: int, code: float, 
 
 
 @_compiled
-def greedy_bins(x: FloatArray, w: FloatArray, limit: float, scale: float, most: int) -> Any:
-    r"""Edges of consecutive bins, each as long as its width times the root of its mass stays within ``limit``.
+def greedy_bins(x: FloatArray, w: FloatArray, limit: float, scale: float, edges: IntArray) -> int:
+    r"""How many consecutive bins there are, each as long as its width times the root of its mass stays within ``limit``.
 
-    Equal points share a bin. Where ``limit`` is 0 the bins are the distinct points. Stops, with fewer points than there are, at
-    ``most`` bins.
+    Equal points share a bin. Where ``limit`` is 0 the bins are the distinct points. Their edges are written, as far as there is
+    room: -1 where there are more bins than that.
     """
-    n = len(x)
-    edges = np.zeros(most + 1, np.int64)
+    n, most = len(x), len(edges) - 1
+    edges[0] = 0
     bins, mass = 0, 0.0
     begin = x[0]
     for i in range(n):
@@ -198,8 +197,8 @@ def greedy_bins(x: FloatArray, w: FloatArray, limit: float, scale: float, most: 
             bins += 1
             edges[bins] = i
             if bins == most:
-                return edges
+                return -1
             begin, mass = x[i], 0.0
         mass += weight
     edges[bins + 1] = n
-    return edges[: bins + 2]
+    return bins + 1

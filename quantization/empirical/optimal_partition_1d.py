@@ -76,8 +76,9 @@ def _bins(line: SortedSamples, most: int) -> IntArray:
 
 
 def _greedy_bins(line: SortedSamples, limit: float, most: int) -> IntArray | None:
-    edges: IntArray = line.compiled.greedy_bins(line.x, line.weights, limit, line.scale, most)
-    return edges if edges[-1] == len(line.x) else None
+    edges = np.empty(most + 1, np.int64)
+    bins: int = line.compiled.greedy_bins(line.x, line.weights, limit, line.scale, edges)
+    return edges[: bins + 1].copy() if bins > 0 else None
 
 
 def _limit(line: SortedSamples, wanted: float) -> float:

@@ -38,7 +38,8 @@ class SortedSamples:
         half = float(self.x[-1] / 2 - self.x[0] / 2)
         self.exponent = int(np.frexp(half)[1]) + 1 if half > 0 else 0
         self.scale = float(np.ldexp(1.0, -self.exponent))
-        self._blocks: FloatArray = intervals.block_sums(self.x, self.weights, self.scale)
+        self._blocks = np.empty((len(self.x) // intervals.BLOCK, 4))
+        intervals.sum_blocks(self.x, self.weights, self.scale, self._blocks)
 
     def cells(
         self,
@@ -52,11 +53,14 @@ class SortedSamples:
     ) -> tuple[IntArray, float, bool]:
         """See :func:`~quantization.empirical.interval_sums.line_cells`."""
         held = self.x, self.weights, self._blocks, codes, places, self.scale, self.unit, self.exponent
-        return self.compiled.line_cells(*held, coarse, far, masses, means, pulls)
+        edges, sums = np.empty(len(codes) + 1, np.int64), np.zeros((len(codes), 3))
+        return edges, *self.compiled.line_cells(*held, coarse, far, masses, means, pulls, edges, sums)
 
     def sums(self, edges: IntArray, centres: FloatArray) -> FloatArray:
         """The sums of w, w (x - c) and w (x - c)^2 over x[edges[t]:edges[t + 1]], scaled, (K, 3)."""
-        return self.compiled.interval_sums(self.x, self.weights, self._blocks, edges, centres, self.scale)
+        sums = np.zeros((len(centres), 3))
+        self.compiled.sum_intervals(self.x, self.weights, self._blocks, edges, centres, self.scale, sums)
+        return sums
 
     def moments(self, edges: IntArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         """The masses, means and sums of squares about the means, scaled, of intervals that are not empty."""
@@ -78,7 +82,9 @@ class SortedSamples:
 
     def _merged(self, parts: list[FloatArray]) -> list[FloatArray]:
         def pair(i: int) -> FloatArray:
-            return self.compiled.merged(parts[2 * i], parts[2 * i + 1])
+            both = np.empty(len(parts[2 * i]) + len(parts[2 * i + 1]))
+            self.compiled.merge(parts[2 * i], parts[2 * i + 1], both)
+            return both
 
         pairs = len(parts) // 2
         return parallel_map(pair, pairs) + parts[2 * pairs :]
