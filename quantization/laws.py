@@ -394,7 +394,14 @@ class _RandomVariable:
 
     def __init__(self, law: Any) -> None:
         self.name = type(law).__name__
-        self.pdf, self.cdf, self.ppf, self.isf, self.support = law.pdf, law.cdf, law.icdf, law.iccdf, law.support
+        self.pdf, self.cdf, self.sf, self.ppf, self.isf, self.support = (
+            law.pdf,
+            law.cdf,
+            law.ccdf,
+            law.icdf,
+            law.iccdf,
+            law.support,
+        )
         self._law = law
 
     def rvs(self, size: int, random_state: np.random.Generator) -> Any:

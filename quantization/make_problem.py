@@ -35,44 +35,51 @@ _SQUARES = 308  # decades of float64: of a law that is sampled one draw is looke
 def make_problem(law: LawLike, k: int, r: float) -> Problem:
     """The problem of quantizing ``law`` by ``k`` codes of order ``r``; ``ValueError`` for what is not one."""
     k, r = checked_count("k", k), checked_order(r)
+    law = known_law(law, r)
     if isinstance(law, Stream):
         return _stream_problem(law, k, r)
     if isinstance(law, DiscreteMeasure):
         return _measure_problem(law, k, r)
-    if hasattr(law, "__array__"):
-        return _measure_problem(DiscreteMeasure(law), k, r)
-    if isinstance(law, SparseSamples) or is_csr(law):
-        sparse = law if isinstance(law, SparseSamples) else sparse_samples(law)
+    if isinstance(law, SparseSamples):
         if r != 2:
             raise ValueError(f"sparse samples are for r = 2; received r = {r:g}")
-        return Problem(k, r, sparse.like, int(sparse.like.shape[1]), exact=sparse)
+        return Problem(k, r, law.like, int(law.like.shape[1]), exact=law)
+    try:
+        probe = as_floating(law.sample(1, np.random.default_rng(0)), "draws")
+    except Exception as error:  # whatever goes wrong in somebody's sampler, the mend is the same
+        raise ValueError(
+            f"law.sample(n, rng) must take a number and a numpy Generator and return draws (n, d); "
+            f"{type(law).__name__}.sample(1, rng) raised {type(error).__name__}: {error}"
+        ) from error
+    if probe.ndim != 2 or len(probe) != 1:
+        raise ValueError(f"law.sample(n, rng) must return an array (n, d); sample(1, rng) returned shape {tuple(probe.shape)}")
+    if not isinstance(law, FrozenLaw):  # which says of its scale what is wrong with it
+        _check_scale(law, probe, r)
+    return Problem(k, r, probe, int(probe.shape[1]), law=law, exact=exact_law(law, r))
+
+
+def known_law(law: LawLike, r: float) -> DiscreteMeasure | SparseSamples | Stream | Law:
+    """``law`` as what it is, whatever library it came from; of a discrete one what bears on its moment of order ``r``."""
+    if isinstance(law, Stream | DiscreteMeasure | SparseSamples):
+        return law
+    if hasattr(law, "__array__"):
+        return DiscreteMeasure(law)
+    if is_csr(law):
+        return sparse_samples(law)
     if (discrete := discrete_measure(law, r)) is not None:
-        return _measure_problem(discrete, k, r)
+        return discrete
     law = FrozenLaw.of(law) or scipys_mixture(law) or law
     if isinstance(law, type):
         raise ValueError(f"law must be {_LAWS}; received the class {law.__name__}. Make one of it: {law.__name__}(...)")
     if isinstance(law, Law):
-        try:
-            probe = as_floating(law.sample(1, np.random.default_rng(0)), "draws")
-        except Exception as error:  # whatever goes wrong in somebody's sampler, the mend is the same
-            raise ValueError(
-                f"law.sample(n, rng) must take a number and a numpy Generator and return draws (n, d); "
-                f"{type(law).__name__}.sample(1, rng) raised {type(error).__name__}: {error}"
-            ) from error
-        if probe.ndim != 2 or len(probe) != 1:
-            raise ValueError(
-                f"law.sample(n, rng) must return an array (n, d); sample(1, rng) returned shape {tuple(probe.shape)}"
-            )
-        if not isinstance(law, FrozenLaw):  # which says of its scale what is wrong with it
-            _check_scale(law, probe, r)
-        return Problem(k, r, probe, int(probe.shape[1]), law=law, exact=exact_law(law, r))
+        return law
     if not (hasattr(law, "toarray") or isinstance(law, list | tuple)):
         if hasattr(law, "__iter__") and not isinstance(law, _NOT_BATCHES):
-            return _stream_problem(Stream(cast(Iterable[Array], law)), k, r)
+            return Stream(cast(Iterable[Array], law))
         hint = ". Quantize a sample of it, law.rvs(n)" if hasattr(law, "rvs") else ""
         hint = ". Freeze it by a call, as in scipy.stats.norm()" if callable(law) and hasattr(law, "rvs") else hint
         raise ValueError(f"law must be {_LAWS}; received {type(law).__name__}{hint}")
-    return _measure_problem(DiscreteMeasure(law), k, r)
+    return DiscreteMeasure(law)
 
 
 def exact_law(law: DiscreteMeasure | Law | None, r: float) -> ExactLaw | None:

@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from quantization.arrays import Array, FloatArray, asarray_like
+from quantization.arrays import Array, FloatArray, asarray_like, to_host
 from quantization.measure import DiscreteMeasure
 from quantization.status import Status
 
@@ -40,6 +40,25 @@ class TransportResult:
     marginal_error: float = 0.0
 
 
+@dataclass(frozen=True)
+class LawTransport:
+    r"""What is known of an optimal coupling that involves a law: $W_r^r$, how far it may be off, and whether that is little.
+
+    Parameters
+    ----------
+    cost : float
+        $W_r^r$.
+    gap : float
+        A bound on what the cost exceeds $W_r^r$ by, or lies below it.
+    status : Status
+        CONVERGED, or STALLED where the gap is more than the method promises.
+    """
+
+    cost: float
+    gap: float
+    status: Status
+
+
 @dataclass(frozen=True, eq=False)
 class Coupling:
     r"""A transport plan $\pi$ between two measures, with a certificate of its optimality.
@@ -48,13 +67,16 @@ class Coupling:
     ----------
     cost : float
         $\sum_{ik} \pi_{ik} |x_i - y_k|^r$, no root.
-    potentials : (u, v), arrays (n,) and (m,)
-        $u_i + v_k \le |x_i - y_k|^r$ to round-off, so that $\sum_i u_i a_i + \sum_k v_k b_k$ is at most the least cost; at the
-        optimum it equals the cost.
+    gap : float
+        The cost less a lower bound on the least cost. Of a law, where both are integrals: how far the cost may be off.
     status : Status
         CONVERGED, or BUDGET_SPENT where the method stopped early.
     marginal_error : float
         The total variation by which the method's own plan missed the weights; ``plan`` has been made feasible.
+
+    Notes
+    -----
+    A coupling that involves a law has no potentials and no plan as arrays: to ask for them is a ``ValueError``.
 
     Examples
     --------
@@ -65,34 +87,49 @@ class Coupling:
     """
 
     cost: float
-    potentials: tuple[Array, Array]
+    gap: float
     status: Status
     marginal_error: float
-    _found: TransportResult = field(repr=False)
+    _found: TransportResult | LawTransport = field(repr=False)
     _like: Array = field(repr=False)
 
     @staticmethod
-    def of(found: TransportResult, kind: Array) -> "Coupling":
-        """What a method found, as a Coupling.
+    def of(found: TransportResult | LawTransport, source: DiscreteMeasure | None, target: DiscreteMeasure | None) -> "Coupling":
+        """What was found between two marginals, as a Coupling.
 
         Parameters
         ----------
-        found : TransportResult
+        found : TransportResult or LawTransport
             On the host.
-        kind : array
-            Whose array library, dtype and device the coupling takes.
+        source, target : DiscreteMeasure or None
+            The measures, None for a law. The coupling takes the first one's array library, dtype and device.
 
         Returns
         -------
         Coupling
         """
-        potentials = (asarray_like(found.u, kind), asarray_like(found.v, kind))
-        return Coupling(found.cost, potentials, found.status, found.marginal_error, found, kind)
+        like = next((m.points for m in (source, target) if m is not None), np.empty((0, 1)))
+        if isinstance(found, LawTransport):
+            return Coupling(found.cost, found.gap, found.status, 0.0, found, like)
+        assert source is not None
+        assert target is not None
+        a, b = to_host(source.weights_float64), to_host(target.weights_float64)
+        gap = max(found.cost - float(found.u[a > 0] @ a[a > 0] + found.v[b > 0] @ b[b > 0]), 0.0)
+        return Coupling(found.cost, gap, found.status, found.marginal_error, found, like)
+
+    @property
+    def potentials(self) -> tuple[Array, Array]:
+        r"""(u, v), arrays (n,) and (m,): $u_i + v_k \le |x_i - y_k|^r$ to round-off: their mean is at most the least cost.
+
+        At the optimum $\sum_i u_i a_i + \sum_k v_k b_k$ equals the cost.
+        """
+        found = self._of_measures("potentials")
+        return asarray_like(found.u, self._like), asarray_like(found.v, self._like)
 
     @property
     def plan(self) -> Array:
         """The plan as an array (n, m), of marginals a and b, made at each access."""
-        found = self._found
+        found = self._of_measures("plan")
         if found.plan is not None:
             return asarray_like(found.plan, self._like)
         assert found.sparse_plan is not None
@@ -103,12 +140,19 @@ class Coupling:
     @property
     def sparse_plan(self) -> tuple[NDArray[np.intp], NDArray[np.intp], FloatArray]:
         r"""(rows, columns, masses), numpy arrays (p,): $\pi = \sum_p m_p \delta_{(i_p, k_p)}$; at most n + m − 1 if exact."""
-        if self._found.sparse_plan is not None:
-            return self._found.sparse_plan
-        plan = self._found.plan
-        assert plan is not None
-        rows, columns = np.nonzero(plan)
-        return rows, columns, plan[rows, columns]
+        found = self._of_measures("plan")
+        if found.sparse_plan is not None:
+            return found.sparse_plan
+        assert found.plan is not None
+        rows, columns = np.nonzero(found.plan)
+        return rows, columns, found.plan[rows, columns]
+
+    def _of_measures(self, asked: str) -> TransportResult:
+        if isinstance(self._found, LawTransport):
+            raise ValueError(
+                f"a coupling that involves a law has no {asked} as arrays, but a cost with its gap. Give samples of the law"
+            )
+        return self._found
 
 
 class TransportMethod(Protocol):

@@ -1,23 +1,25 @@
-"""What users call: the coupling of two measures, and the distance between them."""
+"""What users call: the coupling of two measures or laws, and the distance between them."""
 
 from quantization.arrays import Array
+from quantization.make_problem import LawLike, known_law
 from quantization.measure import DiscreteMeasure
-from quantization.optimal_transport.coupling import Coupling, TransportMethod, TransportResult
+from quantization.optimal_transport.coupling import Coupling, LawTransport, TransportMethod, TransportResult
+from quantization.optimal_transport.law_pairs import couple_laws
 from quantization.optimal_transport.monotone import Monotone
 from quantization.optimal_transport.network_simplex import NetworkSimplex
 from quantization.status import Status
 from quantization.validation import checked_order
 
 
-def transport(
-    mu: DiscreteMeasure | Array, nu: DiscreteMeasure | Array, *, r: float = 2.0, method: TransportMethod | None = None
-) -> Coupling:
+def transport(mu: LawLike, nu: LawLike, *, r: float = 2.0, method: TransportMethod | None = None) -> Coupling:
     r"""An optimal coupling of two measures, $\min_\pi \sum_{ik} \pi_{ik} |x_i - y_k|^r$ over the plans $\pi$ between them.
 
     Parameters
     ----------
-    mu, nu : DiscreteMeasure or array (n, d)
-        An array stands for the uniform measure on its rows.
+    mu, nu : DiscreteMeasure, array (n, d) or law
+        An array stands for the uniform measure on its rows. Laws are coupled where that can be done with a certificate:
+        frozen scipy.stats laws and mixtures of Gaussians on the line, with each other or with measures on the line, by
+        $\int_0^1 |F^{-1}(u) - G^{-1}(u)|^r\,du$. Such couplings have a cost, a gap and a status, and no plan.
     r : float, default 2
         Order ≥ 1.
     method : TransportMethod, optional
@@ -32,7 +34,7 @@ def transport(
     Raises
     ------
     ValueError
-        For bad input, and where costs overflow.
+        For bad input, where costs overflow, and for laws without finite moments of order r.
 
     References
     ----------
@@ -47,13 +49,11 @@ def transport(
     >>> bool(abs(u.mean() + v.mean() - coupling.cost) < 1e-9)  # the dual value certifies the plan
     True
     """
-    source, found = _solved(mu, nu, r, method)
-    return Coupling.of(found, source.points)
+    found, source, target = _solved(mu, nu, r, method)
+    return Coupling.of(found, source, target)
 
 
-def wasserstein(
-    mu: DiscreteMeasure | Array, nu: DiscreteMeasure | Array, *, r: float = 2.0, method: TransportMethod | None = None
-) -> float:
+def wasserstein(mu: LawLike, nu: LawLike, *, r: float = 2.0, method: TransportMethod | None = None) -> float:
     r"""The distance $W_r(\mu, \nu) = (\min_\pi \sum_{ik} \pi_{ik} |x_i - y_k|^r)^{1/r}$, the root taken.
 
     Parameters
@@ -69,7 +69,7 @@ def wasserstein(
     Raises
     ------
     ValueError
-        For bad input, and where costs overflow.
+        For bad input, where costs overflow, and for laws without finite moments of order r.
     RuntimeError
         Where the method did not finish; :func:`transport` returns the coupling with its status.
 
@@ -82,8 +82,12 @@ def wasserstein(
     >>> import quantization as qz
     >>> qz.wasserstein([[0.0], [1.0]], [[3.0], [4.0]], r=1)
     3.0
+    >>> round(qz.wasserstein(qz.Gaussian([0.0], [[1.0]]), qz.Gaussian([3.0], [[25.0]])), 9)  # (3² + (5 − 1)²)^½
+    5.0
     """
-    _, found = _solved(mu, nu, r, method)
+    found, _, _ = _solved(mu, nu, r, method)
+    if isinstance(found, LawTransport) and found.status is not Status.CONVERGED:
+        raise RuntimeError(f"the transport cost {found.cost:.9g} may be off by {found.gap:.3g}. transport() returns both")
     if found.status is not Status.CONVERGED:
         raise RuntimeError(
             f"transport was not solved: {found.status.value} Raise NetworkSimplex's max_pivots or Sinkhorn's max_iter"
@@ -100,12 +104,19 @@ def pair(mu: DiscreteMeasure | Array, nu: DiscreteMeasure | Array) -> tuple[Disc
 
 
 def _solved(
-    mu: DiscreteMeasure | Array, nu: DiscreteMeasure | Array, r: float, method: TransportMethod | None
-) -> tuple[DiscreteMeasure, TransportResult]:
+    mu: LawLike, nu: LawLike, r: float, method: TransportMethod | None
+) -> tuple[TransportResult | LawTransport, DiscreteMeasure | None, DiscreteMeasure | None]:
     r = checked_order(r)
-    source, target = pair(mu, nu)
+    source, target = known_law(mu, r), known_law(nu, r)
+    if method is not None and (isinstance(method, type) or not callable(getattr(method, "couple", None))):
+        raise ValueError(f"method must be NetworkSimplex(...), Monotone(), Sinkhorn(reg) or NearestCode(); received {method!r}")
+    if not (isinstance(source, DiscreteMeasure) and isinstance(target, DiscreteMeasure)):
+        if method is not None:
+            raise ValueError(f"a method is for two measures; received a law and {method!r}. Leave method out, or give samples")
+        found = couple_laws(source, target, r)
+        first, second = (m if isinstance(m, DiscreteMeasure) else None for m in (source, target))
+        return found, first, second
+    pair(source, target)
     if method is None:
         method = Monotone() if source.dim == 1 else NetworkSimplex()
-    if isinstance(method, type) or not callable(getattr(method, "couple", None)):
-        raise ValueError(f"method must be NetworkSimplex(...), Monotone(), Sinkhorn(reg) or NearestCode(); received {method!r}")
-    return source, method.couple(source, target, r)
+    return method.couple(source, target, r), source, target
