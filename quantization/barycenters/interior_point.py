@@ -7,6 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from quantization.arrays import FloatArray
+from quantization.barycenters.column_generation import rounding_cost
 from quantization.barycenters.evaluation import Candidate, cost_matrices, evaluate, mixed_means
 from quantization.barycenters.fixed_point import fixed_points
 from quantization.barycenters.problem import BarycenterProblem
@@ -117,7 +118,7 @@ class InteriorPoint:
                 if not fall > 0:
                     following = now
                 bound = lower_bound(following.costs, problem.masses, problem.mixing, found.potentials)
-                yield following.state(method, max(following.value - bound, 0.0))
+                yield following.state(method, weights_gap(problem, following, bound))
                 if following is now or not following.solved:
                     return
                 now = following
@@ -133,4 +134,13 @@ class InteriorPoint:
         yield start.state(method, np.inf)
         found = best_weights(costs, problem.masses, problem.mixing, _FINEST)
         best = evaluate(problem, points, found.weights, method, costs)
-        yield (best if best.value <= start.value else start).state(method, max(min(best.value, start.value) - found.bound, 0.0))
+        if start.value < best.value:
+            best = start
+        yield best.state(method, weights_gap(problem, best, found.bound))
+
+
+def weights_gap(problem: BarycenterProblem, candidate: Candidate, bound: float) -> float:
+    """By how much the candidate exceeds a bound on F for any weights; 0 where that is no more than rounding the weights costs."""
+    gap = candidate.value - bound
+    rounding = [rounding_cost(c, a) for c, a in zip(candidate.costs, problem.masses, strict=True)]
+    return gap if gap > problem.mixing @ np.array(rounding) else 0.0

@@ -167,6 +167,44 @@ def _between(law: qz.DiscreteMeasure, k: int, seed: int, *, true: bool) -> Evide
 
 
 @claim(
+    statement=r"the best weights on given points p between two measures are one transport, of costs "
+    r"$\min_k (\lambda_1 |x_i - p_k|^2 + \lambda_2 |y_l - p_k|^2)$, whatever the masses",
+    reference="agueh2011",
+    laws=FINITE,
+    effort=_SOME,
+)
+def two_measures_on_given_points_are_one_transport(law: qz.DiscreteMeasure, k: int, seed: int) -> Evidence:
+    r"""F of the answer against that transport's cost, between a law and its image with masses that span many decades.
+
+    A plan of the transport sends each pair (i, l) by way of one point, and plans with a common marginal glue to one. Slack: the
+    gap in the weights that the solution reports, and the network simplex's for either.
+    """
+    return _glued(law, k, seed, true=True)
+
+
+@two_measures_on_given_points_are_one_transport.control
+def _(law: qz.DiscreteMeasure, k: int, seed: int) -> Evidence:
+    """Each of a pair sent to its own nearest point, as if the two plans need not share their marginal."""
+    return _glued(law, k, seed, true=False)
+
+
+def _glued(law: qz.DiscreteMeasure, k: int, seed: int, *, true: bool) -> Evidence:
+    rng = np.random.default_rng(seed)
+    x, a = host(law)
+    y: FloatArray = x[::-1] + rng.standard_normal(law.dim)
+    b = np.maximum(rng.dirichlet(np.full(law.size, 0.05)), 1e-300)
+    points, share = codebook(law, k, rng), float(rng.uniform(0.2, 0.8))
+    measures = [law, qz.DiscreteMeasure.from_unnormalized(y, b)]
+    sol = qz.barycenter(measures, points=points, mixing=[share, 1 - share], rng=seed)
+    to_x, to_y = (np.square(z[:, None, :] - points).sum(2) for z in (x, y))
+    both: FloatArray = (share * to_x[:, None, :] + (1 - share) * to_y[None, :, :]).min(2)
+    costs: FloatArray = both if true else share * to_x.min(1)[:, None] + (1 - share) * to_y.min(1)
+    plan, _, _ = qz.NetworkSimplex().plan(a, host(measures[1])[1], costs)
+    slack = 2 * _rounding(measures, sol.measure) + transport_round_off(law.size, law.size, float(costs.max()))
+    return equal(sol.distortion, float(np.vdot(plan, costs)), slack + sol.masses_gap)
+
+
+@claim(
     statement=r"on the line uniform weights give $x_k = K \int_{(k-1)/K}^{k/K} \bar Q$, $\bar Q = \sum_j \lambda_j Q_j$ the "
     r"average of "
     r"the quantile functions",
