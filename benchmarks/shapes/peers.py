@@ -35,13 +35,17 @@ def sklearn_kmeans(points: Array, weights: Array | None, k: int, **options: Any)
 
 
 def faiss_kmeans(points: Array, weights: Array | None, codes: Array, steps: int) -> Array:
-    """It computes in float32, and converts points of another dtype itself."""
+    """It computes in float32, and converts points of another dtype itself.
+
+    Its codes come without their cells; the last assignment, which everyone else's answer includes, is asked for.
+    """
     import faiss
 
     faiss.omp_set_num_threads(THREADS)
     k, d = codes.shape
     kmeans = faiss.Kmeans(d, k, niter=steps, seed=1, min_points_per_centroid=1, max_points_per_centroid=len(points))
     kmeans.train(points, weights=weights, init_centroids=codes.astype(np.float32))
+    kmeans.assign(points)
     return kmeans.centroids
 
 

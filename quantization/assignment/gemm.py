@@ -27,7 +27,7 @@ _BLOCKS_BYTES = 24 * 2**20  # of all points as blocks, kept from codebook to cod
 _PART, _MOST_PARTS = 2**23, 16  # n d K from which threads share the rows; parts of the rows
 _ROW_WORK = 8  # what a row costs beside its products, in codes and in coordinates
 _COLUMNS, _FEW_COLUMNS = 1024, 16  # that a thread takes at most and at least
-_SUMMED = 2**19  # coordinates to be summed from which two threads pay
+_SUMMED = 2**21  # coordinates to be summed from which two threads pay
 _ELKAN_DIM, _ELKAN_CODES = 256, 40  # from which bounds on all distances pay; on fewer codes where blocks are not kept
 _ELKAN_BYTES = 1 / 4  # of these bounds, as a share of the points' memory at most
 _FEW, _FEW_MORE = 0.25, 6  # rivals of a point that are measured one by one: a share of all codes, and some more
@@ -78,21 +78,21 @@ class _Search:
         vanishing, overflow = dim**0.5 * 2.0**-62 * f.factor, 2.0**60 * f.factor
         own_error = score_error(dim, work, terms)[0]
         self._limits = np.array([0, direct_margin(dim), largest_product(dtype), own_error, vanishing, overflow])
-        self._blocks = kept = np.empty((0, 0), dtype) if self._elkan else samples.blocks(dtype)
+        self._blocks = np.empty((0, 0), dtype) if self._elkan else samples.blocks(dtype)
         self._few = int(_FEW * k) + _FEW_MORE
         self._sizes, self._spaces = (min(padded, PIECE), (1 if padded <= PIECE else 2) * some), list[Any]()
-        shared = f.centre, f.factor, self._codes, self._scaled, self._numbers, self._drifts, self._limits
         self._parts: dict[int, Any] = {}
 
-        def arguments(rows: slice) -> Any:
-            bounds = self._lower[rows], self._upper[rows]  # empty, where there are none
-            labels, moved = self.labels[rows], self._rows[rows]
-            first = kept[rows.start // LANES :], samples.weights[rows], f.lengths[rows], labels, self.before[rows]
-            masses = np.zeros((2, k))
-            rivals = self._native, self._drifts, f.factor, self._limits, self._few, f.lengths[rows], labels, *bounds, moved
-            return (*first, *bounds, moved, *shared, masses), rivals, masses, moved
-
-        self._arguments = arguments
+    def _arguments(self, rows: slice) -> Any:
+        """Of the kernels for some rows: all that stays from step to step."""
+        samples, f, k = self._samples, self._frame, len(self._codes)
+        shared = f.centre, f.factor, self._codes, self._scaled, self._numbers, self._drifts, self._limits
+        bounds = self._lower[rows], self._upper[rows]  # empty, where there are none
+        labels, moved = self.labels[rows], self._rows[rows]
+        first = self._blocks[rows.start // LANES :], samples.weights[rows], f.lengths[rows], labels, self.before[rows]
+        masses = np.zeros((2, k))
+        rivals = self._native, self._drifts, f.factor, self._limits, self._few, f.lengths[rows], labels, *bounds, moved
+        return (*first, *bounds, moved, *shared, masses), rivals, masses, moved
 
     def _scratch(self) -> Any:
         """What the kernel computes in, of which every thread takes one at a time."""

@@ -303,14 +303,19 @@ def move_sums(
     points: Any, rows: Any, reference: Any, left: Any, joined: Any, weights: Any, fresh: bool, start: int, stop: int, sums: Any
 ) -> None:
     """Some coordinates of the sums of w (x - a) over cells: points have left one, unless ``fresh``, and joined another."""
+    a = reference[start:stop]
     for r in range(len(rows)):
         i = rows[r]
-        x, w, target, source = points[i], weights[i], sums[joined[i]], sums[left[i]]
-        for t in range(start, stop):
-            target[t] += w * (np.float64(x[t]) - reference[t])
-        if not fresh:
-            for t in range(start, stop):
-                source[t] -= w * (np.float64(x[t]) - reference[t])
+        x, w, target = points[i, start:stop], weights[i], sums[joined[i], start:stop]
+        if fresh:
+            for t in range(len(a)):
+                target[t] += w * (np.float64(x[t]) - a[t])
+        else:
+            source = sums[left[i], start:stop]
+            for t in range(len(a)):
+                shift = w * (np.float64(x[t]) - a[t])
+                target[t] += shift
+                source[t] -= shift
 
 
 @unordered
@@ -318,8 +323,9 @@ def add_residuals(points: Any, codes: Any, labels: Any, weights: Any, start: int
     """Some coordinates of the sums of w (x - c) over cells; returns their share of the sum of w |x - c|²."""
     total = 0.0
     for i in range(len(points)):
-        w, square, x, code, target = weights[i], 0.0, points[i], codes[labels[i]], sums[labels[i]]
-        for t in range(start, stop):
+        x, code, target = points[i, start:stop], codes[labels[i], start:stop], sums[labels[i], start:stop]
+        w, square = weights[i], 0.0
+        for t in range(len(x)):
             difference = np.float64(x[t]) - code[t]
             target[t] += w * difference
             square += difference * difference

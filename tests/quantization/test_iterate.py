@@ -1,3 +1,4 @@
+import gc
 import tracemalloc
 import types
 from dataclasses import replace
@@ -270,3 +271,20 @@ def test_a_restart_that_broke_down_is_the_answer_only_where_all_did():
     assert best_of(broken) is broken[0].solution
     sound = Measured(2, 2.0, 2.0)
     assert best_of([*broken, sound]) is sound.solution
+
+
+@pytest.mark.parametrize("shape", [(20_000, 1), (20_000, 3), (2_000, 64), (300, 300), (50, 2)])
+def test_memory_is_given_back_without_the_garbage_collector(shape, rng):
+    x = rng.standard_normal(shape)
+    qz.quantize(x, 5, rng=0, max_iter=5)
+    gc.collect()
+    gc.disable()
+    try:
+        qz.quantize(x, 5, rng=0, max_iter=5)
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        gc.collect()
+        assert not [type(left) for left in gc.garbage if type(left).__module__.startswith("quantization")]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
