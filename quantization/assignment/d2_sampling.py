@@ -12,7 +12,7 @@ from quantization.arrays import Array, FloatArray, IntArray, asarray_like, is_to
 from quantization.assignment import host_array, nearest, on_host
 from quantization.assignment.blocks import squared_distances
 from quantization.status import TooFewPoints
-from quantization.threads import limit_blas_threads, parallel_map
+from quantization.threads import CACHE_LINES, limit_blas_threads, parallel_map
 
 Report = Callable[[int, int], Any]
 
@@ -386,7 +386,7 @@ class _Rows(_InTurn):
         if len(self._squared) == 0:
             self._squared = np.empty((n, count))
         self._near = self._gaps(codes)
-        gains = np.zeros((self._parts, count))
+        gains = np.zeros((self._parts, count + CACHE_LINES))[:, :count]
 
         def part(number: int) -> None:
             first, end = number * n // self._parts, (number + 1) * n // self._parts

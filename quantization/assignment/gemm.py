@@ -18,7 +18,7 @@ from quantization.assignment.bounds import PIECE, ROUNDING, direct_margin, large
 from quantization.assignment.cells import Sums
 from quantization.assignment.gemm_kernels import LANES
 from quantization.assignment.step import Step
-from quantization.threads import parallel_map
+from quantization.threads import CACHE_LINES, parallel_map
 
 __all__ = ["Gemm"]
 
@@ -31,6 +31,7 @@ _SUMMED = 2**21  # coordinates to be summed from which two threads pay
 _ELKAN_DIM, _ELKAN_CODES = 256, 40  # from which bounds on all distances pay; on fewer codes where blocks are not kept
 _ELKAN_BYTES = 1 / 4  # of these bounds, as a share of the points' memory at most
 _FEW, _FEW_MORE = 0.25, 6  # rivals of a point that are measured one by one: a share of all codes, and some more
+_PROBED, _HOPELESS = 256, 0.9  # rows that are measured first: where so many of them are left, all are searched
 _RELOCATED = 1 / 8  # of the codes, up to which distances to relocated ones take less than another search
 _CANCELLING = 1e-3  # distortion over the mean square about the reference, below which sums about it have too few digits
 _MOST_PASSED = 100  # of a cell's mass that has left or joined it: beyond, its sum is made again
@@ -90,7 +91,7 @@ class _Search:
         bounds = self._lower[rows], self._upper[rows]  # empty, where there are none
         labels, moved = self.labels[rows], self._rows[rows]
         first = self._blocks[rows.start // LANES :], samples.weights[rows], f.lengths[rows], labels, self.before[rows]
-        masses = np.zeros((2, k))
+        masses = np.zeros((2, k + CACHE_LINES))
         rivals = self._native, self._drifts, f.factor, self._limits, self._few, f.lengths[rows], labels, *bounds, moved
         return (*first, *bounds, moved, *shared, masses), rivals, masses, moved
 
@@ -152,11 +153,16 @@ class _Search:
         except IndexError:  # all are in use by other threads
             space = self._scratch()
         count = len(points) if self._fresh else -1
-        if self._elkan and not (self._fresh and self._few < len(masses[0]) - 1):
-            count = kernels.measure_rivals(points, *rivals)
+        if self._elkan and not (self._fresh and self._few < len(self._codes) - 1):
+            probed = min(_PROBED, len(points))
+            count = kernels.measure_rivals(points, *rivals, 0, probed, 0)
+            if count <= _HOPELESS * probed:
+                count = kernels.measure_rivals(points, *rivals, probed, len(points), count)
+            else:
+                count = len(points)  # and what these rows' bounds have lost, their search makes good
         searched, settled, left = kernels.step_rows(points, *arguments, *space, count, self._filled)
         self._spaces.append(space)
-        return settled, moved[:left] if whole else moved[:left] + rows.start, masses, searched == len(points)
+        return settled, moved[:left] if whole else moved[:left] + rows.start, masses[:, : len(self._codes)], searched == len(points)
 
 
 class Gemm:

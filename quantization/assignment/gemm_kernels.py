@@ -248,17 +248,17 @@ def _within(bounds: Any, reach: float) -> int:
 @compiled
 def measure_rivals(
     points: Any, codes: Any, drifts: Any, factor: float, limits: Any, few: int, lengths: Any, labels: Any, lower: Any, upper: Any,
-    rows: Any,
+    rows: Any, start: int, stop: int, count: int,
 ) -> int:  # fmt: skip
-    """Brings labels and bounds on distances to all codes up to date now that codes have moved.
+    """Brings labels and bounds on distances to all codes up to date, of some points, now that codes have moved.
 
     By the triangle inequality (elkan2003); where that does not tell, by measuring distances: to the own code, then to its rivals,
     where they are ``few`` at most; those that come out equal by direct differences. Returns how many points are left, which
-    ``rows`` lists. codes: in the points' precision. limits: the fourth is how far a distance may be off, relative to itself, the
+    ``rows`` lists from its first ``count`` entries on. codes: in the points' precision. limits: the fourth is how far a distance may be off, relative to itself, the
     fifth what differences too small for their squares add to that, the last the length from which squares may overflow.
     """
-    count, k, rounding, vanishing = 0, len(codes), limits[3] + ROUNDING, limits[4] + SMALL
-    for i in range(len(labels)):
+    k, rounding, vanishing = len(codes), limits[3] + ROUNDING, limits[4] + SMALL
+    for i in range(start, stop):
         own, bounds = np.intp(labels[i]), lower[i]
         mine, bounds[own] = bounds[own] * (1 - ROUNDING) - drifts[own] - SMALL, np.float32(3e38)
         reach = (np.float64(upper[i]) + drifts[own]) * (1 + ROUNDING)

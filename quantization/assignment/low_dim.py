@@ -13,7 +13,7 @@ from quantization.assignment.cells import Sums
 from quantization.assignment.distance_kernels import measure_from
 from quantization.assignment.rows import Rows, read_only
 from quantization.assignment.step import Step
-from quantization.threads import parallel_map, parallel_rows
+from quantization.threads import CACHE_LINES, parallel_map, parallel_rows
 
 _ORDERED = {1: 256, 2: 256, 3: 1000}  # codes from which an order of the points pays, by which a block of them scans few codes
 _PAYS_ONCE = 8  # times as many codes, from which on an order pays in a single pass
@@ -115,7 +115,8 @@ class _Cells:
         self._frame = self._pack()
         self._scale = self._frame[0]
         parts = min(_MOST_PARTS, _PARTIAL_BYTES // self._totals.nbytes, way.n * (k + _POINT) // _PART)
-        self.parts = np.empty((max(1, parts - parts % 2), *self._totals.shape))
+        apart = -(-CACHE_LINES // (kernels.SHIFT + dim))
+        self.parts = np.empty((max(1, parts - parts % 2), k + apart, kernels.SHIFT + dim))[:, :k]
         self._by_cells = self._order is None
         self._spaces = [self._space() for _ in self.parts]
 
