@@ -49,7 +49,7 @@ def make_barycenter_problem(
             )
     if len({is_torch(m.points) for m in finite}) > 1:
         raise ValueError("measures must be of one array library; received numpy and torch. Convert one of them")
-    share = _simplex("mixing", mixing, len(laws))
+    share = simplex("mixing", mixing, len(laws))
     mixed = [(m, s) for (m, _), s in zip(laws, share, strict=True) if s > 0]
     clouds, masses = _supports([m for m, _ in mixed])
     positive = np.array([s for _, s in mixed])
@@ -85,7 +85,7 @@ def _measure(j: int, law: LawLike, draws: int, rng: np.random.Generator) -> tupl
         raise ValueError(f"measure {j}: {error}") from error
 
 
-def _simplex(name: str, value: Array, count: int) -> FloatArray:
+def simplex(name: str, value: Array, count: int) -> FloatArray:
     """``value`` as ``count`` weights ≥ 0 that sum to 1; equal ones for None."""
     return np.full(count, 1 / count) if value is None else checked_probabilities(value, count, name)
 
@@ -97,7 +97,7 @@ def _weights(weights: str | Array | None, k: int) -> FloatArray | None:
         return None if weights == "free" else np.full(k, 1 / k)
     if weights is None or isinstance(weights, Real):
         raise ValueError(f'atom_weights must be "free", "uniform" or an array ({k},); received {weights!r}')
-    return _simplex("atom_weights", weights, k)
+    return simplex("atom_weights", weights, k)
 
 
 def _fixed(points: Array, k: int | None, kind: Array) -> FloatArray:

@@ -1,7 +1,6 @@
 """What users call: ``barycenter``, and its snapshots."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import numpy as np
 
@@ -9,7 +8,8 @@ from quantization.arrays import Array
 from quantization.barycenters.entropic import Entropic
 from quantization.barycenters.fixed_point import FixedPoint
 from quantization.barycenters.interior_point import InteriorPoint
-from quantization.barycenters.problem import BarycenterProblem, make_barycenter_problem
+from quantization.barycenters.limits import Limit, known_limit
+from quantization.barycenters.problem import BarycenterProblem, make_barycenter_problem, simplex
 from quantization.initialization import GivenCodes, InitLike, KMeansPlusPlus, as_initialization
 from quantization.iteration import snapshots, solve_tasks
 from quantization.make_problem import LawLike
@@ -42,7 +42,7 @@ def barycenter(
     Parameters
     ----------
     measures : list of arrays (n_j, d), DiscreteMeasures and laws, or array (m, n, d)
-        The $\mu_j$. A law enters by ``draws`` independent draws.
+        The $\mu_j$. A law enters by ``draws`` independent draws, but for Gaussians alone, one of them nonsingular at least.
     k : int, optional
         Atoms of ν, at most the points of all measures together; not needed with ``points``.
     mixing : array (m,), optional
@@ -79,11 +79,13 @@ def barycenter(
     Notes
     -----
     With free weights a run starts from its uniform solution and never ends above it. One measure with free weights is
-    quantization, and goes to :func:`quantize`.
+    quantization, and goes to :func:`quantize`. Of several Gaussians the barycenter is Gaussian (alvarez2016) and is quantized:
+    ``distortion`` is the upper value $F_\infty + D_K$ of F and ``distortion_gap`` what lies between it and a lower bound on
+    $F_\infty$.
 
     References
     ----------
-    agueh2011, cuturi2014, ge2019.
+    agueh2011, alvarez2016, cuturi2014, ge2019.
 
     Examples
     --------
@@ -93,7 +95,9 @@ def barycenter(
     >>> bool(np.allclose(nu.weights @ nu.points, x.mean(0) + 2.0, atol=0.01))  # the mean of the means
     True
     """
-    return solve_tasks([_task(measures, k, mixing, atom_weights, points, solver, init, n_init, rng, max_iter, draws)])[0]
+    task, limit = _task(measures, k, mixing, atom_weights, points, solver, init, n_init, rng, max_iter, draws)
+    solution = solve_tasks([task])[0]
+    return solution if limit is None else limit.solution(solution)
 
 
 def iterate_barycenter(
@@ -135,22 +139,26 @@ def iterate_barycenter(
     >>> objectives[-1] <= objectives[0]
     True
     """
-    return snapshots(_task(measures, k, mixing, atom_weights, points, solver, init, n_init, rng, max_iter, draws))
+    task, limit = _task(measures, k, mixing, atom_weights, points, solver, init, n_init, rng, max_iter, draws)
+    return snapshots(task) if limit is None else map(limit.solution, snapshots(task))
 
 
 def _task(
     measures: Iterable[LawLike], k: int | None, mixing: Array | None, atom_weights: str | Array, points: Array | None,
     solver: Solver | None, init: InitLike, n_init: int, rng: int | np.random.Generator | None, max_iter: int, draws: int,
-) -> Task:  # fmt: skip
+) -> tuple[Task, Limit | None]:  # fmt: skip
+    """The task of :func:`barycenter`; beside it the limit where the task is to quantize that."""
     rng = checked_rng(rng)
     n_init, max_iter = checked_count("n_init", n_init), checked_count("max_iter", max_iter, least=0)
     draws, measures = checked_count("draws", draws), checked_list(measures, "measures", "measures or laws", "measure")
     if not measures:
         raise ValueError("measures must not be empty; received none. Give at least one measure")
     problem = make_barycenter_problem(measures, k, mixing, atom_weights, points, draws, rng)
-    alone = len(problem.clouds) == 1 and problem.weights is None and problem.fixed is None
-    if alone and not isinstance(solver, _SOLVERS):
-        return make_task(_single_measure(measures, mixing), problem.k, 2.0, solver, init, n_init, rng, max_iter)
+    if problem.weights is None and problem.fixed is None and not isinstance(solver, _SOLVERS):
+        shares = simplex("mixing", mixing, len(measures))
+        limit = known_limit([m for m, s in zip(measures, shares, strict=True) if s > 0], problem.mixing)
+        if limit is not None:
+            return make_task(limit.law, problem.k, 2.0, solver, init, n_init, rng, max_iter), limit
     solver = _default_solver(problem) if solver is None else solver
     if not isinstance(solver, _SOLVERS):
         raise ValueError(f"solver must be InteriorPoint(...), FixedPoint(...) or Entropic(...); received {solver!r}")
@@ -159,7 +167,7 @@ def _task(
         raise ValueError(refusal)
     begin = _initialization(problem, init)
     begin.check(problem)
-    return Task(problem, solver, begin, rng.spawn(n_init), max_iter)
+    return Task(problem, solver, begin, rng.spawn(n_init), max_iter), None
 
 
 def _default_solver(problem: BarycenterProblem) -> Solver:
@@ -175,8 +183,3 @@ def _initialization(problem: BarycenterProblem, init: InitLike) -> Initializatio
             raise ValueError("with points given there is nothing to start from; received init. Leave one of them out")
         return GivenCodes(problem.fixed)
     return KMeansPlusPlus() if init is None else as_initialization(init)
-
-
-def _single_measure(measures: list[Any], mixing: Array | None) -> Any:
-    """The only measure with λ > 0."""
-    return measures[0] if mixing is None else measures[int(np.argmax(np.asarray(mixing)))]

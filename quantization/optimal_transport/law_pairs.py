@@ -8,6 +8,7 @@ import numpy as np
 from quantization.laws_1d.quantile_function import quantile_function
 from quantization.laws_1d.quantile_integrals import transport_integral
 from quantization.optimal_transport.coupling import LawTransport
+from quantization.optimal_transport.gaussians import as_gaussian, gaussian_cost
 from quantization.status import Status
 
 _RTOL = 1e-9  # of the cost: what quadrature may miss beside round-off
@@ -49,6 +50,17 @@ def by_quantiles(mu: object, nu: object, r: float) -> LawTransport | None:
     return LawTransport(found.value, found.error + found.rounding, Status.CONVERGED if converged else Status.STALLED)
 
 
+def by_covariances(mu: object, nu: object, r: float) -> LawTransport | None:
+    """The closed form of Bures for r = 2, a translation for equal covariances: source gelbrich1990."""
+    f, g = as_gaussian(mu), as_gaussian(nu)
+    if f is None or g is None or (r != 2 and not np.array_equal(f.cov, g.cov)):
+        return None
+    cost, gap = gaussian_cost(f, g, r)
+    rounding = 4 * np.finfo(np.float64).eps * f.dim * float(np.trace(f.cov) + np.trace(g.cov))
+    return LawTransport(cost, gap, Status.CONVERGED if gap <= _RTOL * cost + rounding else Status.STALLED)
+
+
 ROWS = [
+    Row("Gaussians, r = 2 or with equal covariances", by_covariances),
     Row("frozen scipy.stats laws, mixtures of Gaussians and measures on the line, any r", by_quantiles),
 ]

@@ -228,7 +228,7 @@ def test_torch_in_torch_out(truth):
 
 
 def test_laws_enter_by_sampling():
-    laws = [qz.Gaussian([0.0, 0.0], np.eye(2)), qz.Gaussian([4.0, 0.0], np.eye(2))]
+    laws = [qz.QuasiMonteCarlo(qz.Gaussian([4.0 * j, 0.0], np.eye(2))) for j in range(2)]
     sol = qz.barycenter(laws, 5, draws=300, rng=3)
     assert sol.measure.points.mean(0) == pytest.approx([2.0, 0.0], abs=0.5)
     again = qz.barycenter(laws, 5, draws=300, rng=3)
