@@ -58,7 +58,7 @@ class MovingCells:
     """
 
     def __init__(self, law: ExactLaw, codes: FloatArray, like: Array) -> None:
-        self._law, self._like, self._masses = law, like, np.empty(0)
+        self._law, self._like, self._masses = law, like, np.full(len(codes), np.nan)
         self._codes: FloatArray = codes
 
     def step(self) -> Step:
@@ -66,10 +66,10 @@ class MovingCells:
         self._codes, c = self._law.relocate_empty_cells(self._codes)
         self._following = rounded(c.means, self._like)
         # Labels are not known here. Where none has changed the masses have not, and the centroids are the codes to round-off.
-        unchanged = np.array_equal(self._masses, c.masses)
+        unchanged = bool((self._masses == c.masses).all())
         if unchanged:
             unchanged = c.stationarity <= _ROUND_OFF * resolution(self._like, self._codes, c.masses, c.distortion)
-        self._masses, at_rest = c.masses, unchanged or np.array_equal(self._following, self._codes)
+        self._masses, at_rest = c.masses, unchanged or bool((self._following == self._codes).all())
         return Step(self._codes, c.masses, c.distortion, 0.0, c.stationarity, at_rest)
 
     def advance(self) -> None:

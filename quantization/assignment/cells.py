@@ -87,8 +87,8 @@ def stationarity(gradient: FloatArray, masses: FloatArray, distortion: float, r:
             if not 0 < scale < np.inf:
                 return 0.0 if scale == 0 else float("inf")
             squares = np.square(gradient / scale).sum(1)
-        shares = np.divide(squares, masses, out=np.zeros(len(masses)), where=masses > 0)
-        size = scale / r * float(shares.sum()) ** 0.5
+        shares = squares / masses  # 0/0 or more is no number
+        size = scale / r * float(shares.sum() if masses.all() else shares[masses > 0].sum()) ** 0.5
         if size == 0:
             return 0.0
         return float(size / np.float64(distortion) ** ((r - 1) / r)) if distortion > 0 else float("inf")
