@@ -233,15 +233,12 @@ def companion_weights_lag() -> list[Patch]:
     lambda: [qz.transport(WEIGHTED, qz.DiscreteMeasure(CODES)).plan],
 )
 def wrong_marginals() -> list[Patch]:
-    plan = qz.NetworkSimplex.plan
+    solve = qz.NetworkSimplex.solve
 
     def wrong(self, a, b, costs):
-        found, potential, status = plan(self, a, b, costs)
-        greedy = np.zeros_like(found)
-        greedy[np.arange(len(a)), costs.argmin(1)] = a
-        return greedy, potential, status
+        return replace(solve(self, a, b, costs), sparse_plan=(np.arange(len(a)), costs.argmin(1), a))
 
-    return [(qz.NetworkSimplex, "plan", wrong)]
+    return [(qz.NetworkSimplex, "solve", wrong)]
 
 
 @mutation(

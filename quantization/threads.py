@@ -55,6 +55,17 @@ def parallel_map(function: Callable[[int], Answer], count: int, *, sizes: Sequen
         return _shared(function, order, workers)
 
 
+class Stopped(BaseException):
+    """Raised in a worker whose results nobody waits for any longer, as its caller was interrupted."""
+
+
+def check_stopped() -> None:
+    """To be called now and then in long work, so that Ctrl-C, which only the main thread hears, also ends it in workers."""
+    stop: threading.Event | None = getattr(_here, "stop", None)
+    if stop is not None and stop.is_set():
+        raise Stopped
+
+
 def parallel_rows(work: Callable[[slice], Answer], count: int) -> list[Answer]:
     """``work`` on slices of so many rows: an even number of them, as threads often are, that ``count`` alone decides."""
     groups = min(_MOST_GROUPS, 2 * max(1, count // (2 * _ROWS)), count)
@@ -66,6 +77,7 @@ def _shared(function: Callable[[int], Answer], order: Sequence[int], workers: in
     left, context = deque(order), copy_context()
     answers: dict[int, Answer] = {}
     errors: dict[int, BaseException] = {}
+    stop = threading.Event()
 
     def work() -> None:
         while True:
@@ -78,16 +90,28 @@ def _shared(function: Callable[[int], Answer], order: Sequence[int], workers: in
             except BaseException as error:
                 left.clear()
                 errors[i] = error
+                if not isinstance(error, Exception):
+                    stop.set()
 
-    helpers = [_pool(workers - 1).submit(work) for _ in range(workers - 1)]
+    def help_along() -> None:
+        _here.stop = stop
+        work()
+
+    helpers = [_pool(workers - 1).submit(help_along) for _ in range(workers - 1)]
     try:
         with _as_worker():
             work()
     finally:
         left.clear()
-        wait([helper for helper in helpers if not helper.cancel()])
+        begun = [helper for helper in helpers if not helper.cancel()]
+        try:
+            wait(begun)
+        except BaseException:
+            stop.set()
+            wait(begun)
+            raise
     if errors:
-        raise errors[min(errors)]
+        raise errors[min(errors, key=lambda i: (isinstance(errors[i], Stopped), i))]
     return [answers[i] for i in range(len(order))]
 
 

@@ -68,7 +68,7 @@ def as_dict(report: Report) -> dict[str, Any]:
         "seconds": round(report.seconds, 1),
         "processes": report.processes,
         "false_alarms": report.false_alarms,
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in ("numpy", "scipy", "POT")}},
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in ("numpy", "scipy", "numba")}},
         "claims": [_finding(f) for f in report.findings],
     }
 

@@ -18,7 +18,6 @@ from theory_checks.laws import Case
 _ONE_THREAD = {
     **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
     "OMP_WAIT_POLICY": "PASSIVE",
-    "POT_BACKEND_DISABLE_PYTORCH": "1",  # POT would load torch, which nothing here needs
 }
 
 

@@ -16,7 +16,7 @@ ONE_THREAD = {
 }
 READERS = "DISTILL_READERS"  # the threads of a process that decode images, set by whoever starts it
 _PACKAGES = (
-    *("optimal-quantization", "numpy", "scipy", "POT", "torch", "torchvision", "diffusers", "transformers", "timm", "datasets"),
+    *("optimal-quantization", "numpy", "scipy", "numba", "torch", "torchvision", "diffusers", "transformers", "timm", "datasets"),
     *("safetensors", "scikit-learn", "pillow"),
 )
 

@@ -1,4 +1,4 @@
-r"""Costs $|x - y|^r$ in float64: all of them, or those of some pairs; nothing is lost where points are close and far from 0."""
+r"""Costs $|x - y|^r$ in float64 by differences: all of them, or those of some pairs; nothing is lost far from 0."""
 
 from typing import Any, cast
 
@@ -7,23 +7,39 @@ import scipy  # its subpackages load when they are first used
 from numpy.typing import NDArray
 
 from quantization.arrays import FloatArray
-from quantization.distance_matrix import squared_distance_matrix
+from quantization.threads import check_stopped, parallel_rows
 
-_DIRECT = 48  # dimensions up to which differences are as fast as a matrix product
+_LARGE, _MANY = 2**22, 8  # numbers to subtract, and dimensions, from which on compiled loops pay for being loaded
 _BLOCK = 2**22  # numbers of a block of differences
+_SAFE = 2.0**500  # coordinates below it have squares in the range of float64
 
 
 def cost_matrix(x: FloatArray, y: FloatArray, r: float = 2.0) -> FloatArray:
     """(n, m) costs for x (n, d) and y (m, d). ``ValueError`` where they leave the range of float64."""
     with np.errstate(over="ignore", invalid="ignore"):
-        if x.shape[1] > _DIRECT:
-            squared = squared_distance_matrix(x, y)
+        if x.shape[1] >= _MANY and x.size * len(y) >= _LARGE and max(np.abs(x).max(), np.abs(y).max()) < _SAFE:
+            squared = _compiled(np.ascontiguousarray(x, dtype=np.float64), np.ascontiguousarray(y, dtype=np.float64))
         else:
             squared = np.asarray(cast(Any, scipy.spatial.distance.cdist)(x, y, "sqeuclidean"), dtype=np.float64)
         costs = squared if r == 2 else squared ** (r / 2)
     if not np.isfinite(costs).all():
         raise ValueError(f"the costs |x - y|^{r:g} overflow float64; scale the points down")
     return costs
+
+
+def _compiled(x: FloatArray, y: FloatArray) -> FloatArray:
+    from quantization.optimal_transport import cost_kernels  # loads numba
+
+    squared, step = np.empty((len(x), len(y))), max(2, 16 * _BLOCK // y.size)
+
+    def measure(rows: slice) -> None:
+        for begin in range(rows.start, rows.stop, step):
+            check_stopped()
+            part = slice(begin, min(begin + step, rows.stop))
+            cost_kernels.squared_distances(x[part], y, squared[part])
+
+    parallel_rows(measure, len(x))
+    return squared
 
 
 def pair_costs(x: FloatArray, y: FloatArray, rows: NDArray[np.intp], columns: NDArray[np.intp], r: float = 2.0) -> FloatArray:

@@ -22,13 +22,15 @@ class TransportResult:
     u, v : array (n,) and (m,)
         Potentials, $u_i + v_k \le |x_i - y_k|^r$.
     status : Status
-        CONVERGED, or BUDGET_SPENT where the method stopped early.
+        CONVERGED, BUDGET_SPENT where the method stopped early, or STALLED where its gap stays open.
     sparse_plan : (rows, columns, masses), optional
         The plan's nonzero entries, arrays (p,) each.
     plan : array (n, m), optional
         The plan, where ``sparse_plan`` is None.
     marginal_error : float
         By how much the marginals missed the weights, in total variation, before the plan was made feasible.
+    gap : float, optional
+        The cost less the dual value of the potentials, where the method knows it better than the difference of the two.
     """
 
     cost: float
@@ -38,6 +40,24 @@ class TransportResult:
     sparse_plan: tuple[NDArray[np.intp], NDArray[np.intp], FloatArray] | None = None
     plan: FloatArray | None = None
     marginal_error: float = 0.0
+    gap: float | None = None
+
+    def dense(self) -> FloatArray:
+        """The plan as an array (n, m)."""
+        if self.plan is not None:
+            return self.plan
+        assert self.sparse_plan is not None
+        dense = np.zeros((len(self.u), len(self.v)))
+        np.add.at(dense, self.sparse_plan[:2], self.sparse_plan[2])
+        return dense
+
+    def entries(self) -> tuple[NDArray[np.intp], NDArray[np.intp], FloatArray]:
+        """The plan's nonzero entries: rows, columns and masses, (p,) each."""
+        if self.sparse_plan is not None:
+            return self.sparse_plan
+        assert self.plan is not None
+        rows, columns = np.nonzero(self.plan)
+        return rows, columns, self.plan[rows, columns]
 
 
 @dataclass(frozen=True)
@@ -68,9 +88,10 @@ class Coupling:
     cost : float
         $\sum_{ik} \pi_{ik} |x_i - y_k|^r$, no root.
     gap : float
-        The cost less a lower bound on the least cost. Of a law, where both are integrals: how far the cost may be off.
+        The cost less the dual value of the potentials, ≥ 0: no plan costs less than ``cost - gap``. Of the potentials as found,
+        not yet rounded to the dtype of the points. Of a law, where both are integrals: how far the cost may be off.
     status : Status
-        CONVERGED, or BUDGET_SPENT where the method stopped early.
+        CONVERGED; BUDGET_SPENT where the method stopped early; STALLED where round-off keeps an exact method's gap open.
     marginal_error : float
         The total variation by which the method's own plan missed the weights; ``plan`` has been made feasible.
 
@@ -114,7 +135,9 @@ class Coupling:
         assert source is not None
         assert target is not None
         a, b = to_host(source.weights_float64), to_host(target.weights_float64)
-        gap = max(found.cost - float(found.u[a > 0] @ a[a > 0] + found.v[b > 0] @ b[b > 0]), 0.0)
+        gap = found.gap
+        if gap is None:
+            gap = max(found.cost - float(found.u[a > 0] @ a[a > 0] + found.v[b > 0] @ b[b > 0]), 0.0)
         return Coupling(found.cost, gap, found.status, found.marginal_error, found, like)
 
     @property
@@ -129,23 +152,12 @@ class Coupling:
     @property
     def plan(self) -> Array:
         """The plan as an array (n, m), of marginals a and b, made at each access."""
-        found = self._of_measures("plan")
-        if found.plan is not None:
-            return asarray_like(found.plan, self._like)
-        assert found.sparse_plan is not None
-        dense = np.zeros((len(found.u), len(found.v)))
-        np.add.at(dense, found.sparse_plan[:2], found.sparse_plan[2])
-        return asarray_like(dense, self._like)
+        return asarray_like(self._of_measures("plan").dense(), self._like)
 
     @property
     def sparse_plan(self) -> tuple[NDArray[np.intp], NDArray[np.intp], FloatArray]:
         r"""(rows, columns, masses), numpy arrays (p,): $\pi = \sum_p m_p \delta_{(i_p, k_p)}$; at most n + m − 1 if exact."""
-        found = self._of_measures("plan")
-        if found.sparse_plan is not None:
-            return found.sparse_plan
-        assert found.plan is not None
-        rows, columns = np.nonzero(found.plan)
-        return rows, columns, found.plan[rows, columns]
+        return self._of_measures("plan").entries()
 
     def _of_measures(self, asked: str) -> TransportResult:
         if isinstance(self._found, LawTransport):

@@ -10,6 +10,11 @@ from quantization.optimal_transport.network_simplex import NetworkSimplex
 from quantization.status import Status
 from quantization.validation import checked_order
 
+_HINTS = {
+    Status.BUDGET_SPENT: "Raise NetworkSimplex's max_pivots or Sinkhorn's max_iter",
+    Status.STALLED: "Leave out points so far away that round-off of their costs hides all others",
+}
+
 
 def transport(mu: LawLike, nu: LawLike, *, r: float = 2.0, method: TransportMethod | None = None) -> Coupling:
     r"""An optimal coupling of two measures, $\min_\pi \sum_{ik} \pi_{ik} |x_i - y_k|^r$ over the plans $\pi$ between them.
@@ -87,12 +92,14 @@ def wasserstein(mu: LawLike, nu: LawLike, *, r: float = 2.0, method: TransportMe
     >>> round(qz.wasserstein(qz.Gaussian([0.0], [[1.0]]), qz.Gaussian([3.0], [[25.0]])), 9)  # (3² + (5 − 1)²)^½
     5.0
     """
-    found, _, _ = _solved(mu, nu, r, method)
+    found, source, target = _solved(mu, nu, r, method)
     if isinstance(found, LawTransport) and found.status is not Status.CONVERGED:
         raise RuntimeError(f"the transport cost {found.cost:.9g} may be off by {found.gap:.3g}. transport() returns both")
     if found.status is not Status.CONVERGED:
+        gap = Coupling.of(found, source, target).gap
         raise RuntimeError(
-            f"transport was not solved: {found.status.value} Raise NetworkSimplex's max_pivots or Sinkhorn's max_iter"
+            f"transport was not solved, the cost {found.cost:.3g} exceeds the least one by up to {gap:.3g}: {found.status.value} "
+            + _HINTS.get(found.status, "")
         )
     return max(found.cost, 0.0) ** (1 / r)
 

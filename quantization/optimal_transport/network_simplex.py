@@ -1,40 +1,46 @@
-"""The network simplex: optimal plans, exact to round-off. The only module that calls POT."""
+r"""The network simplex: optimal plans whose duality gap is closed, whatever the costs' range."""
 
-import importlib
-import sys
 from dataclasses import dataclass
-from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, FileFinder
-from importlib.util import find_spec, module_from_spec, spec_from_file_location
-from threading import Lock
-from types import ModuleType
-from typing import Any
+from math import fsum, gcd
 
 import numpy as np
+from numpy.typing import NDArray
 
 from quantization.arrays import FloatArray, to_host
 from quantization.measure import DiscreteMeasure
-from quantization.optimal_transport.costs import c_transforms, cost_matrix, pair_costs
+from quantization.optimal_transport.certificate import components, rebased, reduced_costs, total_reduced_cost
+from quantization.optimal_transport.costs import cost_matrix
 from quantization.optimal_transport.coupling import TransportResult
 from quantization.status import Status
+from quantization.threads import check_stopped
 from quantization.validation import checked_count
 
-_OPTIMAL = 1  # of POT's ProblemType
-_COMPILED = "ot.lp.emd_wrap"
-_loading, _loaded = Lock(), dict[str, Any]()
+_RTOL, _AIM = 1e-9, 1e-12  # of the gap, relative to the cost: at which it is closed, and above which it is worth another round
+_WORK = 2**25  # numbers looked at between two chances to interrupt
+_ROUNDS = 8  # on reduced costs at most, each of which gains 50 bits
+_ROUND_OFF = float(np.finfo(np.float64).eps)
+_LEAST_SHARE = 2 * _ROUND_OFF  # of the weights that an arc joins: what their own rounding may leave between them
 
 
 @dataclass(frozen=True)
 class NetworkSimplex:
-    """The network simplex of POT, exact to round-off; costs (n, m) are held in memory.
+    r"""The network simplex, exact to round-off; costs (n, m) are held in memory.
 
     Parameters
     ----------
     max_pivots : int, default 10000000
         Pivots at most; running out is the status BUDGET_SPENT, never silent.
 
+    Notes
+    -----
+    A simplex on costs over many decades stops where round-off of the largest hides the small ones. So the gap between the plan's
+    cost and the dual value is computed, on reduced costs $C_{ik} - u_i - v_k$; where it is open these are solved as costs of
+    their own, from the same tree. The status is CONVERGED where the gap is at most 1e-9 of the cost, else STALLED. Measures of
+    equal weights are solved in whole numbers.
+
     References
     ----------
-    bonneel2011, flamary2021.
+    bonneel2011, cunningham1976.
 
     Examples
     --------
@@ -49,15 +55,10 @@ class NetworkSimplex:
         checked_count("NetworkSimplex's max_pivots", self.max_pivots)
 
     def couple(self, source: DiscreteMeasure, target: DiscreteMeasure, r: float) -> TransportResult:
-        x, y, a = to_host(source.points), to_host(target.points), to_host(source.weights_float64)
-        costs = cost_matrix(x, y, r)
-        plan, u, status = self.plan(a, to_host(target.weights_float64), costs)
-        rows, columns = np.nonzero(plan)
-        masses = plan[rows, columns]
-        u, v = c_transforms(u, a, costs)
-        return TransportResult(float(masses @ pair_costs(x, y, rows, columns, r)), u, v, status, (rows, columns, masses))
+        costs = cost_matrix(to_host(source.points), to_host(target.points), r)
+        return self.solve(to_host(source.weights_float64), to_host(target.weights_float64), costs)
 
-    def plan(self, a: FloatArray, b: FloatArray, costs: FloatArray) -> tuple[FloatArray, FloatArray, Status]:
+    def solve(self, a: FloatArray, b: FloatArray, costs: FloatArray) -> TransportResult:
         """The optimal plan of given costs.
 
         Parameters
@@ -67,15 +68,47 @@ class NetworkSimplex:
         b : array (m,)
             Weights of the target, of sum 1.
         costs : array (n, m)
-            Nonnegative and finite.
+            Finite.
+
+        Returns
+        -------
+        TransportResult
+
+        Examples
+        --------
+        >>> import numpy as np, quantization as qz
+        >>> half = np.array([0.5, 0.5])
+        >>> rows, columns, masses = qz.NetworkSimplex().solve(half, half, np.array([[0.0, 1.0], [1.0, 0.0]])).sparse_plan
+        >>> sorted(zip(rows.tolist(), columns.tolist(), masses.tolist()))
+        [(0, 0, 0.5), (1, 1, 0.5)]
+        """
+        here, there = np.flatnonzero(a > 0), np.flatnonzero(b > 0)
+        if len(here) == len(a) and len(there) == len(b):
+            return _solved(a, b, np.ascontiguousarray(costs, dtype=np.float64), self.max_pivots)
+        found = _solved(a[here], b[there], np.ascontiguousarray(costs[np.ix_(here, there)]), self.max_pivots)
+        # Points of no weight have no place in the tree, and potentials as large as their costs allow.
+        v = np.full(len(b), np.inf)
+        for i, u in zip(here, found.u, strict=True):
+            np.minimum(v, costs[i] - u, out=v)
+        v[there] = found.v
+        u = np.array([(row - v).min() for row in costs])
+        u[here] = np.minimum(found.u, u[here])
+        rows, columns, masses = found.entries()
+        return TransportResult(found.cost, u, v, found.status, (here[rows], there[columns], masses), gap=found.gap)
+
+    def plan(self, a: FloatArray, b: FloatArray, costs: FloatArray) -> tuple[FloatArray, FloatArray, Status]:
+        """The same as a dense plan (n, m), the source's potential (n,) and the status.
+
+        Parameters
+        ----------
+        a, b, costs
+            As for :meth:`solve`.
 
         Returns
         -------
         plan : array (n, m)
         u : array (n,)
-            The source's potential, not yet made feasible.
         status : Status
-            How the simplex ended.
 
         Examples
         --------
@@ -84,65 +117,101 @@ class NetworkSimplex:
         >>> qz.NetworkSimplex().plan(half, half, np.array([[0.0, 1.0], [1.0, 0.0]]))[0].tolist()
         [[0.5, 0.0], [0.0, 0.5]]
         """
-        simplex = _compiled_simplex()
-        # The simplex stops at an absolute tolerance, so it sees costs of the size of 1; a power of two loses no digit.
-        exponent = int(np.frexp(costs.max())[1])
-        scaled = np.ascontiguousarray(np.ldexp(costs, -exponent))
-        a, b = np.ascontiguousarray(a), b * a.sum() / b.sum()
-        rows, columns = np.flatnonzero(a), np.flatnonzero(b)
-        whole = len(rows) == len(a) and len(columns) == len(b)
-        if not whole:  # points of no weight have no place in the basis
-            a, b, scaled = a[rows], b[columns], np.ascontiguousarray(scaled[np.ix_(rows, columns)])
-        plan, _, u, _, code = simplex.emd_c(a, b, scaled, self.max_pivots, 1)
-        if not whole:
-            inner, plan = plan, np.zeros_like(costs)
-            plan[np.ix_(rows, columns)] = inner
-            kept, u = u, np.zeros(len(costs))
-            u[rows] = kept
-        status = Status.CONVERGED if code == _OPTIMAL else Status.BUDGET_SPENT
-        return np.asarray(plan), np.ldexp(np.asarray(u), exponent), status
+        found = self.solve(a, b, costs)
+        return found.dense(), found.u, found.status
 
 
-def _compiled_simplex() -> Any:
-    """POT's compiled simplex, which ``import ot`` takes seconds for: it loads torch, jax and tensorflow where they are installed.
+class _Basis:
+    """A spanning tree with its flows and potentials, for costs that may be replaced by reduced ones."""
 
-    Where POT has not been imported, its compiled file is loaded alone. Nothing of POT's is changed: a later ``import ot`` runs
-    as ever and finds the same compiled module.
+    def __init__(self, supply: FloatArray, costs: FloatArray) -> None:
+        from quantization.optimal_transport import simplex_kernels  # loads numba
+
+        self._kernels, self._supply, nodes = simplex_kernels, supply, supply.shape[1]
+        self.costs = costs
+        self._parent, self._size, self._child, self._left, self._right, self._order = np.empty((6, nodes), np.int32)
+        self.flow, self.potential, self._net, self._low = np.empty((4, nodes))
+        self._state = np.zeros(3, np.int64)
+        links = (self._parent, self._size, self._child, self._left, self._right)
+        simplex_kernels.start(costs, supply[0].copy(), *links, self._order, self.flow, self.potential)
+        self._read()
+
+    def _read(self) -> None:
+        self._kernels.read_tree(
+            self.costs, self._supply, self._parent, self._child, self._right, self._order, self.flow, self.potential,
+            self._net, self._low,
+        )  # fmt: skip
+
+    def replace_costs(self, costs: FloatArray) -> None:
+        """Goes on from this tree with other costs."""
+        self.costs = costs
+        self._read()
+
+    def optimize(self, max_pivots: int) -> bool:
+        """Pivots until the tree is optimal to round-off; False where the budget was spent before."""
+        done, self._state[2] = False, 0
+        while not done and self._state[1] < max_pivots:
+            check_stopped()
+            done = bool(self._kernels.pivot(
+                self.costs, self._parent, self._size, self._child, self._left, self._right, self.flow, self.potential,
+                int(self._order[0]), self._state, max_pivots, _WORK,
+            ))  # fmt: skip
+        self._read()
+        return done
+
+    def arcs(self) -> tuple[NDArray[np.intp], NDArray[np.intp], FloatArray]:
+        """Sources, sinks and flows of the tree's arcs."""
+        child = np.flatnonzero(self._parent >= 0)
+        parent, n = self._parent[child].astype(np.intp), len(self.costs)
+        return np.where(child < n, child, parent), np.where(child < n, parent, child) - n, self.flow[child]
+
+    def least_reduced_costs(self, costs: FloatArray, potential: FloatArray) -> FloatArray:
+        """(n,), min(0, min_k (C_ik − u_i − v_k))."""
+        least = np.empty(len(costs))
+        self._kernels.least_reduced_costs(costs, potential, least)
+        return least
+
+
+def _solved(a: FloatArray, b: FloatArray, costs: FloatArray, max_pivots: int) -> TransportResult:
+    """The same where all weights are positive."""
+    n, m = costs.shape
+    supply, unit = _supplies(a, b)
+    basis = _Basis(supply, costs)
+    potentials = list[FloatArray]()  # of the costs, then of reduced costs, and so on
+    while True:
+        done = basis.optimize(max_pivots)
+        rows, columns, flow = basis.arcs()
+        kept = flow > _LEAST_SHARE * np.minimum(supply[0, rows], supply[0, n + columns])
+        rows, columns, masses = rows[kept], columns[kept], flow[kept] * unit
+        cost = float(masses @ costs[rows, columns])
+        u, v = basis.potential[:n].copy(), basis.potential[n:].copy()
+        least = basis.least_reduced_costs(basis.costs, basis.potential)
+        gap = total_reduced_cost(basis.costs[rows, columns], u[rows], v[columns], masses) - float(a @ least)
+        potentials.append(basis.potential.copy())
+        if not done or gap <= _AIM * cost or len(potentials) == _ROUNDS:
+            break
+        basis.replace_costs(reduced_costs(basis.costs, u[:, None], v))
+    if _ROUND_OFF * float(a @ np.abs(u) + b @ np.abs(v)) <= _AIM * cost and len(potentials) == 1:
+        middle = float(np.median(u))
+        u, v = u - middle, v + middle
+    else:
+        u, v = rebased(costs, potentials, components(rows, columns, n, m))
+    u += basis.least_reduced_costs(costs, np.concatenate([u, v]))
+    status = Status.BUDGET_SPENT if not done else Status.CONVERGED if gap <= _RTOL * cost else Status.STALLED
+    return TransportResult(cost, u, v, status, (rows, columns, masses), gap=gap)
+
+
+def _supplies(a: FloatArray, b: FloatArray) -> tuple[FloatArray, float]:
+    """(2, n + m), the weights of both sides as sums of two numbers, with equal totals, and the unit they are in.
+
+    Whole numbers where each side has equal weights. Else the largest of the second side balances what rounding has left.
     """
-    with _loading:
-        if _COMPILED not in _loaded:
-            _loaded[_COMPILED] = importlib.import_module(_COMPILED) if "ot" in sys.modules else _loaded_alone()
-        return _loaded[_COMPILED]
-
-
-def _loaded_alone() -> Any:
-    """The compiled file under a name of ours, so that its ``from ..utils import dist`` finds a stand-in and not POT's package."""
-    package: Any = find_spec("ot")  # finds a package without running it
-    folders: list[str] = [] if package is None else list(package.submodule_search_locations)
-    finders = [FileFinder(f"{folder}/lp", (ExtensionFileLoader, EXTENSION_SUFFIXES)) for folder in folders]
-    found: Any = next(filter(None, (finder.find_spec("emd_wrap") for finder in finders)), None)
-    if found is None:
-        return importlib.import_module(_COMPILED)
-    stand_in: Any = ModuleType(f"{__name__}.utils")
-    stand_in.dist = _dist
-    sys.modules[stand_in.__name__] = stand_in
-    known = _COMPILED in sys.modules
-    try:
-        spec: Any = spec_from_file_location(f"{__name__}.lp.emd_wrap", found.origin)
-        module: Any = module_from_spec(spec)
-        spec.loader.exec_module(module)
-    except ImportError:  # another version of POT that needs more of its package
-        return importlib.import_module(_COMPILED)
-    finally:
-        del sys.modules[stand_in.__name__]
-        if not known:
-            sys.modules.pop(_COMPILED, None)  # where Cython enters it, under its true name but outside of its package
-    # A compiled module exists once: ``import ot`` finds this one, and it should not tell another name then.
-    module.__name__, module.__package__ = _COMPILED, _COMPILED.rpartition(".")[0]
-    module.__spec__ = spec_from_file_location(_COMPILED, found.origin)
-    return module
-
-
-def _dist(*arguments: Any, **options: Any) -> Any:
-    """POT's ``dist``, which its compiled module calls for some costs on the line."""
-    return importlib.import_module("ot.utils").dist(*arguments, **options)
+    n, m = len(a), len(b)
+    supply = np.zeros((2, n + m))
+    if a.min() == a.max() and b.min() == b.max():
+        divisor = gcd(n, m)
+        supply[0, :n], supply[0, n:] = m // divisor, n // divisor
+        return supply, divisor / (n * m)
+    supply[0, :n], supply[0, n:] = a, b * (a.sum() / b.sum())
+    supply[1, n + b.argmax()] = fsum(supply[0, :n].tolist() + (-supply[0, n:]).tolist())
+    return supply, 1.0
