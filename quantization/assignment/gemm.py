@@ -162,12 +162,8 @@ class _Search:
                 count = len(points)  # and what these rows' bounds have lost, their search makes good
         searched, settled, left = kernels.step_rows(points, *arguments, *space, count, self._filled)
         self._spaces.append(space)
-        return (
-            settled,
-            moved[:left] if whole else moved[:left] + rows.start,
-            masses[:, : len(self._codes)],
-            searched == len(points),
-        )
+        masses = masses[:, : len(self._codes)]
+        return settled, moved[:left] if whole else moved[:left] + rows.start, masses, searched == len(points)
 
 
 class Gemm:

@@ -254,8 +254,10 @@ def measure_rivals(
 
     By the triangle inequality (elkan2003); where that does not tell, by measuring distances: to the own code, then to its rivals,
     where they are ``few`` at most; those that come out equal by direct differences. Returns how many points are left, which
-    ``rows`` lists from its first ``count`` entries on. codes: in the points' precision. limits: the fourth is how far a distance may be off, relative to itself, the
-    fifth what differences too small for their squares add to that, the last the length from which squares may overflow.
+    ``rows`` lists after its first ``count`` entries.
+
+    codes: in the points' precision. limits: the fourth is how far a distance may be off, relative to itself, the fifth what
+    differences too small for their squares add to that, the last the length from which squares may overflow.
     """
     k, rounding, vanishing = len(codes), limits[3] + ROUNDING, limits[4] + SMALL
     for i in range(start, stop):
