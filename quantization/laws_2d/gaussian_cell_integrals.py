@@ -33,8 +33,9 @@ def cell_moments(
 ) -> tuple[FloatArray, FloatArray]:  # fmt: skip
     r"""Moments of cells and along their edges.
 
-    first, lines: the edges of a :class:`quantization.laws_2d.voronoi_polygons.Diagram`. weights (m,), means (m, 2), roots and
-    inverses (m, 2, 2): the mixture, lower triangular $L L^T = C$ and $L^{-1}$. A cell without edges is taken for the whole plane.
+    first, lines: the edges of a :class:`quantization.laws_2d.voronoi_polygons.Diagram`; codes may lie outside of their cells.
+    weights (m,), means (m, 2), roots and inverses (m, 2, 2): the mixture, lower triangular $L L^T = C$ and $L^{-1}$. A cell
+    without edges is taken for the whole plane.
 
     Returns $\int_{V_k} f$, $\int_{V_k} (x - x_k) f$ and the entries 11, 12, 22 of $\int_{V_k} (x - x_k)(x - x_k)^T f$, (K, 6);
     and $\int_a^b s^j f\,ds$ along edges for j = 0, 1, 2, s counted from the foot of the edge's code, (E, 3).
@@ -105,6 +106,7 @@ def _add_cells(
         d0, d1 = codes[i, 0] - means[c, 0], codes[i, 1] - means[c, 1]
         y0, y1 = i00 * d0, i10 * d0 + i11 * d1
         inside, closest, open_angle = True, np.inf, 2 * np.pi
+        own, ends, begins, l0, l1, b0, b1 = True, 0, 0, 0.0, 0.0, 0.0, 0.0
         # ν, H = ν·y, κ = u·y_k, u·ξ at the foot, and the stretch of lengths along the edge.
         for e in range(first[i], first[i + 1]):
             n0, n1, h = lines[e, 0], lines[e, 1], lines[e, 2]
@@ -121,6 +123,14 @@ def _add_cells(
             closest = min(closest, level * level + beyond * beyond)
             inside = inside and level >= 0
             open_angle -= np.arctan(b / height) - np.arctan(a / height)
+            own = own and h > 0
+            if b == np.inf:
+                ends, l0, l1 = ends + 1, -v1, v0
+            if a == -np.inf:
+                begins, b0, b1 = begins + 1, v1, -v0
+        if not own:  # from the code the angles of edges do not add up to that of the cell: between its two rays
+            turn, facing = l0 * b1 - l1 * b0, l0 * b0 + l1 * b1
+            open_angle = 0.0 if ends != 1 or begins != 1 else np.pi if facing <= -1 else max(np.arctan2(turn, facing), 0.0)
         away = not inside and closest >= _AWAY
         if away and closest > _NOTHING:
             continue

@@ -33,7 +33,7 @@ class GaussianMixture2D:
     mixture: GaussianMixture
 
     def cells(self, codes: FloatArray) -> Cells:
-        moments, unit = self._moments(codes), self._unit
+        moments, unit = self._moments(codes), self.unit
         masses, residuals = moments[:, 0], moments[:, 1:3]  # residuals: weighted by the masses
         gradient, distortion = -2 * residuals, float((moments[:, 3] + moments[:, 5]).sum())
         residual = stationarity(gradient, masses, distortion, 2.0)
@@ -55,7 +55,7 @@ class GaussianMixture2D:
             costliest = np.argsort(-costs, kind="stable")[: min(len(empty), len(codes) - len(empty))]
             codes, empty = codes.copy(), empty[: len(costliest)]
             side = 1.0 if attempt % 2 == 0 else -0.5  # where nothing lies on one side, try the other
-            codes[empty] = codes[costliest] + side * self._unit * offsets[costliest]
+            codes[empty] = codes[costliest] + side * self.unit * offsets[costliest]
         return codes, self.cells(codes)
 
     def hessian(self, codes: FloatArray) -> "scipy.sparse.csc_array":
@@ -64,7 +64,7 @@ class GaussianMixture2D:
         $\partial_k \nabla_k = 2 w_k I - \sum_j \frac{2}{|x_j - x_k|} \int_{e_{kj}} (x - x_k)(x - x_k)^T f\,ds$ and
         $\partial_j \nabla_k = \frac{2}{|x_j - x_k|} \int_{e_{kj}} (x - x_k)(x - x_j)^T f\,ds$.
         """
-        codes = np.ascontiguousarray(codes / self._unit)
+        codes = np.ascontiguousarray(codes / self.unit)
         diagram, moments, along = self._integrals(codes)
         owners = np.repeat(np.arange(len(codes)), np.diff(diagram.first))
         once = owners < diagram.neighbors
@@ -72,7 +72,7 @@ class GaussianMixture2D:
         s0, s1, s2 = along[once].T[:, :, None, None]
         normals, h = lines[:, :2], lines[:, 2, None, None]
         tangents = np.stack([-normals[:, 1], normals[:, 0]], axis=1)
-        nn, nt, tt = _outer(normals, normals) * h * s0, _outer(normals, tangents) * s1, _outer(tangents, tangents) * s2 / h
+        nn, nt, tt = outer(normals, normals) * h * s0, outer(normals, tangents) * s1, outer(tangents, tangents) * s2 / h
         tn, along = nt.transpose(0, 2, 1), nn + tt
         diagonal = 2 * moments[:, :1, None] * np.eye(2)
         np.subtract.at(diagonal, i, along + (nt + tn))
@@ -83,7 +83,7 @@ class GaussianMixture2D:
         """The best codes of several chains of descents and hops: see :class:`quantization.laws_2d.basin_hopping.BasinHopping`."""
         from quantization.laws_2d.basin_hopping import BasinHopping
 
-        return self._unit * BasinHopping(self._integrated, lambda: self._draw_point_density(k, rng), rng).best()
+        return self.unit * BasinHopping(self._integrated, lambda: self._draw_point_density(k, rng), rng).best()
 
     def _draw_point_density(self, k: int, rng: np.random.Generator) -> FloatArray:
         r"""k draws from the point density $\propto f^{1/2}$, that of optimal codes as K → ∞, in internal units.
@@ -105,7 +105,7 @@ class GaussianMixture2D:
         return codes[:k]
 
     @cached_property
-    def _unit(self) -> float:
+    def unit(self) -> float:
         """The internal unit of length, a power of two near the largest standard deviation."""
         variance = float(np.diagonal(self.mixture.covs, axis1=1, axis2=2).max())
         return 2.0 ** round(log2(variance) / 2)
@@ -114,13 +114,13 @@ class GaussianMixture2D:
     def _components(self) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
         """Weights, means, roots L of the covariances and their inverses, in internal units; components of weight 0 left out."""
         present = self.mixture.weights > 0
-        roots = np.asarray(np.linalg.cholesky(self.mixture.covs[present] / self._unit / self._unit), dtype=np.float64)
+        roots = np.asarray(np.linalg.cholesky(self.mixture.covs[present] / self.unit / self.unit), dtype=np.float64)
         inverses = np.asarray(np.linalg.inv(roots), dtype=np.float64)
-        return self.mixture.weights[present], self.mixture.means[present] / self._unit, roots, inverses
+        return self.mixture.weights[present], self.mixture.means[present] / self.unit, roots, inverses
 
     def _moments(self, codes: FloatArray) -> FloatArray:
         """Masses, first and second moments of the cells about their codes (K, 6), in internal units; NaN for infinite codes."""
-        codes = np.ascontiguousarray(codes / self._unit)
+        codes = np.ascontiguousarray(codes / self.unit)
         if not np.isfinite(codes).all():
             return np.full((len(codes), 6), np.nan)
         return self._integrated(codes)[1]
@@ -129,11 +129,14 @@ class GaussianMixture2D:
         return self._integrals(codes)[:2]
 
     def _integrals(self, codes: FloatArray) -> "tuple[Diagram, FloatArray, FloatArray]":
-        """The cells, their moments, and those along their edges."""
-        from quantization.laws_2d.gaussian_cell_integrals import cell_moments
-        from quantization.laws_2d.voronoi_polygons import voronoi_diagram
+        return self.integrals(codes, np.zeros(len(codes)))
 
-        diagram = voronoi_diagram(codes)
+    def integrals(self, codes: FloatArray, prices: FloatArray) -> "tuple[Diagram, FloatArray, FloatArray]":
+        """The power cells, their moments, and those along their edges; all in internal units."""
+        from quantization.laws_2d.gaussian_cell_integrals import cell_moments
+        from quantization.laws_2d.voronoi_polygons import power_diagram
+
+        diagram = power_diagram(codes, prices)
         moments, along = cell_moments(diagram.first, diagram.lines, codes, *self._components)
         return diagram, np.where(diagram.owned[:, None], moments, 0.0), along
 
@@ -158,7 +161,8 @@ def _axes(moments: FloatArray) -> tuple[FloatArray, FloatArray]:
     return bases[:, :, 1] * np.sqrt(np.maximum(spectra[:, 1], 0) / masses)[:, None], moments[:, 3] + moments[:, 5]
 
 
-def _outer(a: FloatArray, b: FloatArray) -> FloatArray:
+def outer(a: FloatArray, b: FloatArray) -> FloatArray:
+    """The matrices a b^T of vectors (n, 2): (n, 2, 2)."""
     return a[:, :, None] * b[:, None, :]
 
 

@@ -5,12 +5,20 @@ from typing import NamedTuple
 
 import numpy as np
 
+from quantization.arrays import FloatArray, to_host
+from quantization.laws import GaussianMixture
 from quantization.laws_1d.quantile_function import quantile_function
 from quantization.laws_1d.quantile_integrals import transport_integral
+from quantization.laws_2d.balanced_mixture_law import BalancedMixture2D
+from quantization.laws_2d.gaussian_mixture_law import GaussianMixture2D
+from quantization.make_problem import exact_law
+from quantization.measure import DiscreteMeasure
 from quantization.optimal_transport.coupling import LawTransport
 from quantization.optimal_transport.gaussians import as_gaussian, gaussian_cost
 from quantization.status import Status
 
+_MOST_POINTS = 2**14  # of a measure, for cells that are integrated
+_ROUND_OFF = 1e-13  # of integrals over cells
 _RTOL = 1e-9  # of the cost: what quadrature may miss beside round-off
 
 
@@ -60,7 +68,35 @@ def by_covariances(mu: object, nu: object, r: float) -> LawTransport | None:
     return LawTransport(cost, gap, Status.CONVERGED if gap <= _RTOL * cost + rounding else Status.STALLED)
 
 
+def by_power_cells(mu: object, nu: object, r: float) -> LawTransport | None:
+    r"""A mixture of Gaussians in the plane and points: $E \min_k (|X - y_k|^2 - p_k) + \sum_k w_k p_k$ at the best prices.
+
+    Source: kitagawa2019.
+    """
+    law, measure = (nu, mu) if isinstance(mu, DiscreteMeasure) else (mu, nu)
+    if r != 2 or not isinstance(measure, DiscreteMeasure) or not isinstance(law, GaussianMixture) or measure.dim != 2:
+        return None
+    plane = exact_law(law, r)
+    y, w = distinct_points(measure)
+    if not isinstance(plane, GaussianMixture2D) or len(y) > _MOST_POINTS:
+        return None
+    balanced = BalancedMixture2D(plane, w)
+    cost = balanced.cells(y).distortion
+    if not np.isfinite(cost):
+        return None
+    gap = balanced.certificate(y)[1]
+    return LawTransport(cost, gap + _ROUND_OFF * cost, Status.CONVERGED if gap <= _RTOL * cost else Status.STALLED)
+
+
+def distinct_points(measure: DiscreteMeasure) -> tuple[FloatArray, FloatArray]:
+    """Its points of positive weight, each once, and their weights, in float64 on the host."""
+    y, w = to_host(measure.points), to_host(measure.weights_float64)
+    y, at = np.unique(y[w > 0].astype(np.float64), axis=0, return_inverse=True)
+    return y, np.bincount(at.ravel(), w[w > 0]).astype(np.float64)
+
+
 ROWS = [
+    Row("mixtures of Gaussians in the plane and measures, r = 2", by_power_cells),
     Row("Gaussians, r = 2 or with equal covariances", by_covariances),
     Row("frozen scipy.stats laws, mixtures of Gaussians and measures on the line, any r", by_quantiles),
 ]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from quantization.laws_2d.gaussian_cell_integrals import _along, cell_moments
-from quantization.laws_2d.voronoi_polygons import voronoi_diagram
+from quantization.laws_2d.voronoi_polygons import power_diagram, voronoi_diagram
 
 STANDARD = (np.ones(1), np.zeros((1, 2)), np.eye(2)[None], np.eye(2)[None])
 
@@ -167,3 +167,21 @@ def test_line_integrals_along_an_axis():
         across, shift = np.exp(-((m0 / s0) ** 2) / 2) / (s0 * np.sqrt(2 * np.pi)), m1 - 0.5
         truth += weight * across * np.array([1, shift, shift**2 + s1**2])
     np.testing.assert_allclose(found, truth, rtol=1e-14)
+
+
+def test_power_cells_in_fifty_digits():
+    """Prices a_i + b_j on a grid move the cuts between its lines, also past the codes: the cells stay products of intervals."""
+    xs, ys = [-2.0, -1.0, 0.25, 0.5, 3.0], [-1.5, 0.0, 0.75, 2.0]
+    a, b = [0.0, 3.0, 1.0, 0.5, -4.0], [3.05, 0.5, 0.3125, 0.0]
+    sides = []
+    for codes, prices in ((xs, a), (ys, b)):
+        pairs = pairwise(zip(codes, prices, strict=True))
+        cuts = [-np.inf, *(((x + y) * (y - x) + p - q) / (2 * (y - x)) for (x, p), (y, q) in pairs), np.inf]
+        assert cuts == sorted(cuts)
+        sides.append([interval_moments(low, high, z) for (low, high), z in zip(pairwise(cuts), codes, strict=True)])
+    truth = [(s[0] * t[0], s[1] * t[0], s[0] * t[1], s[2] * t[0], s[1] * t[1], s[0] * t[2]) for s in sides[0] for t in sides[1]]
+    codes, prices = grid(xs, ys), np.add.outer(a, b).ravel()
+    diagram = power_diagram(codes, prices)
+    found = cell_moments(diagram.first, diagram.lines, codes, *STANDARD)[0]
+    assert (diagram.lines[:, 2] < 0).any()
+    np.testing.assert_allclose(found, np.array(truth, dtype=np.float64), rtol=0, atol=4e-15)
