@@ -14,6 +14,8 @@ from quantization.exact_law import ExactLaw
 from quantization.laws import FrozenLaw, GaussianMixture, Law, scipys_mixture
 from quantization.laws_1d.density import frozen_density, mixture_density
 from quantization.laws_1d.density_law import DensityLaw1D
+from quantization.laws_1d.quantile_function import QuantileLaw
+from quantization.laws_1d.quantile_law import QuantileLaw1D
 from quantization.laws_2d.gaussian_mixture_law import GaussianMixture2D, definite
 from quantization.measure import DiscreteMeasure
 from quantization.problem import Problem
@@ -88,6 +90,8 @@ def exact_law(law: DiscreteMeasure | Law | None, r: float) -> ExactLaw | None:
         return EmpiricalLaw1D(law, r) if law.dim == 1 else EmpiricalLaw(law, r)
     if isinstance(law, FrozenLaw):
         return DensityLaw1D(frozen_density(law), r)
+    if isinstance(law, QuantileLaw):
+        return QuantileLaw1D(law.quantiles) if r == 2 else None
     if not isinstance(law, GaussianMixture) or len(law.weights) > _MOST_COMPONENTS.get(law.dim, 0):
         return None
     if law.dim == 1 and definite(law):

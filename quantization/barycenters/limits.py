@@ -4,12 +4,17 @@ $F_\infty \le F_K \le F_\infty + D_K(\bar\nu)$, as what $\bar\nu$ sends to a cod
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+
+import numpy as np
 
 from quantization.arrays import FloatArray
 from quantization.barycenters.gaussians import gaussian_barycenter, nonsingular
+from quantization.barycenters.line import mean_of_quantiles
 from quantization.make_problem import LawLike
+from quantization.optimal_transport.distances import transport
 from quantization.optimal_transport.gaussians import as_gaussian
+from quantization.optimal_transport.monotone import Monotone
 from quantization.solution import Solution
 from quantization.status import Status
 
@@ -20,29 +25,36 @@ _PROVED = 1e-6  # of F: the gap to which a limit is known where it is called kno
 class Limit:
     r"""The barycenter $\bar\nu$ (``law``) among all measures, $F_\infty$ (``value``) and by how much that may be too large.
 
-    equal: whether $F = F_\infty + W_2^2(\bar\nu, \nu)$ for every ν, as for one measure and on the line.
+    equal: whether $F = F_\infty + W_2^2(\bar\nu, \nu)$ for every ν, as for one measure and on the line. measures, mixing: those
+    whose transports to an answer are then compared with that; none for a single measure.
     """
 
     law: LawLike
     value: float = 0.0
     gap: float = 0.0
     equal: bool = False
+    measures: Sequence[LawLike] = ()
+    mixing: FloatArray = field(default_factory=lambda: np.zeros(0))
 
     def solution(self, of_limit: Solution) -> Solution:
         r"""A quantizer of $\bar\nu$ as an answer of the barycenter: its F, or an upper value of it."""
-        d = of_limit.distortion
-        value = self.value + d
-        share = (d / value) ** 0.5 if value > 0 else 1.0
-        trace = replace(
-            of_limit.trace,
-            distortion=of_limit.trace.distortion + self.value,
-            stationarity=of_limit.trace.stationarity
-            * (of_limit.trace.distortion / (of_limit.trace.distortion + self.value)) ** 0.5,
-        )
-        status = Status.STALLED if self.gap > _PROVED * value and of_limit.converged else of_limit.status
+        d, steps = of_limit.distortion, of_limit.trace
+        value, gap, masses_gap, method = self.value + d, self.gap, of_limit.masses_gap, None
+        if self.measures:
+            couplings = [transport(mu, of_limit.measure) for mu in self.measures]
+            exact, doubt = (float(self.mixing @ [getattr(c, name) for c in couplings]) for name in ("cost", "gap"))
+            masses_gap += max(exact - value, 0.0) + gap  # no weights on these points have less than value
+            value, gap, method = exact, doubt, Monotone()
+        values = steps.distortion + self.value
+        values[-1] = value
+        with np.errstate(invalid="ignore"):
+            shares = np.where(values > 0, np.sqrt(steps.distortion / values), 1.0)
+        proved = gap + masses_gap <= _PROVED * value
         return replace(
-            of_limit, distortion=value, stationarity=of_limit.stationarity * share, trace=trace, status=status,
-            distortion_gap=self.gap + (0.0 if self.equal else d),
+            of_limit, distortion=value, stationarity=of_limit.stationarity * float(shares[-1]),
+            trace=replace(steps, distortion=values, stationarity=steps.stationarity * shares), masses_gap=masses_gap,
+            status=of_limit.status if proved or not of_limit.converged else Status.STALLED,
+            distortion_gap=gap + (0.0 if self.equal else d), transport=method,
         )  # fmt: skip
 
 
@@ -55,6 +67,11 @@ def _single(measures: Sequence[LawLike], mixing: FloatArray) -> Limit | None:
     return Limit(measures[0], equal=True) if len(measures) == 1 else None
 
 
+def _on_the_line(measures: Sequence[LawLike], mixing: FloatArray) -> Limit | None:
+    found = mean_of_quantiles(measures, mixing)
+    return None if found is None else Limit(*found, equal=True, measures=measures, mixing=mixing)
+
+
 def _gaussians(measures: Sequence[LawLike], mixing: FloatArray) -> Limit | None:
     laws = [law for measure in measures if (law := as_gaussian(measure)) is not None]
     if len(laws) < len(measures) or len({law.dim for law in laws}) > 1 or not any(nonsingular(law) for law in laws):
@@ -62,4 +79,4 @@ def _gaussians(measures: Sequence[LawLike], mixing: FloatArray) -> Limit | None:
     return Limit(*gaussian_barycenter(laws, mixing))
 
 
-_ROWS: tuple[Callable[[Sequence[LawLike], FloatArray], Limit | None], ...] = (_single, _gaussians)
+_ROWS: tuple[Callable[[Sequence[LawLike], FloatArray], Limit | None], ...] = (_single, _on_the_line, _gaussians)

@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from numbers import Real
+from typing import Any
 
 import numpy as np
 
 from quantization.arrays import Array, FloatArray, is_torch, rounded, to_host
-from quantization.make_problem import LawLike, make_problem
+from quantization.laws_1d.quantile_function import has_quantile_function
+from quantization.make_problem import LawLike, known_law, make_problem
 from quantization.measure import DiscreteMeasure
 from quantization.problem import Problem
 from quantization.validation import checked_count, checked_probabilities
@@ -17,11 +19,13 @@ from quantization.validation import checked_count, checked_probabilities
 class BarycenterProblem(Problem):
     r"""$\min_\nu \sum_j \lambda_j W_2^2(\mu_j, \nu)$ over measures ν on K points.
 
+    laws: the measures with $\lambda_j > 0$ as they are known, on the line by draws where they have no quantile function.
     clouds, masses: the points (n_j, d) and positive weights (n_j,) of each measure with $\lambda_j > 0$, on the host. mixing:
     those λ. weights: (K,) of ν where they are prescribed, None where they are free. fixed: (K, d) its points where these are.
     ``measure`` pools the measures, all moved to the barycenter's mean: starts are drawn from it.
     """
 
+    laws: list[LawLike] = field(default_factory=list[Any])
     clouds: list[FloatArray] = field(default_factory=list[FloatArray])
     masses: list[FloatArray] = field(default_factory=list[FloatArray])
     mixing: FloatArray = field(default_factory=lambda: np.ones(1))
@@ -49,10 +53,13 @@ def make_barycenter_problem(
             )
     if len({is_torch(m.points) for m in finite}) > 1:
         raise ValueError("measures must be of one array library; received numpy and torch. Convert one of them")
-    share = simplex("mixing", mixing, len(laws))
-    mixed = [(m, s) for (m, _), s in zip(laws, share, strict=True) if s > 0]
-    clouds, masses = _supports([m for m, _ in mixed])
-    positive = np.array([s for _, s in mixed])
+    share = _simplex("mixing", mixing, len(laws))
+    mixed = [(m, law, s) for (m, _), law, s in zip(laws, measures, share, strict=True) if s > 0]
+    clouds, masses = _supports([m for m, _, _ in mixed])
+    positive = np.array([s for _, _, s in mixed])
+    drawn = kind.shape[1] == 1 and len(mixed) > 1
+    known = [known_law(law, 2.0) for _, law, _ in mixed]
+    known = [m if drawn and not has_quantile_function(law) else law for (m, _, _), law in zip(mixed, known, strict=True)]
     fixed = None if points is None else _fixed(points, k, kind)
     k = len(fixed) if fixed is not None else checked_count("k", k)
     own = _weights(weights, k)
@@ -68,7 +75,8 @@ def make_barycenter_problem(
         )
     pool = _pooled(clouds, masses, positive, kind)
     return BarycenterProblem(
-        k, 2.0, kind, int(kind.shape[1]), measure=pool, clouds=clouds, masses=masses, mixing=positive, weights=own, fixed=fixed
+        k, 2.0, kind, int(kind.shape[1]), measure=pool, laws=known, clouds=clouds, masses=masses, mixing=positive, weights=own,
+        fixed=fixed,
     )  # fmt: skip
 
 
@@ -85,7 +93,7 @@ def _measure(j: int, law: LawLike, draws: int, rng: np.random.Generator) -> tupl
         raise ValueError(f"measure {j}: {error}") from error
 
 
-def simplex(name: str, value: Array, count: int) -> FloatArray:
+def _simplex(name: str, value: Array, count: int) -> FloatArray:
     """``value`` as ``count`` weights ≥ 0 that sum to 1; equal ones for None."""
     return np.full(count, 1 / count) if value is None else checked_probabilities(value, count, name)
 
@@ -97,7 +105,7 @@ def _weights(weights: str | Array | None, k: int) -> FloatArray | None:
         return None if weights == "free" else np.full(k, 1 / k)
     if weights is None or isinstance(weights, Real):
         raise ValueError(f'atom_weights must be "free", "uniform" or an array ({k},); received {weights!r}')
-    return simplex("atom_weights", weights, k)
+    return _simplex("atom_weights", weights, k)
 
 
 def _fixed(points: Array, k: int | None, kind: Array) -> FloatArray:

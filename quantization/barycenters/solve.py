@@ -1,18 +1,21 @@
 """What users call: ``barycenter``, and its snapshots."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import numpy as np
 
-from quantization.arrays import Array
+from quantization.arrays import Array, to_host
 from quantization.barycenters.entropic import Entropic
 from quantization.barycenters.fixed_point import FixedPoint
 from quantization.barycenters.interior_point import InteriorPoint
 from quantization.barycenters.limits import Limit, known_limit
-from quantization.barycenters.problem import BarycenterProblem, make_barycenter_problem, simplex
+from quantization.barycenters.line import VoronoiMasses
+from quantization.barycenters.problem import BarycenterProblem, make_barycenter_problem
 from quantization.initialization import GivenCodes, InitLike, KMeansPlusPlus, as_initialization
 from quantization.iteration import snapshots, solve_tasks
-from quantization.make_problem import LawLike
+from quantization.make_problem import LawLike, make_problem
+from quantization.measure import DiscreteMeasure
 from quantization.problem import Initialization
 from quantization.solution import Solution
 from quantization.solvers.base import Solver, Task
@@ -42,7 +45,8 @@ def barycenter(
     Parameters
     ----------
     measures : list of arrays (n_j, d), DiscreteMeasures and laws, or array (m, n, d)
-        The $\mu_j$. A law enters by ``draws`` independent draws, but for Gaussians alone, one of them nonsingular at least.
+        The $\mu_j$. A law enters by ``draws`` independent draws, but for Gaussians alone, one of them nonsingular at least, and
+        for free weights on the line, where frozen scipy.stats laws and mixtures enter by their quantile functions.
     k : int, optional
         Atoms of ν, at most the points of all measures together; not needed with ``points``.
     mixing : array (m,), optional
@@ -79,7 +83,9 @@ def barycenter(
     Notes
     -----
     With free weights a run starts from its uniform solution and never ends above it. One measure with free weights is
-    quantization, and goes to :func:`quantize`. Of several Gaussians the barycenter is Gaussian (alvarez2016) and is quantized:
+    quantization, and goes to :func:`quantize`. On the line $F(\nu) = F_\infty + W_2^2(\bar\nu, \nu)$, $\bar\nu$ that of the mean
+    of the quantile functions, whose quantizer is exact. Of several Gaussians the barycenter is Gaussian (alvarez2016) and is
+    quantized:
     ``distortion`` is the upper value $F_\infty + D_K$ of F and ``distortion_gap`` what lies between it and a lower bound on
     $F_\infty$.
 
@@ -154,11 +160,10 @@ def _task(
     if not measures:
         raise ValueError("measures must not be empty; received none. Give at least one measure")
     problem = make_barycenter_problem(measures, k, mixing, atom_weights, points, draws, rng)
-    if problem.weights is None and problem.fixed is None and not isinstance(solver, _SOLVERS):
-        shares = simplex("mixing", mixing, len(measures))
-        limit = known_limit([m for m, s in zip(measures, shares, strict=True) if s > 0], problem.mixing)
+    if problem.weights is None and not isinstance(solver, _SOLVERS) and (problem.fixed is None or problem.dim == 1):
+        limit = known_limit(problem.laws, problem.mixing)
         if limit is not None:
-            return make_task(limit.law, problem.k, 2.0, solver, init, n_init, rng, max_iter), limit
+            return _limit_task(problem, limit, solver, init, n_init, rng, max_iter), limit
     solver = _default_solver(problem) if solver is None else solver
     if not isinstance(solver, _SOLVERS):
         raise ValueError(f"solver must be InteriorPoint(...), FixedPoint(...) or Entropic(...); received {solver!r}")
@@ -168,6 +173,25 @@ def _task(
     begin = _initialization(problem, init)
     begin.check(problem)
     return Task(problem, solver, begin, rng.spawn(n_init), max_iter), None
+
+
+def _limit_task(
+    problem: BarycenterProblem, limit: Limit, solver: Solver | None, init: InitLike, n_init: int, rng: np.random.Generator,
+    max_iter: int,
+) -> Task:  # fmt: skip
+    """To quantize the limit; where points are given, or it has fewer atoms than asked for, to weight these."""
+    begin, law = None, limit.law
+    if problem.fixed is not None:
+        begin = _initialization(problem, init)
+    elif limit.equal and isinstance(law, DiscreteMeasure) and len(law.points) < problem.k:
+        begin = GivenCodes(np.resize(to_host(law.points), (problem.k, problem.dim)))
+    if begin is None:
+        task = make_task(law, problem.k, 2.0, solver, init, n_init, rng, max_iter)
+    elif solver is not None:
+        raise ValueError(f"with the points known nothing is left to solve on the line; received {solver!r}. Leave solver out")
+    else:
+        task = Task(make_problem(law, problem.k, 2.0), VoronoiMasses(), begin, rng.spawn(1), max_iter)
+    return replace(task, problem=replace(task.problem, like=problem.like))
 
 
 def _default_solver(problem: BarycenterProblem) -> Solver:

@@ -33,9 +33,12 @@ class QuantileFunction(Protocol):
     jumps: levels (j,), rising, between which Q is smooth or nearly so. low, high: beyond these levels Q is not known.
     """
 
-    jumps: FloatArray
-    low: float
-    high: float
+    @property
+    def jumps(self) -> FloatArray: ...
+    @property
+    def low(self) -> float: ...
+    @property
+    def high(self) -> float: ...
 
     def at(self, t: FloatArray) -> FloatArray:
         """Q(t)."""
@@ -55,6 +58,15 @@ def tail_levels(t: FloatArray) -> FloatArray:
     return 0.5 * np.exp(-np.abs(t))
 
 
+def level_masses(low: FloatArray, high: FloatArray) -> FloatArray:
+    """The mass between two levels, low ≤ high."""
+    same = (low < 0) == (high < 0)
+    near, far = np.minimum(np.abs(low), np.abs(high)), np.maximum(np.abs(low), np.abs(high))
+    with np.errstate(invalid="ignore"):
+        beside = -tail_levels(near) * np.expm1(near - far)
+    return np.where(low == high, 0.0, np.where(same, beside, -(np.expm1(-near) + np.expm1(-far)) / 2))
+
+
 def levels_of(below: FloatArray, above: FloatArray) -> FloatArray:
     """t for levels u, given as u and as 1 − u, of which the smaller one counts; −∞ and ∞ at the ends."""
     with np.errstate(divide="ignore"):
@@ -62,21 +74,23 @@ def levels_of(below: FloatArray, above: FloatArray) -> FloatArray:
 
 
 class StepQuantiles:
-    """Of a finite measure: steps. ends: (n + 1,) the levels between which Q is x, (n,) in rising order."""
+    """Of a finite measure: steps x (n,), in rising order, of masses ``weights``, and their places in the measure, ``order``.
+
+    below: (n + 1,) the masses left of each, and 1.
+    """
 
     def __init__(self, measure: DiscreteMeasure) -> None:
         weights, x = to_host(measure.weights_float64), to_host(measure.points)[:, 0]
         order = np.argsort(x, kind="stable")
         order = order[weights[order] > 0]
-        self.x, self.weights = x[order], weights[order]
+        self.order, self.x, self.weights = order, x[order], weights[order]
         n = len(order)
         if (self.weights == self.weights[0]).all():  # multiples of 1/n without a sum's rounding
-            below, above = np.arange(n + 1) / n, np.arange(n, -1, -1) / n
+            self.below, above = np.arange(n + 1) / n, np.arange(n, -1, -1) / n
         else:
-            below, above = np.append(0.0, np.cumsum(self.weights)), np.append(0.0, np.cumsum(self.weights[::-1]))[::-1]
-        self.ends = levels_of(below, above)
-        self.ends[0], self.ends[-1] = -np.inf, np.inf
-        self.jumps = np.maximum.accumulate(self.ends[1:-1])
+            self.below, above = np.append(0.0, np.cumsum(self.weights)), np.append(np.cumsum(self.weights[::-1])[::-1], 0.0)
+            self.below = np.append(np.minimum(self.below[:-1], 1.0), 1.0)
+        self.jumps = np.maximum.accumulate(levels_of(self.below, above)[1:-1])
         self.low, self.high = -np.inf, np.inf
 
     def at(self, t: FloatArray) -> FloatArray:
@@ -150,8 +164,21 @@ class MixtureQuantiles:
         self.jumps, self.low, self.high = np.zeros(0), -FARTHEST, FARTHEST
 
     def at(self, t: FloatArray) -> FloatArray:
-        sign, u = np.where(t < 0, 1.0, -1.0).ravel(), tail_levels(t).ravel()
-        low, high = self._bracket(t.ravel(), sign, u)
+        sign, q, place = np.where(t < 0, 1.0, -1.0).ravel(), self._table, np.searchsorted(_TABLE, t.ravel())
+        place = place.clip(1, len(_TABLE) - 1)
+        ends = sign * np.stack([q[place - 1] - _ULPS * np.abs(q[place - 1]), q[place] + _ULPS * np.abs(q[place])])
+        return self._between(t.ravel(), ends.min(0), ends.max(0)).reshape(t.shape)
+
+    @cached_property
+    def _table(self) -> FloatArray:
+        """Q at many levels, each between the least and the largest quantile of a component."""
+        z: FloatArray = scipy.special.ndtri(tail_levels(_TABLE))
+        ends = np.where(_TABLE < 0, 1.0, -1.0) * self._means[:, None] + self._deviations[:, None] * z
+        return self._between(_TABLE, ends.min(0), ends.max(0))
+
+    def _between(self, t: FloatArray, low: FloatArray, high: FloatArray) -> FloatArray:
+        """Q at levels t (n,), with bounds on Q, above the median on −Q, that are overwritten."""
+        sign, u = np.where(t < 0, 1.0, -1.0), tail_levels(t)
         x = low / 2 + high / 2
         finest = float(self._deviations.min())
         active = np.flatnonzero(high - low > _ULPS * (np.abs(x) + finest))
@@ -167,8 +194,9 @@ class MixtureQuantiles:
             middle = low[active] / 2 + high[active] / 2
             x[active] = np.where((step >= low[active]) & (step <= high[active]), step, middle)
             unit = _ULPS * (np.abs(here) + finest)
-            active = active[(np.abs(x[active] - here) > unit) & (high[active] - low[active] > unit)]
-        return (sign * x).reshape(t.shape)
+            met = np.abs(below - u[active]) <= _ULPS * u[active]  # all that rounding leaves, where the density is low
+            active = active[~met & (np.abs(x[active] - here) > unit) & (high[active] - low[active] > unit)]
+        return sign * x
 
     def slopes(self, t: FloatArray, x: FloatArray) -> FloatArray:
         _, density = self._tail(x.ravel(), np.where(t < 0, 1.0, -1.0).ravel())
@@ -180,20 +208,6 @@ class MixtureQuantiles:
         missed = np.maximum(np.abs(below - u) - _ROUND_OFF * u, 0.0)
         with np.errstate(all="ignore"):
             return np.where(missed == 0, 0.0, missed / density).reshape(t.shape)
-
-    def _bracket(self, t: FloatArray, sign: FloatArray, u: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Bounds on sign Q(t): the least and the largest quantile of a component, or of many levels those of a table."""
-        if t.size > 2 * len(_TABLE):
-            q, place = self._tabulated, np.searchsorted(_TABLE, t).clip(1, len(_TABLE) - 1)
-            ends = np.stack([q[place - 1] - _ULPS * np.abs(q[place - 1]), q[place] + _ULPS * np.abs(q[place])])
-            return np.where(sign > 0, ends, -ends[::-1])[0], np.where(sign > 0, ends, -ends[::-1])[1]
-        z: FloatArray = scipy.special.ndtri(u)
-        ends = sign * self._means[:, None] + self._deviations[:, None] * z
-        return ends.min(0), ends.max(0)
-
-    @cached_property
-    def _tabulated(self) -> FloatArray:
-        return self.at(_TABLE)
 
     def _tail(self, x: FloatArray, sign: FloatArray) -> tuple[FloatArray, FloatArray]:
         """The distribution function at x, or for sign −1 the survival function, and the density."""
@@ -238,12 +252,29 @@ class MeanQuantiles:
         return np.asarray(sum(s * v for s, v in zip(self.shares, values, strict=True)), dtype=np.float64)
 
 
+@dataclass(frozen=True, eq=False)
+class QuantileLaw:
+    """The law of a quantile function, on the line."""
+
+    quantiles: QuantileFunction
+    dim: int = 1
+
+    def sample(self, n: int, rng: np.random.Generator) -> FloatArray:
+        u = rng.random(n)
+        return self.quantiles.at(levels_of(u, 1 - u).clip(-FARTHEST, FARTHEST))[:, None]
+
+
+def has_quantile_function(law: object) -> bool:
+    """Whether ``law`` is a finite measure, a frozen distribution or a mixture on the line."""
+    return isinstance(law, DiscreteMeasure | FrozenLaw | GaussianMixture | QuantileLaw) and law.dim == 1
+
+
 def quantile_function(law: object) -> QuantileFunction | None:
-    """That of a finite measure, a frozen distribution or a mixture on the line; None for anything else."""
-    if isinstance(law, DiscreteMeasure) and law.dim == 1:
+    """That of such a law; None for anything else."""
+    if not has_quantile_function(law):
+        return None
+    if isinstance(law, DiscreteMeasure):
         return StepQuantiles(law)
-    if isinstance(law, FrozenLaw):
-        return FrozenQuantiles(law)
-    if isinstance(law, GaussianMixture) and law.dim == 1:
+    if isinstance(law, GaussianMixture):
         return MixtureQuantiles(law)
-    return None
+    return FrozenQuantiles(law) if isinstance(law, FrozenLaw) else law.quantiles if isinstance(law, QuantileLaw) else None

@@ -9,15 +9,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy  # its subpackages load when they are first used
+from numpy.typing import NDArray
 
 from quantization.arrays import FloatArray
-from quantization.laws_1d.quantile_function import FARTHEST, QuantileFunction, tail_levels
+from quantization.laws_1d.quantile_function import FARTHEST, QuantileFunction, level_masses, tail_levels
 
 Integrand = Callable[[FloatArray], tuple[FloatArray, FloatArray]]
 _RTOL = 1e-12  # of the integral
 _ROUNDS = 80
 _MOST_PANELS = 2**23
 _BLOCK = 2**16  # panels evaluated at once
+_RESOLVED = 1e-9  # the last Legendre coefficients relative to the largest value; the rule errs by about the square of that
+_NEGLIGIBLE = 1e-20  # of E|X|²
 _EPS = float(np.finfo(np.float64).eps)
 _FLATTEST = 2e-3  # an integrand that falls like a smaller power of e^-t has no integral, as far as float64 can tell
 _TRUSTED = 1e-10  # of the tail that is extrapolated
@@ -78,6 +81,51 @@ def standard_edges(low: float, high: float) -> FloatArray:
     edges = np.exp2(np.arange(11.0)) - 1
     edges = np.concatenate([-edges[::-1], edges[1:]])
     return np.concatenate([[low], edges[(edges > low) & (edges < high)], [high]])
+
+
+def resolved_panels(f: QuantileFunction) -> tuple[FloatArray, FloatArray]:
+    r"""Where panels begin and end, in order, on each of which Q is a polynomial to round-off, as far as E|X|² can tell.
+
+    Raises ``ValueError`` where E|X|² is infinite, or tails are so heavy that it can't be computed.
+    """
+    low, high = _reach([f], 2.0)
+    median = float(f.at(np.zeros(1))[0])
+    begin = np.unique(np.concatenate([standard_edges(low, high), f.jumps]))
+    begin = begin[(begin >= low) & (begin <= high)]
+    begin, end = begin[:-1], begin[1:]
+    done: list[FloatArray] = []
+    unit = 0.0
+    while len(begin):
+        t, fine, _ = panel_nodes(begin, end)
+        q = f.at(t)
+        if not unit:
+            unit = float((np.square(q - median) * fine).sum())
+            left = sum(_tail(lambda t: (np.square(f.at(t) - median), t), place)[0] for place in (low, high))
+            if left > _RTOL * unit:
+                share = left / (left + unit)
+                raise ValueError(f"the tails of a law hold {share:.1g} of E|X|^2 beyond what float64 reaches. Truncate it")
+        middle = q[:, 7:8]
+        spread = np.abs(q[:, [0, -1]] - middle).max(1)
+        # What the rounding of quantiles, and of their levels, leaves.
+        level, noise = tail_levels(t), 32 * _EPS * (np.abs(q).max(1) + spread * np.maximum(np.abs(t[:, 7]), 1) / (end - begin))
+        peak = level.max(1)
+        resolved = (spread <= 2 * noise) | (spread**2 * fine.sum(1) <= _NEGLIGIBLE * unit)
+        resolved |= _smooth((q - middle) * level, noise * peak) & _smooth(np.square(q - middle) * level, noise * spread * peak)
+        resolved |= end - begin <= 8 * _EPS * np.maximum(np.abs(begin), 1.0)
+        done.append(np.stack([begin[resolved], end[resolved]]))
+        begin, end = begin[~resolved], end[~resolved]
+        middle = begin / 2 + end / 2
+        begin, end = np.concatenate([begin, middle]), np.concatenate([middle, end])
+        if len(begin) > _MOST_PANELS:
+            raise ValueError("the quantile function of a law is rough on every scale. Give samples of it instead")
+    panels = np.concatenate(done, axis=1)
+    panels = panels[:, np.argsort(panels[0])]
+    return panels[0], panels[1]
+
+
+def _smooth(values: FloatArray, noise: FloatArray) -> NDArray[np.bool]:
+    """Whether values (P, 15) at the nodes are those of a polynomial to round-off, which is ``noise`` (P,)."""
+    return np.abs(values @ _LAST).max(1) <= _RESOLVED * np.abs(values).max(1) + noise
 
 
 def panel_nodes(low: FloatArray, high: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -146,7 +194,7 @@ def _adaptive(
     for remainder, doubt in tails:
         value, error = value + remainder, error + doubt
     middle = panels[0] / 2 + panels[1] / 2  # a single node stands for its panel, and is counted twice
-    mass = np.abs(np.diff(np.sign(panels[:2]) * -np.expm1(-np.abs(panels[:2])) / 2, axis=0))[0]
+    mass = level_masses(panels[0], panels[1])
     return Integral(float(value), float(error + 2 * misses(middle) @ mass), float(rounding))
 
 
@@ -177,3 +225,4 @@ def _tail(integrand: Integrand, place: float) -> tuple[float, float]:
 
 
 _RULES = _rules()
+_LAST = (np.polynomial.legendre.legvander(2 * _RULES[0] - 1, 14) * _RULES[1][:, None] * (2 * np.arange(15) + 1))[:, -2:]

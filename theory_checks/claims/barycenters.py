@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 import quantization as qz
 from theory_checks.cells import codebook, host, largest_cost, partition
-from theory_checks.claim import Effort, claim
+from theory_checks.claim import MODERATE, Effort, claim
 from theory_checks.evidence import Evidence, equal, worst
 from theory_checks.laws import FINITE
 from theory_checks.rounding import round_off, transport_round_off
@@ -202,6 +202,65 @@ def _glued(law: qz.DiscreteMeasure, k: int, seed: int, *, true: bool) -> Evidenc
     plan, _, _ = qz.NetworkSimplex().plan(a, host(measures[1])[1], costs)
     slack = 2 * _rounding(measures, sol.measure) + transport_round_off(law.size, law.size, float(costs.max()))
     return equal(sol.distortion, float(np.vdot(plan, costs)), slack + sol.masses_gap)
+
+
+@claim(
+    statement=r"$F(\nu) = F_\infty + W_2^2(\bar\nu, \nu)$ on the line for every ν, $\bar\nu$ of quantile function "
+    r"$\sum_j \lambda_j Q_j$",
+    reference="agueh2011",
+    laws=replace(FINITE, dims=(1,)),
+    effort=MODERATE,
+)
+def on_the_line_the_barycenter_is_projected(law: qz.DiscreteMeasure, k: int, seed: int) -> Evidence:
+    r"""F of codes and weights at random by exact transports, against the sum; and the answer of ``barycenter`` against $F_\infty$
+    and the quantizer of $\bar\nu$ alone.
+
+    $L^2(0, 1)$ is a Hilbert space: $\sum_j \lambda_j \Vert Q_j - Q \Vert^2 = \sum_j \lambda_j \Vert Q_j - \bar Q \Vert^2 + \Vert
+    \bar Q - Q \Vert^2$. Slack: the sorted transports', and $\gamma_{4N+40}$ of twice the largest cost for integrals of products
+    of quantiles, N atoms in all.
+    """
+    return _projected(law, k, seed, quantiles=True)
+
+
+@on_the_line_the_barycenter_is_projected.control
+def _(law: qz.DiscreteMeasure, k: int, seed: int) -> Evidence:
+    r"""The mixture $\sum_j \lambda_j \mu_j$ in the place of $\bar\nu$."""
+    return _projected(law, k, seed, quantiles=False)
+
+
+def _projected(law: qz.DiscreteMeasure, k: int, seed: int, *, quantiles: bool) -> Evidence:
+    rng = np.random.default_rng(seed)
+    points, weights = host(law)
+    shares = 0.1 + 0.7 * rng.dirichlet(np.ones(3))
+    reach = float(np.ptp(points)) + 1.0  # apart, so that the mixture is not nearly the mean
+    measures = [
+        law,
+        qz.DiscreteMeasure(2 * points[::-1] + reach, weights),
+        qz.DiscreteMeasure(points - reach, rng.dirichlet(np.ones(law.size))),
+    ]
+    if quantiles:
+        mean = _mean_of_quantiles(measures, shares)
+    else:
+        parts = [(host(mu)[0], share * host(mu)[1]) for mu, share in zip(measures, shares, strict=True)]
+        mean = qz.DiscreteMeasure.from_unnormalized(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+    limit = _objective(measures, shares, mean)
+    nu = qz.DiscreteMeasure(codebook(law, k, rng), rng.dirichlet(np.ones(k)))
+    slack = 2 * sum(_rounding([mu], nu) + _rounding([mu], mean) for mu in measures)
+    slack += round_off(4 * 3 * law.size + 40, 2 * max(largest_cost(mu, nu) + largest_cost(mu, mean) for mu in measures))
+    found = [equal(_objective(measures, shares, nu), limit + qz.transport(mean, nu).cost, slack)]
+    if quantiles:
+        sol = qz.barycenter(measures, k, mixing=shares, rng=seed)
+        found.append(equal(sol.distortion, limit + qz.quantize(mean, k, rng=seed).distortion, slack))
+    return worst(found)
+
+
+def _mean_of_quantiles(measures: list[qz.DiscreteMeasure], shares: FloatArray) -> qz.DiscreteMeasure:
+    """Atoms between all levels at which one of the quantile functions has a step."""
+    ends = [np.append(np.cumsum(host(mu)[1][np.argsort(host(mu)[0][:, 0])])[:-1], 1.0) for mu in measures]
+    levels = np.unique(np.append(0.0, np.concatenate(ends)))
+    middles = (levels[1:] + levels[:-1]) / 2
+    steps = [np.sort(host(mu)[0][:, 0])[np.searchsorted(end, middles)] for mu, end in zip(measures, ends, strict=True)]
+    return qz.DiscreteMeasure.from_unnormalized((shares @ np.stack(steps))[:, None], np.diff(levels))
 
 
 @claim(
