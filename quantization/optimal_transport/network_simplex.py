@@ -1,6 +1,6 @@
 r"""The network simplex: optimal plans whose duality gap is closed, whatever the costs' range."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import fsum, gcd
 
 import numpy as np
@@ -175,6 +175,10 @@ class _Basis:
 def _solved(a: FloatArray, b: FloatArray, costs: FloatArray, max_pivots: int) -> TransportResult:
     """The same where all weights are positive."""
     n, m = costs.shape
+    if n > m:  # the fewer rows, the more arcs a pivot chooses from
+        found = _solved(b, a, np.ascontiguousarray(costs.T), max_pivots)
+        rows, columns, masses = found.entries()
+        return replace(found, u=found.v, v=found.u, sparse_plan=(columns, rows, masses))
     supply, unit = _supplies(a, b)
     basis = _Basis(supply, costs)
     potentials = list[FloatArray]()  # of the costs, then of reduced costs, and so on

@@ -131,21 +131,23 @@ def pivot(
 ) -> bool:  # fmt: skip
     """Pivots until no reduced cost is negative beyond round-off (True), or the pivots or the work that are allowed are done.
 
-    Rows are looked at in turn; the arc with the least reduced cost of a row enters, if that is negative. root: of the tree.
-    state: (3,) the row to look at next, all pivots so far, rows since the last. work: numbers to look at, at most, but a row.
+    Rows, long ones in pieces of about the square root of all costs, are looked at in turn; the arc with the least reduced cost
+    of a piece enters, if that is negative. root: of the tree. state: (3,) the piece to look at next, all pivots so far, pieces
+    since the last. work: numbers to look at, at most, but a piece.
     """
     n, m = costs.shape
-    here, clean = state[0], state[2]
-    while clean < n and state[1] < pivots and work > 0:
-        i = here
-        here = (here + 1) % n
+    here, clean, pieces = state[0], state[2], max(1, round(np.sqrt(m / n)))
+    while clean < n * pieces and state[1] < pivots and work > 0:
+        i, piece = here // pieces, here % pieces
+        begin, end = piece * m // pieces, (piece + 1) * m // pieces
+        here = (here + 1) % (n * pieces)
         clean += 1
-        work -= m
-        least = _least(costs[i], potential, n)
+        work -= end - begin
+        least = _least(costs[i, begin:end], potential[begin:], n)
         if not least < potential[i]:
             continue
-        k, least = 0, np.inf
-        for other in range(m):
+        k, least = begin, np.inf
+        for other in range(begin, end):
             x = costs[i, other] - potential[n + other]
             if x < least:
                 least, k = x, other
@@ -212,7 +214,7 @@ def pivot(
             work -= 1
             q = _next(parent, child, right, q, top, leaf)
     state[0], state[2] = here, clean
-    return clean >= n
+    return clean >= n * pieces
 
 
 @compiled
