@@ -165,11 +165,11 @@ class _Basis:
         parent, n = self._parent[child].astype(np.intp), len(self.costs)
         return np.where(child < n, child, parent), np.where(child < n, parent, child) - n, self.flow[child]
 
-    def least_reduced_costs(self, costs: FloatArray, potential: FloatArray) -> FloatArray:
-        """(n,), min(0, min_k (C_ik − u_i − v_k))."""
-        least = np.empty(len(costs))
-        self._kernels.least_reduced_costs(costs, potential, least)
-        return least
+    def excess(self, costs: FloatArray, potential: FloatArray) -> FloatArray:
+        """(n + m,), by how much potentials have to fall to be feasible for these costs."""
+        excess = np.empty(len(potential))
+        self._kernels.find_excess(costs, potential, excess)
+        return excess
 
 
 def _solved(a: FloatArray, b: FloatArray, costs: FloatArray, max_pivots: int) -> TransportResult:
@@ -189,8 +189,9 @@ def _solved(a: FloatArray, b: FloatArray, costs: FloatArray, max_pivots: int) ->
         rows, columns, masses = rows[kept], columns[kept], flow[kept] * unit
         cost = float(masses @ costs[rows, columns])
         u, v = basis.potential[:n].copy(), basis.potential[n:].copy()
-        least = basis.least_reduced_costs(basis.costs, basis.potential)
-        gap = total_reduced_cost(basis.costs[rows, columns], u[rows], v[columns], masses) - float(a @ least)
+        excess = basis.excess(basis.costs, basis.potential)
+        above = total_reduced_cost(basis.costs[rows, columns], u[rows], v[columns], masses)
+        gap = max(above - float(a @ excess[:n]) - float(b @ excess[n:]), 0.0)
         potentials.append(basis.potential.copy())
         if not done or gap <= _AIM * cost or len(potentials) == _ROUNDS:
             break
@@ -200,7 +201,8 @@ def _solved(a: FloatArray, b: FloatArray, costs: FloatArray, max_pivots: int) ->
         u, v = u - middle, v + middle
     else:
         u, v = rebased(costs, potentials, components(rows, columns, n, m))
-    u += basis.least_reduced_costs(costs, np.concatenate([u, v]))
+    excess = basis.excess(costs, np.concatenate([u, v]))
+    u, v = u + excess[:n], v + excess[n:]
     status = Status.BUDGET_SPENT if not done else Status.CONVERGED if gap <= _RTOL * cost else Status.STALLED
     return TransportResult(cost, u, v, status, (rows, columns, masses), gap=gap)
 

@@ -218,11 +218,15 @@ def pivot(
 
 
 @compiled
-def least_reduced_costs(costs: Any, potential: Any, least: Any) -> None:
-    """min(0, min_k (C_ik − u_i − v_k)), (n,), each difference to round-off of itself."""
+def find_excess(costs: Any, potential: Any, excess: Any) -> None:
+    """How far potentials have to fall for no u_i + v_k to exceed C_ik, (n + m,) and ≤ 0, differences to round-off of themselves.
+
+    Of a pair that is in excess the larger one falls, of which the digits are that few.
+    """
     n, m = costs.shape
+    excess[:] = 0.0
     for i in range(n):
-        least[i], u = 0.0, potential[i]
+        u = potential[i]
         for k in range(m):
             c, v = costs[i, k], potential[n + k]
             one = c - u
@@ -230,4 +234,5 @@ def least_reduced_costs(costs: Any, potential: Any, least: Any) -> None:
             if two < _NOISE * (abs(c) + abs(u) + abs(v)):
                 b, d = one - c, two - one
                 error = (c - (one - b)) + (-u - b) + ((one - (two - d)) + (-v - d))
-                least[i] = min(least[i], two + error)
+                q = i if abs(u) >= abs(v) else n + k
+                excess[q] = min(excess[q], two + error)
