@@ -9,6 +9,7 @@ import numpy as np
 
 from quantization.arrays import FloatArray, asarray_like, is_torch, rounded, to_host
 from quantization.estimate import measured
+from quantization.gradients import differentiable_distortion
 from quantization.measure import DiscreteMeasure
 from quantization.problem import Problem
 from quantization.solution import Solution, Trace
@@ -44,7 +45,8 @@ def solve_tasks(tasks: Sequence[Task]) -> list[Solution]:
         for i, run in zip(owners, runs, strict=True):
             run.close()
             best[i].add(run)
-        return [candidates.answer() for candidates in best]
+        answers = [candidates.answer() for candidates in best]
+    return [_differentiable(answer, task.problem) for answer, task in zip(answers, tasks, strict=True)]
 
 
 def snapshots(task: Task) -> Iterator[Solution]:
@@ -61,6 +63,14 @@ def snapshots(task: Task) -> Iterator[Solution]:
             best = found
     if best is not None and best is not found:
         yield best
+
+
+def _differentiable(answer: Solution, problem: Problem) -> Solution:
+    """The answer, its distortion a tensor where the samples require a gradient."""
+    if problem.measure is None or not problem.measure.requires_grad:
+        return answer
+    distortion = differentiable_distortion(answer.distortion, problem.measure, answer.points, problem.r)
+    return replace(answer, distortion=distortion)
 
 
 class _Run:

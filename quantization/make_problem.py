@@ -11,6 +11,7 @@ from quantization.empirical.one_dimensional import EmpiricalLaw1D
 from quantization.empirical.samples import EmpiricalLaw
 from quantization.empirical.sparse_samples import SparseSamples, is_csr, sparse_samples
 from quantization.exact_law import ExactLaw
+from quantization.gradients import tell_of_lost_gradients
 from quantization.laws import FrozenLaw, GaussianMixture, Law, scipys_mixture
 from quantization.laws_1d.density import frozen_density, mixture_density
 from quantization.laws_1d.density_law import DensityLaw1D
@@ -41,6 +42,7 @@ def make_problem(law: LawLike, k: int, r: float) -> Problem:
     if isinstance(law, Stream):
         return _stream_problem(law, k, r)
     if isinstance(law, DiscreteMeasure):
+        tell_of_lost_gradients("neither codes nor weights", law)
         return _measure_problem(law, k, r)
     if isinstance(law, SparseSamples):
         if r != 2:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -33,6 +33,8 @@ class DiscreteMeasure:
     weights_float64 : array (n,)
         The weights in float64, on the device of the points, renormalized to a sum of 1. All sums use these: in float16 the
         weights 1/n of a million points are 5 % too small.
+    graph : (tensor or None, tensor or None)
+        Points and weights as they were given, where they are tensors that require a gradient; distances have it.
 
     Raises
     ------
@@ -55,8 +57,12 @@ class DiscreteMeasure:
     points: Array
     weights: Array
     weights_float64: Array
+    graph: tuple[Array | None, Array | None]  # points and weights as given, where they are tensors that require a gradient
 
     def __init__(self, points: Array, weights: Array | None = None) -> None:
+        graph = (_requiring_gradient(points), _requiring_gradient(weights))
+        object.__setattr__(self, "graph", graph)
+        points, weights = (z if kept is None else kept.detach() for z, kept in zip((points, weights), graph, strict=True))
         points = checked_points(points)
         n = points.shape[0]
         if weights is None:
@@ -93,11 +99,15 @@ class DiscreteMeasure:
         >>> qz.DiscreteMeasure.from_unnormalized([[0.0], [1.0]], [3, 1]).weights.tolist()
         [0.75, 0.25]
         """
-        points = checked_points(points)
-        host = checked_weights(counts, points.shape[0])
+        tensor, kept = _requiring_gradient(counts), _requiring_gradient(points)
+        n = checked_points(points if kept is None else kept.detach()).shape[0]
+        host = checked_weights(counts if tensor is None else tensor.detach(), n)
         # Dividing by the largest first keeps the total finite for masses near the ends of the floating range.
         host = host / host.max()
-        return cls(points, host / host.sum())
+        measure = cls(points, host / host.sum())
+        if tensor is not None:
+            object.__setattr__(measure, "graph", (measure.graph[0], tensor / tensor.sum()))
+        return measure
 
     @property
     def size(self) -> int:
@@ -108,6 +118,11 @@ class DiscreteMeasure:
     def dim(self) -> int:
         """The dimension d."""
         return int(self.points.shape[1])
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether points or weights were given as tensors that require a gradient."""
+        return self.graph[0] is not None or self.graph[1] is not None
 
     def __repr__(self) -> str:
         return f"DiscreteMeasure({self.size} points in R^{self.dim}, {self.points.dtype})"
@@ -277,6 +292,10 @@ class DiscreteMeasure:
         if is_torch(points) != is_torch(self.points):
             raise ValueError("points and measure must be of one array library; received numpy and torch. Convert one of them")
         return points
+
+
+def _requiring_gradient(x: Array | None) -> Array | None:
+    return x if is_torch(x) and namespace(x).is_grad_enabled() and cast(Any, x).requires_grad else None
 
 
 def _describe(value: Any) -> str:

@@ -70,8 +70,9 @@ class Solution:
     ----------
     measure : DiscreteMeasure
         The codes with the masses of their Voronoi cells, in the array library, dtype and device of the law.
-    distortion : float
-        $D_r = E \min_k |X - x_k|^r$ of these codes. Of a barycenter $F = \sum_j \lambda_j W_2^2(\mu_j, \nu)$.
+    distortion : float, or tensor
+        $D_r = E \min_k |X - x_k|^r$ of these codes; a tensor where samples require a gradient, differentiable in them.
+        Of a barycenter $F = \sum_j \lambda_j W_2^2(\mu_j, \nu)$.
     distortion_se : float
         The standard error of the distortion, 0 where it is exact.
     stationarity : float
@@ -102,7 +103,7 @@ class Solution:
     """
 
     measure: DiscreteMeasure
-    distortion: float
+    distortion: float | Array
     distortion_se: float
     stationarity: float
     status: Status
@@ -207,6 +208,7 @@ class Solution:
         about: dict[str, Any] = {"format": _FORMAT, "status": self.status.name, "solver": described(self.solver)}
         about["transport"] = None if self.transport is None else described(self.transport)
         rest = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _SPECIAL}
+        rest["distortion"] = float(to_host(self.distortion))
         state = self.trace.clvq_state
         rest |= {_TRACE + f.name: getattr(self.trace, f.name) for f in fields(self.trace) if f.name != "clvq_state"}
         rest |= {CLVQ_STATE + f.name: getattr(state, f.name) for f in fields(state)} if state is not None else {}

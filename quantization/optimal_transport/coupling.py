@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantization.arrays import Array, FloatArray, asarray_like, to_host
+from quantization.gradients import centred, cost_gradients, differentiable, tell_of_lost_gradients
 from quantization.measure import DiscreteMeasure
 from quantization.status import Status
 
@@ -85,8 +86,9 @@ class Coupling:
 
     Attributes
     ----------
-    cost : float
-        $\sum_{ik} \pi_{ik} |x_i - y_k|^r$, no root.
+    cost : float, or tensor
+        $\sum_{ik} \pi_{ik} |x_i - y_k|^r$, no root. A tensor where points or weights require a gradient: that of the plan in the
+        points, centred potentials in the weights; a subgradient where these are not unique.
     gap : float
         The cost less the dual value of the potentials, ≥ 0: no plan costs less than ``cost - gap``. Of the potentials as found,
         not yet rounded to the dtype of the points. Of a law, where both are integrals: how far the cost may be off.
@@ -107,7 +109,7 @@ class Coupling:
     (2.0, [[0.5, 0.0], [0.0, 0.5]])
     """
 
-    cost: float
+    cost: float | Array
     gap: float
     status: Status
     marginal_error: float
@@ -115,7 +117,9 @@ class Coupling:
     _like: Array = field(repr=False)
 
     @staticmethod
-    def of(found: TransportResult | LawTransport, source: DiscreteMeasure | None, target: DiscreteMeasure | None) -> "Coupling":
+    def of(
+        found: TransportResult | LawTransport, source: DiscreteMeasure | None, target: DiscreteMeasure | None, r: float
+    ) -> "Coupling":
         """What was found between two marginals, as a Coupling.
 
         Parameters
@@ -124,6 +128,8 @@ class Coupling:
             On the host.
         source, target : DiscreteMeasure or None
             The measures, None for a law. The coupling takes the first one's array library, dtype and device.
+        r : float
+            The order of the costs.
 
         Returns
         -------
@@ -131,6 +137,7 @@ class Coupling:
         """
         like = next((m.points for m in (source, target) if m is not None), np.empty((0, 1)))
         if isinstance(found, LawTransport):
+            tell_of_lost_gradients("the cost does not", source, target)
             return Coupling(found.cost, found.gap, found.status, 0.0, found, like)
         assert source is not None
         assert target is not None
@@ -138,7 +145,12 @@ class Coupling:
         gap = found.gap
         if gap is None:
             gap = max(found.cost - float(found.u[a > 0] @ a[a > 0] + found.v[b > 0] @ b[b > 0]), 0.0)
-        return Coupling(found.cost, gap, found.status, found.marginal_error, found, like)
+        cost = found.cost
+        if source.requires_grad or target.requires_grad:
+            in_x, in_y = cost_gradients(to_host(source.points), to_host(target.points), *found.entries(), r)
+            gradients = (in_x, centred(found.u), in_y, centred(found.v))
+            cost = differentiable(cost, list(zip(source.graph + target.graph, gradients, strict=True)))
+        return Coupling(cost, gap, found.status, found.marginal_error, found, like)
 
     @property
     def potentials(self) -> tuple[Array, Array]:

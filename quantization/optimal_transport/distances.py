@@ -1,6 +1,7 @@
 """What users call: the coupling of two measures or laws, and the distance between them."""
 
 from quantization.arrays import Array
+from quantization.gradients import root
 from quantization.make_problem import LawLike, known_law
 from quantization.measure import DiscreteMeasure
 from quantization.optimal_transport.coupling import Coupling, LawTransport, TransportMethod, TransportResult
@@ -58,10 +59,10 @@ def transport(mu: LawLike, nu: LawLike, *, r: float = 2.0, method: TransportMeth
     True
     """
     found, source, target = _solved(mu, nu, r, method)
-    return Coupling.of(found, source, target)
+    return Coupling.of(found, source, target, float(r))
 
 
-def wasserstein(mu: LawLike, nu: LawLike, *, r: float = 2.0, method: TransportMethod | None = None) -> float:
+def wasserstein(mu: LawLike, nu: LawLike, *, r: float = 2.0, method: TransportMethod | None = None) -> float | Array:
     r"""The distance $W_r(\mu, \nu) = (\min_\pi \sum_{ik} \pi_{ik} |x_i - y_k|^r)^{1/r}$, the root taken.
 
     Parameters
@@ -71,8 +72,9 @@ def wasserstein(mu: LawLike, nu: LawLike, *, r: float = 2.0, method: TransportMe
 
     Returns
     -------
-    float
-        On the line in O(n log n), without any (n, m) array. With ``Sinkhorn`` an upper bound, the cost of a feasible plan.
+    float, or tensor
+        A tensor where points or weights require a gradient, as the cost of :func:`transport` is. On the line in O(n log n),
+        without any (n, m) array. With ``Sinkhorn`` an upper bound, the cost of a feasible plan.
 
     Raises
     ------
@@ -97,12 +99,12 @@ def wasserstein(mu: LawLike, nu: LawLike, *, r: float = 2.0, method: TransportMe
     if isinstance(found, LawTransport) and found.status is not Status.CONVERGED:
         raise RuntimeError(f"the transport cost {found.cost:.9g} may be off by {found.gap:.3g}. transport() returns both")
     if found.status is not Status.CONVERGED:
-        gap = Coupling.of(found, source, target).gap
+        gap = Coupling.of(found, source, target, r).gap
         raise RuntimeError(
             f"transport was not solved, the cost {found.cost:.3g} exceeds the least one by up to {gap:.3g}: {found.status.value} "
             + _HINTS.get(found.status, "")
         )
-    return max(found.cost, 0.0) ** (1 / r)
+    return root(Coupling.of(found, source, target, r).cost, r)
 
 
 def pair(mu: DiscreteMeasure | Array, nu: DiscreteMeasure | Array) -> tuple[DiscreteMeasure, DiscreteMeasure]:

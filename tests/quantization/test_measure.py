@@ -264,5 +264,7 @@ def test_is_frozen_and_says_what_it_is():
 
 def test_gradients_stay_outside():
     x = torch.ones(3, 2, requires_grad=True)
-    with pytest.warns(UserWarning, match="points require a gradient"):
-        assert not qz.DiscreteMeasure(x).points.requires_grad
+    mu = qz.DiscreteMeasure(x)
+    assert not mu.points.requires_grad
+    assert mu.graph[0] is x  # which distances are differentiable in
+    assert mu.graph[1] is None
