@@ -7,6 +7,8 @@ from numba import njit as _njit
 
 # Of numpy's rule for a division by zero no branch is left that could raise, which halves what there is to compile. Kernels get
 # all arrays from their callers: so nothing need count references (as numba's runtime, NRT, would), which takes off another fifth.
+# Two habits keep that small: a counter begins as np.int64(0), as a literal is typed again as it first grows; and min and max are
+# conditional expressions, as each of them would be compiled as a function of its own.
 _options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True, "_nrt": False}
 compiled: Any = _njit(cache=True, fastmath=False, **_options)  # said, as a function takes over what its first caller allows
 # Only where no score is NaN and the order of a sum may change: the scores' bound pays for any order.

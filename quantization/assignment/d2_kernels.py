@@ -21,7 +21,7 @@ def halve_nodes(points: Any, width: int, order: Any, keys: Any) -> None:
     for node in range(width):
         start, end = node * n // width, (node + 1) * n // width
         middle = (2 * node + 1) * n // (2 * width)
-        side, longest = 0, -1.0
+        side, longest = np.int64(0), -1.0
         for t in range(dim):
             low = high = points[order[start], t]
             for i in range(start + 1, end):
@@ -111,16 +111,16 @@ def _reach(
 
 
 @unordered_part
-def _draw(weights: Any, costs: Any, masses: Any, uniform: float) -> int:
+def _draw(weights: Any, costs: Any, masses: Any, uniform: float) -> Any:
     """A place in the tree, drawn with probability ∝ w cost; never one where that is zero."""
     leaves, size = weights.shape
-    node, level = 1, uniform * masses[1]
+    node, level = np.int64(1), uniform * masses[1]
     while node < leaves:
         node *= 2
         if level >= masses[node] and masses[node + 1] > 0:
             level -= masses[node]
             node += 1
-    leaf, place = node - leaves, 0
+    leaf, place = node - leaves, np.int64(0)
     for b in range(size):
         mass = weights[leaf, b] * costs[leaf, b]
         if mass > 0:

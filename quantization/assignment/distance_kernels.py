@@ -10,17 +10,14 @@ from quantization.compiler import compiled, part
 @part
 def direct_distance(points: Any, i: int, codes: Any, k: int) -> float:
     """Of a point to a code. Terms are in one order whoever asks, four sums at a time: what settles ties must be one number."""
-    size = points.shape[1] // 4
+    x, y, size = points[i], codes[k], points.shape[1] // 4
     a, b, c, d = 0.0, 0.0, 0.0, 0.0
     for t in range(size):
-        one, two = np.float64(points[i, t]) - codes[k, t], np.float64(points[i, t + size]) - codes[k, t + size]
-        three, four = (
-            np.float64(points[i, t + 2 * size]) - codes[k, t + 2 * size],
-            np.float64(points[i, t + 3 * size]) - codes[k, t + 3 * size],
-        )
+        u, v, w = t + size, t + 2 * size, t + 3 * size
+        one, two, three, four = np.float64(x[t]) - y[t], np.float64(x[u]) - y[u], np.float64(x[v]) - y[v], np.float64(x[w]) - y[w]
         a, b, c, d = a + one * one, b + two * two, c + three * three, d + four * four
-    for t in range(4 * size, points.shape[1]):
-        rest = np.float64(points[i, t]) - codes[k, t]
+    for t in range(4 * size, len(x)):
+        rest = np.float64(x[t]) - y[t]
         d += rest * rest
     return a + b + (c + d)
 

@@ -16,7 +16,7 @@ _FILLING = 36  # codes whose products take the time of bringing points into a bl
 
 
 def row_space(length: int, dtype: Any) -> Any:
-    """Space for :func:`fill_block`; its rows lie apart by no power of two, so that they share the cache."""
+    """What points become columns of a block in; its rows lie apart by no power of two, so that they share the cache."""
     return np.empty((_ROWS, length + 16), dtype)
 
 
@@ -53,21 +53,21 @@ def prepare_codes(
         offset = (gamma * square / 2 + vanishing * (1 + length)) * (1 + ROUNDING)
         numbers[0, k], numbers[1, k], numbers[2, k] = square / 2 - offset, (gamma * length + vanishing) * (1 + ROUNDING), offset
         drifts[k] = np.sqrt(way) * factor * (1 + ROUNDING) + SMALL
-        reach = max(reach, length)
+        reach = length if length > reach else reach
     limits[0] = reach
 
 
-@compiled
-def fill_block(points: Any, rows: Any, start: int, length: int, centre: Any, factor: float, block: Any, space: Any) -> None:
+@part
+def _fill_block(points: Any, rows: Any, start: int, length: int, centre: Any, factor: float, block: Any, space: Any) -> None:
     """Some coordinates of at most LANES points, shifted and scaled, point by point in the columns of a block (length, LANES).
 
     Beyond the last coordinate the block is 0. space: (_ROWS, PIECE or more), for points that become columns together.
     """
-    size = min(length, len(centre) - start)
+    size = length if length < len(centre) - start else len(centre) - start
     block[size * LANES : length * LANES] = 0
     a = centre[start : start + size]
     for g in range(0, len(rows), _ROWS):
-        for r in range(min(_ROWS, len(rows) - g)):
+        for r in range(_ROWS if len(rows) - g > _ROWS else len(rows) - g):
             x, y = points[rows[g + r], start : start + size], space[r]
             for t in range(size):
                 y[t] = (np.float64(x[t]) - a[t]) * factor
@@ -129,21 +129,19 @@ def _least(products: Any, numbers: Any, lengths: Any, best: Any, second: Any, ow
 
 
 @part
-def _settle(
-    points: Any, row: int, codes: Any, products: Any, place: int, numbers: Any, length: float, limit: float
-) -> tuple[int, float, float]:
+def _settle(points: Any, row: int, codes: Any, products: Any, place: int, numbers: Any, length: float, limit: float) -> Any:
     """The nearest code of a point by direct differences, of those whose score from below is within the limit.
 
     Also the squared distance to it, and the least score from below of all other codes.
     """
-    label, least, lowest, second = -1, np.inf, np.inf, np.inf
+    label, least, lowest, second = np.int64(-1), np.inf, np.inf, np.inf
     for k in range(len(codes)):
         score = np.float64(numbers[0, k] - products[k * LANES + place] - numbers[1, k] * length)
         if not score > limit:
             squared = direct_distance(points, row, codes, k)
             if squared < least or label < 0:
                 label, least, lowest, score = k, squared, score, lowest
-        second = min(second, score)
+        second = score if score < second else second
     return label, least, second
 
 
@@ -165,9 +163,11 @@ def _certify(numbers: Any, limits: Any, long: Any, best: Any, own: Any, squares:
 
 
 @part
-def _bound(numbers: Any, rows: Any, lower: Any, upper: Any, products: Any, state: Any) -> None:
+def _bound(
+    numbers: Any, rows: Any, lower: Any, upper: Any, products: Any, floors: Any, second: Any, long: Any, squares: Any,
+    certain: Any,
+) -> None:  # fmt: skip
     """Bounds on the distances of a block's points, in the precision of the products, which they allow for."""
-    second, floors, long, squares, certain = state[1], state[0], state[3], state[4], state[5]
     dtype = numbers.dtype.type
     up, down, floor, small = dtype(1 + ROUNDING), dtype(1 - ROUNDING), dtype(1 - 4 * ROUNDING), dtype(SMALL)
     zero, two, unknown = dtype(0), dtype(2), dtype(np.inf)
@@ -193,17 +193,17 @@ def _bound(numbers: Any, rows: Any, lower: Any, upper: Any, products: Any, state
 
 
 @part
-def _find_doubtful(drifts: Any, labels: Any, lower: Any, upper: Any, rows: Any) -> int:
+def _find_doubtful(drifts: Any, labels: Any, lower: Any, upper: Any, rows: Any) -> Any:
     """Brings bounds up to date now that codes have moved; ``rows`` lists those whose label is not certified by them.
 
     By the triangle inequality (hamerly2010). Returns how many there are. drifts: (K,), how far codes have come.
     """
-    farthest, most, next_most, count = 0, drifts[0], np.float32(0), 0
+    farthest, most, next_most, count = np.int64(0), drifts[0], np.float32(0), np.int64(0)
     for k in range(1, len(drifts)):
         if drifts[k] > most:
             farthest, most, next_most = k, drifts[k], most
         else:
-            next_most = max(next_most, drifts[k])
+            next_most = drifts[k] if drifts[k] > next_most else next_most
     grown, shrunk, small = np.float32(1 + ROUNDING), np.float32(1 - ROUNDING), np.float32(SMALL)
     for i in range(len(labels)):
         upper[i] = (upper[i] + drifts[labels[i]]) * grown
@@ -233,7 +233,7 @@ def _fall(bounds: Any, drifts: Any) -> Any:
     least, shrunk, small = np.float32(3e38), np.float32(1 - ROUNDING), np.float32(SMALL)
     for j in range(len(drifts)):
         bounds[j] = bounds[j] * shrunk - drifts[j] - small
-        least = min(least, bounds[j])
+        least = bounds[j] if bounds[j] < least else least
     return least
 
 
@@ -340,7 +340,7 @@ def step_rows(
     points: Any, kept: Any, weights: Any, lengths: Any, labels: Any, before: Any, lower: Any, upper: Any, rows: Any, centre: Any,
     factor: float, codes: Any, scaled: Any, numbers: Any, drifts: Any, limits: Any, masses: Any, block: Any, space: Any,
     products: Any, state: Any, count: int, filled: bool,
-) -> tuple[int, int, int]:  # fmt: skip
+) -> Any:  # fmt: skip
     """Labels of some points for the codebook at hand.
 
     Returns how many points were searched, settled by direct differences, and moved to another cell; ``rows`` lists the last of
@@ -355,7 +355,7 @@ def step_rows(
     (1 or 2 × K × LANES,), (6, LANES). count: of the points listed in ``rows``, that are to be searched; negative if these are
     still to be found by the bounds.
     """
-    n, dim, k, settled = len(labels), scaled.shape[1], len(codes), 0
+    n, dim, k, settled = len(labels), scaled.shape[1], len(codes), np.int64(0)
     best, second, own, long, squares, certain = state[0], state[1], state[2], state[3], state[4], state[5]
     if count < 0 and lower.ndim == 1:
         count = _find_doubtful(drifts, labels, lower, upper, rows)
@@ -365,12 +365,13 @@ def step_rows(
         for i in range(n):
             rows[i] = i
     for a in range(0, count, LANES):
-        some = rows[a : min(a + LANES, count)]
+        some = rows[a : a + LANES if a + LANES < count else count]
         for t in range(0, dim, PIECE):
-            length, target = min(PIECE, dim - t), products[: len(scaled) * LANES] if t == 0 else products[len(scaled) * LANES :]
+            length = PIECE if dim - t > PIECE else dim - t
+            target = products[: len(scaled) * LANES] if t == 0 else products[len(scaled) * LANES :]
             held = kept[a // LANES, t * LANES :] if dense and len(kept) else block
             if not (dense and len(kept) and filled):
-                fill_block(points, some, t, length, centre, factor, held, space)
+                _fill_block(points, some, t, length, centre, factor, held, space)
             _multiply(held, scaled, t, length, target)
             if t > 0:
                 for i in range(k * LANES):
@@ -387,8 +388,8 @@ def step_rows(
                 second[i] = rival if certain[i] < np.inf else -np.inf
             labels[some[i]] = np.int32(own[i])
         if len(upper):
-            _bound(numbers, some, lower, upper, products, state)
-    moved = 0
+            _bound(numbers, some, lower, upper, products, best, second, long, squares, certain)
+    moved = np.int64(0)
     masses[:] = 0
     for i in range(n):
         label, w = labels[i], weights[i]

@@ -13,16 +13,16 @@ _SPAN = 4096  # coordinates of a cell's sum that stay in the first cache while i
 @compiled
 def label(
     sums: Any, totals: Any, half: Any, slopes: Any, offsets: Any, lengths: Any, labels: Any, limits: Any, seconds: Any
-) -> int:  # fmt: skip
+) -> Any:  # fmt: skip
     """Write the code of the least score, less its error bound, of every point; return how many labels are not certified.
 
     limits (n,): minus infinity where the label is certified; otherwise the upper bound of the least score: a code may be the
     nearest only if its score, less its bound, is no larger. seconds: (BLOCK,) space.
     """
     k, n = sums.shape
-    count = 0
+    count = np.int64(0)
     for a in range(0, n, BLOCK):
-        size = min(BLOCK, n - a)
+        size = BLOCK if n - a > BLOCK else n - a
         own, least, second, length = labels[a : a + size], limits[a : a + size], seconds[:size], lengths[a : a + size]
         for i in range(size):
             own[i], least[i], second[i] = 0, np.inf, np.inf
@@ -56,7 +56,8 @@ def sum_cells(points: Any, weights: Any, origins: Any, order: Any, ends: Any, ce
             for t in range(len(sums)):
                 sums[t] = 0
             for m in range(first, last, 4):  # four at a time: sums are read and written once, and memory is waited for together
-                i, j, k, q = order[m], order[min(m + 1, last - 1)], order[min(m + 2, last - 1)], order[min(m + 3, last - 1)]
+                i, j = order[m], order[m + 1 if m + 1 < last else last - 1]
+                k, q = order[m + 2 if m + 2 < last else last - 1], order[m + 3 if m + 3 < last else last - 1]
                 w_i, w_j = weights[i], weights[j] if m + 1 < last else 0.0
                 w_k, w_q = weights[k] if m + 2 < last else 0.0, weights[q] if m + 3 < last else 0.0
                 x_i, x_j, x_k, x_q = points[i, a:], points[j, a:], points[k, a:], points[q, a:]
@@ -72,7 +73,7 @@ def sum_cells(points: Any, weights: Any, origins: Any, order: Any, ends: Any, ce
 def tally(
     squares: Any, weights: Any, lengths: Any, labels: Any, before: Any, sums: Any, totals: Any, half: Any, slopes: Any,
     offsets: Any, gamma: float, cells: Any, moved: Any
-) -> tuple[float, float, int]:  # fmt: skip
+) -> Any:  # fmt: skip
     """Write what the cells hold and which points of positive weight changed cells.
 
     cells (6, K), zeros at first: the masses, the sums of w <c, x>, of w |x|, of the latter over points that joined, the numbers
@@ -80,7 +81,7 @@ def tally(
 
     Returns the distortion, its error bound and how many points moved.
     """
-    distortion, error, count = 0.0, 0.0, 0
+    distortion, error, count = 0.0, 0.0, np.int64(0)
     for i in range(len(labels)):
         j, w, length = labels[i], weights[i], lengths[i]
         product = sums[j, i] / totals[j]
@@ -103,7 +104,7 @@ def tally(
 @unordered
 def add_rows(matrix: Any, weights: Any, rows: Any, labels: Any, sums: Any) -> None:
     """Add weighted rows of the matrix, in this order, to the sums of the cells of their labels."""
-    m = 0
+    m = np.int64(0)
     while m < len(rows):
         i, j, last = rows[m], rows[m], len(rows) - 1
         pair = m < last and labels[rows[m + 1]] == labels[i]  # of one cell: the sums are read and written once

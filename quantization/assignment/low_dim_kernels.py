@@ -167,10 +167,10 @@ def assign_rows(
     """
     dim, k = len(dims), len(codes)
     top, ratio = np.float32(longest * (1 + 2.0**-22)), np.float32(scale / factor)
-    changed, passed = 0, 0.0
+    changed, passed = np.int64(0), 0.0
     for first in range(start, end, BLOCK):
         count = np.int64(0)
-        for place in range(first, min(first + BLOCK, end)):
+        for place in range(first, first + BLOCK if first + BLOCK < end else end):
             i = place if order is None else np.int64(order[place])
             rows[count] = i
             count += 0 if clock[labels[i]] < slack[i] else 1
@@ -192,14 +192,15 @@ def assign_rows(
                 best, high, low = _search_all(points, row, codes, k, scale, dims)
             slack[i] = np.float32(low - high + clock[best]) * _DOWN - _TINY
             w = weights[i] if len(weights) > 0 else equal
+            one = 1.0 if w > 0 else 0.0
             if best == old and not fresh:
                 continue
             for side in range(1 if fresh else 2):  # joins a cell, and leaves another
-                j, sign = (best, w) if side == 0 else (old, -w)
+                j, sign, number = (best, w, one) if side == 0 else (old, -w, -one)
                 cost = _squared_distance(points, row, codes, j, dims)
                 sums[j, MASS] += sign
                 sums[j, COST] += sign * cost
-                sums[j, COUNT] += (1.0 if sign > 0 else 0.0) - (1.0 if sign < 0 else 0.0)
+                sums[j, COUNT] += number
                 for t in range(dim):
                     sums[j, SHIFT + t] += sign * (np.float64(points[row, t]) - codes[j, t])
                 if side == 1:
@@ -228,7 +229,7 @@ def advance(
     is small beside Q. The clocks go on by how far codes, and all others at most, have come.
     """
     k, dim = codes.shape
-    distortion, off, fewest, good = 0.0, 0.0, np.inf, True
+    distortion, off, fewest, good = 0.0, 0.0, np.inf, np.bool_(True)
     for j in range(k):
         for p in range(len(parts)):
             for t in range(SHIFT + dim):
