@@ -53,15 +53,20 @@ class Estimate:
 
 
 def expected(
-    problem: Problem, f: Callable[[Array], FloatArray], rng: np.random.Generator, draws: int, confidence: float
-) -> Estimate:
-    """E f(X) ≥ 0 of a law known by sampling, f: (n, d) → (n,): the mean over new draws, with an interval."""
+    problem: Problem, f: Callable[[Array], FloatArray], rng: np.random.Generator, draws: int, confidence: float, *,
+    strict: bool = False,
+) -> Estimate:  # fmt: skip
+    """E f(X) ≥ 0 of a law known by sampling, f: (n, d) → (n,): the mean over new draws, with an interval.
+
+    strict: none, from 0 to ∞, where a few draws decide the mean, as the variance then may be infinite.
+    """
     costs, means = Moments(), Moments()
     for batch, _ in _unit_batches(problem, rng, draws):
         value = f(batch)
         costs.add(value)
         means.add(value.mean(keepdims=True))
-    _warn_of_heavy_tails(costs)
+    if _warn_of_heavy_tails(costs) and strict:
+        return Estimate(costs.mean, 0.0, np.inf, np.inf)
     replicated = isinstance(problem.law, Replicated)
     return _interval(means if replicated else costs, confidence, skewed=not replicated)
 
@@ -91,16 +96,18 @@ def _interval(costs: Moments, confidence: float, skewed: bool) -> Estimate:
     return Estimate(costs.mean, max(low, 0.0), high, error)
 
 
-def _warn_of_heavy_tails(costs: Moments) -> None:
-    """Judged from single draws, dependent or not: no interval accounts for tails that no draw has reached."""
+def _warn_of_heavy_tails(costs: Moments) -> bool:
+    """Whether there is a warning: judged from single draws, dependent or not, as no interval accounts for tails not reached."""
     ratio = costs.skewness / costs.count**0.5
-    if ratio > _HEAVY and costs.count >= _ENOUGH:
+    heavy = ratio > _HEAVY and costs.count >= _ENOUGH
+    if heavy:
         warnings.warn(
             f"the costs of {costs.count} draws have skewness {ratio:.2f}·√draws: a few draws decide the mean, as where E|X|^(2r) "
             "is infinite. The interval may not hold; use more draws, or a smaller r",
             RuntimeWarning,
             stacklevel=4,
         )
+    return heavy
 
 
 def _unskewed(x: float, a: float) -> float:

@@ -27,8 +27,8 @@ def transport(mu: LawLike, nu: LawLike, *, r: float = 2.0, method: TransportMeth
         frozen scipy.stats laws and mixtures of Gaussians on the line, with each other or with measures on the line, by
         $\int_0^1 |F^{-1}(u) - G^{-1}(u)|^r\,du$; two Gaussians of any dimension for r = 2, by $W_2^2 = |m_1 - m_2|^2 +
         \operatorname{tr}(C_1 + C_2 - 2 (C_1^{1/2} C_2 C_1^{1/2})^{1/2})$, or with equal covariances for any r;
-        a mixture of Gaussians in the plane with a measure for r = 2, by power cells. Such couplings
-        have a cost, a gap and a status, and no plan.
+        a mixture of Gaussians in the plane with a measure for r = 2, by power cells; any law with a measure for r = 2, by
+        :func:`semidiscrete` on draws of a fixed seed. Such couplings have a cost, a gap and a status, and no plan.
     r : float, default 2
         Order ≥ 1.
     method : TransportMethod, optional

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from quantization.arrays import FloatArray, to_host
-from quantization.laws import GaussianMixture
+from quantization.laws import GaussianMixture, Law
 from quantization.laws_1d.quantile_function import quantile_function
 from quantization.laws_1d.quantile_integrals import transport_integral
 from quantization.laws_2d.balanced_mixture_law import BalancedMixture2D
@@ -15,9 +15,11 @@ from quantization.make_problem import exact_law
 from quantization.measure import DiscreteMeasure
 from quantization.optimal_transport.coupling import LawTransport
 from quantization.optimal_transport.gaussians import as_gaussian, gaussian_cost
+from quantization.optimal_transport.semidiscrete import semidiscrete
 from quantization.status import Status
 
 _MOST_POINTS = 2**14  # of a measure, for cells that are integrated
+_SAMPLED_RTOL = 0.05  # of the cost: what an interval may leave open
 _ROUND_OFF = 1e-13  # of integrals over cells
 _RTOL = 1e-9  # of the cost: what quadrature may miss beside round-off
 
@@ -88,6 +90,17 @@ def by_power_cells(mu: object, nu: object, r: float) -> LawTransport | None:
     return LawTransport(cost, gap + _ROUND_OFF * cost, Status.CONVERGED if gap <= _RTOL * cost else Status.STALLED)
 
 
+def by_draws(mu: object, nu: object, r: float) -> LawTransport | None:
+    """A law known by sampling and points, r = 2: bounds by :func:`semidiscrete`, on draws of a fixed seed."""
+    law, measure = (nu, mu) if isinstance(mu, DiscreteMeasure) else (mu, nu)
+    if r != 2 or not isinstance(measure, DiscreteMeasure) or not isinstance(law, Law):
+        return None
+    found = semidiscrete(law, measure, rng=0)
+    cost = found.upper.value
+    gap = max(cost - found.dual.low, found.upper.high - cost)
+    return LawTransport(cost, gap, Status.CONVERGED if gap <= _SAMPLED_RTOL * cost else Status.STALLED)
+
+
 def distinct_points(measure: DiscreteMeasure) -> tuple[FloatArray, FloatArray]:
     """Its points of positive weight, each once, and their weights, in float64 on the host."""
     y, w = to_host(measure.points), to_host(measure.weights_float64)
@@ -99,4 +112,5 @@ ROWS = [
     Row("mixtures of Gaussians in the plane and measures, r = 2", by_power_cells),
     Row("Gaussians, r = 2 or with equal covariances", by_covariances),
     Row("frozen scipy.stats laws, mixtures of Gaussians and measures on the line, any r", by_quantiles),
+    Row("laws known by sampling and measures, r = 2", by_draws),
 ]
