@@ -10,6 +10,7 @@ from quantization.arrays import FloatArray, rounded
 from quantization.barycenters.evaluation import mixed_means
 from quantization.barycenters.fixed_point import FixedPoint
 from quantization.barycenters.interior_point import InteriorPoint
+from quantization.barycenters.pilot import last_state, sampled
 from quantization.barycenters.problem import BarycenterProblem
 from quantization.barycenters.weights import best_weights
 from quantization.optimal_transport.costs import c_transforms, cost_matrix
@@ -21,6 +22,8 @@ from quantization.status import Status
 from quantization.threads import parallel_map
 from quantization.validation import checked_count, checked_tolerance
 
+_PILOT = 1e-2  # the tolerance of the start
+_LEAST_REG = 1e-5  # below which ε, relative to the cost of the start, is not taken
 _BLOCK = 2**20  # entries of a plan held at once, by each thread
 
 
@@ -28,14 +31,15 @@ _BLOCK = 2**20  # entries of a plan held at once, by each thread
 class Entropic:
     r"""Alternation with entropic plans $P_{ik} = a_i\, e^{(v_k - C_{ik})/\varepsilon} / \sum_l e^{(v_l - C_{il})/\varepsilon}$.
 
-    For measures of more than some thousand points: no plan is stored, and a pass costs $\sum_j n_j K$ exponentials.
+    For measures whose plans do not fit into memory: none is stored, and a pass costs $\sum_j n_j K$ exponentials.
 
     Parameters
     ----------
-    reg : float, default 0.003
-        ε relative to the cost of the start.
-    rtol : float, default 1e-3
-        The total variation to which the plans' second marginals agree, and the residual to call CONVERGED.
+    reg : float, default 0.002
+        ε relative to the cost of the start; halved where F falls no further and the bounds are not close enough yet.
+    rtol : float, default 0.03
+        Bounds the stationarity, and its square the gap to any weights relative to F, of what is called CONVERGED; the total
+        variation to which the plans' second marginals agree is its square as well.
     sinkhorn_iter : int, default 30
         Sinkhorn iterations at most per step.
     pilot : int, default 2000
@@ -45,8 +49,7 @@ class Entropic:
     -----
     A step fits the potentials to the points (free weights: the geometric mean of the plans' own, benamou2015) and moves the
     points. The distortion reported is the cost of plans made feasible for the weights, an upper bound on F;
-    ``Solution.distortion_gap`` and ``masses_gap`` reach down to the dual bounds, for these weights and for any. Both are of the
-    size of ε, so that the status is seldom CONVERGED.
+    ``Solution.distortion_gap`` and ``masses_gap`` reach down to dual bounds, for these weights and for any; they shrink with ε.
 
     References
     ----------
@@ -61,8 +64,8 @@ class Entropic:
     True
     """
 
-    reg: float = 0.003
-    rtol: float = 1e-3
+    reg: float = 0.002
+    rtol: float = 0.03
     sinkhorn_iter: int = 30
     pilot: int = 2000
     exhausted: ClassVar[Status] = Status.STALLED
@@ -93,38 +96,30 @@ class Entropic:
         points = rounded(points + centre, problem.like) - centre
         start_cost = float(problem.mixing @ [float(s.dual) for s in _plan_moments(problem, points, v, 0.0)])
         eps = self.reg * start_cost if start_cost > 0 else self.reg
-        moments: list[PlanMoments] = []
-        for factor in (30.0, 10.0, 3.0, 1.0):  # ε is annealed, with warm starts of the potentials
-            v, weights, moments = self._fit_potentials(problem, points, weights, v, factor * eps)
-        now = _state(problem, points, weights, v, moments, eps)
-        yield now
-        while problem.fixed is None:
-            points = rounded(_targets(problem, points, moments) + centre, problem.like) - centre
+        for factor in (30.0, 10.0, 3.0):  # ε is annealed, with warm starts of the potentials
+            v, weights, _ = self._fit_potentials(problem, points, weights, v, factor * eps)
+        least, now = _LEAST_REG * start_cost, np.inf
+        while eps > least:
             v, weights, moments = self._fit_potentials(problem, points, weights, v, eps)
-            following = _state(problem, points, weights, v, moments, eps)
-            if not following.distortion < now.distortion:
-                return
-            yield following
-            now = following
+            state = _state(problem, points, weights, v, moments, eps)
+            if state.distortion < now:
+                yield state
+            if problem.fixed is not None or not state.distortion < (1 - self.rtol**2 / 10) * now:
+                eps /= 2
+            now = min(now, state.distortion)
+            if problem.fixed is None:
+                points = rounded(_targets(problem, points, moments) + centre, problem.like) - centre
 
     def _pilot_solution(
         self, problem: BarycenterProblem, codes: FloatArray, rng: np.random.Generator
     ) -> tuple[FloatArray, FloatArray, list[FloatArray]]:
         """Points, weights and potentials from a sample of each measure, by the exact solver."""
-        n = max(self.pilot, 2 * problem.k)
-        chosen = [rng.choice(len(x), n, p=a) if len(x) > n else np.arange(len(x)) for x, a in _pairs(problem)]
-        clouds = [x[i] for (x, _), i in zip(_pairs(problem), chosen, strict=True)]
-        masses = [np.full(n, 1 / n) if len(x) > n else a for x, a in _pairs(problem)]
-        small = replace(problem, clouds=clouds, masses=masses)
-        solver = InteriorPoint(self.rtol) if problem.weights is None else FixedPoint(self.rtol)
-        state = None
-        for step, state in enumerate(solver.solve(small, codes, rng)):
-            if state.within(self.rtol) or step >= 100:
-                break
-        assert state is not None
+        small = sampled(problem, rng, self.pilot)
+        clouds, masses = small.clouds, small.masses
+        state = last_state(InteriorPoint(_PILOT) if problem.weights is None else FixedPoint(_PILOT), small, codes, rng)
         costs = [cost_matrix(x, state.codes()) for x in clouds]
         if problem.weights is None:
-            found = best_weights(costs, masses, problem.mixing, self.rtol)
+            found = best_weights(costs, masses, problem.mixing, _PILOT**2)
             return state.codes(), found.weights, found.potentials
         potentials: list[FloatArray] = []
         for a, c in zip(masses, costs, strict=True):
@@ -147,7 +142,7 @@ class Entropic:
                 weights = problem.weights
                 log_weights = np.log(np.maximum(weights, 1e-300))
             missed = max(float(np.abs(s.mass - weights).sum()) / 2 for s in moments)
-            if missed <= self.rtol:
+            if missed <= self.rtol**2:
                 return v, weights, moments
             v = [u + eps * (log_weights - x) for u, x in zip(v, logs, strict=True)]
         return v, weights, _plan_moments(problem, points, v, eps)

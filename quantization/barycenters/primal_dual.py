@@ -14,6 +14,10 @@ from quantization.threads import parallel_map
 
 _MOST_ITERATIONS = 80
 _STEP_TO_BOUNDARY = 0.99
+_MIXED, _LEAST_SLACK = (
+    0.3,
+    0.03,
+)  # of a start near a solution: the share of independent plans; of the mean slack, each row's least
 _STUCK = 6  # iterations without progress, after which round-off prevents more
 _RIDGES = (1e-14, 1e-12, 1e-10, 1e-8)  # relative, tried in turn until a factorization succeeds
 _REFINEMENTS, _ILL_CONDITIONED = 2, 1e-2  # of solutions of the normal equations, whose condition grows as the gap falls below
@@ -26,15 +30,16 @@ def _total(parts: list[FloatArray]) -> FloatArray:
 class _MeasureBlock:
     """One measure's block of the iterate: its plan, slacks and potentials, and the sums that its normal equations need."""
 
-    def __init__(self, costs: FloatArray, a: FloatArray, v: float) -> None:
+    def __init__(self, costs: FloatArray, a: FloatArray, plan: FloatArray, v: FloatArray, slack: float) -> None:
+        """slack: the least of each row."""
         from quantization.barycenters import kernels  # loads numba
 
         n, k = costs.shape
         self.kernels: Any = kernels
-        self.a, self.u, self.v = a, costs.min(1) - 1.0 - v, np.full(k, v)  # slacks of 1, the mean cost, or more
-        self.plan = np.outer(a, np.full(k, 1 / k))
-        self.slack = costs - self.u[:, None]
-        self.slack -= self.v
+        self.a, self.plan, self.v = a, plan, v
+        self.slack = costs - v
+        self.u = self.slack.min(1) - slack
+        self.slack -= self.u[:, None]
         self.scaled, self.rows = np.empty((n, k)), np.empty(n)
         self.columns, self.mass, self.rhs = np.empty((3, k))
         self.du, self.new_du, self.first, self.second = np.empty((4, n))
@@ -88,14 +93,35 @@ class _MeasureBlock:
 
 
 class PrimalDual:
-    """The iterates, from equal weights and independent plans, feasible from the start. masses: positive, of sum 1."""
+    r"""The iterates, feasible from the start: equal weights and independent plans, or near the solution of a similar program.
 
-    def __init__(self, costs: list[FloatArray], masses: list[FloatArray], mixing: FloatArray) -> None:
-        self._costs, self._masses, self._mixing, self._k = costs, masses, mixing, costs[0].shape[1]
+    costs: C_j (n_j, K). masses: positive, of sum 1. near: plans (n_j, K) of a common second marginal, and potentials (K,) each
+    with $\sum_j \lambda_j v_j = 0$.
+    """
+
+    def __init__(
+        self, costs: list[FloatArray], masses: list[FloatArray], mixing: FloatArray,
+        near: tuple[list[FloatArray], list[FloatArray]] | None = None,
+    ) -> None:  # fmt: skip
+        self._k, m = costs[0].shape[1], len(costs)
         self._unit = float(np.mean([share * c.mean() for share, c in zip(mixing, costs, strict=True)]))
-        m = len(costs)
-        self._parts = parallel_map(lambda j: _MeasureBlock(costs[j] * (mixing[j] / self._unit), masses[j], 1 / m), m)
-        self._w, self._z = np.full(self._k, 1 / self._k), np.full(self._k, 1.0)
+        even, slack = 1 / self._k, 1.0  # in units of the mean cost
+        plans, potentials = [np.outer(a, np.full(self._k, even)) for a in masses], [np.zeros(self._k) for _ in costs]
+        self._w = np.full(self._k, even)
+        if near is not None:  # mixed with the independent plans, so that every entry is far enough from 0
+            potentials = [share / self._unit * v for share, v in zip(mixing, near[1], strict=True)]
+            reduced = [share / self._unit * c - v for share, c, v in zip(mixing, costs, potentials, strict=True)]
+            slack = _LEAST_SLACK * sum(float(a @ (r.mean(1) - r.min(1))) for a, r in zip(masses, reduced, strict=True)) / m
+            plans = [_MIXED * p + (1 - _MIXED) * q for p, q in zip(plans, near[0], strict=True)]
+            self._w = _total([p.sum(0) for p in plans]) / m
+        if not slack > 0:
+            slack = 1.0
+        self._z = np.full(self._k, slack)
+        self._parts = parallel_map(
+            lambda j: _MeasureBlock(
+                costs[j] * (mixing[j] / self._unit), masses[j], plans[j], potentials[j] + slack / m, slack
+            ), m,
+        )  # fmt: skip
         self._count = sum(p.plan.size for p in self._parts) + self._k
 
     def solve(self, rtol: float) -> tuple[list[FloatArray], FloatArray]:

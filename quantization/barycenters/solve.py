@@ -23,7 +23,8 @@ from quantization.task import make_task
 from quantization.validation import checked_count, checked_list, checked_rng
 
 _SOLVERS = (FixedPoint, InteriorPoint, Entropic)
-_EXACT_ATOMS = 8192  # of the largest measure, up to which the network simplex is used
+_EXACT_ATOMS = 2**14  # of the largest measure, up to which the network simplex ends within seconds
+_EXACT_COSTS = 2**25  # of all measures together, up to which costs and plans are held in memory, 40 bytes each
 
 
 def barycenter(
@@ -57,7 +58,8 @@ def barycenter(
         Fixes the points of ν, so that only its weights are free.
     solver : Solver, optional
         ``None`` takes :class:`InteriorPoint` for free weights, :class:`FixedPoint` for others, and :class:`Entropic` where a
-        measure has more than 8,192 points; ``Solution.transport`` says how F was computed.
+        measure has more than 16,384 points or there are more than 2^25 costs of all measures; ``Solution.transport`` says how F
+        was computed.
     init : optional
         As for :func:`quantize`; codes are drawn from all measures together, each moved to the barycenter's mean.
     n_init : int, default 1
@@ -196,7 +198,8 @@ def _limit_task(
 
 def _default_solver(problem: BarycenterProblem) -> Solver:
     """By size and by what is free."""
-    if max(len(x) for x in problem.clouds) > _EXACT_ATOMS:
+    sizes = [len(x) for x in problem.clouds]
+    if max(sizes) > _EXACT_ATOMS or sum(sizes) * problem.k > _EXACT_COSTS:
         return Entropic()
     return InteriorPoint() if problem.weights is None else FixedPoint()
 

@@ -18,6 +18,7 @@ from quantization.barycenters.primal_dual import PrimalDual
 from quantization.threads import parallel_map
 
 _NEGLIGIBLE = 1e-13  # of the mean cost: what all atoms together that the interior point leaves out may cost
+_MOST_ATOMS = 2**14  # of all measures together, for which the simplex method of HiGHS takes seconds
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,10 +36,13 @@ class WeightSolution:
     value: float
 
 
-def best_weights(costs: list[FloatArray], masses: list[FloatArray], mixing: FloatArray, rtol: float) -> WeightSolution:
+def best_weights(
+    costs: list[FloatArray], masses: list[FloatArray], mixing: FloatArray, rtol: float, near: WeightSolution | None = None
+) -> WeightSolution:
     """The linear program for costs C_j (n_j, K), weights a_j > 0 and λ_j > 0, to a relative duality gap of ``rtol``.
 
-    It stops earlier where round-off prevents more; ``bound`` and ``value`` then show the gap that is left.
+    It stops earlier where round-off prevents more; ``bound`` and ``value`` then show the gap that is left. near: the solution for
+    similar costs and the same masses.
     """
     k = costs[0].shape[1]
     if len(costs) == 1:
@@ -48,12 +52,17 @@ def best_weights(costs: list[FloatArray], masses: list[FloatArray], mixing: Floa
         bound = lower_bound(costs, masses, mixing, none)
         return WeightSolution(weights, [np.outer(a, weights) for a in masses], none, bound, bound)
     kept = _costly_atoms(costs, masses, mixing)
-    heavy = [a[rows] / a[rows].sum() for a, rows in zip(masses, kept, strict=True)]
-    inner, scaled = PrimalDual([c[rows] for c, rows in zip(costs, kept, strict=True)], heavy, mixing).solve(rtol)
+    shares = [float(a[rows].sum()) for a, rows in zip(masses, kept, strict=True)]
+    heavy = [a[rows] / share for a, rows, share in zip(masses, kept, shares, strict=True)]
+    few = [c[rows] for c, rows in zip(costs, kept, strict=True)]
+    start = None
+    if near is not None:
+        start = [p[rows] / share for p, rows, share in zip(near.plans, kept, shares, strict=True)], near.potentials
+    inner, scaled = PrimalDual(few, heavy, mixing, start).solve(rtol)
     potentials = [v / share for v, share in zip(np.nan_to_num(scaled), mixing, strict=True)]
     plans = [_whole_plan(*each) for each in zip(inner, kept, costs, masses, potentials, strict=True)]
     bound, value = lower_bound(costs, masses, mixing, potentials), upper_bound(costs, mixing, plans)
-    if not value - bound <= rtol * value:
+    if not value - bound <= rtol * value and sum(len(a) for a in masses) <= _MOST_ATOMS:
         plans, potentials = close_gap(costs, masses, mixing, plans, potentials, rtol)
         bound, value = lower_bound(costs, masses, mixing, potentials), upper_bound(costs, mixing, plans)
     weights = np.asarray(sum(share * p.sum(0) for share, p in zip(mixing, plans, strict=True)), dtype=np.float64)

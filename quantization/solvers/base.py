@@ -57,10 +57,10 @@ class State:
     def within(self, rtol: float) -> bool:
         """Whether the residual is within the tolerance; a tolerance of zero is met by an exact fixed point alone.
 
-        The square of the residual is what moving the points could take off the distortion, as a share: so is a gap in the
-        weights.
+        The square of the residual is what moving the points could take off the distortion, as a share: so is a gap, in the
+        weights or of the distortion itself.
         """
-        if self.ended is not None or self.masses_gap > rtol * rtol * self.distortion:
+        if self.ended is not None or max(self.masses_gap, self.distortion_gap) > rtol * rtol * self.distortion:
             return False
         if self.stationarity <= rtol or rtol == 0 or self.resolution is None:
             return self.stationarity <= rtol
