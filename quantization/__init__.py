@@ -21,6 +21,7 @@ from quantization.measure import DiscreteMeasure
 from quantization.optimal_transport.coupling import Coupling, TransportMethod
 from quantization.optimal_transport.distances import transport, wasserstein
 from quantization.optimal_transport.divergence import sinkhorn_divergence
+from quantization.optimal_transport.many import wasserstein_many
 from quantization.optimal_transport.monotone import Monotone
 from quantization.optimal_transport.nearest_code import NearestCode
 from quantization.optimal_transport.network_simplex import NetworkSimplex
@@ -83,6 +84,7 @@ __all__ = [
     "sinkhorn_divergence",
     "transport",
     "wasserstein",
+    "wasserstein_many",
 ]
 
 

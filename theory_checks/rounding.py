@@ -19,8 +19,8 @@ def transport_round_off(n: int, k: int, largest_cost: float) -> float:
     r"""$\gamma_{N^2 + 20 N} (1 + \max c)$ with $N = n + k$: the error of a transport cost found by the network simplex.
 
     A vertex of the polytope has fewer than N positive entries, each a signed sum of at most N masses: $N^2 u \max c$. The
-    simplex stops at reduced costs above $-20 u \max |\pi|$, with potentials bounded by its artificial arcs, $|\pi| \le N (1 +
-    \max c)$. Source: flamary2021.
+    simplex stops at reduced costs above $-4 u (|c| + |u| + |v|)$, with potentials that are sums of at most N costs.
+    Source: cunningham1976.
     """
     nodes = n + k
     return round_off(nodes**2 + 20 * nodes, 1.0 + largest_cost)

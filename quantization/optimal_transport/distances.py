@@ -115,20 +115,29 @@ def pair(mu: DiscreteMeasure | Array, nu: DiscreteMeasure | Array) -> tuple[Disc
     return source, target
 
 
+def checked_pair(
+    mu: LawLike, nu: LawLike, r: float, method: TransportMethod | None
+) -> tuple[DiscreteMeasure | object, DiscreteMeasure | object]:
+    """Both as what they are, checked together with the method."""
+    source, target = known_law(mu, r), known_law(nu, r)
+    if method is not None and (isinstance(method, type) or not callable(getattr(method, "couple", None))):
+        raise ValueError(f"method must be NetworkSimplex(...), Monotone(), Sinkhorn(reg) or NearestCode(); received {method!r}")
+    if isinstance(source, DiscreteMeasure) and isinstance(target, DiscreteMeasure):
+        return pair(source, target)
+    if method is not None:
+        raise ValueError(f"a method is for two measures; received a law and {method!r}. Leave method out, or give samples")
+    return source, target
+
+
 def _solved(
     mu: LawLike, nu: LawLike, r: float, method: TransportMethod | None
 ) -> tuple[TransportResult | LawTransport, DiscreteMeasure | None, DiscreteMeasure | None]:
     r = checked_order(r)
-    source, target = known_law(mu, r), known_law(nu, r)
-    if method is not None and (isinstance(method, type) or not callable(getattr(method, "couple", None))):
-        raise ValueError(f"method must be NetworkSimplex(...), Monotone(), Sinkhorn(reg) or NearestCode(); received {method!r}")
+    source, target = checked_pair(mu, nu, r, method)
     if not (isinstance(source, DiscreteMeasure) and isinstance(target, DiscreteMeasure)):
-        if method is not None:
-            raise ValueError(f"a method is for two measures; received a law and {method!r}. Leave method out, or give samples")
         found = couple_laws(source, target, r)
         first, second = (m if isinstance(m, DiscreteMeasure) else None for m in (source, target))
         return found, first, second
-    pair(source, target)
     if method is None:
         method = Monotone() if source.dim == 1 else NetworkSimplex()
     return method.couple(source, target, r), source, target

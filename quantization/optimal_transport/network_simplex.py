@@ -207,6 +207,20 @@ def _solved(a: FloatArray, b: FloatArray, costs: FloatArray, max_pivots: int) ->
     return TransportResult(cost, u, v, status, (rows, columns, masses), gap=gap)
 
 
+def small_cost(a: FloatArray, b: FloatArray, costs: FloatArray, max_pivots: int) -> float | None:
+    """The least cost alone, for positive weights, in one compiled call; None where one tree in floating point is no proof."""
+    from quantization.optimal_transport import simplex_kernels  # loads numba
+
+    if len(a) > len(b):
+        return small_cost(b, a, np.ascontiguousarray(costs.T), max_pivots)
+    (supply, unit), nodes = _supplies(a, b), len(a) + len(b)
+    links, numbers, answer = np.empty((6, nodes), np.int32), np.empty((4, nodes)), np.empty(2)
+    simplex_kernels.optimum(
+        costs, supply, *links, *numbers, np.zeros(3, np.int64), max_pivots, _LEAST_SHARE, answer
+    )  # fmt: skip
+    return float(answer[0] * unit) if answer[1] <= _RTOL * answer[0] else None
+
+
 def _supplies(a: FloatArray, b: FloatArray) -> tuple[FloatArray, float]:
     """(2, n + m), the weights of both sides as sums of two numbers, with equal totals, and the unit they are in.
 

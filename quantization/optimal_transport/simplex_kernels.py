@@ -217,6 +217,15 @@ def pivot(
     return clean >= n * pieces
 
 
+@part
+def _reduced(c: float, u: float, v: float) -> float:
+    """c − u − v to round-off of itself (Knuth's sums)."""
+    one = c - u
+    two = one - v
+    b, d = one - c, two - one
+    return two + ((c - (one - b)) + (-u - b) + ((one - (two - d)) + (-v - d)))
+
+
 @compiled
 def find_excess(costs: Any, potential: Any, excess: Any) -> None:
     """How far potentials have to fall for no u_i + v_k to exceed C_ik, (n + m,) and ≤ 0, differences to round-off of themselves.
@@ -229,10 +238,37 @@ def find_excess(costs: Any, potential: Any, excess: Any) -> None:
         u = potential[i]
         for k in range(m):
             c, v = costs[i, k], potential[n + k]
-            one = c - u
-            two = one - v
-            if two < _NOISE * (abs(c) + abs(u) + abs(v)):
-                b, d = one - c, two - one
-                error = (c - (one - b)) + (-u - b) + ((one - (two - d)) + (-v - d))
+            if c - u - v < _NOISE * (abs(c) + abs(u) + abs(v)):
                 q = i if abs(u) >= abs(v) else n + k
-                excess[q] = min(excess[q], two + error)
+                excess[q] = min(excess[q], _reduced(c, u, v))
+
+
+@compiled
+def optimum(
+    costs: Any, supply: Any, parent: Any, size: Any, child: Any, left: Any, right: Any, order: Any, flow: Any, potential: Any,
+    net: Any, low: Any, state: Any, pivots: int, share: float, answer: Any,
+) -> None:  # fmt: skip
+    """All of it in one call, for small problems. answer: (2,) the cost and the gap of the tree at which it ends.
+
+    share: of the supplies that an arc joins, at most which its flow is round-off.
+    """
+    n = costs.shape[0]
+    for q in range(len(flow)):
+        net[q] = supply[0, q]
+    start(costs, net, parent, size, child, left, right, order, flow, potential)
+    read_tree(costs, supply, parent, child, right, order, flow, potential, net, low)
+    done = pivot(costs, parent, size, child, left, right, flow, potential, order[0], state, pivots, 1 << 60)
+    read_tree(costs, supply, parent, child, right, order, flow, potential, net, low)
+    find_excess(costs, potential, net)
+    answer[0], answer[1] = 0.0, 0.0
+    for q in range(len(flow)):
+        p = parent[q]
+        answer[1] -= net[q] * supply[0, q]
+        if p < 0:
+            continue
+        i, k = (q, p) if q < n else (p, q)
+        if flow[q] > share * min(supply[0, i], supply[0, k]):
+            answer[0] += flow[q] * costs[i, k - n]
+            answer[1] += flow[q] * _reduced(costs[i, k - n], potential[i], potential[k])
+    if not done:
+        answer[1] = np.inf
