@@ -1,7 +1,5 @@
 """All distances between samples and codes: matrix products, and direct differences where digits would cancel."""
 
-from collections.abc import Callable
-
 import numpy as np
 from scipy.spatial.distance import cdist
 
@@ -31,22 +29,8 @@ def distance_matrix(points: Array, codes: FloatArray) -> Array:
     d + 3 roundings of u = ε/2 each, of terms whose absolute values sum to at most twice that; d + 8 pays for the rounding
     of the shift and the second order. Where this exceeds 1e-10 of the result, the differences themselves are squared.
     """
-    distances = np.empty((len(points), len(codes)), dtype=points.dtype)
-    _measure(points, codes, lambda rows, squared: np.sqrt(squared, out=distances[rows], casting="same_kind"))
-    return distances
-
-
-def squared_distance_matrix(points: Array, codes: FloatArray) -> FloatArray:
-    r"""$|x_i - c_k|^2$ in float64, as right."""
-    squares = np.empty((len(points), len(codes)))
-    _measure(points, codes, squares.__setitem__)
-    return squares
-
-
-def _measure(points: Array, codes: FloatArray, keep: Callable[[slice, FloatArray], object]) -> None:
-    """Squared distances to ``keep``, block by block, in threads."""
     n, d = points.shape
-    codes = np.asarray(codes, dtype=np.float64)
+    distances, codes = np.empty((n, len(codes)), dtype=points.dtype), np.asarray(codes, dtype=np.float64)
     centre = codes.mean(0)
     centred = np.ascontiguousarray((codes - centre).T)
     with np.errstate(over="ignore"):
@@ -57,13 +41,15 @@ def _measure(points: Array, codes: FloatArray, keep: Callable[[slice, FloatArray
     def measure(rows: slice) -> None:
         for start in range(rows.start, rows.stop, size):
             some = slice(start, min(start + size, rows.stop))
-            keep(some, _block(np.asarray(points[some], dtype=np.float64), codes, centre, centred, squares, least))
+            squared = _block(np.asarray(points[some], dtype=np.float64), codes, centre, centred, squares, least)
+            np.sqrt(squared, out=distances[some], casting="same_kind")
 
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         if n * max(d, len(codes)) <= 4 * _BLOCK_NUMBERS:
             measure(slice(0, n))  # which takes less than to wake a thread
         else:
             parallel_rows(measure, n)
+    return distances
 
 
 def _block(
