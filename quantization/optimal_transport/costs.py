@@ -17,26 +17,35 @@ _SAFE = 2.0**500  # coordinates below it have squares in the range of float64
 def cost_matrix(x: FloatArray, y: FloatArray, r: float = 2.0) -> FloatArray:
     """(n, m) costs for x (n, d) and y (m, d). ``ValueError`` where they leave the range of float64."""
     with np.errstate(over="ignore", invalid="ignore"):
-        if x.shape[1] >= _MANY and x.size * len(y) >= _LARGE and max(np.abs(x).max(), np.abs(y).max()) < _SAFE:
-            squared = _compiled(np.ascontiguousarray(x, dtype=np.float64), np.ascontiguousarray(y, dtype=np.float64))
+        if x.size * len(y) >= _LARGE:
+            squared = _in_blocks(np.ascontiguousarray(x, dtype=np.float64), np.ascontiguousarray(y, dtype=np.float64))
         else:
-            squared = np.asarray(cast(Any, scipy.spatial.distance.cdist)(x, y, "sqeuclidean"), dtype=np.float64)
+            squared = _cdist(x, y)
         costs = squared if r == 2 else squared ** (r / 2)
     if not np.isfinite(costs).all():
         raise ValueError(f"the costs |x - y|^{r:g} overflow float64; scale the points down")
     return costs
 
 
-def _compiled(x: FloatArray, y: FloatArray) -> FloatArray:
-    from quantization.optimal_transport import cost_kernels  # loads numba
+def _cdist(x: FloatArray, y: FloatArray) -> FloatArray:
+    return np.asarray(cast(Any, scipy.spatial.distance.cdist)(x, y, "sqeuclidean"), dtype=np.float64)
 
+
+def _in_blocks(x: FloatArray, y: FloatArray) -> FloatArray:
+    """In threads, and in blocks between which Ctrl-C is heard."""
+    many = x.shape[1] >= _MANY and max(np.abs(x).max(), np.abs(y).max()) < _SAFE
     squared, step = np.empty((len(x), len(y))), max(2, 16 * _BLOCK // y.size)
 
     def measure(rows: slice) -> None:
         for begin in range(rows.start, rows.stop, step):
             check_stopped()
             part = slice(begin, min(begin + step, rows.stop))
-            cost_kernels.squared_distances(x[part], y, squared[part])
+            if many:
+                from quantization.optimal_transport import cost_kernels  # loads numba
+
+                cost_kernels.squared_distances(x[part], y, squared[part])
+            else:
+                squared[part] = _cdist(x[part], y)
 
     parallel_rows(measure, len(x))
     return squared

@@ -16,7 +16,7 @@ from quantization.threads import check_stopped
 from quantization.validation import checked_count
 
 _RTOL, _AIM = 1e-9, 1e-12  # of the gap, relative to the cost: at which it is closed, and above which it is worth another round
-_WORK = 2**25  # numbers looked at between two chances to interrupt
+_WORK = 2**23  # numbers looked at between two chances to interrupt
 _ROUNDS = 8  # on reduced costs at most, each of which gains 50 bits
 _ROUND_OFF = float(np.finfo(np.float64).eps)
 _LEAST_SHARE = 2 * _ROUND_OFF  # of the weights that an arc joins: what their own rounding may leave between them
