@@ -29,6 +29,7 @@ from quantization.optimal_transport.semidiscrete import SemiDiscrete, semidiscre
 from quantization.optimal_transport.sinkhorn import Sinkhorn
 from quantization.quasi_monte_carlo import QuasiMonteCarlo
 from quantization.solution import NotConverged, Solution, Trace
+from quantization.solvers.balanced import Balanced
 from quantization.solvers.base import Solver
 from quantization.solvers.clvq import CLVQ, CountPower, RobbinsMonro, Schedule
 from quantization.solvers.lloyd import Lloyd
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CLVQ",
+    "Balanced",
     "ConvergenceWarning",
     "CountPower",
     "Coupling",

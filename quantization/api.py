@@ -31,6 +31,7 @@ def quantize(
     k: int,
     *,
     r: float = 2.0,
+    masses: Array = "free",
     solver: Solver | None = None,
     init: InitLike = None,
     n_init: int = 1,
@@ -39,7 +40,7 @@ def quantize(
 ) -> Solution:
     r"""A K-point measure with small distortion $D_r(x) = E \min_k |X - x_k|^r$, its weights the masses of the Voronoi cells.
 
-    Then $W_r(\mu, \sum_k w_k \delta_{x_k})^r = D_r(x)$.
+    Then $W_r(\mu, \sum_k w_k \delta_{x_k})^r = D_r(x)$. With ``masses`` given: small $W_2^2(\mu, \sum_k w_k \delta_{x_k})$.
 
     Parameters
     ----------
@@ -49,9 +50,12 @@ def quantize(
         Number of codes, at most the number of distinct points.
     r : float, default 2
         Order of the distortion; for laws with a density on the line any order ≥ 1, else 2.
+    masses : {"free", "uniform"} or array (k,), default "free"
+        The weights of the codes: "free" as above, "uniform" 1/k each, or positive numbers of sum 1: those of the returned codes,
+        in this order. The codes are then the best for these masses: clusters of equal or given size. r = 2.
     solver : Solver, optional
         ``None`` takes :class:`Newton` for densities on the line and Gaussian mixtures in the plane, :class:`Lloyd` for samples,
-        and :class:`CLVQ` otherwise.
+        and :class:`CLVQ` otherwise; :class:`Balanced` where masses are prescribed.
     init : optional
         ``None`` takes "global" on the line and in that plane and "k-means++" otherwise. Else "k-means++", "random", "global", an
         :class:`Initialization`, codes (k, d), a DiscreteMeasure, an earlier Solution (which resumes CLVQ), or a callable
@@ -90,7 +94,7 @@ def quantize(
     >>> solution.points.shape, solution.converged
     ((5, 2), True)
     """
-    task = make_task(law, k, r, solver, init, n_init, rng, max_iter)
+    task = make_task(law, k, r, solver, init, n_init, rng, max_iter, masses)
     try:
         (solution,) = solve_tasks([task])
     except ProblemError as error:
@@ -104,6 +108,7 @@ def iterate(
     k: int,
     *,
     r: float = 2.0,
+    masses: Array = "free",
     solver: Solver | None = None,
     init: InitLike = None,
     n_init: int = 1,
@@ -118,7 +123,7 @@ def iterate(
 
     Parameters
     ----------
-    law, k, r, solver, init, n_init, max_iter, rng
+    law, k, r, masses, solver, init, n_init, max_iter, rng
         As for :func:`quantize`.
 
     Returns
@@ -139,7 +144,7 @@ def iterate(
     >>> distortions[-1] <= distortions[0]
     True
     """
-    return snapshots(make_task(law, k, r, solver, init, n_init, rng, max_iter))
+    return snapshots(make_task(law, k, r, solver, init, n_init, rng, max_iter, masses))
 
 
 def quantize_many(
@@ -147,6 +152,7 @@ def quantize_many(
     k: int | Sequence[int],
     *,
     r: float = 2.0,
+    masses: Array = "free",
     solver: Solver | None = None,
     init: InitLike = None,
     n_init: int = 1,
@@ -168,6 +174,8 @@ def quantize_many(
         Codes, one number for all or one per law.
     r, solver, n_init, max_iter
         As for :func:`quantize`.
+    masses : "free", "uniform", array (k,), or a list of these
+        One for all, or a list or array (m, k) of one per law.
     init : optional
         One for all, or a list of Solutions, initializations or arrays (k_i, d), one per law.
     rng : int, numpy Generator, None, or a list of them
@@ -199,14 +207,15 @@ def quantize_many(
         return []
     count = len(listed)
     ks: list[Any] = _each("k", k, count) or [k] * count
-    inits, rngs = _inits(init, count), _each("rng", rng, count) or checked_rng(rng).spawn(count)
+    inits, given = _inits(init, count), _masses(masses, count)
+    rngs = _each("rng", rng, count) or checked_rng(rng).spawn(count)
     with ExitStack() as held:
         for device in {_device(law) for law in listed} - {None}:
             held.enter_context(full_precision(device))
         listed = parallel_map(lambda i: _naming(i, lambda: _checked(listed[i])), count)
         tasks: list[Task] = []
         for i in range(count):  # in order, as a generator may be the rng of several
-            options = (r, solver, inits[i], n_init, rngs[i], max_iter)
+            options = (r, solver, inits[i], n_init, rngs[i], max_iter, given[i])
             tasks.append(_naming(i, lambda o=options, i=i: _task(i, listed[i], ks[i], *o, fewer=on_error == "fewer")))
         together = [i for i in range(count) if _gains_together(tasks[i])]
         answers = _solve_together(tasks, together) | _solve_alone(tasks, sorted({*range(count)} - {*together}))
@@ -294,7 +303,7 @@ def _task(i: int, law: LawLike, k: int, *options: Any, fewer: bool) -> Task:
     try:
         return make_task(law, k, *options)
     except TooFewPoints as error:
-        if not fewer:
+        if not fewer or not isinstance(options[-1], str):
             raise
         message = f"law {i} has {error.distinct} distinct points, fewer than k = {k}: they are its codes"
         warnings.warn(message, ConvergenceWarning, stacklevel=6)
@@ -305,8 +314,9 @@ def _warn_unless_converged(task: Task, solution: Solution, name: str) -> None:
     """Where the budget was the solver's own: whoever names a budget knows that it may be spent."""
     unreached = solution.status in (Status.STALLED, Status.BUDGET_SPENT)
     if unreached and task.default_budget and task.solver.rtol > 0 and getattr(task.solver, "warns", False):
+        gap = f", gap in the masses {solution.masses_gap:.3g}" if solution.masses_gap > 0 else ""
         warnings.warn(
-            f"{name}{solution.status.value} Stationarity {solution.stationarity:.3g} after {solution.n_iter} steps of "
+            f"{name}{solution.status.value} Stationarity {solution.stationarity:.3g}{gap} after {solution.n_iter} steps of "
             f"{solution.solver!r}; set max_iter, or the solver's rtol",
             ConvergenceWarning,
             stacklevel=3,
@@ -363,6 +373,17 @@ def _inits(init: InitLike | Sequence[InitLike], count: int) -> list[Any]:
         s is None or isinstance(s, DiscreteMeasure | Solution) or hasattr(s, "draw") or getattr(s, "ndim", 0) == 2 for s in values
     )
     return (_each("init", init, count) if own else None) or [init] * count
+
+
+def _masses(masses: Array, count: int) -> list[Array]:
+    """Masses per problem: a list of names or arrays and an array (m, k) hold one each; numbers are one for all."""
+    own = getattr(masses, "ndim", 1) == 2 or _holds_several(masses)
+    return (_each("masses", masses, count) if own else None) or [masses] * count
+
+
+def _holds_several(masses: object) -> bool:
+    """Whether a list or tuple holds names or arrays, and not numbers."""
+    return isinstance(masses, list | tuple) and any(hasattr(m, "__len__") for m in cast(Sequence[Any], masses))
 
 
 def _naming(i: int, work: Callable[[], Answer]) -> Answer:

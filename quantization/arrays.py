@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 Array: TypeAlias = Any  # a numpy array or a torch tensor
 FloatArray: TypeAlias = NDArray[np.float64]
 IntArray: TypeAlias = NDArray[np.int64]
+SparsePlan: TypeAlias = tuple[NDArray[np.integer[Any]], NDArray[np.integer[Any]], FloatArray]  # rows, columns, masses
 _DOUBLE = float(np.finfo(np.float64).eps)
 
 

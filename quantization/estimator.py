@@ -86,6 +86,9 @@ class OptimalQuantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluste
         Accepted for KMeans's sake: both give the same codes, and which bounds pay is chosen by the shape of the problem.
     r : float, default=2.0
         The order; samples in more dimensions than one have no solver for others yet.
+    masses : {"free", "uniform"} or array (K,), default="free"
+        The weights of the codes where they are prescribed, as clusters of equal size are: see :func:`quantization.quantize`. The
+        solver is then :class:`~quantization.Balanced`, and labels are those of its priced distances.
     solver : Solver, optional
         Such as ``CLVQ(epochs=5)`` or ``Lloyd(rtol=1e-6)``, in place of Lloyd with ``tol``.
 
@@ -142,6 +145,7 @@ class OptimalQuantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluste
         copy_x: bool = True,
         algorithm: str = "lloyd",
         r: float = 2.0,
+        masses: Array = "free",
         solver: Solver | None = None,
     ) -> None:
         self.n_clusters = n_clusters
@@ -154,6 +158,7 @@ class OptimalQuantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluste
         self.copy_x = copy_x
         self.algorithm = algorithm
         self.r = r
+        self.masses = masses
         self.solver = solver
 
     def fit(self, X: Array, y: object = None, sample_weight: Array | None = None) -> "OptimalQuantizer":
@@ -177,12 +182,15 @@ class OptimalQuantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluste
         samples = WeightedSamples.of(points, sample_weight, self.r)
         init = self._initialization(points, k)
         solver: Solver | None = self.solver
-        if solver is None:
+        free = isinstance(self.masses, str) and self.masses == "free"
+        if solver is None and free:
             solver = KMeansLloyd(0.0, shift_tolerance(points, self.tol), bool(self.verbose), samples.total)
         budget = self.max_iter if getattr(solver, "epochs", None) is None else None
         try:
-            task = make_task(samples.law, k, self.r, solver, init, self._n_init, _seed(self.random_state), budget)
+            task = make_task(samples.law, k, self.r, solver, init, self._n_init, _seed(self.random_state), budget, self.masses)
         except TooFewPoints as few:
+            if not free:
+                raise
             start = GivenCodes(samples.distinct(k))
             task = make_task(samples.law, few.distinct, self.r, solver, start, 1, 0, budget)
         (solution,) = solve_tasks([task])
@@ -219,6 +227,8 @@ class OptimalQuantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluste
         are also found on the kept ones by k-means++ and Lloyd, and take over where they cost less by more than fitting explains.
         Until K distinct samples have come, these are the codes, with a ConvergenceWarning. After ``fit`` its samples count too.
         """
+        if not isinstance(self.masses, str) or self.masses != "free":
+            raise ValueError(f"partial_fit learns codes of free masses; received masses={self.masses!r}")
         solver: Any = CLVQ(recency=0.0, relocate=False) if self.solver is None else self.solver
         if not isinstance(solver, CLVQ):
             raise ValueError(
@@ -247,7 +257,7 @@ class OptimalQuantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluste
     def _fitted(self, samples: "WeightedSamples", solution: Solution, distortion: float | None) -> "OptimalQuantizer":
         self.solution_: Solution = solution
         self.cluster_centers_: FloatArray = solution.points
-        labels, squared = assigned(samples.points, solution.points)
+        labels, squared = assigned(samples.points, solution.points, solution.prices)
         self.labels_: NDArray[np.int32] = labels
         self.distortion_: float = samples.mean_cost(squared) if distortion is None else distortion
         self.inertia_: float = self.distortion_ * samples.total
@@ -286,6 +296,8 @@ class OptimalQuantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluste
     def predict(self, X: Array) -> NDArray[np.int32]:
         r"""The nearest code of each sample, $\arg\min_k |x_i - c_k|$; the lowest index wins a tie.
 
+        Of prescribed masses by priced distances: see :meth:`Solution.predict <quantization.Solution.predict>`.
+
         Parameters
         ----------
         X : array or sparse matrix (n, d)
@@ -295,7 +307,7 @@ class OptimalQuantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluste
         array (n,) of int32
         """
         _sklearn.check_is_fitted(self)
-        return assigned(self._checked(X), self.cluster_centers_)[0]
+        return assigned(self._checked(X), self.cluster_centers_, self.solution_.prices)[0]
 
     def transform(self, X: Array) -> FloatArray:
         r"""The distances to the codes, $|x_i - c_k|$, in the dtype of X; right to ten digits.
@@ -327,7 +339,7 @@ class OptimalQuantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluste
         """
         _sklearn.check_is_fitted(self)
         samples = WeightedSamples.of(self._checked(X), sample_weight, self.r)
-        return -samples.total * samples.mean_cost(assigned(samples.points, self.cluster_centers_)[1])
+        return -samples.total * samples.mean_cost(assigned(samples.points, self.cluster_centers_, self.solution_.prices)[1])
 
     @property
     def _n_features_out(self) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quantization.arrays import Array, FloatArray, asarray_like, to_host
+from quantization.arrays import Array, FloatArray, SparsePlan, asarray_like, to_host
 from quantization.measure import DiscreteMeasure
 
 
@@ -32,7 +32,7 @@ def root(cost: Any, r: float) -> Any:
 
 
 def cost_gradients(
-    x: FloatArray, y: FloatArray, rows: NDArray[np.intp], columns: NDArray[np.intp], masses: FloatArray, r: float
+    x: FloatArray, y: FloatArray, rows: NDArray[np.integer[Any]], columns: NDArray[np.integer[Any]], masses: FloatArray, r: float
 ) -> tuple[FloatArray, FloatArray]:
     r"""The gradients of $\sum_p m_p |x_{i_p} - y_{k_p}|^r$ in x (n, d) and y (m, d); 0 of a pair without distance."""
     difference = x[rows] - y[columns]
@@ -50,19 +50,25 @@ def centred(potential: FloatArray) -> FloatArray:
     return potential - potential.mean()
 
 
-def differentiable_distortion(value: float, measure: DiscreteMeasure, codes: Array, r: float) -> Any:
-    """The distortion of codes, of a measure whose points or weights may require a gradient."""
+def differentiable_distortion(
+    value: float,
+    measure: DiscreteMeasure,
+    codes: Array,
+    r: float,
+    plan: SparsePlan | None = None,
+    prices: FloatArray | None = None,
+) -> Any:
+    """The distortion of codes, of a measure whose points or weights may require a gradient.
+
+    plan, prices: of codes of prescribed masses.
+    """
     if not measure.requires_grad:
         return value
-    x, a, labels = (
-        to_host(measure.points),
-        to_host(measure.weights_float64),
-        to_host(DiscreteMeasure(codes).assign(measure.points)),
-    )
-    y, columns = to_host(codes), labels.astype(np.intp)
-    in_x, _ = cost_gradients(x, y, np.arange(len(x)), columns, a, r)
-    distances = np.linalg.norm(x - y[columns], axis=1) ** r
-    return differentiable(value, [(measure.graph[0], in_x), (measure.graph[1], centred(distances))])
+    x, y, a = to_host(measure.points), to_host(codes), to_host(measure.weights_float64)
+    labels = to_host(DiscreteMeasure(codes).assign(measure.points, prices)).astype(np.intp)
+    in_x, _ = cost_gradients(x, y, *((np.arange(len(x)), labels, a) if plan is None else plan), r)
+    potential = np.linalg.norm(x - y[labels], axis=1) ** r - (0.0 if prices is None else prices[labels])
+    return differentiable(value, [(measure.graph[0], in_x), (measure.graph[1], centred(potential))])
 
 
 def tell_of_lost_gradients(what: str, *measures: DiscreteMeasure | None) -> None:

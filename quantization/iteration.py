@@ -69,7 +69,8 @@ def _differentiable(answer: Solution, problem: Problem) -> Solution:
     """The answer, its distortion a tensor where the samples require a gradient."""
     if problem.measure is None or not problem.measure.requires_grad:
         return answer
-    distortion = differentiable_distortion(answer.distortion, problem.measure, answer.points, problem.r)
+    found = answer.distortion, problem.measure, answer.points, problem.r, answer.sparse_plan, answer.prices
+    distortion = differentiable_distortion(*found)
     return replace(answer, distortion=distortion)
 
 
@@ -85,7 +86,7 @@ class _Run:
 
     def observe(self, state: State) -> bool:
         """Record a state; whether the run goes on: here the stopping rule (``State.within``) and the budget are applied."""
-        if state.estimated and state.measure is not None and state.within(self.solver.rtol):
+        if state.estimated and (state.measure or state.finish) and state.within(self.solver.rtol):
             state = _measured_state(self.problem, state, self.rng)
         self.state = state
         self._distortions.append(state.distortion)
@@ -142,7 +143,7 @@ class _Run:
         points = codes if is_torch(codes) else asarray_like(codes, self.problem.like)
         trace = Trace(self._distortions.so_far(), self._residuals.so_far(), state.companion, state.clvq_state)
         return Solution(
-            measure=DiscreteMeasure(points, masses / masses.sum()),
+            measure=DiscreteMeasure(points, masses / masses.sum() if self.problem.masses is None else masses),
             distortion=state.distortion,
             distortion_se=state.distortion_se,
             stationarity=state.stationarity,
@@ -153,6 +154,8 @@ class _Run:
             masses_gap=state.masses_gap,
             distortion_gap=state.distortion_gap,
             transport=state.transport,
+            prices=state.prices,
+            sparse_plan=state.sparse_plan,
         )
 
 
@@ -191,6 +194,8 @@ def _measured_state(problem: Problem, state: State, rng: np.random.Generator) ->
     """
     if not state.estimated or problem.stream is not None:
         return state
+    if state.finish is not None:
+        return state.finish()
     if state.measure is not None:
         codes, distortion, residual = state.measure()
         return replace(state, points=codes, distortion=distortion, stationarity=residual, estimated=False)

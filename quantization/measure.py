@@ -9,8 +9,8 @@ import numpy as np
 
 from quantization import archive
 from quantization.arrays import Array, asarray_like, double, is_torch, namespace, to_host
-from quantization.assignment import cells, nearest
-from quantization.validation import checked_points, checked_probabilities, checked_weights
+from quantization.assignment import cells, nearest, nearest_priced
+from quantization.validation import checked_points, checked_prices, checked_probabilities, checked_weights
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -127,13 +127,15 @@ class DiscreteMeasure:
     def __repr__(self) -> str:
         return f"DiscreteMeasure({self.size} points in R^{self.dim}, {self.points.dtype})"
 
-    def assign(self, points: Array) -> Array:
+    def assign(self, points: Array, prices: Array | None = None) -> Array:
         r"""The index of the nearest point of this measure, $\arg\min_k |y - x_k|$, for each of some points y.
 
         Parameters
         ----------
         points : array (m, d)
             Of the measure's array library.
+        prices : array (K,), optional
+            p of this measure's points, by which $\arg\min_k |y - x_k|^2 - p_k$ is asked: see :class:`Solution`.
 
         Returns
         -------
@@ -151,7 +153,10 @@ class DiscreteMeasure:
         >>> qz.DiscreteMeasure([[0.0], [1.0]]).assign([[0.2], [0.5], [3.0]]).tolist()
         [0, 0, 1]
         """
-        return nearest(self._same_space(points), to_host(self.points)).labels
+        points, codes = self._same_space(points), to_host(self.points)
+        if prices is None:
+            return nearest(points, codes).labels
+        return nearest_priced(points, codes, checked_prices(prices, self.size)).labels
 
     def project(self, points: Array) -> "DiscreteMeasure":
         r"""The measure $\sum_k \mu(V_k)\, \delta_{y_k}$: of all measures on the points y the nearest to this one in every $W_r$.

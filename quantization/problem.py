@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from quantization.arrays import Array, asarray_like, namespace
+from quantization.arrays import Array, FloatArray, asarray_like, namespace
 from quantization.exact_law import ExactLaw
 from quantization.laws import Law
 from quantization.measure import DiscreteMeasure
@@ -22,6 +22,7 @@ class Problem:
     r"""$\min_{x_1..x_K} E \min_k |X - x_k|^r$ for a law that is finite (``measure``), sampled (``law``) or streamed (``stream``).
 
     like: an array whose library, dtype and device the answer takes. dim: the dimension d.
+    masses: (K,) of the codes where they are prescribed, so that $\min_x W_2^2(\mu, \sum_k m_k \delta_{x_k})$ is asked; else None.
     exact: the law as one whose cells are computed exactly, where it is one; every finite measure is. steps, restarts: about
     how many codebooks a solver will try in a run, and runs there are, for what is worth preparing.
     """
@@ -34,6 +35,7 @@ class Problem:
     law: Law | None = None
     stream: Stream | None = None
     exact: ExactLaw | None = None
+    masses: FloatArray | None = None
     steps: int = 1
     restarts: int = 1
 

@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 
 from quantization import archive
-from quantization.arrays import Array, FloatArray, to_host
+from quantization.arrays import Array, FloatArray, SparsePlan, to_host
 from quantization.clvq_state import CLVQState
 from quantization.measure import DiscreteMeasure
 from quantization.status import Status
-from quantization.storage import CLVQ_STATE, PLAIN, described, renamed, restored_method, restored_solver, taken
+from quantization.storage import CLVQ_STATE, PLAIN, SPARSE_PLAN, described, renamed, restored_method, restored_solver, taken
 
 _FORMAT, _FORMAT_1 = "quantization.Solution/2", "quantization.Solution/1"
 _TRACE = "trace."
-_SPECIAL = ("measure", "status", "solver", "trace", "transport")  # fields that are not just written down
+_PLAN = tuple(SPARSE_PLAN + name for name in ("rows", "columns", "masses"))
+_SPECIAL = ("measure", "status", "solver", "trace", "transport", "sparse_plan")  # fields that are not just written down
 
 
 class NotConverged(RuntimeError):
@@ -69,14 +70,15 @@ class Solution:
     Attributes
     ----------
     measure : DiscreteMeasure
-        The codes with the masses of their Voronoi cells, in the array library, dtype and device of the law.
+        The codes with the masses of their Voronoi cells, or those prescribed, in the array library, dtype and device of the law.
     distortion : float, or tensor
         $D_r = E \min_k |X - x_k|^r$ of these codes; a tensor where samples require a gradient, differentiable in them.
-        Of a barycenter $F = \sum_j \lambda_j W_2^2(\mu_j, \nu)$.
+        Of prescribed masses $W_2^2(\mu, \sum_k w_k \delta_{x_k})$. Of a barycenter $F = \sum_j \lambda_j W_2^2(\mu_j, \nu)$.
     distortion_se : float
         The standard error of the distortion, 0 where it is exact.
     stationarity : float
-        $(\sum_k w_k |x_k - E[X | V_k]|^2 / D_2)^{1/2}$, 0 at a stationary codebook. Of a barycenter
+        $(\sum_k w_k |x_k - E[X | V_k]|^2 / D_2)^{1/2}$, 0 at a stationary codebook; $V_k$ is what the optimal plan sends to
+        $x_k$. Of a barycenter
         $(\sum_k w_k |x_k - T_k|^2 / F)^{1/2}$, with $T_k$ the λ-mean of what the optimal plans send to $x_k$.
     status : Status
         Why the solver stopped.
@@ -88,11 +90,17 @@ class Solution:
         The solver with its options.
     masses_gap : float
         Of a barycenter: an upper bound on how much other weights on these points could lower F; 0 where they are prescribed, or
-        optimal as a quantizer's are.
+        optimal as a quantizer's are. Of prescribed masses: how much the cost of the plan may exceed the least one between the
+        law and these codes: its cost minus the dual value at the prices. Of other codes it says nothing.
     distortion_gap : float
         Of a barycenter: an upper bound on how much the distortion exceeds F; 0 for exact transport.
     transport : TransportMethod or None
         Of a barycenter: the method that computed F.
+    prices : array (K,) or None
+        Of prescribed masses: the p, of least entry 0, by which $x_k$ receives $\{y : k = \arg\min_j |y - x_j|^2 - p_j\}$.
+    sparse_plan : tuple of arrays or None
+        Of prescribed masses on samples: (rows, columns, masses), the optimal plan between samples and codes; at most K − 1
+        samples are split between codes.
 
     Examples
     --------
@@ -113,6 +121,8 @@ class Solution:
     masses_gap: float = 0.0
     distortion_gap: float = 0.0
     transport: Any = None
+    prices: FloatArray | None = None
+    sparse_plan: SparsePlan | None = None
 
     @property
     def points(self) -> Array:
@@ -121,7 +131,7 @@ class Solution:
 
     @property
     def weights(self) -> Array:
-        """The masses of their Voronoi cells, (K,), of sum 1."""
+        """The masses of their Voronoi cells, or those prescribed, (K,), of sum 1."""
         return self.measure.weights
 
     @property
@@ -131,6 +141,9 @@ class Solution:
 
     def predict(self, points: Array) -> Array:
         r"""The index of the nearest code, $\arg\min_k |y - x_k|$, for each of some points y.
+
+        Of prescribed masses $\arg\min_k |y - x_k|^2 - p_k$, p the prices. Samples on a border between two such cells, at most
+        K − 1 of which are split, go to the lowest index or by round-off: ``sparse_plan`` tells them.
 
         Parameters
         ----------
@@ -153,7 +166,7 @@ class Solution:
         >>> qz.quantize([[0.0], [1.0], [10.0], [11.0]], 2, rng=0).predict([[2.0], [8.0]]).tolist()
         [0, 1]
         """
-        return self.measure.assign(points)
+        return self.measure.assign(points, self.prices)
 
     def require(self) -> "Solution":
         """This solution, if it converged.
@@ -204,7 +217,8 @@ class Solution:
         ...     qz.Solution.load(path).distortion
         0.25
         """
-        arrays: dict[str, Any] = {"points": self.points, "weights": to_host(self.measure.weights_float64)}
+        plan = dict(zip(_PLAN, self.sparse_plan or (), strict=False))
+        arrays: dict[str, Any] = plan | {"points": self.points, "weights": to_host(self.measure.weights_float64)}
         about: dict[str, Any] = {"format": _FORMAT, "status": self.status.name, "solver": described(self.solver)}
         about["transport"] = None if self.transport is None else described(self.transport)
         rest = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _SPECIAL}
@@ -244,7 +258,8 @@ class Solution:
             status, solver = Status[about.pop("status")], restored_solver(about.pop("solver"))
             transport = restored_method(about.pop("transport", None))
             rest = about | stored
-            traced, state = taken(rest, _TRACE), taken(rest, CLVQ_STATE)
+            traced, state, plan = taken(rest, _TRACE), taken(rest, CLVQ_STATE), taken(rest, SPARSE_PLAN)
+            rest["sparse_plan"] = tuple(plan[name.removeprefix(SPARSE_PLAN)] for name in _PLAN) if plan else None
             trace = Trace(**traced, clvq_state=CLVQState(**state) if state else None)
             return Solution(measure=measure, status=status, trace=trace, solver=solver, transport=transport, **rest)
         except (KeyError, TypeError, AttributeError, ValueError) as error:

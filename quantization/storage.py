@@ -20,7 +20,7 @@ _RENAMES = {
 }
 _CLVQ_STATE_RENAMES = {"pull": "residuals"}
 PLAIN = (bool, int, float, str, type(None))
-CLVQ_STATE = "clvq_state."
+CLVQ_STATE, SPARSE_PLAN = "clvq_state.", "sparse_plan."
 
 
 @dataclass(frozen=True)

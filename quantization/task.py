@@ -3,22 +3,25 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+from quantization.arrays import Array
 from quantization.empirical.sparse_samples import SparseSamples
 from quantization.exact_law import has_global_search, has_hessian
 from quantization.initialization import GlobalSearch, InitLike, KMeansPlusPlus, as_initialization
 from quantization.make_problem import LawLike, make_problem
 from quantization.problem import Initialization, Problem
+from quantization.solvers.balanced import Balanced
 from quantization.solvers.base import Solver, Task, max_iter_of
 from quantization.solvers.clvq import CLVQ
 from quantization.solvers.lloyd import Lloyd
 from quantization.solvers.newton import Newton
 from quantization.status import TooFewPoints
-from quantization.validation import checked_count, checked_distinct, checked_rng
+from quantization.validation import checked_count, checked_distinct, checked_masses, checked_rng
 
 _USUAL_STEPS = 20  # that a run takes at least, as a rule
 
 # Which solver and start a problem gets when none is named: the first match wins.
 _DEFAULTS: list[tuple[Callable[[Problem], bool], Solver, Initialization]] = [
+    (lambda problem: problem.masses is not None, Balanced(), KMeansPlusPlus()),
     (
         lambda problem: has_hessian(problem.exact) and has_global_search(problem.exact),
         Newton(),
@@ -31,18 +34,24 @@ _DEFAULTS: list[tuple[Callable[[Problem], bool], Solver, Initialization]] = [
 
 
 def make_task(
-    law: LawLike, k: int, r: float, solver: Solver | None, init: InitLike, n_init: int, rng: object, max_iter: int | None
-) -> Task:
+    law: LawLike, k: int, r: float, solver: Solver | None, init: InitLike, n_init: int, rng: object,
+    max_iter: int | None, masses: Array = "free",
+) -> Task:  # fmt: skip
     """The arguments of ``quantize`` as a task; ``ValueError`` for what is not one."""
     problem = make_problem(law, k, r)
+    problem = replace(problem, masses=checked_masses(masses, problem.k))
+    if problem.masses is not None and problem.r != 2:
+        raise ValueError(f"prescribed masses are for r = 2; received r = {problem.r:g}")
     n_init = checked_count("n_init", n_init)
     default_solver, default_init = next((s, i) for fits, s, i in _DEFAULTS if fits(problem))
     if solver is not None and (isinstance(solver, type) or not callable(getattr(solver, "solve", None))):
-        raise ValueError(f"solver must be Lloyd(...), Newton(...) or CLVQ(...); received {solver!r}")
+        raise ValueError(f"solver must be Lloyd(...), Newton(...), CLVQ(...) or Balanced(...); received {solver!r}")
     solver = default_solver if solver is None else solver
     init = default_init if init is None else as_initialization(init)
     steps = max_iter_of(solver, max_iter)
     problem = replace(problem, steps=min(steps, _USUAL_STEPS), restarts=n_init)
+    if problem.masses is not None and not getattr(solver, "takes_masses", False):
+        raise ValueError(f'{solver!r} leaves masses free; received prescribed ones. Use Balanced(), or masses="free"')
     reason = solver.incompatibility(problem)
     if reason:
         raise ValueError(reason)

@@ -38,11 +38,11 @@ def checked_points(given: Array) -> Array:
     return points
 
 
-def checked_weights(weights: Array, n: int, name: str = "weights") -> FloatArray:
-    """Weights (n,) ≥ 0, at least one of them positive, in float64 on the host; of any sum. name: theirs in errors."""
+def checked_weights(weights: Array, n: int, name: str = "weights", of: str = "point") -> FloatArray:
+    """Weights (n,) ≥ 0, at least one of them positive, in float64 on the host; of any sum. name, of: theirs in errors."""
     host = to_host(as_floating(weights, name))
     if host.shape != (n,):
-        raise ValueError(f"{name} must have shape ({n},), one per point; received shape {host.shape}")
+        raise ValueError(f"{name} must have shape ({n},), one per {of}; received shape {host.shape}")
     if not np.isfinite(host).all():
         raise ValueError(f"{name} must be finite; received NaN or infinite entries")
     if (host < 0).any():
@@ -52,14 +52,34 @@ def checked_weights(weights: Array, n: int, name: str = "weights") -> FloatArray
     return host
 
 
-def checked_probabilities(weights: Array, n: int, name: str = "weights", hint: str = "") -> FloatArray:
+def checked_probabilities(weights: Array, n: int, name: str = "weights", hint: str = "", of: str = "point") -> FloatArray:
     """Weights (n,) ≥ 0 whose sum is 1 but for round-off, in float64 on the host, renormalized. hint: ends the error."""
-    host = checked_weights(weights, n, name)
+    host = checked_weights(weights, n, name, of)
     total, slack = host.sum(), sum_slack(weights)
     if not abs(total - 1.0) <= slack:
         raise ValueError(f"{name} must sum to 1 (within {slack:g}); received a sum of {total:.17g}{hint}")
     # Weights that were normalized before stay the same to the last bit.
     return host / total if abs(total - 1.0) > _ROUND_OFF else host.copy()
+
+
+def checked_prices(prices: Array, k: int) -> FloatArray:
+    """Prices (k,), finite, in float64 on the host."""
+    host = to_host(as_floating(prices, "prices"))
+    if host.shape != (k,) or not np.isfinite(host).all():
+        raise ValueError(f"prices must be {k} finite numbers, one per code; received shape {host.shape}")
+    return host
+
+
+def checked_masses(masses: Array, k: int) -> FloatArray | None:
+    """Prescribed masses (k,) > 0 of sum 1, in float64 on the host, or None for "free"."""
+    if isinstance(masses, str):
+        if masses not in ("free", "uniform"):
+            raise ValueError(f'masses must be "free", "uniform" or an array (k,); received {masses!r}')
+        return None if masses == "free" else np.full(k, 1.0 / k)
+    host = checked_probabilities(masses, k, "masses", ". Divide them by it", "code")
+    if not host.all():
+        raise ValueError(f"masses must be positive; received {int((host == 0).sum())} zeros. Leave these codes out, and lower k")
+    return host
 
 
 def sum_slack(weights: Array) -> float:

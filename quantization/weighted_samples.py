@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantization.arrays import Array, FloatArray
-from quantization.assignment import nearest
+from quantization.assignment import nearest, nearest_priced
 from quantization.empirical.sparse_samples import SparseSamples, is_csr, nearest_codes
 from quantization.measure import DiscreteMeasure
 from quantization.validation import checked_weights
@@ -60,9 +60,15 @@ class WeightedSamples:
         return float(costs.mean() if self.sample_weight is None else self.sample_weight @ costs / self.total)
 
 
-def assigned(points: Array, codes: Array) -> tuple[NDArray[np.int32], FloatArray]:
-    """The nearest code of each sample, dense or CSR, in int32, and the squared distance to it."""
+def assigned(points: Array, codes: Array, prices: FloatArray | None = None) -> tuple[NDArray[np.int32], FloatArray]:
+    """The nearest code of each sample, dense or CSR, in int32, and the squared distance to it.
+
+    prices: (K,), where masses are prescribed; then of dense samples.
+    """
     codes = np.asarray(codes, dtype=np.float64)
+    if prices is not None:
+        labels = nearest_priced(points, codes, prices).labels
+        return labels.astype(np.int32), np.square(points - codes[labels]).sum(1)
     if is_csr(points):
         labels, squared = nearest_codes(points, codes)
     else:

@@ -44,6 +44,7 @@ __all__ = [
     "host_array",
     "make_strategy",
     "nearest",
+    "nearest_priced",
     "select_strategy",
     "squared_distances",
 ]
@@ -152,6 +153,16 @@ def nearest(points: Array, codes: FloatArray, *, strategy: str | None = None) ->
     labels, squared = make_strategy(name, points, np.full(len(points), 1 / len(points))).nearest(codes)
     xp = namespace(points)
     return Assignment(asarray_like(labels, points, dtype=xp.int64), asarray_like(squared, points, dtype=xp.float64))
+
+
+def nearest_priced(points: Array, codes: FloatArray, prices: FloatArray) -> Assignment:
+    r"""$\arg\min_k |x - c_k|^2 - p_k$ and $|x - c_k|^2 - p_k + \max_j p_j \ge 0$ there: a nearest code in one dimension more.
+
+    points: (n, d). codes: (K, d). prices: (K,). Both on the host.
+    """
+    heights, xp = np.sqrt(prices.max() - prices), namespace(points)
+    flat = xp.concatenate([points, xp.zeros_like(points[:, :1])], 1)
+    return nearest(flat, np.column_stack([codes, heights]))
 
 
 def cells(

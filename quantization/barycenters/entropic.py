@@ -116,14 +116,14 @@ class Entropic:
         """Points, weights and potentials from a sample of each measure, by the exact solver."""
         small = sampled(problem, rng, self.pilot)
         clouds, masses = small.clouds, small.masses
-        state = last_state(InteriorPoint(_PILOT) if problem.weights is None else FixedPoint(_PILOT), small, codes, rng)
+        state = last_state(InteriorPoint(_PILOT) if problem.masses is None else FixedPoint(_PILOT), small, codes, rng)
         costs = [cost_matrix(x, state.codes()) for x in clouds]
-        if problem.weights is None:
+        if problem.masses is None:
             found = best_weights(costs, masses, problem.mixing, _PILOT**2)
             return state.codes(), found.weights, found.potentials
         potentials: list[FloatArray] = []
         for a, c in zip(masses, costs, strict=True):
-            _, u, _ = NetworkSimplex().plan(a, problem.weights, c)
+            _, u, _ = NetworkSimplex().plan(a, problem.masses, c)
             potentials.append(c_transforms(u, a, c)[1])
         return state.codes(), state.masses(), potentials
 
@@ -134,12 +134,12 @@ class Entropic:
         for _ in range(self.sinkhorn_iter):
             moments = _plan_moments(problem, points, v, eps)
             logs = [np.log(np.maximum(s.mass, 1e-300)) for s in moments]
-            if problem.weights is None:
+            if problem.masses is None:
                 log_weights = np.asarray(sum(t * x for t, x in zip(problem.mixing, logs, strict=True)), dtype=np.float64)
                 weights = np.exp(log_weights)
                 weights = weights / weights.sum()
             else:
-                weights = problem.weights
+                weights = problem.masses
                 log_weights = np.log(np.maximum(weights, 1e-300))
             missed = max(float(np.abs(s.mass - weights).sum()) / 2 for s in moments)
             if missed <= self.rtol**2:
@@ -162,14 +162,14 @@ class PlanMoments:
 
 
 def _pairs(problem: BarycenterProblem) -> list[tuple[FloatArray, FloatArray]]:
-    return list(zip(problem.clouds, problem.masses, strict=True))
+    return list(zip(problem.clouds, problem.cloud_weights, strict=True))
 
 
 def _plan_moments(problem: BarycenterProblem, points: FloatArray, v: list[FloatArray], eps: float) -> list[PlanMoments]:
     """One pass over every measure; ε = 0 sends each point to its least reduced cost."""
 
     def one(j: int) -> PlanMoments:
-        x, a = problem.clouds[j], problem.masses[j]
+        x, a = problem.clouds[j], problem.cloud_weights[j]
         k, step = len(points), max(1, _BLOCK // len(points))
         mass, first, second, dual = np.zeros(k), np.zeros_like(points), np.zeros(k), 0.0
         for begin in range(0, len(x), step):
@@ -225,6 +225,6 @@ def _state(
     moves = points - _targets(problem, points, moments) if problem.fixed is None else np.zeros_like(points)
     stationarity = (float(weights @ np.square(moves).sum(1)) / upper) ** 0.5 if upper > 0 else 0.0
     return State(
-        points, weights, upper, stationarity, masses_gap=0.0 if problem.weights is not None else max(upper - any_weights, 0.0),
+        points, weights, upper, stationarity, masses_gap=0.0 if problem.masses is not None else max(upper - any_weights, 0.0),
         distortion_gap=max(upper - lower, 0.0), transport=Sinkhorn(eps),
     )  # fmt: skip

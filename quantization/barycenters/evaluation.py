@@ -76,7 +76,7 @@ def evaluate(
     used = np.flatnonzero(weights > 0)
 
     def one(j: int) -> tuple[float, FloatArray, bool]:
-        x, a, own = problem.clouds[j], problem.masses[j], costs[j]
+        x, a, own = problem.clouds[j], problem.cloud_weights[j], costs[j]
         plan, _, status = method.plan(a, weights[used], own if len(used) == len(weights) else own[:, used])
         rows, columns = np.nonzero(plan)
         masses = plan[rows, columns]

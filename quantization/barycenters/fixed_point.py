@@ -57,17 +57,17 @@ class FixedPoint:
     def incompatibility(self, problem: Problem) -> str | None:
         if not isinstance(problem, BarycenterProblem):
             return f"FixedPoint is for barycenters; received {problem.kind}. Use Lloyd()"
-        if problem.weights is None:
+        if problem.masses is None:
             return 'FixedPoint needs prescribed weights; received atom_weights="free". Use InteriorPoint(), or "uniform" weights'
         return None
 
     def solve(self, problem: Problem, codes: FloatArray, rng: np.random.Generator) -> Iterator[State]:
         assert isinstance(problem, BarycenterProblem)
-        assert problem.weights is not None
+        assert problem.masses is not None
         method = NetworkSimplex(self.max_pivots)
         if needs_pilot(problem):
             codes = last_state(replace(self, rtol=max(self.rtol, 1e-2)), sampled(problem, rng), codes, rng).codes()
-        for candidate in fixed_points(problem, codes, problem.weights, method):
+        for candidate in fixed_points(problem, codes, problem.masses, method):
             yield candidate.state(method, masses_gap=0.0)
             if not candidate.solved:
                 return

@@ -88,7 +88,7 @@ class InteriorPoint:
     def incompatibility(self, problem: Problem) -> str | None:
         if not isinstance(problem, BarycenterProblem):
             return f"InteriorPoint is for barycenters; received {problem.kind}. Use Lloyd()"
-        if problem.weights is not None:
+        if problem.masses is not None:
             return 'InteriorPoint is for free weights; received prescribed ones. Use FixedPoint(), or atom_weights="free"'
         return None
 
@@ -121,7 +121,7 @@ class InteriorPoint:
         """value: F of the start, at most. The states are those of less."""
         best, gap, failed, found = (points, weights), self.coarse, 0, None
         while True:
-            found = best_weights(costs, problem.masses, problem.mixing, gap, found)
+            found = best_weights(costs, problem.cloud_weights, problem.mixing, gap, found)
             moments = [p.T @ x for p, x in zip(found.plans, problem.clouds, strict=True)]
             means = mixed_means(problem.mixing, [p.sum(0) for p in found.plans], moments, points)
             share = float(found.weights @ np.square(means - points).sum(1)) / found.value if found.value > 0 else 0.0
@@ -153,7 +153,7 @@ class InteriorPoint:
 def _with_best_weights(problem: BarycenterProblem, points: FloatArray, weights: FloatArray, method: NetworkSimplex) -> State:
     """The best weights on these points, or those at hand where they are no worse."""
     costs = cost_matrices(problem, points)
-    found = best_weights(costs, problem.masses, problem.mixing, _FINEST)
+    found = best_weights(costs, problem.cloud_weights, problem.mixing, _FINEST)
     best = min((evaluate(problem, points, w, method, costs) for w in (weights, found.weights)), key=lambda c: c.value)
     return best.state(method, weights_gap(problem, best, found.bound))
 
@@ -161,7 +161,7 @@ def _with_best_weights(problem: BarycenterProblem, points: FloatArray, weights: 
 def weights_gap(problem: BarycenterProblem, candidate: Candidate, bound: float) -> float:
     """By how much the candidate exceeds a bound on F for any weights; 0 where that is no more than rounding the weights costs."""
     gap = candidate.value - bound
-    rounding = [rounding_cost(c, a) for c, a in zip(candidate.costs, problem.masses, strict=True)]
+    rounding = [rounding_cost(c, a) for c, a in zip(candidate.costs, problem.cloud_weights, strict=True)]
     return gap if gap > problem.mixing @ np.array(rounding) else 0.0
 
 

@@ -52,7 +52,7 @@ class Limit:
         proved = gap + masses_gap <= _PROVED * value
         return replace(
             of_limit, distortion=value, stationarity=of_limit.stationarity * float(shares[-1]),
-            trace=replace(steps, distortion=values, stationarity=steps.stationarity * shares), masses_gap=masses_gap,
+            trace=replace(steps, distortion=values, stationarity=steps.stationarity * shares), masses_gap=float(masses_gap),
             status=of_limit.status if proved or not of_limit.converged else Status.STALLED,
             distortion_gap=gap + (0.0 if self.equal else d), transport=method,
         )  # fmt: skip

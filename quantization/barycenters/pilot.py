@@ -20,11 +20,11 @@ def needs_pilot(problem: BarycenterProblem) -> bool:
 def sampled(problem: BarycenterProblem, rng: np.random.Generator, atoms: int = _SAMPLED) -> BarycenterProblem:
     """The problem for samples of so many atoms of each measure that has more."""
     n = max(atoms, 2 * problem.k)
-    pairs = list(zip(problem.clouds, problem.masses, strict=True))
+    pairs = list(zip(problem.clouds, problem.cloud_weights, strict=True))
     chosen = [rng.choice(len(x), n, p=a) if len(x) > n else np.arange(len(x)) for x, a in pairs]
     clouds = [x[i] for (x, _), i in zip(pairs, chosen, strict=True)]
     masses = [np.full(n, 1 / n) if len(x) > n else a for x, a in pairs]
-    return replace(problem, clouds=clouds, masses=masses)
+    return replace(problem, clouds=clouds, cloud_weights=masses)
 
 
 def last_state(solver: Solver, problem: BarycenterProblem, codes: FloatArray, rng: np.random.Generator) -> State:

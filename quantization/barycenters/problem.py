@@ -20,16 +20,15 @@ class BarycenterProblem(Problem):
     r"""$\min_\nu \sum_j \lambda_j W_2^2(\mu_j, \nu)$ over measures ν on K points.
 
     laws: the measures with $\lambda_j > 0$ as they are known, on the line by draws where they have no quantile function.
-    clouds, masses: the points (n_j, d) and positive weights (n_j,) of each measure with $\lambda_j > 0$, on the host. mixing:
-    those λ. weights: (K,) of ν where they are prescribed, None where they are free. fixed: (K, d) its points where these are.
+    clouds, cloud_weights: the points (n_j, d) and positive weights (n_j,) of each measure with $\lambda_j > 0$, on the host.
+    mixing: those λ. ``masses`` are the weights of ν where these are prescribed. fixed: (K, d) its points where these are.
     ``measure`` pools the measures, all moved to the barycenter's mean: starts are drawn from it.
     """
 
     laws: list[LawLike] = field(default_factory=list[Any])
     clouds: list[FloatArray] = field(default_factory=list[FloatArray])
-    masses: list[FloatArray] = field(default_factory=list[FloatArray])
+    cloud_weights: list[FloatArray] = field(default_factory=list[FloatArray])
     mixing: FloatArray = field(default_factory=lambda: np.ones(1))
-    weights: FloatArray | None = None
     fixed: FloatArray | None = None
 
     @property
@@ -75,7 +74,8 @@ def make_barycenter_problem(
         )
     pool = _pooled(clouds, masses, positive, kind)
     return BarycenterProblem(
-        k, 2.0, kind, int(kind.shape[1]), measure=pool, laws=known, clouds=clouds, masses=masses, mixing=positive, weights=own,
+        k, 2.0, kind, int(kind.shape[1]), measure=pool, laws=known, clouds=clouds, cloud_weights=masses, mixing=positive,
+        masses=own,
         fixed=fixed,
     )  # fmt: skip
 

@@ -162,7 +162,7 @@ def _task(
     if not measures:
         raise ValueError("measures must not be empty; received none. Give at least one measure")
     problem = make_barycenter_problem(measures, k, mixing, atom_weights, points, draws, rng)
-    if problem.weights is None and not isinstance(solver, _SOLVERS) and (problem.fixed is None or problem.dim == 1):
+    if problem.masses is None and not isinstance(solver, _SOLVERS) and (problem.fixed is None or problem.dim == 1):
         limit = known_limit(problem.laws, problem.mixing)
         if limit is not None:
             return _limit_task(problem, limit, solver, init, n_init, rng, max_iter), limit
@@ -201,7 +201,7 @@ def _default_solver(problem: BarycenterProblem) -> Solver:
     sizes = [len(x) for x in problem.clouds]
     if max(sizes) > _EXACT_ATOMS or sum(sizes) * problem.k > _EXACT_COSTS:
         return Entropic()
-    return InteriorPoint() if problem.weights is None else FixedPoint()
+    return InteriorPoint() if problem.masses is None else FixedPoint()
 
 
 def _initialization(problem: BarycenterProblem, init: InitLike) -> Initialization:

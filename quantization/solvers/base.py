@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Protocol, TypeGuard
 
 import numpy as np
 
-from quantization.arrays import Array, FloatArray
+from quantization.arrays import Array, FloatArray, SparsePlan
 from quantization.clvq_state import CLVQState
 from quantization.problem import Initialization, Problem
 from quantization.status import Status
@@ -27,7 +27,9 @@ class State:
     distortion and stationarity as they are, where the solver knows a shorter way than a new search; the weights are right.
     resolution: computes the residual that rounding codes to the points' dtype leaves, below which no tolerance can be asked for.
     companion: the running companion weights of a stochastic solver. clvq_state: what it needs to go on from here.
-    masses_gap, distortion_gap, transport: of a barycenter, see Solution. ended: why the solver can't go on, where it knows.
+    masses_gap, distortion_gap, transport, prices, sparse_plan: see Solution. gap_tolerance: up to which the first is allowed,
+    whatever rtol. finish: makes the state that is returned, where a step's own is computed with less care. ended: why the solver
+    can't go on, where it knows.
     """
 
     points: FloatArray | Callable[[], Array]
@@ -41,10 +43,14 @@ class State:
     distortion_rtol: float = np.inf
     resolution: Callable[[], float] | None = None
     masses_gap: float = 0.0
+    gap_tolerance: float = 0.0
     distortion_gap: float = 0.0
     transport: Any = None
     ended: Status | None = None
     measure: Callable[[], tuple[FloatArray, float, float]] | None = None
+    prices: FloatArray | None = None
+    sparse_plan: SparsePlan | None = None
+    finish: Callable[[], "State"] | None = None
 
     def codes(self) -> Array:
         """The codes, (K, d), on the host or on the device of the points."""
@@ -60,7 +66,8 @@ class State:
         The square of the residual is what moving the points could take off the distortion, as a share: so is a gap, in the
         weights or of the distortion itself.
         """
-        if self.ended is not None or max(self.masses_gap, self.distortion_gap) > rtol * rtol * self.distortion:
+        allowed = max(rtol * rtol * self.distortion, self.gap_tolerance)
+        if self.ended is not None or max(self.masses_gap, self.distortion_gap) > allowed:
             return False
         if self.stationarity <= rtol or rtol == 0 or self.resolution is None:
             return self.stationarity <= rtol
@@ -76,6 +83,9 @@ class Solver(Protocol):
         The stationarity at which a run has converged.
     exhausted : Status
         The status of a run whose generator ended by itself above that tolerance.
+    takes_masses : bool, optional
+        Whether it prescribes the masses of the codes where ``problem.masses`` holds any; where it does not say so, it is not
+        asked.
 
     Examples
     --------

@@ -1,0 +1,200 @@
+"""Compiled loops of the assignment with prescribed masses: candidate codes by priced costs, the dual, the exact transport."""
+
+from typing import Any
+
+import numpy as np
+
+from quantization.assignment.distance_kernels import direct_distance
+from quantization.compiler import compiled
+
+
+@compiled
+def list_candidates(
+    scores: Any, lengths: Any, reaches: Any, prices: Any, gamma: float, window: float, labels: Any, counts: Any, codes: Any,
+    costs: Any,
+) -> int:  # fmt: skip
+    r"""For each row of priced scores (m, K) the least one, and which others may lie within a window of it; how many there are.
+
+    Scores are $|c_k|^2 - 2 \langle x, c_k\rangle - p_k$, off by $\gamma (|x| + |c_k|)^2$ at most. lengths: |x|, (m,). reaches:
+    |c_k|, (K,). counts: of candidates a row, 0 where there is none but its label; codes and costs list them, without prices.
+    """
+    total, k = 0, scores.shape[1]
+    for i in range(len(scores)):
+        row, length, best, least = scores[i], lengths[i], 0, np.inf
+        for j in range(k):
+            if row[j] < least:
+                best, least = j, row[j]
+        limit, first = least + gamma * (length + reaches[best]) ** 2 + window, total
+        for j in range(k):
+            if row[j] - gamma * (length + reaches[j]) ** 2 <= limit:
+                codes[total], costs[total] = j, row[j] + prices[j]
+                total += 1
+        labels[i], counts[i] = best, total - first
+        if total - first == 1:
+            counts[i], total = 0, first
+    return total
+
+
+@compiled
+def measure_candidates(points: Any, rows: Any, starts: Any, codebook: Any, codes: Any, costs: Any) -> None:
+    """Costs of candidates by direct differences."""
+    for u in range(len(rows)):
+        for e in range(starts[u], starts[u + 1]):
+            costs[e] = direct_distance(points, rows[u], codebook, codes[e])
+
+
+@compiled
+def choose(
+    starts: Any, codes: Any, costs: Any, weights: Any, prices: Any, width: float, chosen: Any, margins: Any, masses: Any,
+    borders: Any,
+) -> float:  # fmt: skip
+    r"""For each point the candidate of least priced cost, the lowest of equals, and how far the next is behind; masses of cells.
+
+    Returns $\sum_i a_i \min_k (c_{ik} - p_k)$. borders: (K, K), gets the masses of the points whose two best lie within a width.
+    """
+    total = 0.0
+    for u in range(len(starts) - 1):
+        best, least, second, behind = 0, np.inf, 0, np.inf
+        for e in range(starts[u], starts[u + 1]):
+            cost = costs[e] - prices[codes[e]]
+            if cost < least:
+                second, behind = best, least
+                best, least = e, cost
+            elif cost < behind:
+                second, behind = e, cost
+        chosen[u], margins[u] = best, behind - least
+        masses[codes[best]] += weights[u]
+        total += weights[u] * least
+        if behind - least <= width:
+            j, k = codes[best], codes[second]
+            borders[j, k] += weights[u]
+            borders[k, j] += weights[u]
+    return total
+
+
+@compiled
+def add_rows(points: Any, labels: Any, masses: Any, codebook: Any, sums: Any) -> float:
+    """Adds m (x - c) of every point to the row of its code; returns the sum of m |x - c|²."""
+    total = 0.0
+    for i in range(len(points)):
+        m, square, x, code, target = masses[i], 0.0, points[i], codebook[labels[i]], sums[labels[i]]
+        for t in range(len(code)):
+            difference = np.float64(x[t]) - code[t]
+            target[t] += m * difference
+            square += difference * difference
+        total += m * square
+    return total
+
+
+@compiled
+def _look(
+    j: int, heads: Any, after: Any, owners: Any, starts: Any, codes: Any, costs: Any, flow: Any, least: Any, tied: Any
+) -> None:
+    """What it costs at least to move mass from a code to every other, and how much moves at that."""
+    for k in range(least.shape[1]):
+        least[j, k] = np.inf
+    e = heads[j]
+    while e >= 0:
+        u = owners[e]
+        for f in range(starts[u], starts[u + 1]):
+            if f != e:
+                k, extra = codes[f], costs[f] - costs[e]
+                if extra < least[j, k]:
+                    least[j, k], tied[j, k] = extra, flow[e]
+                elif extra == least[j, k]:
+                    tied[j, k] += flow[e]
+        e = after[e]
+
+
+@compiled
+def complete(
+    starts: Any, codes: Any, costs: Any, owners: Any, prices: Any, excess: Any, tolerance: float, dust: float, flow: Any,
+    links: Any, least: Any, tied: Any, distances: Any, marks: Any, limit: int,
+) -> int:  # fmt: skip
+    """From a plan that is optimal but for the masses of codes to the optimal plan: by shortest paths from excess to lack.
+
+    flow: of every candidate, in and out; prices: (K,), in and out, by which the plan goes to least priced costs. excess: (K,), in
+    and out. links: (3, E), least, tied: (K, K), distances: (K,), marks: (2, K): space. Returns how many paths were taken, -1
+    where codes can't be reached, -2 where ``limit`` paths are not enough.
+    """
+    k, after, before, heads = len(prices), links[0], links[1], links[2]
+    previous, done = marks[0], marks[1]
+    for j in range(k):
+        heads[j] = -1
+    for e in range(len(codes) - 1, -1, -1):
+        if flow[e] > 0:
+            j = codes[e]
+            after[e], before[e] = heads[j], -1
+            if heads[j] >= 0:
+                before[heads[j]] = e
+            heads[j] = e
+    for j in range(k):
+        _look(j, heads, after, owners, starts, codes, costs, flow, least, tied)
+    for path in range(limit):
+        lacking, exceeding = False, False
+        for j in range(k):
+            distances[j], previous[j], done[j] = (0.0 if excess[j] > tolerance else np.inf), -1, 0
+            lacking |= excess[j] < -tolerance
+            exceeding |= excess[j] > tolerance
+        if not lacking or not exceeding:
+            return path
+        end, reach = -1, np.inf
+        while True:
+            j, reach = -1, np.inf
+            for i in range(k):
+                if not done[i] and distances[i] < reach:
+                    j, reach = i, distances[i]
+            if j < 0:
+                return -1
+            if excess[j] < -tolerance:
+                end = j
+                break
+            done[j] = 1
+            for i in range(k):
+                if not done[i]:
+                    length = reach + max(least[j, i] + prices[j] - prices[i], 0.0)
+                    if length < distances[i]:
+                        distances[i], previous[i] = length, j
+        for j in range(k):
+            if done[j]:
+                prices[j] += distances[j] - reach
+        amount, j = -excess[end], end
+        while previous[j] >= 0:
+            amount = min(amount, tied[previous[j], j])
+            j = previous[j]
+        amount = min(amount, excess[j])
+        excess[j] -= amount
+        excess[end] += amount
+        j = end
+        while previous[j] >= 0:
+            i, left = previous[j], amount
+            e, extra = heads[i], least[i, j]
+            while e >= 0 and left > 0:
+                following, u = after[e], owners[e]
+                for f in range(starts[u], starts[u + 1]):
+                    if codes[f] == j and costs[f] - costs[e] == extra:
+                        moved = flow[e] if flow[e] <= left + dust else left
+                        left -= moved
+                        if flow[f] <= 0:
+                            after[f], before[f] = heads[j], -1
+                            if heads[j] >= 0:
+                                before[heads[j]] = f
+                            heads[j] = f
+                        flow[f] += moved
+                        flow[e] -= moved
+                        if flow[e] <= 0:
+                            flow[e] = 0.0
+                            if before[e] >= 0:
+                                after[before[e]] = after[e]
+                            else:
+                                heads[i] = after[e]
+                            if after[e] >= 0:
+                                before[after[e]] = before[e]
+                        break
+                e = following
+            j = i
+        j = end
+        while j >= 0:
+            _look(j, heads, after, owners, starts, codes, costs, flow, least, tied)
+            j = previous[j]
+    return -2

@@ -1,0 +1,138 @@
+r"""Codes of prescribed masses: the optimal plan between samples and codes, and codes to the centroids of what they receive."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from quantization.arrays import FloatArray, SparsePlan, is_torch, rounded, to_host
+from quantization.assignment import host_array
+from quantization.assignment.cells import stationarity
+from quantization.exact_law import resolution
+from quantization.problem import Problem
+from quantization.solvers.base import State
+from quantization.status import Status
+from quantization.validation import checked_tolerance
+
+if TYPE_CHECKING:
+    from quantization.assignment.capacities import CapacityPlan
+
+_APPROXIMATE, _FAR_OFF = 20, 0.25  # steps of large problems whose plans are not exact, at most; the mass that may lie amiss
+_GAP = 1e-9  # of the cost, and of the least mass: what a plan may be off
+_ROUND_OFF = 2.0**-48  # of priced costs, where the cost is nothing beside the prices
+
+
+@dataclass(frozen=True)
+class Balanced:
+    r"""$\min_x W_2^2(\mu, \sum_k w_k \delta_{x_k})$ for prescribed masses w: optimal plans and centroids in turn.
+
+    For samples, r = 2. Each step finds the optimal plan π between the samples and codes of these masses, and moves every code to
+    the centroid $\sum_i \pi_{ik} x_i / w_k$ of what it receives; neither raises the cost. It is Lloyd's algorithm where the cells
+    are those of $|y - x_k|^2 - p_k$, with prices p by which each has the mass asked for.
+
+    Parameters
+    ----------
+    rtol : float, default 1e-3
+        The residual $(\sum_k w_k |x_k - E[X|V_k]|^2 / W_2^2)^{1/2}$ to stop at, as for :class:`Lloyd`.
+
+    References
+    ----------
+    aurenhammer1998.
+
+    Examples
+    --------
+    >>> import quantization as qz
+    >>> solution = qz.quantize([[0.0], [1.0], [2.0], [11.0]], 2, masses="uniform", solver=qz.Balanced(rtol=0), rng=0)
+    >>> sorted(solution.points[:, 0].tolist()), solution.weights.tolist()
+    ([0.5, 6.5], [0.5, 0.5])
+    """
+
+    rtol: float = 1e-3
+    exhausted: ClassVar[Status] = Status.STALLED
+    warns: ClassVar[bool] = True
+    takes_masses: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        checked_tolerance(self.rtol)
+
+    def incompatibility(self, problem: Problem) -> str | None:
+        if problem.masses is None:
+            return 'Balanced is for prescribed masses; received masses="free". Use Lloyd(), or masses="uniform"'
+        if problem.measure is None:
+            return f"Balanced needs samples in memory; received {problem.kind}. Quantize a sample"
+        return None
+
+    def solve(self, problem: Problem, codes: FloatArray, rng: np.random.Generator) -> Iterator[State]:
+        run, least = _Run(problem, rounded(codes, problem.like)), np.inf
+        while True:
+            exact = run.exact
+            state = run.state(run.codes, run.prices, certified=False)
+            if exact and state.distortion > least:
+                return
+            if exact and run.at_rest:
+                state = run.state(run.codes, state.prices, certified=True)
+                yield replace(state, ended=state.ended or Status.CONVERGED)
+                return
+            least = state.distortion if exact else np.inf
+            yield state
+            run.codes, run.prices = run.following, state.prices
+
+
+class _Run:
+    """The codes and prices of a run, the centroids that follow, and whether plans are exact on the way by now."""
+
+    def __init__(self, problem: Problem, codes: FloatArray) -> None:
+        from quantization.assignment.capacities import CapacitatedAssignment  # needs numba
+
+        assert problem.measure is not None
+        assert problem.masses is not None
+        points, weights = problem.measure.points, to_host(problem.measure.weights_float64)
+        points = host_array(points.cpu() if is_torch(points) else points)
+        self._support = np.flatnonzero(weights)
+        whole = len(self._support) == len(weights)
+        self._assignment = CapacitatedAssignment(
+            *((points, weights) if whole else (points[weights > 0], weights[weights > 0])), problem.masses
+        )
+        self._like, self._masses = problem.like, problem.masses
+        self.codes, self.following = codes, codes
+        self.prices: FloatArray | None = None
+        self.at_rest, self._before = False, None
+        self.exact, self._left = self._assignment.small, _APPROXIMATE
+
+    def state(self, codes: FloatArray, prices: FloatArray | None, certified: bool) -> State:
+        """The plan to some codes, with its certificate or as on the way."""
+        w, exact = self._masses, self.exact or certified
+        plan = self._assignment.plan(codes, prices, certified) if exact else self._assignment.approximate(codes, prices)
+        sums, cost = self._assignment.sums(codes, plan)
+        means = codes + sums / np.where(plan.received > 0, plan.received, 1.0)[:, None]
+        if not exact:
+            cost = max(cost + float(plan.prices @ (w - plan.received)), 0.0)  # the dual value, below that of any plan
+        residual = stationarity(2 * w[:, None] * (codes - means), w, cost, 2.0)
+        state = State(
+            codes, w, cost, residual, estimated=True, prices=plan.prices,
+            resolution=partial(resolution, self._like, codes, w, cost),
+            finish=partial(self.state, codes, plan.prices, certified=True),
+        )  # fmt: skip
+        if codes is self.codes:
+            self.following = rounded(means, self._like)
+            self.at_rest = np.array_equal(self.following, codes) or (self._before is not None and plan.joins(self._before))
+            self._before = plan
+        self._left -= 1
+        self.exact |= certified or self._left == 0 or float(np.abs(plan.received - w).sum()) > _FAR_OFF
+        if not certified:
+            return state
+        allowed = max(_GAP * cost, _ROUND_OFF * float(plan.prices.max()))
+        met = plan.gap <= allowed and float(np.abs(plan.received - w).max()) <= _GAP * float(w.min())
+        return replace(
+            state, estimated=False, masses_gap=plan.gap, gap_tolerance=allowed, ended=None if met else Status.STALLED,
+            sparse_plan=self._sparse_plan(plan), finish=None,
+        )  # fmt: skip
+
+    def _sparse_plan(self, plan: "CapacityPlan") -> SparsePlan:
+        rows, columns, masses = plan.split
+        rows = np.concatenate([np.arange(len(self._support)), rows])
+        columns, masses = np.concatenate([plan.labels, columns]), np.concatenate([plan.parts, masses])
+        order = np.argsort(rows, kind="stable")
+        return self._support[rows[order]], columns[order].astype(np.intp), masses[order]
