@@ -29,6 +29,7 @@ def draw(folder: Path = PICTURES) -> list[Path]:
         "line": plot.voronoi(qz.quantize(stats.gamma(2), 12, rng=0), stats.gamma(2)),
         "trace": plot.trace(solution),
         "barycenters": _barycenters(),
+        "masses": _masses(),
     }
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{name}.png" for name in axes]
@@ -47,6 +48,24 @@ def _barycenters() -> Any:
         solution = qz.barycenter(clouds, 40, atom_weights=weights, rng=0)
         plot.barycenter(solution, clouds, ax)
         ax.set_title(f"{weights} weights: $\\frac{{1}}{{4}}\\sum_j W_2^2 = {solution.distortion:.4f}$", fontsize=11)
+    return axes[0]
+
+
+def _masses() -> Any:
+    """One law with free, uniform and prescribed masses, side by side; returns the first Axes."""
+    from matplotlib import pyplot
+
+    samples = MIXTURE.sample(4000, np.random.default_rng(0))
+    given = np.repeat([4.0, 1.0], 6)
+    axes = pyplot.subplots(1, 3, figsize=(15, 4.8), layout="constrained", sharex=True, sharey=True)[1]
+    kinds = {"free": "free", "uniform": "uniform", "prescribed, 2/15 and 1/30": given / given.sum()}
+    for ax, (name, masses) in zip(axes, kinds.items(), strict=True):
+        solution = qz.quantize(samples, 12, masses=masses, n_init=10, rng=0)
+        labels, codes = solution.predict(samples), solution.points
+        ax.scatter(*samples.T, s=3, c=labels, cmap="tab20", alpha=0.5, linewidths=0)
+        ax.scatter(*codes.T, s=2000 * solution.weights, facecolors="none", edgecolors="black")
+        ax.set_title(f"masses {name}: $W_2^2 = {solution.distortion:.4f}$", fontsize=11)
+        ax.set_aspect("equal")
     return axes[0]
 
 

@@ -24,7 +24,7 @@ _ALL = 2**22  # costs of points and codes up to which all codes are candidates o
 _KEPT = 2**23  # coordinates that are kept once more, in float64
 _BLOCK = 2**18  # scores, or coordinates, that are computed at a time
 _PER_POINT = 3  # candidates of a point, on average, that make a window
-_PROBES = 2**12  # points by which it is found
+_PROBES = 2**9  # points by which it is found
 _PER_CODE, _FEWEST = 64, 2**12  # points, by which prices begin
 _FEW, _FEW_PER_CODE = 2**10, 32  # points that have a choice in a narrow window
 _AHEAD = 8  # times the last change of prices that a window is wide
@@ -129,8 +129,7 @@ class CapacitatedAssignment:
             prices = np.zeros(len(codes)) if self.small else self._first_prices(codes)
             return prices, np.inf if self.small else self._windows(codes, prices)[1]
         least, most = self._windows(codes, prices)
-        window = min(max(_AHEAD * self._moved, least), most)
-        return prices, np.inf if self.small and window == most else window
+        return prices, min(max(_AHEAD * self._moved, least), most)
 
     def sums(self, codes: FloatArray, plan: CapacityPlan) -> tuple[FloatArray, float]:
         r"""$\sum_i \pi_{ik} (x_i - c_k)$, (K, d), and the cost of the plan."""
@@ -149,7 +148,7 @@ class CapacitatedAssignment:
 
     def _over_blocks(self, work: Any, k: int) -> list[Any]:
         n, d = self.points.shape
-        size = max(1, _BLOCK // max(k, d))
+        size = max(1, _BLOCK // (max(k, d) if self._kept is None else k))
         return parallel_map(lambda b: work(slice(b * size, min((b + 1) * size, n))), -(-n // size))
 
     @cached_property
@@ -157,23 +156,28 @@ class CapacitatedAssignment:
         """All points about their centre, where that takes little memory."""
         return self.points - self._centre if self.points.size <= _KEPT else None
 
-    def _scores(self, rows: Any, codes: FloatArray, prices: FloatArray) -> FloatArray:
-        centred = codes - self._centre
+    def _scores(self, rows: Any, scaled: FloatArray, squares: FloatArray) -> FloatArray:
+        r"""$|c_k|^2 - p_k - 2 \langle x, c_k\rangle$ of some points; scaled: the codes times -2, as columns."""
         points = self.points[rows] - self._centre if self._kept is None else self._kept[rows]
-        scores = points @ (-2 * centred.T)
-        scores += np.einsum("kd,kd->k", centred, centred) - prices
+        scores = points @ scaled
+        scores += squares
         return scores
+
+    def _scaled(self, codes: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Codes about the centre, times -2 and as columns, and their squared lengths."""
+        centred = codes - self._centre
+        return np.ascontiguousarray(-2 * centred.T), np.square(centred).sum(1)
 
     def _listed(self, codes: FloatArray, prices: FloatArray, window: float) -> tuple[Candidates, Any]:
         """The candidates within a window of the least priced cost, and the labels of all points."""
         n, k = len(self.points), len(codes)
-        centred, gamma = codes - self._centre, 2 * score_error(codes.shape[1], np.float64)[0]
-        reaches = np.sqrt(np.einsum("kd,kd->k", centred, centred))
+        gamma, (scaled, squares) = 2 * score_error(codes.shape[1], np.float64)[0], self._scaled(codes)
+        reaches = np.sqrt(squares)
         slack = window + 8 * np.finfo(np.float64).eps * float(np.abs(prices).max())
         labels, counts = np.empty(n, np.int32), np.empty(n, np.int32)
 
         def work(rows: slice) -> tuple[Any, FloatArray]:
-            scores = self._scores(rows, codes, prices)
+            scores = self._scores(rows, scaled, squares - prices)
             found, costs = np.empty(scores.size, np.int32), np.empty(scores.size)
             total = kernels.list_candidates(
                 scores, self._lengths[rows], reaches, prices, gamma, slack, labels[rows], counts[rows], found, costs
@@ -200,7 +204,8 @@ class CapacitatedAssignment:
         """A narrow one, within which few points have a choice, and one within which a point has so many candidates on average."""
         if len(codes) == 1:
             return np.inf, np.inf
-        scores = self._scores(slice(None, None, max(1, len(self.points) // _PROBES)), codes, prices)
+        scaled, squares = self._scaled(codes)
+        scores = self._scores(slice(None, None, max(1, len(self.points) // _PROBES)), scaled, squares - prices)
         scores -= scores.min(1, keepdims=True)
         count = len(scores)
         few = min(count * max(_FEW, _FEW_PER_CODE * len(codes)) // len(self.points), count - 1)
