@@ -151,7 +151,7 @@ class _Run:
             n_iter=len(trace.distortion) - 1,
             trace=trace,
             solver=self.solver,
-            masses_gap=state.masses_gap,
+            masses_gap=float(state.masses_gap),
             distortion_gap=state.distortion_gap,
             transport=state.transport,
             prices=state.prices,
