@@ -115,7 +115,7 @@ class Entropic:
     ) -> tuple[FloatArray, FloatArray, list[FloatArray]]:
         """Points, weights and potentials from a sample of each measure, by the exact solver."""
         small = sampled(problem, rng, self.pilot)
-        clouds, masses = small.clouds, small.masses
+        clouds, masses = small.clouds, small.cloud_weights
         state = last_state(InteriorPoint(_PILOT) if problem.masses is None else FixedPoint(_PILOT), small, codes, rng)
         costs = [cost_matrix(x, state.codes()) for x in clouds]
         if problem.masses is None:
