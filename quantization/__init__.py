@@ -30,6 +30,7 @@ from quantization.optimal_transport.sinkhorn import Sinkhorn
 from quantization.quasi_monte_carlo import QuasiMonteCarlo
 from quantization.solution import NotConverged, Solution, Trace
 from quantization.solvers.balanced import Balanced
+from quantization.solvers.balanced_1d import Balanced1D
 from quantization.solvers.base import Solver
 from quantization.solvers.clvq import CLVQ, CountPower, RobbinsMonro, Schedule
 from quantization.solvers.lloyd import Lloyd
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CLVQ",
     "Balanced",
+    "Balanced1D",
     "ConvergenceWarning",
     "CountPower",
     "Coupling",

@@ -189,6 +189,8 @@ class Solution:
         """
         if not self.converged:
             gap = f", gap in the masses {self.masses_gap:.3g}" if self.masses_gap > 0 else ""
+            if self.status is Status.UNPROVED_ORDER:
+                raise NotConverged(f"{self.status.value} Take 10 masses at most, or Balanced1D(fixed_order=True)")
             remedy = "Raise max_iter, or" if self.status is Status.BUDGET_SPENT else "More steps would not lower it; raise"
             raise NotConverged(
                 f"{self.status.value} Stationarity {self.stationarity:.3g}{gap} after {self.n_iter} steps of {self.solver!r}. "

@@ -13,13 +13,14 @@ class Status(Enum):
     >>> qz.quantize([[0.0], [1.0], [3.0]], 2, rng=0).status is qz.Status.CONVERGED
     True
     >>> [status.name for status in qz.Status]
-    ['RUNNING', 'CONVERGED', 'STALLED', 'BUDGET_SPENT', 'NONFINITE']
+    ['RUNNING', 'CONVERGED', 'STALLED', 'BUDGET_SPENT', 'UNPROVED_ORDER', 'NONFINITE']
     """
 
     RUNNING = "The solver is still running; this is a snapshot."
     CONVERGED = "The stationarity residual is within the requested tolerance, or as small as the points' dtype allows."
     STALLED = "No further descent is possible in floating point, yet the stationarity residual is above the tolerance."
     BUDGET_SPENT = "The budget of steps was spent before the stationarity residual reached the tolerance."
+    UNPROVED_ORDER = "No exchange of two masses on the line lowers the cost; that no other order of them does is not proved."
     NONFINITE = "The distortion became NaN or infinite; scale the data down."
 
 

@@ -6,10 +6,11 @@ from dataclasses import replace
 from quantization.arrays import Array
 from quantization.empirical.sparse_samples import SparseSamples
 from quantization.exact_law import has_global_search, has_hessian
-from quantization.initialization import GlobalSearch, InitLike, KMeansPlusPlus, as_initialization
+from quantization.initialization import GlobalSearch, InitLike, KMeansPlusPlus, RandomPoints, as_initialization
 from quantization.make_problem import LawLike, make_problem
 from quantization.problem import Initialization, Problem
 from quantization.solvers.balanced import Balanced
+from quantization.solvers.balanced_1d import Balanced1D, on_the_line
 from quantization.solvers.base import Solver, Task, max_iter_of
 from quantization.solvers.clvq import CLVQ
 from quantization.solvers.lloyd import Lloyd
@@ -21,6 +22,7 @@ _USUAL_STEPS = 20  # that a run takes at least, as a rule
 
 # Which solver and start a problem gets when none is named: the first match wins.
 _DEFAULTS: list[tuple[Callable[[Problem], bool], Solver, Initialization]] = [
+    (lambda problem: problem.masses is not None and on_the_line(problem), Balanced1D(), RandomPoints()),
     (lambda problem: problem.masses is not None, Balanced(), KMeansPlusPlus()),
     (
         lambda problem: has_hessian(problem.exact) and has_global_search(problem.exact),

@@ -47,7 +47,7 @@ def barycenter(
     ----------
     measures : list of arrays (n_j, d), DiscreteMeasures and laws, or array (m, n, d)
         The $\mu_j$. A law enters by ``draws`` independent draws, but for Gaussians alone, one of them nonsingular at least, and
-        for free weights on the line, where frozen scipy.stats laws and mixtures enter by their quantile functions.
+        on the line, where frozen scipy.stats laws and mixtures enter by their quantile functions.
     k : int, optional
         Atoms of ν, at most the points of all measures together; not needed with ``points``.
     mixing : array (m,), optional
@@ -162,9 +162,9 @@ def _task(
     if not measures:
         raise ValueError("measures must not be empty; received none. Give at least one measure")
     problem = make_barycenter_problem(measures, k, mixing, atom_weights, points, draws, rng)
-    if problem.masses is None and not isinstance(solver, _SOLVERS) and (problem.fixed is None or problem.dim == 1):
+    if not isinstance(solver, _SOLVERS) and (problem.dim == 1 or (problem.masses is None and problem.fixed is None)):
         limit = known_limit(problem.laws, problem.mixing)
-        if limit is not None:
+        if limit is not None and (problem.masses is None or (problem.masses.all() and not _few(limit, problem.k))):
             return _limit_task(problem, limit, solver, init, n_init, rng, max_iter), limit
     solver = _default_solver(problem) if solver is None else solver
     if not isinstance(solver, _SOLVERS):
@@ -185,15 +185,21 @@ def _limit_task(
     begin, law = None, limit.law
     if problem.fixed is not None:
         begin = _initialization(problem, init)
-    elif limit.equal and isinstance(law, DiscreteMeasure) and len(law.points) < problem.k:
+    elif problem.dim == 1 and isinstance(law, DiscreteMeasure) and _few(limit, problem.k):
         begin = GivenCodes(np.resize(to_host(law.points), (problem.k, problem.dim)))
     if begin is None:
-        task = make_task(law, problem.k, 2.0, solver, init, n_init, rng, max_iter)
+        masses = "free" if problem.masses is None else problem.masses
+        task = make_task(law, problem.k, 2.0, solver, init, n_init, rng, max_iter, masses)
     elif solver is not None:
         raise ValueError(f"with the points known nothing is left to solve on the line; received {solver!r}. Leave solver out")
     else:
         task = Task(make_problem(law, problem.k, 2.0), VoronoiMasses(), begin, rng.spawn(1), max_iter)
     return replace(task, problem=replace(task.problem, like=problem.like))
+
+
+def _few(limit: Limit, k: int) -> bool:
+    """Whether the limit has fewer atoms than asked for."""
+    return isinstance(limit.law, DiscreteMeasure) and len(limit.law.points) < k
 
 
 def _default_solver(problem: BarycenterProblem) -> Solver:

@@ -1,5 +1,6 @@
 """Optimal transport: a plan and its potentials certify each other, and distances are distances."""
 
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -214,3 +215,47 @@ def _weights_apart(law: qz.DiscreteMeasure, k: int, seed: int) -> tuple[float, f
     one, two, between = (float(qz.wasserstein(mu, nu)) for mu, nu in pairs)
     errors = [transport_round_off(mu.size, nu.size, largest_cost(mu, nu)) for mu, nu in pairs]
     return abs(one - two), between, sum(root_error(w * w, e) for w, e in zip((one, two, between), errors, strict=True))
+
+
+@claim(
+    statement=r"on the line uniform masses give $x_k = K \int_{(k-1)/K}^{k/K} Q$, and $W_2^2(\mu, \frac1K \sum_k \delta_{y_k}) = "
+    r"W_2^2(\mu, \frac1K \sum_k \delta_{x_k}) + \frac1K \sum_k |x_k - y_k|^2$ for all ordered $y$",
+    reference="santambrogio2015",
+    laws=replace(FINITE, dims=(1,)),
+)
+def uniform_masses_are_blocks_of_quantiles(law: qz.DiscreteMeasure, k: int, seed: int) -> Evidence:
+    r"""The points of ``quantize(masses="uniform")`` against integrals of the quantile function, and random codes against these.
+
+    $\int_{(k-1)/K}^{k/K} (Q - y_k)^2 = \int (Q - x_k)^2 + \frac1K (x_k - y_k)^2$. Slack: integrals are sums of at most n + K
+    terms, $\gamma_{2n+2K+8}$ of K times the largest point, squared costs the same of twice the largest one.
+    """
+    return _blocks(law, k, seed, share=1.0)
+
+
+@uniform_masses_are_blocks_of_quantiles.control
+def _(law: qz.DiscreteMeasure, k: int, seed: int) -> Evidence:
+    """Half of the squared distance between the codes."""
+    return _blocks(law, k, seed, share=0.5)
+
+
+def _blocks(law: qz.DiscreteMeasure, k: int, seed: int, *, share: float) -> Evidence:
+    points, weights = host(law)
+    order = np.argsort(points[:, 0], kind="stable")
+    ends = np.append(np.append(0.0, np.cumsum(weights[order]))[:-1], 1.0)
+    integral = np.append(0.0, np.cumsum(np.diff(ends) * points[order, 0]))
+    expected = k * np.diff(np.interp(np.arange(k + 1) / k, ends, integral))
+    sol = qz.quantize(law, k, masses="uniform", rng=seed).require()
+    codes = np.sort(host(sol.measure)[0][:, 0])
+    rng = np.random.default_rng(seed)
+    reach = float(np.ptp(points)) + float(np.abs(points).max()) + 1.0
+    rival = np.sort(codes + reach * rng.standard_normal(k))
+    apart = share * float(np.square(rival - codes).mean())
+    nu = qz.DiscreteMeasure(rival[:, None])
+    rounding = 2 * law.size + 2 * k + 8
+    largest = max(largest_cost(law, nu), reach**2)
+    return worst(
+        [
+            Evidence(float(np.abs(codes - expected).max()), 0.0, round_off(rounding, 4 * k * float(np.abs(points).max()))),
+            equal(qz.transport(law, nu).cost, sol.distortion + apart, round_off(rounding, 8 * k * largest)),
+        ]
+    )

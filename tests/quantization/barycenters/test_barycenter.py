@@ -24,7 +24,7 @@ def test_the_objective_is_the_exact_one_and_never_rises(truth, seed, weights, d)
     assert sol.distortion == pytest.approx(value, rel=1e-9)  # the simplex of either side stops at reduced costs of 1e-9
     assert (np.diff(sol.trace.distortion) <= 0).all()
     assert sol.distortion == sol.trace.distortion[-1]
-    assert sol.transport == (qz.Monotone() if d == 1 and weights == "free" else qz.NetworkSimplex())
+    assert sol.transport == (qz.Monotone() if d == 1 else qz.NetworkSimplex())
     assert sol.distortion_se == 0
     assert sol.distortion_gap <= 1e-13 * value
     if weights == "uniform":
