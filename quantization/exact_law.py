@@ -51,6 +51,14 @@ class HasHessian(ExactLaw, Protocol):
         ...
 
 
+class HasPrices(HasHessian, Protocol):
+    """An exact law of prescribed masses: its cells are those of $|y - x_k|^2 - p_k$, at prices that give them these masses."""
+
+    def certificate(self, codes: FloatArray) -> tuple[FloatArray, float]:
+        """The prices (K,) for ``codes``, of least entry 0, and by how much the cost exceeds the dual value at these prices."""
+        ...
+
+
 class MovingCells:
     """The cells of a codebook whose codes move to their centroids, step by step, computed by the law from the beginning.
 
@@ -107,6 +115,11 @@ def has_global_search(law: Any) -> TypeGuard[HasGlobalSearch]:
 def has_hessian(law: Any) -> TypeGuard[HasHessian]:
     """Whether ``law`` is an exact law with second derivatives."""
     return hasattr(law, "hessian")
+
+
+def has_prices(law: Any) -> TypeGuard[HasPrices]:
+    """Whether ``law`` is an exact law of prescribed masses."""
+    return hasattr(law, "certificate")
 
 
 def has_moving_cells(law: Any) -> TypeGuard[HasMovingCells]:

@@ -183,8 +183,8 @@ class _Best:
 
 
 def _blas_threads(problem: Problem) -> AbstractContextManager[None]:
-    """One thread for BLAS, as passes over samples have threads of their own; a caller's sampler keeps its own."""
-    return limit_blas_threads() if problem.measure is not None else nullcontext()
+    """One thread for BLAS: passes over samples have threads of their own, other cells small matrices; a sampler keeps its own."""
+    return limit_blas_threads() if problem.exact is not None else nullcontext()
 
 
 def _measured_state(problem: Problem, state: State, rng: np.random.Generator) -> State:

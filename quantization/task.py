@@ -5,8 +5,10 @@ from dataclasses import replace
 
 from quantization.arrays import Array
 from quantization.empirical.sparse_samples import SparseSamples
-from quantization.exact_law import has_global_search, has_hessian
+from quantization.exact_law import has_global_search, has_hessian, has_prices
 from quantization.initialization import GlobalSearch, InitLike, KMeansPlusPlus, RandomPoints, as_initialization
+from quantization.laws_2d.balanced_mixture_law import BalancedMixture2D
+from quantization.laws_2d.gaussian_mixture_law import GaussianMixture2D
 from quantization.make_problem import LawLike, make_problem
 from quantization.problem import Initialization, Problem
 from quantization.solvers.balanced import Balanced
@@ -23,6 +25,7 @@ _USUAL_STEPS = 20  # that a run takes at least, as a rule
 # Which solver and start a problem gets when none is named: the first match wins.
 _DEFAULTS: list[tuple[Callable[[Problem], bool], Solver, Initialization]] = [
     (lambda problem: problem.masses is not None and on_the_line(problem), Balanced1D(), RandomPoints()),
+    (lambda problem: problem.masses is not None and has_prices(problem.exact), Newton(), KMeansPlusPlus()),
     (lambda problem: problem.masses is not None, Balanced(), KMeansPlusPlus()),
     (
         lambda problem: has_hessian(problem.exact) and has_global_search(problem.exact),
@@ -44,6 +47,8 @@ def make_task(
     problem = replace(problem, masses=checked_masses(masses, problem.k))
     if problem.masses is not None and problem.r != 2:
         raise ValueError(f"prescribed masses are for r = 2; received r = {problem.r:g}")
+    if problem.masses is not None and isinstance(problem.exact, GaussianMixture2D):
+        problem = replace(problem, exact=BalancedMixture2D(problem.exact, problem.masses))
     n_init = checked_count("n_init", n_init)
     default_solver, default_init = next((s, i) for fits, s, i in _DEFAULTS if fits(problem))
     if solver is not None and (isinstance(solver, type) or not callable(getattr(solver, "solve", None))):

@@ -1,6 +1,6 @@
 r"""Levenberg-Marquardt steps down $D_r$: one at a time, or as many as distinguish local optima."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 import scipy  # its subpackages load when they are first used
@@ -21,6 +21,7 @@ _LOSS = 1e-3
 _CONVERGED = 1e-9
 """The relative fall after which a descent that converges quadratically cannot gain anything that float64 resolves."""
 _STEPS = 100
+_SMALL, _DENSE = 64, 0.3  # a larger matrix of which this share is not zero is factored as a full one
 
 
 def descend(law: "HasHessian", r: float, codes: FloatArray, goal: float = np.inf) -> tuple[FloatArray, float]:
@@ -92,6 +93,12 @@ def _factor(hessian: "scipy.sparse.csc_array", diagonal: FloatArray) -> Any:
 
     Pivots stay on the diagonal, so their signs are those of the eigenvalues (Sylvester's law of inertia).
     """
+    n = hessian.shape[0]
+    if n > _SMALL and hessian.nnz > _DENSE * n * n:
+        try:
+            return _Cholesky(scipy.linalg.cho_factor(hessian.toarray() + np.diag(diagonal), lower=True))
+        except np.linalg.LinAlgError:
+            return None
     splu: Any = scipy.sparse.linalg.splu
     matrix = scipy.sparse.csc_array(hessian + scipy.sparse.diags_array(diagonal))
     try:
@@ -100,6 +107,13 @@ def _factor(hessian: "scipy.sparse.csc_array", diagonal: FloatArray) -> Any:
         return None
     definite = np.array_equal(factor.perm_r, factor.perm_c) and bool((factor.U.diagonal() > 0).all())
     return factor if definite else None
+
+
+class _Cholesky(NamedTuple):
+    factor: Any
+
+    def solve(self, b: FloatArray) -> FloatArray:
+        return np.asarray(cast(Any, scipy.linalg.cho_solve)(self.factor, b), dtype=np.float64)
 
 
 def _least_damping(k: int) -> float:
