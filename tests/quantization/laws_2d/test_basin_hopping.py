@@ -106,7 +106,7 @@ def test_one_seed_one_answer():
 def test_starts_are_of_the_point_density(rng):
     """Of N(m, C) the density ∝ f^{1/2} is N(m, 2C); of components that lie apart, weighed by π^{1/2} (det C)^{1/4}."""
     apart = qz.GaussianMixture([0.2, 0.8], [[-50, 0], [50, 0]], [[[4, 1], [1, 2]], [[0.5, 0], [0, 0.5]]])
-    draws = GaussianMixture2D(apart)._draw_point_density(40_000, rng) * GaussianMixture2D(apart)._unit
+    draws = GaussianMixture2D(apart)._draw_point_density(40_000, rng) * GaussianMixture2D(apart).unit
     left = draws[:, 0] < 0
     shares = np.sqrt([0.2 * np.sqrt(7), 0.8 * 0.5])
     expected = shares[0] / shares.sum()
