@@ -92,7 +92,7 @@ class NetworkSimplex:
             np.minimum(v, costs[i] - u, out=v)
         v[there] = found.v
         u = np.array([(row - v).min() for row in costs])
-        u[here] = np.minimum(found.u, u[here])
+        u[here] = found.u  # feasible already: a minimum that is rounded would take digits off
         rows, columns, masses = found.entries()
         return TransportResult(found.cost, u, v, found.status, (here[rows], there[columns], masses), gap=found.gap)
 

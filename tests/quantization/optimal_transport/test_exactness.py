@@ -69,3 +69,16 @@ def test_costs_over_many_decades(seed):
     if a is None:
         i, k = linear_sum_assignment(costs)
         assert coupling.cost <= costs[i, k].mean() * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_far_point_of_tiny_weight_takes_no_digits_of_the_others(turned):
+    """Its potential, 3e12, has digits down to 5e-4, and those of all others sum to 13."""
+    x, y, a, b, r = instance(157)
+    mu, nu = qz.DiscreteMeasure.from_unnormalized(x, a), qz.DiscreteMeasure.from_unnormalized(y, b)
+    mu, nu = (nu, mu) if turned else (mu, nu)
+    coupling = qz.transport(mu, nu, r=r, method=qz.NetworkSimplex())
+    u, v = coupling.potentials
+    here, there = mu.weights_float64 > 0, nu.weights_float64 > 0
+    lower = np.append(u[here] * mu.weights_float64[here], v[there] * nu.weights_float64[there]).sum()
+    assert abs(coupling.cost - lower) <= 1e-12 * coupling.cost
