@@ -248,7 +248,7 @@ class Gemm:
             factor, squares = 2.0 ** -int(np.frexp(length)[1]), self.distances(centre[None], np.zeros(n, np.int32))
             with np.errstate(over="ignore", invalid="ignore"):
                 lengths = (np.sqrt(squares) * (factor * (1 + ROUNDING / 2))).astype(np.float32)
-            self._frame = _Frame(centre, factor, lengths, float(self.weights @ squares))
+            self._frame = _Frame(centre, factor, lengths, float((self.weights * squares).sum()))
         return self._frame
 
     def residuals(self, codes: FloatArray, labels: Any) -> tuple[FloatArray, float]:
