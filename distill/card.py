@@ -108,7 +108,8 @@ def _teacher(store: Store, stages: list[Any]) -> list[str]:
     except Damaged:
         return []
     licence = f"; licence {about['licence']}" if about.get("licence") else ""
-    return [f"* the teacher's own top-1 on the test split: {about['top1']:.4f}{licence}"]
+    warning = f". Warning: {about['warning']}" if about.get("warning") else ""
+    return [f"* the teacher's own top-1 on the test split: {about['top1']:.4f}{licence}{warning}"]
 
 
 def _scores(store: Store, stages: list[Any], method: str, ipc: int | None) -> list[str]:

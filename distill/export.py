@@ -2,8 +2,9 @@
 
 import csv
 import io
+import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -41,8 +42,9 @@ def export(
 
     format: ``imagefolder``, ``train/<class>/<number>.png`` with ``train/metadata.csv`` (file_name, label, weight and, where
     images have soft labels, soft_label_file and soft_label_row); or ``parquet``, with columns image, label, weight and
-    soft_label. Either is read by ``datasets.load_dataset(folder)``. out: the folder, by default in the run's own; it must not be
-    there.
+    soft_label. Either is read by ``datasets.load_dataset(folder)``, the folder ``train`` by torchvision's ``ImageFolder`` too.
+    ``classes.json`` lists the classes in the order of the soft labels' columns, which of a folder is ``ImageFolder``'s. out: the
+    folder, by default in the run's own; it must not be there.
 
     Raises RecipeError for what the run has not, and where the folder is taken.
     """
@@ -74,6 +76,8 @@ def _image_folder(data: DistilledSet, folder: Path) -> None:
 
     train = folder / "train"
     folders = [f"{i:04d}-{_slug(key)}" if _unsafe(data.keys) else key for i, key in enumerate(data.keys)]
+    order = sorted(range(len(folders)), key=folders.__getitem__)  # as torchvision's ImageFolder numbers them
+    _write_order(data, folder, order, folders)
     head = ["file_name", "label", "weight", *(["soft_label_file", "soft_label_row"] if data.logits is not None else [])]
     with _opened(train / "metadata.csv") as file:
         rows = csv.writer(file)
@@ -86,11 +90,13 @@ def _image_folder(data: DistilledSet, folder: Path) -> None:
             soft = ["soft_labels.safetensors", i] if data.logits is not None else []
             rows.writerow([name, data.keys[label], repr(float(data.weights[i])), *soft])
     if data.logits is not None:
-        save_file({"logits": data.logits.half().contiguous()}, train / "soft_labels.safetensors")
+        logits = data.logits[:, order].half().contiguous()
+        save_file({"logits": logits}, train / "soft_labels.safetensors", {"classes": json.dumps([data.keys[i] for i in order])})
 
 
 def _parquet(data: DistilledSet, folder: Path) -> None:
     datasets: Any = import_module("datasets")
+    parquet: Any = import_module("pyarrow.parquet")
     datasets.disable_progress_bars()
     features = {
         "image": datasets.Image(),
@@ -98,7 +104,8 @@ def _parquet(data: DistilledSet, folder: Path) -> None:
         "weight": datasets.Value("float32"),
     }
     if data.logits is not None:
-        features["soft_label"] = datasets.List(datasets.Value("float32"), length=data.logits.shape[1])
+        features["soft_label"] = datasets.Sequence(datasets.Value("float32"), length=data.logits.shape[1])
+    _write_order(data, folder, range(len(data.keys)))
     (folder / "data").mkdir()
     columns: dict[str, list[Any]] = {name: [] for name in features}
     size, shard = 0, 0
@@ -106,7 +113,8 @@ def _parquet(data: DistilledSet, folder: Path) -> None:
     def flush() -> None:
         nonlocal size, shard
         rows = datasets.Dataset.from_dict(columns, features=datasets.Features(features))
-        rows.to_parquet(folder / "data" / f"train-{shard:05d}.parquet")
+        table = rows.with_format("arrow")[:]
+        parquet.write_table(_as_once_named(table), folder / "data" / f"train-{shard:05d}.parquet")
         for column in columns.values():
             column.clear()
         size, shard = 0, shard + 1
@@ -122,6 +130,21 @@ def _parquet(data: DistilledSet, folder: Path) -> None:
             flush()
     if columns["image"]:
         flush()
+
+
+def _as_once_named(table: Any) -> Any:
+    """The table with its lists named as every version of the datasets library reads them; those before 4 know no ``List``."""
+    known = json.loads(table.schema.metadata[b"huggingface"])
+    for feature in known["info"]["features"].values():
+        if feature["_type"] == "List":
+            feature["_type"] = "Sequence"
+    return table.replace_schema_metadata({b"huggingface": json.dumps(known).encode()})
+
+
+def _write_order(data: DistilledSet, folder: Path, order: Sequence[int], folders: Sequence[str] = ()) -> None:
+    """``classes.json``: what the columns of soft labels are, and the numbers of classes, in their order."""
+    named = [{"class": data.keys[i], "name": data.classes[i], **({"folder": folders[i]} if folders else {})} for i in order]
+    (folder / "classes.json").write_text(json.dumps(named, indent=1, ensure_ascii=False), encoding="utf-8")
 
 
 _WRITERS = {"imagefolder": _image_folder, "parquet": _parquet}

@@ -1,12 +1,16 @@
 """From a recipe to its stages, parents before children. What methods share, they share by being one stage."""
 
+from collections.abc import Mapping
+
 from distill.images import Images, load
 from distill.method import METHODS, Method
 from distill.pipeline.stage import Stage, ordered
 from distill.recipe import Recipe, RecipeError, TrainedTeacher
+from distill.recipe.students import Network
 from distill.stages.codec import codec_stage
 from distill.stages.decode import DiffusionStage, RealImagesStage
 from distill.stages.distances import DistancesStage
+from distill.stages.draw import images_of
 from distill.stages.encode import EncodeStage
 from distill.stages.evaluate import EvaluateStage
 from distill.stages.given import GivenStage
@@ -16,7 +20,7 @@ from distill.stages.prior import prior_stage
 from distill.stages.report import ReportStage
 from distill.stages.select import AllStage, ClosestStage, QuantizeStage, RandomStage, SelectStage
 from distill.stages.survey import SurveyStage
-from distill.stages.teacher import TeacherStage, teacher_stage
+from distill.stages.teacher import TeacherStage, network, teacher_stage
 from distill.stages.train import TrainStage
 
 Labels = ImageLabelStage | StoredLabelStage | GivenStage | TeacherStage | None
@@ -67,6 +71,7 @@ def build(recipe: Recipe) -> list[Stage]:
         if isinstance(select, SelectStage) and not judged:
             distances[name] = DistancesStage(recipe, data, name, encode, space, select, images)
     evaluate = EvaluateStage(recipe, data, trains, distances)
+    _check_batches(recipe, data, trains)
     return ordered(ReportStage(recipe, data, trains, evaluate))
 
 
@@ -96,6 +101,28 @@ def _check_networks(recipe: Recipe) -> None:
 
         if reason := why_not(name, small_stem=small_stem):
             raise RecipeError(f"{key}: {reason}")
+
+
+def _check_batches(recipe: Recipe, data: Images, trains: Mapping[str, TrainStage]) -> None:
+    """No network that takes means over a batch is to learn from one image. Networks are looked at where a batch is so small."""
+    rules, small = recipe.train.rules, list[tuple[str, Network, str]]()
+    for train in trains.values():
+        for run in train.runs():
+            n = images_of(run.draw, data)
+            batch = rules.batch_at(run.draw.k, n)
+            if batch < 2 * recipe.train.processes:
+                each = f"{n} image" if n < 2 else f"batches of {batch}"
+                small.append((recipe.train.student, recipe.train, f"train.batch, train.processes: {each}"))
+    if isinstance(recipe.teacher, TrainedTeacher) and recipe.teacher.batch < 2:
+        small.append((recipe.teacher.model, recipe.teacher, "teacher.batch: batches of 1"))
+    for name, options, what in dict.fromkeys((name, options, what) for name, options, what in small if name != "convnet"):
+        from distill.models.networks import normalizes_batches
+
+        if normalizes_batches(lambda name=name, options=options: network(name, options, data)):
+            raise RecipeError(
+                f"{what} leave a process one image at a time, and {name} takes means over a batch (batch norm); raise the "
+                "batch, lower the processes, or take a convnet"
+            )
 
 
 def _check_shares(recipe: Recipe, data: Images) -> None:

@@ -1,5 +1,6 @@
 """Students by name: the field's ConvNet, and whatever timm can build, each with its optimizer. Pixels go in from 0 to 1."""
 
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
@@ -66,6 +67,12 @@ def why_not(name: str, *, small_stem: bool) -> str | None:
     if small_stem and not name.startswith(("resnet", "resnext", "wide_resnet")):
         return f"small_stem is for ResNets; leave it out for {name}"
     return None
+
+
+def normalizes_batches(make: Callable[[], nn.Module]) -> bool:
+    """Whether a network takes means over a batch while it learns, so that one image alone can't be learned from."""
+    with torch.device("meta"):
+        return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in make().modules())
 
 
 def optimizer_for(model: nn.Module, protocol: Protocol, student: str, device: torch.device) -> torch.optim.Optimizer:

@@ -23,6 +23,7 @@ from distill.pipeline.stage import seed_of
 from distill.pipeline.team import ALONE, Team
 from distill.protocols.pairs import pair_weights
 from distill.protocols.protocol import Protocol as Rules
+from distill.protocols.protocol import batches_of
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 _AT_ONCE = 2**18  # bytes of images that are drawn for, and moved, at once
@@ -88,7 +89,7 @@ class Passes:
 
     def batch(self, step: int, size: int, *, whole: bool, team: Team = ALONE) -> Mixed:
         """The batch of a step, or a team's share of it: part of one pass, or ``whole`` and across passes laid end to end."""
-        start, stop = self._span(step, size, whole)
+        start, stop = self._span(step, size, whole, team.size)
         mine = team.share(stop - start)
         # A process whose share is empty goes through the motions with an image that counts for nothing.
         first, last = start + mine.start, start + max(mine.stop, mine.start + 1)
@@ -96,18 +97,19 @@ class Passes:
         numbers = range(first // rows, (last - 1) // rows + 1)
         return self._mixed([(self._stretch(i), slice(max(first - i * rows, 0), min(last - i * rows, rows))) for i in numbers])
 
-    def count(self, step: int, size: int, *, whole: bool) -> int:
+    def count(self, step: int, size: int, *, whole: bool, team: Team = ALONE) -> int:
         """The images of a step's batch."""
-        start, stop = self._span(step, size, whole)
+        start, stop = self._span(step, size, whole, team.size)
         return stop - start
 
-    def _span(self, step: int, size: int, whole: bool) -> tuple[int, int]:
+    def _span(self, step: int, size: int, whole: bool, processes: int) -> tuple[int, int]:
         """Where a batch begins and ends, all passes laid end to end."""
         if whole:
             return step * size, (step + 1) * size
         n = len(self)
-        epoch, number = divmod(step, -(-n // size))
-        return epoch * n + number * size, epoch * n + min((number + 1) * size, n)
+        count = batches_of(n, size, processes)
+        epoch, number = divmod(step, count)
+        return epoch * n + number * size, epoch * n + (n if number + 1 == count else (number + 1) * size)
 
     def _stretch(self, number: int) -> _Stretch:
         """A stretch by its number; the one before is kept too, as a batch may begin in it."""
@@ -166,7 +168,7 @@ def learn(
     team: the processes that train it together, each on its share of every batch.
     """
     n, device = len(passes), passes.device
-    size, steps, epochs = rules.batch_at(ipc, n), rules.steps_at(ipc, n), rules.epochs_at(ipc)
+    size, steps, epochs = rules.batch_at(ipc, n), rules.steps_at(ipc, n, team.size), rules.epochs_at(ipc)
     weights = weights.float().to(device)
     optimizer = optimizer_for(model, rules, student, device)
     mixes = rules.augmentation.cutmix is not None
@@ -186,7 +188,7 @@ def learn(
         else:
             counts = weights[batch.first]
         value = weighted_cross_entropy(logits.float(), targets(batch), counts, rules.temperature)
-        whole = passes.count(step, size, whole=epochs is None)
+        whole = passes.count(step, size, whole=epochs is None, team=team)
         return of_the_whole(value, team, len(range(whole)[team.share(whole)]), whole)
 
     def rate(step: int) -> dict[str, Any]:
@@ -197,7 +199,7 @@ def learn(
                 "lr": learning_rate,
                 **({"betas": (momentum, 0.999)} if rules.optimizer == "adamw" else {"momentum": momentum}),
             }
-        done = Fraction(step, steps) if epochs is None else Fraction(step // -(-n // size), epochs)
+        done = Fraction(step, steps) if epochs is None else Fraction(step // batches_of(n, size, team.size), epochs)
         return {"lr": full * factor(rules.schedule, done)}
 
     def after_step(step: int) -> None:

@@ -9,10 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from distill.models.finite import NotFinite
 from distill.models.schedules import cycle
 from distill.pipeline.checkpoint import Checkpoint, Interrupted
 from distill.recipe import Training
 
+_LOOK = 50  # steps after which losses are looked at that a GPU computed
 _ASK = 8  # steps after which processes that train together ask each other whether to end
 
 
@@ -50,12 +52,17 @@ def descend(
     done = state.restore(checkpoint) if checkpoint is not None else 0
     if largest is not None and (largest(done) != done or largest(-done) != -done):
         raise RuntimeError(f"processes that train together hold different checkpoints, this one of step {done}; try again")
+    sound = torch.tensor(True, device=next(model.parameters()).device)
     with checkpoint or nullcontext():
         for step in range(done, steps):
             options = rate(step)
             for group in optimizer.param_groups:
                 group.update(options)
             value = loss(step)
+            sound &= torch.isfinite(value.detach()).to(sound.device)
+            due = checkpoint is not None and (checkpoint.stopping or checkpoint.due())
+            if (not value.is_cuda or step + 1 == steps or step % _LOOK == 0 or due) and not sound:
+                raise NotFinite(_diverged(step, options))
             optimizer.zero_grad()
             if scaler is None:
                 value.backward()
@@ -78,6 +85,13 @@ def descend(
                 state.save(checkpoint, step + 1)
             if stopping:
                 raise Interrupted
+
+
+def _diverged(step: int, options: dict[str, Any]) -> str:
+    return (
+        f"by step {step + 1} a loss is not finite; the learning rate, {options['lr']:g} there, is too high, or the precision has "
+        "too small a range"
+    )
 
 
 def train(

@@ -1,6 +1,5 @@
 """What a protocol is: duration, batches, optimizer, schedule, loss, augmentation and labels of a student's training."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -11,6 +10,14 @@ ByBudget = int | tuple[tuple[int, int], ...]  # a number, or (budget, number) in
 
 Schedule = Literal["cosine", "half-cosine", "steps", "cycle"]
 Labels = Literal["online", "stored", "image", "hard"]
+
+
+def batches_of(n: int, size: int, processes: int = 1) -> int:
+    """The batches of a pass over n images: of ``size`` each, the last of what is left.
+
+    Where that would leave a process one image or none, it joins the batch before: batch norm takes two at least.
+    """
+    return max(1, n // size + (n % size >= min(size, 2 * processes)))
 
 
 @dataclass(frozen=True)
@@ -90,13 +97,13 @@ class Protocol:
         batch = _at(self.batch, ipc)
         return batch if self.steps is not None else min(batch, n)
 
-    def steps_at(self, ipc: int | None, n: int) -> int:
+    def steps_at(self, ipc: int | None, n: int, processes: int = 1) -> int:
         """Steps in all, for a set of ``n`` images."""
         if self.steps is not None:
             return self.steps
         epochs = self.epochs_at(ipc)
         assert epochs is not None
-        return epochs * math.ceil(n / self.batch_at(ipc, n))
+        return epochs * batches_of(n, self.batch_at(ipc, n), processes)
 
     def rate_of(self, student: str) -> float:
         """The learning rate of a student."""

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Discriminator, Field
 
-from distill.recipe.section import Section, Steps, Training, by_source, distinct, tag
+from distill.recipe.section import Precision, Section, Steps, Training, by_source, distinct, tag
 
 
 class Select(Section):
@@ -50,12 +50,11 @@ class TrainedPrior(Training):
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
-class PretrainedPrior(Section):
+class PretrainedPrior(Precision):
     """A latent diffusion model that others trained: a folder as a pipeline of diffusers saves it, or its name on a hub.
 
     kind: a UNet conditioned on text (Stable Diffusion) or a transformer conditioned on a class (DiT). path: holds ``scheduler``
     and ``unet``, ``tokenizer`` and ``text_encoder``, or ``transformer``. revision: the commit on a hub.
-    dtype: of the computation.
     prompt: the text of a class, with {name} for what the class is called. negative_prompt: of the unguided direction.
     classes: what the transformer's labels stand for, ImageNet-1K's classes or the data's own in their order.
     """
@@ -64,7 +63,6 @@ class PretrainedPrior(Section):
     kind: Literal["UNet2DConditionModel", "DiTTransformer2DModel"]
     path: Annotated[str, Field(min_length=1)]
     revision: str = ""
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     prompt: Annotated[str, Field(pattern=r"^[^{}]*(\{name\}[^{}]*)*$")] = "{name}"
     negative_prompt: str = ""
     classes: Literal["imagenet-1k", "data"] = "imagenet-1k"

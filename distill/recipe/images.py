@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from distill.recipe.section import Section, Steps, Training, by_source, tag
+from distill.recipe.section import Precision, Section, Steps, Training, by_source, tag
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 
@@ -112,13 +112,13 @@ class TrainedCodec(Training):
     kl_weight: Annotated[float, Field(ge=0)]
 
 
-class PretrainedCodec(Section):
+class PretrainedCodec(Precision):
     """An autoencoder that others trained, of a ``kind`` of diffusers'. path: its folder, or its name on a hub (with the commit as
     ``revision``).
 
     subfolder: where the autoencoder lies within it. size: pixels a side of what it encodes and decodes, ``data.size`` by default;
     decoded images are scaled to ``data.size``. latents: the posterior's mean, or a sample with a seed of its own for every
-    image. dtype: of the computation; stored: of the latents on disk. batch: images at once; halved where memory runs out.
+    image. stored: the precision of the latents on disk. batch: images at once; halved where memory runs out.
     """
 
     source: Literal["pretrained"]
@@ -128,7 +128,6 @@ class PretrainedCodec(Section):
     revision: str = ""
     size: Annotated[int, Field(ge=8, multiple_of=8)] | None = None
     latents: Literal["mean", "sample"] = "mean"
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     stored: Literal["float32", "float16"] = "float32"
     batch: Steps = 32
 

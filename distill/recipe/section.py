@@ -1,9 +1,9 @@
 """What every section of a recipe is made of: strict types, bounds that recur, and options that depend on a ``source``."""
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 
 class RecipeError(ValueError):
@@ -27,6 +27,22 @@ class Training(Section):
     steps: Steps
     batch: Steps
     learning_rate: Rate
+
+
+Dtype = Literal["float16", "bfloat16", "float32"]  # from the least range to the most digits
+
+
+class Precision(Section):
+    """dtype: of the computation. fallback: of what is not finite in it, image by image; where it is not set that ends the run."""
+
+    dtype: Dtype = "float32"
+    fallback: Literal["bfloat16", "float32"] | None = None
+
+    @model_validator(mode="after")
+    def _wider(self) -> "Precision":
+        if self.fallback is not None and get_args(Dtype).index(self.fallback) <= get_args(Dtype).index(self.dtype):
+            raise ValueError(f"fallback = {self.fallback!r} must be wider than dtype = {self.dtype!r}; leave it out")
+        return self
 
 
 def distinct(values: list[Any]) -> list[Any]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from distill.method import METHODS
-from distill.report.table import number, size, top1
+from distill.report.table import number, size, teacher, top1
 
 _CAPTIONS = {
     "accuracy.png": "Students' top-1 on real images against images per class, after the last step: mean ± standard "
@@ -61,8 +61,9 @@ def _accuracies(report: Mapping[str, Any]) -> str:
         for row in rows
     ]
     legend = "; ".join(f"<b>{name}</b> {html.escape(METHODS[name].summary)}" for name in recipe["methods"])
+    known = html.escape(teacher(report) or "No teacher labels here.")
     note = (
-        f"Top-1 as a fraction, on the {split} split, real images that nothing was trained on; "
+        f"{known} Top-1 as a fraction, on the {split} split, real images that nothing was trained on; "
         f"{html.escape(str(rows[0]['student']))}, {recipe['train']['protocol']} protocol for every method. "
         "<i>last</i>: after the last step, mean "
         "± standard deviation over seeds. <i>best</i>: the best of several looks at that split, so too high. <i>labels</i>: "

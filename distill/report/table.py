@@ -24,7 +24,17 @@ def accuracies(metrics: Mapping[str, Any]) -> Table:
             f"{row['top5_mean']:.4f}",
             *((number(row["w2_latent"]), number(row["w2_decoded"])) if encoded else (size(row["label_bytes"]),)),
         )
+    table.caption = teacher(metrics)
     return table
+
+
+def teacher(metrics: Mapping[str, Any]) -> str | None:
+    """What stands under every table: how well the teacher knows the classes that it labels; None where nobody labels."""
+    known = metrics["teacher"]
+    if known is None:
+        return None
+    warning = f" Warning: {known['warning']}." if known["warning"] else ""
+    return f"The teacher, {known['model']}, has a top-1 of {known['top1']:.4f} on the {metrics['split']} split.{warning}"
 
 
 def top1(row: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from distill.images import Held, Images
@@ -147,7 +148,8 @@ class PretrainedCodecStage(CodecStage):
         self.channels, self.side = config["latent_channels"], self.size // factor
 
     def options(self) -> Mapping[str, Any]:
-        options = self._options.model_dump(exclude={"path", "subfolder", "revision", "batch", "stored", "latents"})
+        own = {"path", "subfolder", "revision", "batch", "stored", "latents", *([] if self._options.fallback else ["fallback"])}
+        options = self._options.model_dump(exclude=own)
         return {**options, "model": self._source.fingerprint(), "config": self._config}
 
     def rehearsal(self, half: str, most: int) -> Rehearsal:
@@ -171,9 +173,13 @@ class PretrainedCodecStage(CodecStage):
 
         def make() -> Autoencoder:
             self._source.unchanged(read.values(self, "model")["files"])
-            model = load_autoencoder(options.kind, self._source.folder(), subfolder=options.subfolder, dtype=options.dtype)
+
+            def model(dtype: str) -> Any:
+                return load_autoencoder(options.kind, self._source.folder(), subfolder=options.subfolder, dtype=dtype)
+
+            wider = partial(model, options.fallback) if options.fallback else None
             sample = options.latents == "sample"
-            return Autoencoder(model, device=self.device, batch=options.batch, sample=sample)
+            return Autoencoder(model(options.dtype), device=self.device, batch=options.batch, sample=sample, wider=wider)
 
         return kept((self.digest, options.path, options.latents, options.batch), make)
 

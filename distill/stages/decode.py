@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,6 +33,7 @@ class DiffusionStage(Stage):
 
     name = "decode"
     kind = "diffusion"
+    version = 2  # since what is not finite is no image
 
     def __init__(self, recipe: Recipe, data: Images, codec: CodecStage, prior: PriorStage | None, select: QuantizeStage) -> None:
         self._recipe, self._data, self._codec, self._prior, self._select = recipe, data, codec, prior, select
@@ -88,10 +89,9 @@ class DiffusionStage(Stage):
         shape = (-1, self._codec.channels, self._codec.side, self._codec.side)
         codes = torch.cat([draw.of(selected, "points") for draw in todo]).float().reshape(shape)
         names = [(draw, k) for draw in todo for k in range(len(draw.of(selected, "points")))]
-        sample = self._sampler(part, read, index)
         latents: list[Any] = []
         done = 0
-        for some in self._batches.of(lambda some: sample(codes[some], names[some]), len(codes)):
+        for some in self._batches.of(self._sampler(part, read, index, codes, names), len(codes)):
             latents.append(some)
             done += len(some)
             progress(0.9 * done / len(codes))
@@ -107,10 +107,10 @@ class DiffusionStage(Stage):
             )
         return {f"{part}.safetensors": tensors, f"{part}.png": _sheet(images.numpy())}
 
-    def _sampler(self, part: str, read: Reader, index: int) -> Any:
-        """(codes, their draws and numbers) → latents, of a class."""
+    def _sampler(self, part: str, read: Reader, index: int, codes: Any, names: list[tuple[Draw, int]]) -> Any:
+        """Some of a class's codes → latents. names: the draw and the number of each code."""
         if self._prior is None:
-            return lambda codes, names: codes
+            return lambda some: codes[some]
         import torch
 
         from distill.models.diffusion import inverse_of
@@ -118,20 +118,20 @@ class DiffusionStage(Stage):
 
         options, prior = self._recipe.decode, self._prior
         share = {"steps": options.steps, "strength": options.strength}
-        predict = prior.predict(read, index, options.guidance)
         scheduler = prior.scheduler(read, options.scheduler)
-        backwards = prior.predict(read, index, options.inversion_guidance) if self._inverts else None
+        predict = cache(lambda guidance, dtype: prior.predict(read, index, guidance, dtype))
 
-        def sample(codes: Any, names: list[tuple[Draw, int]]) -> Any:
-            noise = None
-            if backwards is not None:
-                codes = invert(backwards, inverse_of(scheduler), codes, **share)
+        def sample(dtype: str, rows: Any) -> Any:
+            noise, start = None, codes[rows]
+            some = [names[row] for row in torch.arange(len(codes))[rows].tolist()]
+            if self._inverts:
+                start = invert(predict(options.inversion_guidance, dtype), inverse_of(scheduler), start, **share)
             elif self._recipe.select.space == "latent":
-                noise = torch.cat([_noise("noise", part, draw, k, codes.shape[1:]) for draw, k in names])
-            generators = [torch.Generator().manual_seed(_seed("steps", part, draw, k)) for draw, k in names]
-            return denoise(predict, scheduler, codes, noise, **share, generators=generators)
+                noise = torch.cat([_noise("noise", part, draw, k, codes.shape[1:]) for draw, k in some])
+            generators = [torch.Generator().manual_seed(_seed("steps", part, draw, k)) for draw, k in some]
+            return denoise(predict(options.guidance, dtype), scheduler, start, noise, **share, generators=generators)
 
-        return sample
+        return lambda some: prior.finite(sample, some)
 
 
 class RealImagesStage(Stage):

@@ -7,10 +7,11 @@ import numpy as np
 
 from distill.images import Images
 from distill.method import METHODS
-from distill.pipeline.stage import Product, Progress, Reader, Stage
+from distill.pipeline.stage import Product, Progress, Reader, Stage, ordered
 from distill.recipe import Recipe
 from distill.stages.distances import DistancesStage
 from distill.stages.draw import Draw, budgets, draws
+from distill.stages.teacher import TeacherStage
 from distill.stages.train import TrainStage
 
 
@@ -20,16 +21,19 @@ class EvaluateStage(Stage):
     ``w2_latent``: $(\mathrm{mean}_c\, W_2^2)^{1/2}$ between a class's latents and its weighted codes before decoding, by exact
     transport, then the mean over seeds. ``w2_decoded``: the same with the decoded images encoded again. ``distortion``: mean over
     classes and seeds of $D_2$ of the codes; None, like the other two, of a set that was given. ``checks``: what must hold for
-    every codebook, and how it did.
+    every codebook, and how it did. ``teacher``: its own top-1, and a warning where that is near chance; None without one.
     """
 
     name = "evaluate"
+    version = 2  # since the teacher's own accuracy stands beside the students'
 
     def __init__(
         self, recipe: Recipe, data: Images, trains: Mapping[str, TrainStage], distances: Mapping[str, DistancesStage]
     ) -> None:
         self._recipe, self._data, self._trains, self._distances = recipe, data, dict(trains), dict(distances)
         self.parents = (*distances.values(), *trains.values())
+        ancestors = dict.fromkeys(stage for train in trains.values() for stage in ordered(train))
+        self._teacher = next((stage for stage in ancestors if isinstance(stage, TeacherStage)), None)
 
     def options(self) -> Mapping[str, Any]:
         return {"methods": self._recipe.methods, "seeds": self._recipe.seeds}
@@ -44,7 +48,14 @@ class EvaluateStage(Stage):
             rows.append(self._row(read, method, k, checks))
             progress((i + 1) / len(groups))
         split = "validation" if self._recipe.data.validation_fraction else "test"
-        return {"metrics.json": {"split": split, "rows": rows, "checks": checks.values()}}
+        return {"metrics.json": {"split": split, "rows": rows, "checks": checks.values(), "teacher": self._known(read)}}
+
+    def _known(self, read: Reader) -> dict[str, Any] | None:
+        """The teacher whose labels students learn from, its top-1 on the split, and the warning that goes with it."""
+        if self._teacher is None:
+            return None
+        about = read.values(self._teacher, "teacher")
+        return {key: about[key] for key in ("model", "top1", "warning")}
 
     def _row(self, read: Reader, method: str, k: int | None, checks: "_Checks") -> dict[str, Any]:
         train = self._trains[method]

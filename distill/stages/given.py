@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import json
 import math
 import re
 from collections.abc import Mapping
@@ -26,10 +27,12 @@ class GivenStage(Stage):
     The folder holds one a class, named as the data's classes or by number in their order (000 or new000); or ``train/`` with
     those in it. A
     ``metadata.csv`` may say file_name and weight, and soft_label_file (safetensors, its tensor ``logits``) with soft_label_row.
+    Its columns are the data's classes in their order, or those that its metadata call ``classes``, a JSON list.
     """
 
     name = "given"
     kind = "given"
+    version = 2  # since soft labels say which classes their columns are
 
     def __init__(self, recipe: Recipe, data: Images) -> None:
         assert recipe.given is not None
@@ -153,10 +156,15 @@ class GivenStage(Stage):
         return weight
 
     def _logits(self, row: Mapping[str, str]) -> Any:
-        labels, classes = self._labels_in(self._label_file(row["soft_label_file"])), len(self._data.classes)
-        if labels.shape[1:] != (classes,):
-            raise ValueError(f"{row['soft_label_file']} must hold logits (n, {classes}); received {tuple(labels.shape)}")
-        return labels[int(row["soft_label_row"])]
+        labels, order = self._labels_in(self._label_file(row["soft_label_file"]))
+        classes = self._data.classes
+        if labels.shape[1:] != (len(classes),):
+            raise ValueError(f"{row['soft_label_file']} must hold logits (n, {len(classes)}); received {tuple(labels.shape)}")
+        if order is None:
+            return labels[int(row["soft_label_row"])]
+        if set(order) != set(classes):
+            raise ValueError(f"{row['soft_label_file']} says that its columns are {order[:3]}, ..., which are not the data's")
+        return labels[int(row["soft_label_row"])][[order.index(name) for name in classes]]
 
     def _label_file(self, name: str) -> Path:
         path = self._root / name
@@ -164,12 +172,18 @@ class GivenStage(Stage):
             raise RecipeError(f"soft_label_file {name!r} leads out of {self._root}")
         return path
 
-    def _labels_in(self, path: Path) -> Any:
-        from safetensors.torch import load_file
+    def _labels_in(self, path: Path) -> tuple[Any, list[str] | None]:
+        """The logits, and which classes their columns are; None where the file leaves that to the data's order."""
+        from safetensors import safe_open
 
         from distill.models.kept import kept
 
-        return kept((str(path), path.stat().st_mtime_ns), lambda: load_file(path)["logits"])
+        def make() -> tuple[Any, list[str] | None]:
+            with safe_open(path, "pt") as file:
+                order = (file.metadata() or {}).get("classes")
+                return file.get_tensor("logits"), None if order is None else json.loads(order)
+
+        return kept((str(path), path.stat().st_mtime_ns), make)
 
 
 def class_folders(folder: str | Path) -> list[str]:

@@ -1,7 +1,7 @@
 """Invert: every latent as the noise that DDIM takes to it, for codes that are quantized there."""
 
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 from distill.images import Images
@@ -21,6 +21,7 @@ class InvertStage(LatentStage):
     r"""$z_t = U_t^{-1}(z, c)$ at the time where decoding starts: the deterministic flow run backwards, under the class."""
 
     name = "invert"
+    version = 2  # since what is not finite is no noise
 
     def __init__(self, recipe: Recipe, data: Images, survey: SurveyStage, encode: EncodeStage, prior: PriorStage) -> None:
         self._recipe, self._data, self._survey, self._encode, self._prior = recipe, data, survey, encode, prior
@@ -50,15 +51,17 @@ class InvertStage(LatentStage):
         from distill.models.sampler import invert
 
         decode, latents = self._recipe.decode, read.tensors(self._encode, part)["latents"]
-        predict = self._prior.predict(read, self._data.index_of(part), decode.inversion_guidance)
+        index, guidance = self._data.index_of(part), decode.inversion_guidance
         inverse = inverse_of(self._prior.scheduler(read, "ddim"))
         noise: list[Any] = []
         done = 0
 
-        def work(some: slice) -> Any:
-            return invert(predict, inverse, latents[some].float(), steps=decode.steps, strength=decode.strength)
+        predict = cache(lambda dtype: self._prior.predict(read, index, guidance, dtype))
 
-        for some in self._batches.of(work, len(latents)):
+        def sample(dtype: str, rows: Any) -> Any:
+            return invert(predict(dtype), inverse, latents[rows].float(), steps=decode.steps, strength=decode.strength)
+
+        for some in self._batches.of(lambda some: self._prior.finite(sample, some), len(latents)):
             noise.append(some.to(latents.dtype))
             done += len(some)
             progress(done / len(latents))

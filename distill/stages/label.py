@@ -15,6 +15,7 @@ from distill.stages.teacher import TeacherStage, in_memory
 from distill.stages.weighted import JOINED, weighted_set
 
 _BATCH = 256
+_LOGITS, _REMEDY = "logits of the teacher", "look at its weights and at teacher.json: such a teacher labels nothing"
 
 ImagesStage = DiffusionStage | RealImagesStage | GivenStage  # what makes the images that are labelled
 
@@ -23,7 +24,7 @@ class ImageLabelStage(Stage):
     """A draw's tensor ``logits`` (K, classes): T(x) without augmentation."""
 
     name = "label"
-    version = 2
+    version = 3  # since what is not finite is no label
 
     def __init__(self, recipe: Recipe, data: Images, teacher: TeacherStage, images: ImagesStage, select: str) -> None:
         self._recipe, self._data, self._teacher, self._images = recipe, data, teacher, images
@@ -47,11 +48,14 @@ class ImageLabelStage(Stage):
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         import torch
 
+        from distill.models.finite import finite
+
         teacher, images = self._teacher.load(read), read.tensors(self._images, part)
 
         @torch.no_grad()
         def logits(pixels: Any) -> Any:
-            return torch.cat([teacher(some.to(self.device).float() / 255).float().cpu() for some in pixels.split(_BATCH)])
+            each = [teacher(some.to(self.device).float() / 255).float().cpu() for some in pixels.split(_BATCH)]
+            return finite(torch.cat(each), _LOGITS, _REMEDY)
 
         names = [name for name in images if name.endswith(".images")]
         return {f"{part}.safetensors": {name.replace(".images", ".logits"): logits(images[name]) for name in names}}
@@ -65,7 +69,7 @@ class StoredLabelStage(Stage):
     """
 
     name = "label"
-    version = 2
+    version = 3  # since what is not finite is no label
 
     def __init__(
         self,
@@ -121,6 +125,7 @@ class StoredLabelStage(Stage):
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         import torch
 
+        from distill.models.finite import finite
         from distill.models.soft_labels import compressed
         from distill.models.student import Passes
 
@@ -138,6 +143,7 @@ class StoredLabelStage(Stage):
             for i, epoch in enumerate(todo):
                 places = torch.arange(len(passes)).split(_BATCH)
                 logits = torch.cat([teacher(passes.mixed(epoch, some).pixels).float().cpu() for some in places])
+                logits = finite(logits, _LOGITS, _REMEDY)
                 stored.append(compressed(logits, self._recipe.label.top, rules.temperature))
                 progress((i + 1) / len(todo))
         return {f"{part}.safetensors": {key: torch.stack([each[key] for each in stored]) for key in stored[0]}}

@@ -1,7 +1,7 @@
 """The prior on the latents: a diffusion transformer trained here, or a model that others trained, with its scheduler."""
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from distill.images import Images
@@ -16,6 +16,8 @@ from distill.stages.codec import CodecStage
 from distill.stages.encode import EncodeStage
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from distill.models.sampler import Predict
 
 
@@ -31,9 +33,19 @@ class PriorStage(Stage):
     def rehearsal(self, batch: int) -> Rehearsal:
         """The prediction for a batch of latents under one condition."""
 
+    fallback: str | None = None  # the precision in which is computed again what is not finite
+
     @abstractmethod
-    def predict(self, read: Reader, index: int, guidance: float) -> "Predict":
-        """The guided prediction for a class of the data."""
+    def predict(self, read: Reader, index: int, guidance: float, dtype: str | None = None) -> "Predict":
+        """The guided prediction for a class of the data, in the prior's own precision or another."""
+
+    def finite(self, sample: "Callable[[str, slice | Tensor], Tensor]", some: slice) -> "Tensor":
+        """What ``sample(precision, rows)`` gives of some rows, computed again where it is not finite, as the recipe says."""
+        from distill.models.finite import finite, of_precision
+
+        first, wider = some.start, self.fallback
+        again = (lambda rows: sample(wider, first + rows)) if wider else None
+        return finite(sample(self.dtype, some), "latents by the prior", of_precision("prior", self.dtype), again)
 
     @abstractmethod
     def scheduler(self, read: Reader, kind: str) -> Any:
@@ -120,7 +132,7 @@ class TrainedPriorStage(PriorStage):
         train(model, loss, len(latents), options, generator, progress, ema=options.ema, checkpoint=read.checkpoint(self, part))
         return {**diffusion.files(model.cpu()), **diffusion.scheduler_files(scheduler)}
 
-    def predict(self, read: Reader, index: int, guidance: float) -> "Predict":
+    def predict(self, read: Reader, index: int, guidance: float, dtype: str | None = None) -> "Predict":
         from distill.models.diffusion import load_transformer
         from distill.models.sampler import guided, of_class
 
@@ -139,7 +151,7 @@ class PretrainedPriorStage(PriorStage):
 
     def __init__(self, recipe: Recipe, options: PretrainedPrior, data: Images, codec: CodecStage) -> None:
         self._options, self._data = options, data
-        self.device, self.dtype = recipe.compute.device, options.dtype
+        self.device, self.dtype, self.fallback = recipe.compute.device, options.dtype, options.fallback
         self._inner = "unet" if options.kind == "UNet2DConditionModel" else "transformer"
         others = ("tokenizer", "text_encoder") if self._inner == "unet" else ()
         self._source = Pretrained("prior", options.path, (self._inner, "scheduler", *others), options.revision)
@@ -161,6 +173,7 @@ class PretrainedPriorStage(PriorStage):
     def options(self) -> Mapping[str, Any]:
         options = self._options
         names = ("kind", "classes") if self._inner == "transformer" else ("kind", "prompt", "negative_prompt")
+        names += ("fallback",) if options.fallback else ()
         asked = {name: getattr(options, name) for name in names}
         prompts = [self._text(index) for index in range(len(self._data.classes))] if self._inner == "unet" else self._labels()
         return {**asked, "conditions": prompts, "model": self._source.fingerprint(), "config": self._config}
@@ -179,14 +192,14 @@ class PretrainedPriorStage(PriorStage):
         """The model's files that hold other bytes than when they were recorded. Reads all of them."""
         return self._source.changed(read.values(self, "model")["files"])
 
-    def predict(self, read: Reader, index: int, guidance: float) -> "Predict":
+    def predict(self, read: Reader, index: int, guidance: float, dtype: str | None = None) -> "Predict":
         from distill.models.sampler import guided, of_class, of_text
 
-        model = self._kept(read, self._inner)
+        model = self._kept(read, self._inner, dtype or self.dtype)
         if self._inner == "transformer":
             null = model.config.num_embeds_ada_norm
             return guided(of_class(model, self._labels()[index]), of_class(model, null), guidance)
-        encoder = self._kept(read, "text")
+        encoder = self._kept(read, "text", dtype or self.dtype)
         conditional = of_text(model, encoder(self._text(index)))
         return guided(conditional, of_text(model, encoder(self._options.negative_prompt)), guidance)
 
@@ -195,7 +208,7 @@ class PretrainedPriorStage(PriorStage):
 
         return load_scheduler(self._source.folder(), kind, subfolder="scheduler")
 
-    def _kept(self, read: Reader, what: str) -> Any:
+    def _kept(self, read: Reader, what: str, dtype: str) -> Any:
         from distill.models.diffusion import load_transformer, load_unet
         from distill.models.text import TextEncoder
 
@@ -203,11 +216,11 @@ class PretrainedPriorStage(PriorStage):
             self._source.unchanged(read.values(self, "model")["files"])
             folder = self._source.folder()
             if what == "text":
-                return TextEncoder(folder, device=self.device, dtype=self.dtype)
+                return TextEncoder(folder, device=self.device, dtype=dtype)
             load = load_transformer if what == "transformer" else load_unet
-            return load(folder, subfolder=what, dtype=self.dtype).to(self.device)
+            return load(folder, subfolder=what, dtype=dtype).to(self.device)
 
-        return kept((self.digest, self._options.path, what), make)
+        return kept((self.digest, self._options.path, what, dtype), make)
 
     def _text(self, index: int) -> str:
         return self._options.prompt.replace("{name}", self._data.prompts[index])

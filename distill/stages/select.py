@@ -1,5 +1,6 @@
 """Select: what stands for each class, in latent space: optimal codes with their cell masses, or real images."""
 
+import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -57,15 +58,21 @@ class SelectStage(Stage):
         return sum(n if draw.k is None else size_of(self._recipe, name, n, draw.k) for draw in todo for name, n in sizes)
 
     def summary(self, read: Reader) -> Mapping[str, Any]:
-        """The classes that have fewer images than the largest budget asks for, with how many they have."""
-        largest = Draw(max(self._recipe.select.budgets), 0)
+        """The classes of fewer images, or fewer distinct ones, than the largest budget asks for, with how many they have."""
+        largest_budget = max(self._recipe.select.budgets)
+        largest = Draw(largest_budget, self._recipe.seeds[0])
         capped: dict[str, int] = {}
         for part in self.parts():
             index = self._data.index_of(part)
-            count, name = len(self._survey.readable(read, "train", index)), self._data.classes[index]
-            if count < round(max(self._recipe.select.budgets) * self._recipe.select.shares.get(name, 1.0)):
-                capped[name] = self.size(read, part, largest)
+            name = self._data.classes[index]
+            found = self.found(read, part, largest)
+            if found < round(largest_budget * self._recipe.select.shares.get(name, 1.0)):
+                capped[name] = found
         return {"capped": capped} if capped else {}
+
+    def found(self, read: Reader, part: str, draw: Draw) -> int:
+        """The images that a draw of a finished part has."""
+        return self.size(read, part, draw)
 
 
 class QuantizeStage(SelectStage):
@@ -76,7 +83,7 @@ class QuantizeStage(SelectStage):
     """
 
     kind = "quantize"
-    version = 4  # since runs on the Gram matrix stop at the tolerance too
+    version = 5  # since fewer distinct images than codes are fewer codes
 
     def __init__(self, recipe: Recipe, data: Images, survey: SurveyStage, latents: LatentStage) -> None:
         super().__init__(recipe, data, survey)
@@ -141,6 +148,13 @@ class QuantizeStage(SelectStage):
             tensors |= draw.tensors(points=torch.from_numpy(measure.points), weights=torch.from_numpy(measure.weights))
         return {f"{part}.safetensors": tensors}
 
+    def found(self, read: Reader, part: str, draw: Draw) -> int:
+        """The codes: fewer than images where some of these are the same."""
+        from safetensors import safe_open
+
+        with safe_open(read.check(self, part) / f"{part}.safetensors", "np") as file:
+            return file.get_slice(f"{draw.name}.weights").get_shape()[0]
+
     def _shard(self, read: Reader, shard: str) -> NDArray[np.float64]:
         return flat(read.tensors(self._latents, shard)["latents"])
 
@@ -181,17 +195,24 @@ def _whole(
     law, solver = qz.DiscreteMeasure(there), qz.CLVQ(batch=options.batch) if options.solver == "clvq" else qz.Lloyd()
     limits: dict[str, Any] = {"n_init": options.restarts, "max_iter": options.steps}
     if device != "cpu":  # all draws in step
-        found = qz.quantize_many([law] * len(sizes), list(sizes), solver=solver, rng=list(seeds), init=list(starts), **limits)
+        found = _fewer([law] * len(sizes), list(sizes), solver=solver, rng=list(seeds), init=list(starts), **limits)
     else:
         found = []
         for i, (size, seed, start) in enumerate(zip(sizes, seeds, starts, strict=True)):
-            found += qz.quantize_many([law], size, solver=solver, rng=[seed], init=start, **limits)
+            found += _fewer([law], size, solver=solver, rng=[seed], init=start, **limits)
             progress((i + 1) / len(sizes))
     codes = [solution.measure if device == "cpu" else _on_host(solution.measure) for solution in found]
     if not options.medoids:
         return codes
-    whole = qz.DiscreteMeasure(points)
-    return [whole.project(points[np.sort(nearest_distinct(points, measure.points))]) for measure in codes]
+    whole, distinct = qz.DiscreteMeasure(points), points[np.sort(np.unique(points, axis=0, return_index=True)[1])]
+    return [whole.project(distinct[np.sort(nearest_distinct(distinct, measure.points))]) for measure in codes]
+
+
+def _fewer(laws: list[qz.DiscreteMeasure], k: Any, **options: Any) -> list[qz.Solution]:
+    """The codes of laws, as many as these have distinct points where they have fewer; the manifest says so, and no warning."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "law .* has .* distinct points, fewer than k")
+        return qz.quantize_many(laws, k, on_error="fewer", **options)
 
 
 def _streamed(
@@ -204,7 +225,8 @@ def _streamed(
 ) -> list[qz.DiscreteMeasure]:
     measures: list[qz.DiscreteMeasure] = []
     limits: dict[str, Any] = {"n_init": options.restarts, "max_iter": options.steps}
-    for i, (size, seed, start) in enumerate(zip(sizes, seeds, starts, strict=True)):
+    distinct = len({point.tobytes() for read in shards for point in read() + 0.0})  # −0.0 is 0.0
+    for i, (size, seed, start) in enumerate(zip(np.minimum(sizes, distinct).tolist(), seeds, starts, strict=True)):
         stream = qz.Stream(_Passes(shards, options.batch, seed))
         codes = qz.quantize(stream, size, solver=qz.CLVQ(batch=options.batch), rng=seed, init=start, **limits).measure.points
         masses, count = np.zeros(len(codes)), 0

@@ -1,9 +1,12 @@
 """The teacher: trained here on all of the training images, or a network that others trained; its logits are the soft labels."""
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from distill.images import Images
 from distill.images.names import imagenet_classes
@@ -19,7 +22,7 @@ LOOK = 512  # test images at once
 
 
 class TeacherStage(Stage):
-    """``teacher.safetensors`` and ``teacher.json``, which says what it is and its top-1 on the test split, a fraction."""
+    """``teacher.safetensors`` and ``teacher.json``: what it is, its top-1 on the test split, and a warning where that is low."""
 
     name = "teacher"
     _data: Images
@@ -42,7 +45,7 @@ class TeacherStage(Stage):
 class TrainedTeacherStage(TeacherStage):
     """min E ℓ(T(x), y), cross-entropy to the classes under augmentation."""
 
-    version = 2  # since students and teachers are trained by one loop
+    version = 3  # since it says how well it knows the classes
 
     def __init__(self, recipe: Recipe, options: TrainedTeacher, data: Images, survey: SurveyStage) -> None:
         self._recipe, self._options, self._data, self._survey = recipe, options, data, survey
@@ -54,6 +57,7 @@ class TrainedTeacherStage(TeacherStage):
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         import torch
 
+        from distill.models.recognition import recognition
         from distill.models.student import Passes, hard_targets, learn
 
         options, rules = self._options, self._options.protocol
@@ -65,7 +69,7 @@ class TrainedTeacherStage(TeacherStage):
         passes = Passes(held(images, device), weights, rules, images.shape[-1], seed_of(self.digest, "batches"), device)
         targets = hard_targets(labels, len(self._data.classes), device)
         look = scores_on_test(self._data, self._survey, read, device)
-        looks = learn(
+        learn(
             model,
             passes,
             weights,
@@ -78,7 +82,8 @@ class TrainedTeacherStage(TeacherStage):
             precision=options.precision,
             checkpoint=read.checkpoint(self, part),
         )
-        about = {"model": options.model, "trained": True, "top1": looks[-1]["top1"]}
+        known = recognition(confusions_on_test(self._data, self._survey, read, device)(model.eval()), None)
+        about = {"model": options.model, "trained": True, **known}
         return {"teacher.safetensors": model.state_dict(), "teacher.json": about}
 
     def rehearsal(self, batch: int, precision: str = "float32") -> Rehearsal:
@@ -122,6 +127,8 @@ class TrainedTeacherStage(TeacherStage):
 class PretrainedTeacherStage(TeacherStage):
     """A network of timm's or torchvision's with its weights, copied into the run, so that a run needs them once."""
 
+    version = 2  # since it says how well it knows the classes
+
     def __init__(self, recipe: Recipe, options: PretrainedTeacher, data: Images, survey: SurveyStage) -> None:
         self._options, self._data, self._survey = options, data, survey
         self.parents, self.device = (survey,), recipe.compute.device
@@ -136,6 +143,7 @@ class PretrainedTeacherStage(TeacherStage):
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         import torch
 
+        from distill.models.recognition import recognition
         from distill.models.teachers import pretrained, rebuilt
 
         options = self._options
@@ -144,8 +152,8 @@ class PretrainedTeacherStage(TeacherStage):
         progress(0.5)
         device = torch.device(self.device)
         teacher = rebuilt(made, network.state_dict(), outputs).to(device)
-        top1 = scores_on_test(self._data, self._survey, read, device)(teacher)["top1"]
-        about = {**made, "trained": False, "outputs": outputs, "top1": top1}
+        known = recognition(confusions_on_test(self._data, self._survey, read, device)(teacher), outputs)
+        about = {**made, "trained": False, "outputs": outputs, **known}
         return {"teacher.safetensors": network.state_dict(), "teacher.json": about}
 
     def rehearsal(self, batch: int, precision: str = "float32") -> Rehearsal:
@@ -247,20 +255,49 @@ def scores_on_test(data: Images, survey: SurveyStage, read: Reader, device: Any,
     """
     import torch
 
+    ranks, top = _ranks_on_test(data, survey, read, device, batch), min(5, len(data.classes))
+
+    def scores(model: Any) -> dict[str, float]:
+        hits, count = torch.zeros(2, dtype=torch.long), 0
+        for ranked, wanted in ranks(model, top):
+            right = ranked == wanted[:, None]
+            hits += torch.stack([right[:, 0].sum(), right.any(1).sum()])
+            count += len(wanted)
+        return {"top1": int(hits[0]) / count, "top5": int(hits[1]) / count}
+
+    return scores
+
+
+def confusions_on_test(data: Images, survey: SurveyStage, read: Reader, device: Any) -> Any:
+    """A look at the test images: a model → how often it took an image of a class for another, (classes, classes)."""
+    ranks = _ranks_on_test(data, survey, read, device, LOOK)
+
+    def confusions(model: Any) -> NDArray[np.int64]:
+        found = np.zeros((len(data.classes), len(data.classes)), np.int64)
+        for ranked, wanted in ranks(model, 1):
+            np.add.at(found, (wanted.numpy(), ranked[:, 0].numpy()), 1)
+        return found
+
+    return confusions
+
+
+def _ranks_on_test(data: Images, survey: SurveyStage, read: Reader, device: Any, batch: int) -> Any:
+    """(model, top) → batch by batch of the test images, the classes (b, top) that it ranks first, and theirs (b,)."""
+    import torch
+
+    from distill.models.finite import finite
+
     seen = survey.all_readable(read, "test")
     pixels = kept(("test", survey.digest), lambda: torch.from_numpy(data.test.read(seen)))
     labels = torch.from_numpy(data.test.labels[seen])
-    top = min(5, len(data.classes))
 
     @torch.no_grad()
-    def scores(model: Any) -> dict[str, float]:
-        hits = torch.zeros(2, dtype=torch.long)
+    def ranks(model: Any, top: int) -> Iterator[Any]:
         for some, wanted in zip(pixels.split(batch), labels.split(batch), strict=True):
-            ranked = model(some.to(device).float() / 255).topk(top, 1).indices.cpu() == wanted[:, None]
-            hits += torch.stack([ranked[:, 0].sum(), ranked.any(1).sum()])
-        return {"top1": int(hits[0]) / len(labels), "top5": int(hits[1]) / len(labels)}
+            logits = finite(model(some.to(device).float() / 255), "logits of test images", "the network's training diverged")
+            yield logits.topk(top, 1).indices.cpu(), wanted
 
-    return scores
+    return ranks
 
 
 def _is_file(weights: str) -> bool:

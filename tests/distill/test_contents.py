@@ -62,6 +62,14 @@ def test_accuracies_are_counts_of_the_test_images(metrics, stages):
             assert value * n == pytest.approx(round(value * n), abs=4 * n * EPS)
 
 
+def test_the_teachers_accuracy_stands_under_every_table(finished, metrics, by_title):
+    about = json.loads((finished.folder / by_title["teacher"].folder_name / "teacher.json").read_bytes())
+    assert metrics["teacher"] == {key: about[key] for key in ("model", "top1", "warning")}
+    said = f"The teacher, convnet, has a top-1 of {about['top1']:.4f} on the test split."
+    assert said in " ".join(finished.output.split())
+    assert said in (finished.folder / "report" / "index.html").read_text(encoding="utf-8")
+
+
 def test_cell_masses_turn_the_distance_into_the_distortion_and_equal_weights_never_do_better(finished, by_title, metrics):
     """From the files alone: W₂²(Σ m_k δ_{x_k}) = D(x) ≤ W₂²(Σ δ_{x_k}/K) for every class, budget and seed."""
     encode, select = by_title["encode"], by_title["select quantize"]

@@ -57,15 +57,53 @@ def test_an_image_folder_has_a_row_an_image_with_its_soft_label(finished, distil
     with (train / "metadata.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert {str(path.relative_to(train)) for path in train.rglob("*.png")} == {row["file_name"] for row in rows}
-    logits = load_file(train / rows[0]["soft_label_file"])["logits"]
-    assert torch.equal(logits[[int(row["soft_label_row"]) for row in rows]], distilled.logits.half())
+    logits = load_file(train / rows[0]["soft_label_file"])["logits"][[int(row["soft_label_row"]) for row in rows]]
+    order = [each["class"] for each in json.loads((tmp_path / "set" / "classes.json").read_text(encoding="utf-8"))]
+    assert torch.equal(logits[:, [order.index(key) for key in distilled.keys]], distilled.logits.half())
     assert all(row["file_name"].split("/")[0] == row["label"] for row in rows)
+
+
+@pytest.mark.parametrize("rename", [str, "a/{}".format])
+def test_soft_labels_are_in_the_order_of_torchvisions_image_folder(finished, distilled, tmp_path, monkeypatch, rename):
+    """Class by class: column c of an image's soft label is the teacher's of the class that ``ImageFolder`` numbers c."""
+    from torchvision.datasets import ImageFolder
+
+    keys = tuple(rename(key) for key in distilled.keys)
+    named = distill.load(finished.folder, "ddoq", 3)
+    named.keys = keys
+    monkeypatch.setattr(exporting, "load", lambda *_: named)
+    train = export(finished.folder, format="imagefolder", method="ddoq", k=3, out=tmp_path / "set").folder / "train"
+    found = ImageFolder(train)
+    order = json.loads((tmp_path / "set" / "classes.json").read_text(encoding="utf-8"))
+    assert [each["folder"] for each in order] == found.classes
+    assert [each["class"] for each in order] != list(distilled.keys)
+    with (train / "metadata.csv").open(newline="") as file:
+        row_of = {str(train / row["file_name"]): int(row["soft_label_row"]) for row in csv.DictReader(file)}
+    logits = load_file(train / "soft_labels.safetensors")["logits"]
+    for path, number in found.samples:
+        i = row_of[path]
+        assert order[number]["class"] == keys[distilled.labels[i]]
+        for column, each in enumerate(order):
+            assert logits[i, column] == distilled.logits[i, keys.index(each["class"])].half()
+
+
+def test_parquet_is_written_as_every_version_of_the_datasets_library_reads_it(finished, distilled, tmp_path):
+    """Versions before 4 know no feature called List, later ones still know the one that it replaced."""
+    from pyarrow import parquet
+
+    place = export(finished.folder, format="parquet", method="ddoq", k=3, out=tmp_path / "set").folder
+    known = json.loads(parquet.read_schema(next((place / "data").iterdir())).metadata[b"huggingface"])["info"]["features"]
+    assert known["soft_label"] == {"feature": {"dtype": "float32", "_type": "Value"}, "length": 10, "_type": "Sequence"}
+    assert known["label"]["names"] == list(distilled.keys)
+    order = json.loads((place / "classes.json").read_text(encoding="utf-8"))
+    assert [each["class"] for each in order] == list(distilled.keys)
 
 
 def test_the_card_says_data_models_digest_and_scores(finished, metrics, tmp_path):
     export(finished.folder, format="parquet", method="uniform", k=1, seed=1, out=tmp_path / "set")
     card = (tmp_path / "set" / "README.md").read_text(encoding="utf-8")
     row = next(row for row in metrics["rows"] if (row["method"], row["ipc"]) == ("uniform", 1))
+    assert f"the teacher's own top-1 on the test split: {metrics['teacher']['top1']:.4f}" in card
     for words in (
         "CC BY 4.0",
         "Recipe digest: `",

@@ -26,6 +26,7 @@ from distill.stages.given import GivenStage, brings_labels, numbers
 from distill.stages.label import StoredLabelStage
 from distill.stages.train import TrainStage
 
+CLASSES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 SMALL = ("train.epochs=2", "train.width=4", "train.evaluations=1", "train.batch=16")
 
 
@@ -209,11 +210,11 @@ def noted(folder, tmp_path):
 
 def test_other_labels_of_the_same_size_are_another_set(noted):
     train, _ = noted
-    before = own(train).digest
-    labels = load_file(train / "soft_labels.safetensors")
-    save_file({"logits": labels["logits"] + 1}, train / "soft_labels.safetensors")
+    before, path = own(train).digest, train / "soft_labels.safetensors"
+    content = path.read_bytes()
+    save_file({"logits": load_file(path)["logits"] + 1}, path)
     assert own(train).digest != before
-    save_file(labels, train / "soft_labels.safetensors")
+    path.write_bytes(content)
     assert own(train).digest == before
 
 
@@ -228,8 +229,17 @@ def test_other_images_of_the_same_size_are_another_set(noted):
 
 
 def test_own_labels_are_those_of_each_image(noted):
+    """In the data's order of classes, whatever the file's, which says it; of a file that does not it is the data's."""
     train, words = noted
     logits = load_file(train / "soft_labels.safetensors")["logits"]
+    columns = [sorted(CLASSES).index(name) for name in CLASSES]
+    made = own(train).make("0003-three", None, None)["0003-three.safetensors"]
+    labelled = [int(row["soft_label_row"]) for row in csv.DictReader(words.splitlines()) if row["label"] == "three"]
+    np.testing.assert_array_equal(made["k3.seed0.logits"].numpy(), logits[labelled][:, columns].astype(np.float32))
+    save_file({"logits": logits}, train / "soft_labels.safetensors", {"classes": json.dumps([str(i) for i in range(10)])})
+    with pytest.raises(ValueError, match=r"says that its columns are \['0', '1', '2'\]"):
+        own(train).make("0003-three", None, None)
+    save_file({"logits": logits}, train / "soft_labels.safetensors")
     rows = [int(row["soft_label_row"]) for row in csv.DictReader(words.splitlines()) if row["label"] == "three"]
     made = own(train).make("0003-three", None, None)["0003-three.safetensors"]
     np.testing.assert_array_equal(made["k3.seed0.logits"].numpy(), logits[rows].astype(np.float32))

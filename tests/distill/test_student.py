@@ -16,6 +16,7 @@ from distill.pipeline.checkpoint import EVERY, Checkpoint
 from distill.pipeline.store import write_whole
 from distill.pipeline.team import Team
 from distill.protocols import PRESETS, Augmentation, Protocol
+from distill.protocols.protocol import batches_of
 
 CPU = torch.device("cpu")
 N, CLASSES = 23, 4
@@ -108,6 +109,44 @@ def test_cut_off_and_taken_up_again_twice_it_ends_in_the_same_bits(name, layout,
     model, seen = trained(RULES[name], checkpoint=Checkpoint(tmp_path, "part", write_whole), layout=layout)
     assert same(model, expected)
     assert seen == looks
+
+
+class Thin(nn.Module):
+    """Batch norm of one number an image and channel, which takes two images at least."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(3, 4))
+
+    def forward(self, x):
+        return self.layers(x)
+
+
+def test_no_batch_is_of_one_image():
+    """9 images in batches of 4: 4 and 5. Batch norm can't learn from one alone."""
+    rules = Protocol("mine", epochs=2, batch=4, labels="hard")
+    few = Passes(IMAGES[:9], torch.ones(9), rules, 16, 0, CPU)
+    model = Thin()
+    arguments = (few, torch.ones(9), rules, hard_targets(LABELS[:9], CLASSES, CPU), lambda model: {"top1": 0.0})
+    looks = learn(model, *arguments, lambda fraction: None, student="thin", ipc=9)
+    assert looks[-1]["step"] == 4 == rules.steps_at(9, 9)
+    batches = [few.batch(step, 4, whole=False) for step in range(4)]
+    assert [len(batch.pixels) for batch in batches] == [4, 5] * 2
+    assert [batch.epoch.unique().tolist() for batch in batches] == [[0], [0], [1], [1]]
+    for some in (batches[:2], batches[2:]):
+        assert sorted(torch.cat([batch.first for batch in some]).tolist()) == list(range(9))
+
+
+@pytest.mark.parametrize(("n", "size"), [(n, size) for n in range(2, 14) for size in range(2, 8)])
+@pytest.mark.parametrize("processes", [1, 3])
+def test_a_pass_is_cut_into_batches_of_which_every_process_gets_two_images_where_it_can(n, size, processes):
+    count = batches_of(n, size, processes)
+    sizes = [size] * (count - 1) + [n - size * (count - 1)]
+    assert all(each > 0 for each in sizes)
+    assert max(sizes) < size + 2 * processes
+    if min(n, size) >= 2 * processes:
+        for each in sizes:
+            assert all(len(range(each)[Team(rank, processes).share(each)]) >= 2 for rank in range(processes))
 
 
 def test_every_epoch_shows_every_image_once_and_its_last_batch_is_what_is_left():

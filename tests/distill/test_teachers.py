@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 
 from distill.graph import build
 from distill.images.names import imagenet_classes
+from distill.models.recognition import recognition
 from distill.models.teachers import pretrained, rebuilt, state_in
 from distill.pipeline.store import Store
 from distill.recipe import RecipeError, read
@@ -120,11 +121,47 @@ def test_a_teacher_of_others_becomes_part_of_the_run(weights, tmp_path, record):
     store.write(stage, "teacher", stage.make("teacher", store, lambda fraction: None), record)
     about = store.values(stage, "teacher")
     assert about["trained"] is False
-    assert 0 <= about["top1"] <= 1
+    assert 0 <= about["top1"] < 0.3
+    assert "where chance has 0.1" in about["warning"]  # its weights are random
+    assert about["likely_outputs"] is None
     network, made = pretrained("timm", "test_resnet", str(weights), 32)
     pixels = torch.rand(2, 1, 16, 16)
     with torch.no_grad():
         assert torch.equal(stage.load(store)(pixels), rebuilt(made, network.state_dict(), None)(pixels))
+
+
+def confusions(order, right=90, wrong=1):
+    """Of a network that knows ten classes, and whose output ``order[c]`` is the class c."""
+    found = np.full((10, 10), wrong)
+    found[np.arange(10), order] = right
+    return found
+
+
+def test_outputs_in_another_order_are_named():
+    order = np.random.default_rng(0).permutation(10)
+    while (order == np.arange(10)).any():
+        order = np.random.default_rng(order).permutation(10)
+    known = recognition(confusions(order), None)
+    assert known["top1"] == pytest.approx(1 / 99)
+    assert known["likely_outputs"] == order.tolist()
+    assert f"and {90 / 99:.4f} were its outputs in another order: teacher.outputs = {order.tolist()}" in known["warning"]
+    # The outputs that stand for the classes are the network's own numbers.
+    assert recognition(confusions(order), list(range(100, 110)))["likely_outputs"] == (100 + order).tolist()
+
+
+def test_a_teacher_that_knows_the_classes_is_not_warned_of():
+    assert recognition(confusions(np.arange(10)), None) == {"top1": 90 / 99, "warning": None, "likely_outputs": None}
+    two = np.array([[80, 20], [10, 90]])
+    assert recognition(two, None)["warning"] is None
+    assert recognition(np.array([[100]]), None) == {"top1": 1.0, "warning": None, "likely_outputs": None}
+
+
+@pytest.mark.parametrize("share", [0.0, 0.29, 0.31])
+def test_below_three_times_chance_a_teacher_is_warned_of(share):
+    """Ten classes of 1,000 images, ``share`` of them known and the others taken for any other class alike."""
+    known = recognition(confusions(np.arange(10), round(1000 * share), round(1000 * (1 - share) / 9)), None)
+    assert (known["warning"] is not None) == (share < 0.3)
+    assert known["likely_outputs"] is None
 
 
 def test_the_digest_follows_the_weights_content(weights, tmp_path):
@@ -143,6 +180,18 @@ def test_a_file_that_is_not_there_and_names_that_are_none_are_refused_before_wor
         build(read("digits", ["train.student=resnet81"]))
     with pytest.raises(RecipeError, match=r"teacher\.model: timm has no model"):
         build(read("digits", ["teacher.model=resnet81"]))
+
+
+def test_networks_that_take_means_over_a_batch_are_not_given_one_image():
+    for changes, words in (
+        (["train.student=resnet18", "train.batch=1"], r"train\.batch.*batches of 1.*resnet18 takes means over a batch"),
+        (["train.student=resnet18", "train.batch=6", "train.processes=4"], r"train\.processes.*batches of 6"),
+        (["teacher.model=resnet18", "teacher.batch=1"], r"teacher\.batch: batches of 1"),
+    ):
+        with pytest.raises(RecipeError, match=words):
+            build(read("digits", changes))
+    assert build(read("digits", ["train.batch=1", "teacher.batch=1"]))
+    assert build(read("digits", ["train.student=vit_tiny_patch16_224", "train.batch=1"]))
 
 
 def test_a_trained_teacher_may_be_one_of_timms(tmp_path):

@@ -2,8 +2,11 @@ import pytest
 import torch
 from torch import nn
 
+from distill.models.finite import NotFinite
 from distill.models.schedules import cycle
 from distill.models.training import Batches, moving_average, train
+from distill.pipeline.checkpoint import EVERY, Checkpoint
+from distill.pipeline.store import write_whole
 from distill.recipe import Training
 
 
@@ -164,3 +167,22 @@ def test_weight_decay_is_the_one_asked_for():
 
     assert shrunk(0.0) == 1
     assert 1 > shrunk(0.01) > shrunk(0.1) > shrunk(0.5) > 0
+
+
+@pytest.mark.parametrize("at", [0, 7, 11])
+def test_a_loss_that_is_not_finite_ends_the_training_and_is_never_saved(at, tmp_path, monkeypatch):
+    """At the first step, on the way, and at the last; the checkpoint is of a step before it."""
+    monkeypatch.setenv(EVERY, "0")
+    torch.manual_seed(0)
+    model, steps = nn.Linear(1, 1), []
+
+    def loss(chosen):
+        value = model(torch.ones(len(chosen), 1)).square().mean()
+        return value * float("nan") if len(steps) == at else value
+
+    checkpoint = Checkpoint(tmp_path, "part", write_whole)
+    with pytest.raises(NotFinite, match=rf"by step {at + 1} a loss is not finite; the learning rate"):
+        train(model, loss, 5, options(steps=12), seeded(), lambda fraction: None, after_step=steps.append, checkpoint=checkpoint)
+    found = checkpoint.load()
+    assert (found[1]["done"] if found else 0) == at
+    assert all(torch.isfinite(weight).all() for weight in model.parameters())
