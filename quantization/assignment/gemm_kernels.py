@@ -7,7 +7,7 @@ import numpy as np
 
 from quantization.assignment.bounds import PIECE, ROUNDING
 from quantization.assignment.distance_kernels import direct_distance
-from quantization.compiler import compiled, part, unordered, unordered_part
+from quantization.compiler import branching, branching_part, compiled, part, unordered, unordered_part
 
 LANES = 128  # points of a block, whose coordinates lie side by side
 SMALL, _TINY = 1e-37, 1e-44  # absolute, pay for bounds and for squares in float32 that vanish
@@ -162,7 +162,7 @@ def _certify(numbers: Any, limits: Any, long: Any, best: Any, own: Any, squares:
         certain[i] = above + delta * squares[i] if length < farthest else unknown
 
 
-@part
+@branching_part
 def _bound(
     numbers: Any, rows: Any, lower: Any, upper: Any, products: Any, floors: Any, second: Any, long: Any, squares: Any,
     certain: Any,
@@ -335,7 +335,7 @@ def add_residuals(points: Any, codes: Any, labels: Any, weights: Any, start: int
     return total
 
 
-@compiled
+@branching
 def step_rows(
     points: Any, kept: Any, weights: Any, lengths: Any, labels: Any, before: Any, lower: Any, upper: Any, rows: Any, centre: Any,
     factor: float, codes: Any, scaled: Any, numbers: Any, drifts: Any, limits: Any, masses: Any, block: Any, space: Any,

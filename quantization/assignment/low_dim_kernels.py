@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from quantization.assignment.bounds import ROUND_OFF
-from quantization.compiler import compiled, contracted_part, part
+from quantization.compiler import branching, compiled, contracted_part, part
 
 BLOCK = 512  # points scanned at a time: their coordinates and results stay in the L1 cache
 GROUP, MANY = 4, 50  # codes scanned per load and store of a block's results, half as many from so many dimensions on
@@ -142,7 +142,7 @@ def _near_block(work: Any, count: int, packed: Any, k: int, longest: Any, few: A
     return chosen, cut - radius - np.float32(2) * off
 
 
-@compiled
+@branching
 def assign_rows(
     points: Any, offset: int, start: int, end: int, weights: Any, equal: float, codes: Any, packed: Any, centre: Any,
     factor: float, longest: float, scale: float, order: Any, few: Any, which: Any, work: Any, rows: Any, clock: Any, fresh: bool,

@@ -127,20 +127,25 @@ class _Basis:
     def __init__(self, supply: FloatArray, costs: FloatArray) -> None:
         from quantization.optimal_transport import simplex_kernels  # loads numba
 
-        self._kernels, self._supply, nodes = simplex_kernels, supply, supply.shape[1]
-        self.costs = costs
-        self._parent, self._size, self._child, self._left, self._right, self._order = np.empty((6, nodes), np.int32)
-        self.flow, self.potential, self._net, self._low = np.empty((4, nodes))
-        self._state = np.zeros(3, np.int64)
-        links = (self._parent, self._size, self._child, self._left, self._right)
-        simplex_kernels.start(costs, supply[0].copy(), *links, self._order, self.flow, self.potential)
+        self._kernels, self._supply, self.costs = simplex_kernels, supply, costs
+        (n, m), nodes = costs.shape, supply.shape[1]
+        self._parent, self._size, self._order = np.ones((3, nodes), np.int64)
+        self._left, self._right = np.full((2, 2 * nodes + 1), -1)
+        self.flow, self.potential, self._net, self._low = np.zeros((4, nodes))
+        self.potential[n:], self._net[:] = costs.min(0), supply[0]
+        self._state, self._width = np.zeros(3, np.int64), -(-m // max(1, round((m / n) ** 0.5)))
+
+    def start(self) -> None:
+        """The first tree, read."""
+        self._kernels.start(
+            self.costs, self._net, self._parent, self._size, self._left, self._right, self._order, self.potential
+        )  # fmt: skip
         self._read()
 
     def _read(self) -> None:
         self._kernels.read_tree(
-            self.costs, self._supply, self._parent, self._child, self._right, self._order, self.flow, self.potential,
-            self._net, self._low,
-        )  # fmt: skip
+            self.costs, self._supply, self._parent, self._right, self._order, self.flow, self.potential, self._net, self._low
+        )
 
     def replace_costs(self, costs: FloatArray) -> None:
         """Goes on from this tree with other costs."""
@@ -149,27 +154,36 @@ class _Basis:
 
     def optimize(self, max_pivots: int) -> bool:
         """Pivots until the tree is optimal to round-off; False where the budget was spent before."""
-        done, self._state[2] = False, 0
-        while not done and self._state[1] < max_pivots:
+        done, self._state[1] = False, 0
+        while not done and self._state[2] < max_pivots:
             check_stopped()
             done = bool(self._kernels.pivot(
-                self.costs, self._parent, self._size, self._child, self._left, self._right, self.flow, self.potential,
-                int(self._order[0]), self._state, max_pivots, _WORK,
+                self.costs, self._parent, self._size, self._left, self._right, self.flow, self.potential, self._order[0],
+                self._state, max_pivots, _WORK, self._width,
             ))  # fmt: skip
         self._read()
         return done
 
-    def arcs(self) -> tuple[NDArray[np.intp], NDArray[np.intp], FloatArray]:
-        """Sources, sinks and flows of the tree's arcs."""
-        child = np.flatnonzero(self._parent >= 0)
-        parent, n = self._parent[child].astype(np.intp), len(self.costs)
-        return np.where(child < n, child, parent), np.where(child < n, parent, child) - n, self.flow[child]
+    def optimum(self, max_pivots: int) -> tuple[float, float]:
+        """All of it in one compiled call: the least cost, and the gap of its tree."""
+        answer = np.empty(2)
+        self._kernels.optimum(
+            self.costs, self._supply, self._parent, self._size, self._left, self._right, self._order, self.flow, self.potential,
+            self._net, self._low, self._state, max_pivots, self._width, _LEAST_SHARE, answer,
+        )  # fmt: skip
+        return float(answer[0]), float(answer[1])
 
     def excess(self, costs: FloatArray, potential: FloatArray) -> FloatArray:
         """(n + m,), by how much potentials have to fall to be feasible for these costs."""
         excess = np.empty(len(potential))
         self._kernels.find_excess(costs, potential, excess)
         return excess
+
+    def arcs(self) -> tuple[NDArray[np.intp], NDArray[np.intp], FloatArray]:
+        """Sources, sinks and flows of the tree's arcs."""
+        child = np.flatnonzero(self._parent >= 0)
+        parent, n = self._parent[child].astype(np.intp), len(self.costs)
+        return np.where(child < n, child, parent), np.where(child < n, parent, child) - n, self.flow[child]
 
 
 def _solved(a: FloatArray, b: FloatArray, costs: FloatArray, max_pivots: int) -> TransportResult:
@@ -181,11 +195,12 @@ def _solved(a: FloatArray, b: FloatArray, costs: FloatArray, max_pivots: int) ->
         return replace(found, u=found.v, v=found.u, sparse_plan=(columns, rows, masses))
     supply, unit = _supplies(a, b)
     basis = _Basis(supply, costs)
+    basis.start()
     potentials = list[FloatArray]()  # of the costs, then of reduced costs, and so on
     while True:
         done = basis.optimize(max_pivots)
         rows, columns, flow = basis.arcs()
-        kept = flow > _LEAST_SHARE * np.minimum(supply[0, rows], supply[0, n + columns])
+        kept = flow > _LEAST_SHARE * np.minimum(supply[0, rows], -supply[0, n + columns])
         rows, columns, masses = rows[kept], columns[kept], flow[kept] * unit
         cost = float(masses @ costs[rows, columns])
         u, v = basis.potential[:n].copy(), basis.potential[n:].copy()
@@ -209,29 +224,25 @@ def _solved(a: FloatArray, b: FloatArray, costs: FloatArray, max_pivots: int) ->
 
 def small_cost(a: FloatArray, b: FloatArray, costs: FloatArray, max_pivots: int) -> float | None:
     """The least cost alone, for positive weights, in one compiled call; None where one tree in floating point is no proof."""
-    from quantization.optimal_transport import simplex_kernels  # loads numba
-
     if len(a) > len(b):
         return small_cost(b, a, np.ascontiguousarray(costs.T), max_pivots)
-    (supply, unit), nodes = _supplies(a, b), len(a) + len(b)
-    links, numbers, answer = np.empty((6, nodes), np.int32), np.empty((4, nodes)), np.empty(2)
-    simplex_kernels.optimum(
-        costs, supply, *links, *numbers, np.zeros(3, np.int64), max_pivots, _LEAST_SHARE, answer
-    )  # fmt: skip
-    return float(answer[0] * unit) if answer[1] <= _RTOL * answer[0] else None
+    supply, unit = _supplies(a, b)
+    cost, gap = _Basis(supply, costs).optimum(max_pivots)
+    return cost * unit if gap <= _RTOL * cost else None
 
 
 def _supplies(a: FloatArray, b: FloatArray) -> tuple[FloatArray, float]:
-    """(2, n + m), the weights of both sides as sums of two numbers, with equal totals, and the unit they are in.
+    """(2, n + m), the weights of the one side and less those of the other, as sums of two numbers, and the unit they are in.
 
-    Whole numbers where each side has equal weights. Else the largest of the second side balances what rounding has left.
+    All of them have the sum 0. Whole numbers where each side has equal weights. Else the largest of the second side balances what
+    rounding has left.
     """
     n, m = len(a), len(b)
     supply = np.zeros((2, n + m))
     if a.min() == a.max() and b.min() == b.max():
         divisor = gcd(n, m)
-        supply[0, :n], supply[0, n:] = m // divisor, n // divisor
+        supply[0, :n], supply[0, n:] = m // divisor, -(n // divisor)
         return supply, divisor / (n * m)
-    supply[0, :n], supply[0, n:] = a, b * (a.sum() / b.sum())
-    supply[1, n + b.argmax()] = fsum(supply[0, :n].tolist() + (-supply[0, n:]).tolist())
+    supply[0, :n], supply[0, n:] = a, -b * (a.sum() / b.sum())
+    supply[1, n + b.argmax()] = -fsum(supply[0].tolist())
     return supply, 1.0
