@@ -3,7 +3,7 @@
 Order of reading: ``measure`` and ``laws`` (what can be quantized), ``problem`` (what is asked), ``api`` (what users call),
 ``iteration`` (the one loop), ``solvers`` (a file a method), ``assignment`` (nearest codes and the sums of their cells),
 ``empirical``, ``laws_1d`` and ``laws_2d`` (laws whose cells are computed exactly), ``solution`` (the answer), ``estimate`` (how
-good it is), ``optimal_transport`` (distances), ``barycenters`` (one measure for several).
+good it is), ``optimal_transport`` (distances), ``barycenters`` (one measure for several), ``grids`` (products, paths).
 """
 
 from importlib import import_module
@@ -15,6 +15,7 @@ from quantization.barycenters.fixed_point import FixedPoint
 from quantization.barycenters.interior_point import InteriorPoint
 from quantization.barycenters.solve import barycenter, iterate_barycenter
 from quantization.estimate import Estimate
+from quantization.grids.product import ProductGrid, product_grid
 from quantization.initialization import GlobalSearch, Initialization, KMeansPlusPlus, RandomPoints
 from quantization.laws import Gaussian, GaussianMixture, Law
 from quantization.measure import DiscreteMeasure
@@ -66,6 +67,7 @@ __all__ = [
     "NetworkSimplex",
     "Newton",
     "NotConverged",
+    "ProductGrid",
     "QuasiMonteCarlo",
     "RandomPoints",
     "RobbinsMonro",
@@ -82,6 +84,7 @@ __all__ = [
     "distortion",
     "iterate",
     "iterate_barycenter",
+    "product_grid",
     "quantize",
     "quantize_many",
     "semidiscrete",
