@@ -14,10 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from distill.estimate import Estimate, size
+from distill.pipeline.engine import PartFailed
 from distill.pipeline.inside import LeadsOut
 from distill.pipeline.lock import InUse
-from distill.pipeline.ranks import rank
-from distill.pipeline.scheduler import PartFailed
 from distill.pipeline.watch import Bars, Lines
 from distill.protocols import PRESETS
 from distill.recipe import RecipeError, embedded, listing, read
@@ -158,6 +157,12 @@ def _add_how(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--workers", type=int, metavar="N", help="worker processes of one thread each (default: one a processor, or a GPU)"
     )
+    command.add_argument(
+        "--engine",
+        choices=["auto", "local", "ray"],
+        default="auto",
+        help="who runs them: this machine, or Ray on all nodes (auto: ray where RAY_ADDRESS or train.processes > 1 asks)",
+    )
 
 
 def _run(options: argparse.Namespace, console: Console) -> int:
@@ -172,14 +177,10 @@ def _run(options: argparse.Namespace, console: Console) -> int:
         "until": options.until,
         "verify": options.verify,
         "workers": options.workers,
+        "engine": options.engine,
     }
-    if console.is_terminal and rank() == 0:
-        with Bars(console) as bars:
-            done = run(options.recipe, **settings, watcher=bars)
-    else:
-        done = run(options.recipe, **settings, watcher=Lines(console))
-    if rank() > 0:
-        return 0
+    with Bars(console) if console.is_terminal else nullcontext(Lines(console)) as watcher:
+        done = run(options.recipe, **settings, watcher=watcher)
     if done.metrics is not None:
         console.print(accuracies(done.metrics))
     page = done.folder / "report" / "index.html"
@@ -219,7 +220,7 @@ def _evaluate(options: argparse.Namespace, console: Console) -> int:
         return 0
     if brings_labels(options.folder) and not options.own_labels:
         console.print("The set brings soft labels; the protocol's are used. --own-labels learns from the set's.", soft_wrap=True)
-    settings = {"out": options.out, "verify": options.verify, "workers": options.workers}
+    settings = {"out": options.out, "verify": options.verify, "workers": options.workers, "engine": options.engine}
     with Bars(console) if console.is_terminal else nullcontext(Lines(console)) as watcher:
         done = evaluate(options.folder, options.recipe, **asked, **settings, watcher=watcher)
     if done.metrics is not None:

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from distill.images.names import imagenet_classes, subset
-from distill.pipeline.scheduler import Watcher
+from distill.pipeline.execute import Watcher
 from distill.pipeline.store import RECIPES
 from distill.recipe import Recipe, RecipeError, read
-from distill.run import Run, recipe_of, run
+from distill.run import EngineName, Run, recipe_of, run
 from distill.stages.given import class_folders, images_a_class, numbers
 
 _IMAGENET = {  # embedded recipes, and the subsets that they are for
@@ -30,6 +30,7 @@ def evaluate(
     set: Sequence[str] = (),
     verify: bool = False,
     workers: int | None = None,
+    engine: EngineName = "auto",
     watcher: Watcher | None = None,
 ) -> Run:
     """Train and test students of the images in ``folder``, a folder a class, beside students of as many random real images.
@@ -37,11 +38,11 @@ def evaluate(
     recipe: whose data, teacher, students and seeds are used; by default those of the run in whose folder the set lies, as exports
     do, and else those of the embedded recipe for the ImageNet classes that it holds. protocol: instead of the recipe's own, and
     of what the recipe sets of it. own_labels: learn from the soft labels that the set brings. out: the folder,
-    ``runs/judged-<name of the folder>`` by default; the same call resumes. verify, workers: as in :func:`distill.run`. A
+    ``runs/judged-<name of the folder>`` by default; the same call resumes. verify, workers, engine: as in :func:`distill.run`. A
     metadata.csv in the folder may give weights and soft labels (:class:`distill.stages.given.GivenStage`).
     """
     asked = judgement(folder, recipe, protocol=protocol, own_labels=own_labels, set=set)
-    return run(asked, out=out, verify=verify, workers=workers, watcher=watcher)
+    return run(asked, out=out, verify=verify, workers=workers, engine=engine, watcher=watcher)
 
 
 def judgement(

@@ -1,20 +1,22 @@
 """Run a recipe: check it, lock its folder, make what is missing, and say what came out."""
 
 import json
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from distill.estimate import Estimate, check_disk, estimate
 from distill.graph import build
-from distill.pipeline.environment import describe, processors
+from distill.pipeline import local
+from distill.pipeline.engine import Engine
+from distill.pipeline.environment import describe, gpus, processors
+from distill.pipeline.execute import Watcher, execute
 from distill.pipeline.inside import inside
 from distill.pipeline.lock import locked
-from distill.pipeline.places import gpus
-from distill.pipeline.ranks import lend, others, rank, world
-from distill.pipeline.scheduler import AnyWorker, Watcher, execute
 from distill.pipeline.stage import Stage, ordered
 from distill.pipeline.store import RECIPES, Store, write_whole
 from distill.recipe import Recipe, RecipeError, check, read
@@ -24,6 +26,7 @@ from distill.stages.prior import PretrainedPriorStage
 from distill.stages.survey import SurveyStage
 
 _LAST, _FINISHED = RECIPES
+EngineName = Literal["auto", "local", "ray"]
 
 
 @dataclass(frozen=True)
@@ -51,14 +54,16 @@ def run(
     until: str | None = None,
     verify: bool = False,
     workers: int | None = None,
+    engine: EngineName = "auto",
     watcher: Watcher | None = None,
 ) -> Run:
     """Run a recipe to its report, or to the stage ``until``; what is in the folder already is kept, so calling again resumes.
 
     recipe: an embedded name, a TOML file, a mapping or a Recipe. out: the folder, ``runs/<recipe name>`` by default.
     set: changes such as ``select.k=50``. verify: hash every finished part, and the images, instead of trusting sizes and times.
-    workers: processes of one thread; by default one a GPU where the recipe computes on GPUs, else one a processor. Results do not
-    depend on it. Under ``torchrun`` every process lends one worker to the first; they share the folder.
+    workers: processes of one thread; by default one a GPU where the recipe computes on GPUs, else one a processor. engine: who
+    starts them: this machine alone, or Ray on all nodes of a cluster; ``auto`` takes Ray where ``RAY_ADDRESS`` names a cluster or
+    several processes train a student. Results depend on neither.
 
     Raises RecipeError before any work for a recipe that cannot be run, InUse where another process writes to the folder, and
     PartFailed where a part could not be made (everything finished is kept).
@@ -66,27 +71,34 @@ def run(
     checked = read(recipe, set)
     if workers is not None and workers < 1:
         raise RecipeError(f"workers must be at least 1; received {workers}")
-    _check_device(checked)
+    if engine == "auto":
+        engine = "ray" if os.environ.get("RAY_ADDRESS") or checked.train.processes > 1 else "local"
+    if engine == "local":
+        _check_device(checked)
     graph = build(checked)
     stages = upto(graph, until)
     folder = folder_of(checked, out)
-    if rank() > 0:
-        lend(folder, checked.compute.device)
-        return Run(folder, metrics(Store(folder), stages))
-    helpers = others()
-    try:
-        count = 1 if helpers else workers or _workers(checked)
-        _check_team(checked, stages, Store(folder), count + len(helpers))
-        _make(checked, graph, stages, folder, count, helpers, watcher or Watcher(), verify=verify, whole=until is None)
-    finally:
-        for helper in helpers:
-            helper.ask_to_end()
+    start = _engine(engine, checked, folder, workers)
+    if engine == "local" and workers is None:
+        workers = processors() if checked.compute.device == "cpu" else len(gpus())
+    _make(checked, graph, stages, folder, start, workers, watcher or Watcher(), verify=verify, whole=until is None)
     return Run(folder, metrics(Store(folder), stages))
 
 
-def _workers(recipe: Recipe) -> int:
-    """One a processor, or one a GPU."""
-    return processors() if recipe.compute.device == "cpu" else len(gpus())
+def _engine(name: str, recipe: Recipe, folder: Path, workers: int | None) -> Callable[[int], Engine]:
+    """What starts an engine, for so many workers at most."""
+    group, device = recipe.train.processes, recipe.compute.device
+    if name == "local":
+        if group > 1:
+            raise RecipeError(f"train.processes = {group} takes the engine that spans processes: --engine ray")
+        count = workers or (processors() if device == "cpu" else len(gpus()))
+        return lambda most: local.LocalEngine(folder.resolve(), min(count, most), device)
+    if find_spec("ray") is None:
+        raise RecipeError("the engine ray is not installed; pip install 'optimal-quantization[cluster]', or --engine local")
+    if workers is not None and workers < group:
+        raise RecipeError(f"train.processes = {group} is a student's number of workers, and there are {workers}; ask for fewer")
+    cluster = import_module("distill.pipeline.cluster")  # loads Ray
+    return lambda most: cluster.RayEngine(folder.resolve(), workers, device, most, group)
 
 
 def _check_device(recipe: Recipe) -> None:
@@ -94,29 +106,13 @@ def _check_device(recipe: Recipe) -> None:
         raise RecipeError('compute.device = "cuda", but no GPU is to be seen here; --set compute.device=cpu computes without one')
 
 
-def _check_team(recipe: Recipe, stages: Sequence[Stage], store: Store, workers: int) -> None:
-    """Refuses students that take more workers than there are, or than there are GPUs for."""
-    wanted = recipe.train.processes
-    if wanted == 1 or not any(
-        stage.processes > 1 and not all(store.holds(stage, part) for part in stage.parts()) for stage in stages
-    ):
-        return
-    if workers < wanted:
-        raise RecipeError(
-            f"train.processes = {wanted} is a student's number of workers, and there are {workers}; ask for fewer, or for more "
-            "workers"
-        )
-    if recipe.compute.device == "cuda" and world() == 1 and workers > len(gpus()):
-        raise RecipeError(f"{workers} workers share {len(gpus())} GPUs, and a student's processes take one each; lower --workers")
-
-
 def _make(
     recipe: Recipe,
     graph: list[Stage],
     stages: list[Stage],
     folder: Path,
-    count: int,
-    helpers: Sequence[AnyWorker],
+    start: Callable[[int], Engine],
+    workers: int | None,
     watcher: Watcher,
     *,
     verify: bool,
@@ -133,7 +129,7 @@ def _make(
         keep(folder, graph, _LAST)
         if verify:
             _check_sources(stages, store)
-        execute(stages, store, count, describe(count + len(helpers)), watcher, verify=verify, others=helpers)
+        execute(stages, store, start, describe(workers), watcher, verify=verify)
         if whole:
             write_whole(folder / _FINISHED, written)
             keep(folder, graph, _FINISHED)
@@ -231,7 +227,7 @@ def _check_folder(folder: Path) -> None:
     """Make the folder if it can be one; refuse one that holds other people's files."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        strangers = [path.name for path in folder.iterdir() if path.name != ".lock" and not path.name.startswith(_LAST)]
+        strangers = [path.name for path in folder.iterdir() if not path.name.startswith((".lock", _LAST))]
         if not strangers or (folder / _LAST).is_file():
             inside(folder, ".lock").open("a").close()
     except OSError as error:

@@ -16,11 +16,10 @@ from torch import Tensor, nn
 from distill.models.augment import Draws, draw, joined, kept, laid_end_to_end, move_whole, moved, pasted
 from distill.models.networks import optimizer_for
 from distill.models.schedules import cycle, factor
-from distill.models.together import largest, of_the_whole, spread, together
 from distill.models.training import descend, weighted_cross_entropy
 from distill.pipeline.checkpoint import Checkpoint
+from distill.pipeline.process_group import ALONE, ProcessGroup
 from distill.pipeline.stage import seed_of
-from distill.pipeline.team import ALONE, Team
 from distill.protocols.pairs import pair_weights
 from distill.protocols.protocol import Protocol as Rules
 from distill.protocols.protocol import batches_of
@@ -87,19 +86,19 @@ class Passes:
         number, before = divmod(epoch, self._a_stretch)
         return self._mixed([(self._stretch(number), places + before * len(self))])
 
-    def batch(self, step: int, size: int, *, whole: bool, team: Team = ALONE) -> Mixed:
-        """The batch of a step, or a team's share of it: part of one pass, or ``whole`` and across passes laid end to end."""
-        start, stop = self._span(step, size, whole, team.size)
-        mine = team.share(stop - start)
+    def batch(self, step: int, size: int, *, whole: bool, group: ProcessGroup = ALONE) -> Mixed:
+        """The batch of a step, or a process's share of it: part of one pass, or ``whole`` and across passes laid end to end."""
+        start, stop = self._span(step, size, whole, group.size)
+        mine = group.share(stop - start)
         # A process whose share is empty goes through the motions with an image that counts for nothing.
         first, last = start + mine.start, start + max(mine.stop, mine.start + 1)
         rows = self._a_stretch * len(self)
         numbers = range(first // rows, (last - 1) // rows + 1)
         return self._mixed([(self._stretch(i), slice(max(first - i * rows, 0), min(last - i * rows, rows))) for i in numbers])
 
-    def count(self, step: int, size: int, *, whole: bool, team: Team = ALONE) -> int:
+    def count(self, step: int, size: int, *, whole: bool, group: ProcessGroup = ALONE) -> int:
         """The images of a step's batch."""
-        start, stop = self._span(step, size, whole, team.size)
+        start, stop = self._span(step, size, whole, group.size)
         return stop - start
 
     def _span(self, step: int, size: int, whole: bool, processes: int) -> tuple[int, int]:
@@ -159,16 +158,16 @@ def learn(
     ipc: int | None,
     precision: str = "float32",
     checkpoint: Checkpoint | None = None,
-    team: Team = ALONE,
+    group: ProcessGroup = ALONE,
 ) -> list[dict[str, Any]]:
     """Train ``model``, which is on the passes' device, and return its looks at the test images, the last one last.
 
     weights: (n,), of mean 1. look: the scores of the model as it is. student: its name, which may have a learning rate of its
     own. ipc: images a class, None for all. precision: of the student's own arithmetic; weights and optimizer stay in float32.
-    team: the processes that train it together, each on its share of every batch.
+    group: the processes that train it together, each on its share of every batch.
     """
     n, device = len(passes), passes.device
-    size, steps, epochs = rules.batch_at(ipc, n), rules.steps_at(ipc, n, team.size), rules.epochs_at(ipc)
+    size, steps, epochs = rules.batch_at(ipc, n), rules.steps_at(ipc, n, group.size), rules.epochs_at(ipc)
     weights = weights.float().to(device)
     optimizer = optimizer_for(model, rules, student, device)
     mixes = rules.augmentation.cutmix is not None
@@ -178,9 +177,9 @@ def learn(
     model.train()
 
     def loss(step: int) -> Tensor:
-        if team.size > 1:  # what is random in the network differs between processes, and not with where they went on
-            torch.manual_seed(seed_of(passes.seed, "process", step, team.rank))
-        batch = passes.batch(step, size, whole=epochs is None, team=team)
+        if group.size > 1:  # what is random in the network differs between processes, and not with where they went on
+            torch.manual_seed(seed_of(passes.seed, "process", step, group.rank))
+        batch = passes.batch(step, size, whole=epochs is None, group=group)
         with autocast(device, precision):
             logits = network(batch.pixels)
         if mixes or rules.weighting == "draw":
@@ -188,8 +187,8 @@ def learn(
         else:
             counts = weights[batch.first]
         value = weighted_cross_entropy(logits.float(), targets(batch), counts, rules.temperature)
-        whole = passes.count(step, size, whole=epochs is None, team=team)
-        return of_the_whole(value, team, len(range(whole)[team.share(whole)]), whole)
+        whole = passes.count(step, size, whole=epochs is None, group=group)
+        return group.of_the_whole(value, whole)
 
     def rate(step: int) -> dict[str, Any]:
         full = rules.rate_of(student)
@@ -199,7 +198,7 @@ def learn(
                 "lr": learning_rate,
                 **({"betas": (momentum, 0.999)} if rules.optimizer == "adamw" else {"momentum": momentum}),
             }
-        done = Fraction(step, steps) if epochs is None else Fraction(step // batches_of(n, size, team.size), epochs)
+        done = Fraction(step, steps) if epochs is None else Fraction(step // batches_of(n, size, group.size), epochs)
         return {"lr": full * factor(rules.schedule, done)}
 
     def after_step(step: int) -> None:
@@ -208,8 +207,7 @@ def learn(
             seen.append({"step": step, **look(model)})
             model.train()
 
-    with together(team, device):
-        network = spread(model, team)
+    with group.parallel(model, device) as network:
         descend(
             model,
             loss,
@@ -221,7 +219,7 @@ def learn(
             notes=seen,
             scaler=scaler,
             checkpoint=checkpoint,
-            largest=(lambda said: largest(team, said, device)) if team.size > 1 else None,
+            largest=(lambda said: group.largest(said, device)) if group.size > 1 else None,
         )
     return seen
 

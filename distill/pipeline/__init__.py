@@ -1,1 +1,1 @@
-"""The pipeline: it skips finished parts, spreads the others over workers, writes and seals; stages know none of that."""
+"""The pipeline: it skips finished parts, has an engine make the others, writes and seals; stages know none of that."""

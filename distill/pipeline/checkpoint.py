@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from distill.pipeline.team import ALONE, Team
+from distill.pipeline.process_group import ALONE, ProcessGroup
 
 EVERY = "DISTILL_CHECKPOINT_SECONDS"  # of the environment: seconds between checkpoints, 60 where it is not set
 
@@ -26,11 +26,11 @@ class Interrupted(BaseException):
 class Checkpoint:
     """The state of one part: tensors and JSON values. ``write`` writes a file whole.
 
-    team: whose part it is; the first of it saves, the others only load.
+    group: whose part it is; the first of it saves, the others only load.
     """
 
-    def __init__(self, folder: Path, part: str, write: Callable[[Path, bytes], None], team: Team = ALONE) -> None:
-        self._folder, self._part, self._write, self._saves = folder, part, write, team.rank == 0
+    def __init__(self, folder: Path, part: str, write: Callable[[Path, bytes], None], group: ProcessGroup = ALONE) -> None:
+        self._folder, self._part, self._write, self._saves = folder, part, write, group.rank == 0
         self._every = float(os.environ.get(EVERY, "60"))
         self._last = time.monotonic()
 
@@ -108,7 +108,11 @@ class _Stop:
 _STOP = _Stop()
 
 
-def save_on_signals() -> None:
-    """From now on SIGTERM and SIGINT let training under way save and end this process; anything else under way ends at once."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _STOP)
+def stop() -> None:
+    """Let training under way save at its next step and end this process; anything else under way ends at once."""
+    _STOP(signal.SIGTERM, None)
+
+
+def save_on_sigterm() -> None:
+    """From now on SIGTERM is the word to :func:`stop`."""
+    signal.signal(signal.SIGTERM, _STOP)

@@ -4,7 +4,7 @@ import os
 import platform
 import subprocess
 from contextlib import suppress
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,25 @@ def processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def gpus() -> list[str]:
+    """The GPUs that this process sees, as ``CUDA_VISIBLE_DEVICES`` writes them."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return [name.strip() for name in named.split(",") if name.strip()]
+    return [str(index) for index in range(import_module("torch").cuda.device_count())]
+
+
+def environments(workers: int, device: str) -> list[dict[str, str]]:
+    """What each of some workers finds in its environment: one compute thread, threads that decode, and its GPU."""
+    common = {**ONE_THREAD, READERS: str(max(1, processors() // workers))}
+    if device == "cpu":
+        return [common] * workers
+    visible = gpus() or ["0"]
+    # Matrix products are only deterministic with a workspace of fixed size.
+    common["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
+    return [{**common, "CUDA_VISIBLE_DEVICES": visible[i % len(visible)]} for i in range(workers)]
+
+
 def reset_peak_memory() -> None:
     """Start measuring the peak memory of this process anew, where the system can (Linux)."""
     with suppress(OSError):
@@ -44,11 +63,11 @@ def peak_memory() -> int:
     return peak if platform.system() == "Darwin" else peak * 1024
 
 
-def describe(workers: int) -> dict[str, Any]:
-    """Versions, hardware and commit, for manifests."""
+def describe(workers: int | None) -> dict[str, Any]:
+    """Versions, hardware and commit, for manifests. workers: None where a cluster says how many."""
     return {
         "python": platform.python_version(),
-        "packages": {name: _version(name) for name in _PACKAGES},
+        "packages": {name: version(name) for name in _PACKAGES},
         "system": platform.platform(),
         "processor": _processor(),
         "processors": processors(),
@@ -58,7 +77,8 @@ def describe(workers: int) -> dict[str, Any]:
     }
 
 
-def _version(name: str) -> str | None:
+def version(name: str) -> str | None:
+    """The installed version of a distribution."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from distill.pipeline.checkpoint import Checkpoint
-from distill.pipeline.team import Team
+from distill.pipeline.process_group import ProcessGroup
 from distill.pipeline.work import Work
 
 Content = Mapping[str, Any] | bytes  # tensors for .safetensors, values for .json, bytes for anything else
@@ -28,7 +28,7 @@ class Reader(Protocol):
     def manifest(self, stage: "Stage") -> dict[str, Any] | None: ...
     def checkpoint(self, stage: "Stage", part: str) -> Checkpoint: ...
     @property
-    def team(self) -> Team: ...
+    def group(self) -> ProcessGroup: ...
 
 
 class Stage(ABC):

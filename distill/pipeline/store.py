@@ -10,7 +10,9 @@ import errno
 import hashlib
 import json
 import os
+import platform
 import re
+import uuid
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -18,12 +20,12 @@ from typing import Any
 
 from distill.pipeline.checkpoint import Checkpoint
 from distill.pipeline.inside import inside
+from distill.pipeline.process_group import ALONE, ProcessGroup
 from distill.pipeline.stage import Content, Product, Stage
-from distill.pipeline.team import ALONE, Team
 
 RECIPES = ("recipe.json", "finished.json")  # of a run's folder: the recipe given last, and the last that came to its end
 GRAPHS = "graphs.json"  # what stages these two had when they were given and finished, and which parts
-_PARTIAL, _MEETING = ".partial", ".meeting"
+_PARTIAL = ".partial"
 _ARTIFACT = re.compile(r"[a-z]+-[0-9a-f]{12}|report")
 
 
@@ -35,15 +37,18 @@ class Damaged(Exception):
     """A sealed part whose files are not what the seal says; the pipeline makes it anew."""
 
     def __init__(self, folder: str, part: str) -> None:
-        super().__init__(f"{folder}/{part} is not what its seal says")
+        super().__init__(folder, part)
         self.folder, self.part = folder, part
+
+    def __str__(self) -> str:
+        return f"{self.folder}/{self.part} is not what its seal says"
 
 
 class Store:
-    """The artifacts below one run folder. team: who makes the part that is under way."""
+    """The artifacts below one run folder. group: the processes that make the part under way."""
 
-    def __init__(self, root: Path, team: Team = ALONE) -> None:
-        self.root, self.team = root.resolve(), team
+    def __init__(self, root: Path, group: ProcessGroup = ALONE) -> None:
+        self.root, self.group = root.resolve(), group
 
     def folder(self, stage: Stage) -> Path:
         return self._inside(stage.folder_name)
@@ -65,11 +70,7 @@ class Store:
 
     def checkpoint(self, stage: Stage, part: str) -> Checkpoint:
         """Where a part under way keeps its state; gone once the part is sealed."""
-        return Checkpoint(self._inside(stage.folder_name, ".checkpoints"), part, write_whole, self.team)
-
-    def meeting(self, stage: Stage, part: str, name: str) -> Path:
-        """A file by which the processes that make a part together find each other."""
-        return self._inside(stage.folder_name, ".checkpoints", f"{part}.{name}{_MEETING}")
+        return Checkpoint(self._inside(stage.folder_name, ".checkpoints"), part, write_whole, self.group)
 
     def seal(self, stage: Stage, part: str) -> dict[str, Any] | None:
         """The seal of a part, or None where there is none, none for this digest, or it cannot be read."""
@@ -151,7 +152,7 @@ class Store:
         if not self.root.is_dir():
             return
         ours = [folder for folder in self.root.iterdir() if is_artifact(folder)]
-        places = (f"*{_PARTIAL}", f".seals/*{_PARTIAL}", f".checkpoints/*{_PARTIAL}", f".checkpoints/*{_MEETING}")
+        places = (f"*{_PARTIAL}", f".seals/*{_PARTIAL}", f".checkpoints/*{_PARTIAL}")
         left = [path for folder in ours for place in places for path in folder.glob(place)]
         left += [path for name in (*RECIPES, GRAPHS) for path in self.root.glob(f"{name}.*{_PARTIAL}")]
         for path in left:
@@ -190,7 +191,7 @@ def write_whole(path: Path, data: bytes) -> None:
 
     Raises :class:`Unwritable`, and leaves nothing half-written to fill a disk that is full.
     """
-    partial = path.with_name(f"{path.name}.{os.getpid()}{_PARTIAL}")
+    partial = path.with_name(f"{path.name}.{platform.node()}-{uuid.uuid4().hex}{_PARTIAL}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as file:

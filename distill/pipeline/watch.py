@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from distill.pipeline.scheduler import Watcher
+from distill.pipeline.execute import Watcher
 from distill.pipeline.stage import Stage
 
 _EVERY = 60.0  # seconds without a word

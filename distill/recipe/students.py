@@ -126,7 +126,8 @@ class Train(Network):
     weights go through CutMix, ``product``, ``draw`` or ``mix``. epochs, or steps: how long. batch, optimizer, learning_rate,
     weight_decay, momentum (of sgd), schedule (of the learning rate): how.
     shift: pixels of random translation. patches, crop, flip, cutmix: the rest of the augmentation; crop = [1, 1] and cutmix = 0
-    are none. processes: workers, so on GPUs as many GPUs, that train one student together; its bits then depend on how many.
+    are none. processes: workers of Ray, so on GPUs as many GPUs, that train one student together; its bits then depend on
+    how many.
     temperature: of the soft labels. labels: ``online``, ``stored``, ``image`` or ``hard``. evaluations: looks at the
     test images.
     """

@@ -93,7 +93,7 @@ def _stages(stages: Sequence[Mapping[str, Any]], environment: Mapping[str, Any])
         for s in stages
     ]
     processors = f"{environment.get('processor')}, {environment.get('processors')} processors"
-    machine = f"{processors}, {environment.get('workers')} workers of one thread each"
+    machine = f"{processors}, {environment.get('workers') or 'a cluster of'} workers of one thread each"
     return (
         "<h2>Time and memory</h2>"
         + _table(["stage", "parts", "wall s", "work s", "peak MiB of a worker"], cells)

@@ -129,7 +129,7 @@ class TrainStage(Stage):
             ipc=run.draw.k,
             precision=options.precision,
             checkpoint=read.checkpoint(self, run.name),
-            team=read.team,
+            group=read.group,
         )
         best = max(seen, key=lambda look: (look["top1"], look["step"]))
         return {

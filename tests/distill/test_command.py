@@ -3,11 +3,12 @@ import re
 import shutil
 import subprocess
 import sys
+from concurrent.futures import Future
 
 import pytest
 
 from distill.__main__ import main
-from distill.pipeline import scheduler
+from distill.pipeline.engine import PartFailed
 
 
 @pytest.fixture(autouse=True)
@@ -65,6 +66,11 @@ def test_what_cannot_be_parsed_exits_with_two(capsys, arguments):
         (["run", "digits", "--set", "data.test_fraction=0.999"], "data.test_fraction"),
         (["run", "digits", "--set", "data.seed=9999999999"], "data.seed"),
         (["run", "digits", "--set", "compute.device=cuda", "--workers", "1"], "no GPU is to be seen here"),
+        (
+            ["run", "digits", "--engine", "local", "--set", "train.processes=2"],
+            "takes the engine that spans processes: --engine ray",
+        ),
+        (["run", "digits", "--set", "train.processes=2", "--workers", "1"], "a student's number of workers, and there are 1"),
         (["run", "digits", "--out", "{tmp}/file"], "file"),
         (["run", "digits", "--out", "{tmp}/file/below"], "file"),
         (["run", "digits", "--out", "{tmp}"], "holds other files"),
@@ -135,21 +141,21 @@ def test_the_process_exits_with_two_and_keeps_standard_output_clean(clean_enviro
 
 def test_a_part_that_fails_exits_with_one_and_says_how_to_go_on(copied, tiny_command, monkeypatch, capsys):
     class Broken:
-        log = "worker-errors.log"
-
         def __init__(self, *arguments):
             pass
 
-        def make(self, stage, part, progress):
-            return {"error": "MemoryError: not enough"}
+        def free(self):
+            return 1
 
-        def ask_to_end(self):
+        def submit(self, stage, part, on_progress):
+            future = Future()
+            future.set_exception(PartFailed("MemoryError: not enough"))
+            return future
+
+        def close(self):
             pass
 
-        def stop(self):
-            pass
-
-    monkeypatch.setattr(scheduler, "Worker", Broken)
+    monkeypatch.setattr("distill.pipeline.local.LocalEngine", Broken)
     (copied / "report" / "report.json").unlink()
     assert main([*tiny_command[3:], "--out", str(copied)]) == 1
     err = capsys.readouterr().err

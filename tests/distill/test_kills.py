@@ -30,7 +30,9 @@ def seals(folder):
 
 def children(pid):
     with suppress(OSError):
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        tracker = b"multiprocessing.resource_tracker"  # of the standard library; it ends with the others
+        return [int(child) for child in found if tracker not in Path(f"/proc/{child}/cmdline").read_bytes()]
     return []
 
 
@@ -70,8 +72,8 @@ def kill_and_resume(tiny_command, environment, folder, stages, *, kills, workers
         orphans = killed(command, folder, environment, rng, max(1, total // (2 * kills)))
         assert orphans is not None, f"it came to its end before a kill; moments of seed {seed}"
         times += 1
-        assert len(orphans) == workers, f"moments of seed {seed}"
-        deadline = time.monotonic() + 30
+        assert 1 <= len(orphans) <= workers, f"moments of seed {seed}"
+        deadline = time.monotonic() + 10
         while any(map(alive, orphans)) and time.monotonic() < deadline:
             time.sleep(0.05)
         assert not any(map(alive, orphans)), f"workers outlive the run they belong to; moments of seed {seed}"

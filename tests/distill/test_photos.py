@@ -13,7 +13,9 @@ from distill.graph import build
 from distill.images import load
 from distill.images.names import namer, subset, subsets
 from distill.images.split import held_out
-from distill.pipeline.scheduler import PartFailed, Watcher, execute
+from distill.pipeline.engine import PartFailed
+from distill.pipeline.execute import Watcher, execute
+from distill.pipeline.local import LocalEngine
 from distill.pipeline.store import Store
 from distill.recipe import RecipeError, read
 from distill.recipe.images import FolderData, HubData, ParquetData, WebdatasetData
@@ -274,7 +276,7 @@ def test_too_many_of_them_stop_the_run_before_anything_is_made_of_the_rest(tree,
     table["data"]["max_unreadable"] = 0.05
     survey, store = surveyed(table, tmp_path / "run")
     with pytest.raises(PartFailed, match=r"3 of 25 images can't be read, more than the share data\.max_unreadable = 0\.05"):
-        execute([survey], store, 1, {}, Watcher(), verify=False)
+        execute([survey], store, lambda most: LocalEngine(store.root, 1, "cpu"), {}, Watcher(), verify=False)
 
 
 def test_a_class_of_which_nothing_can_be_read_stops_it_too(tree, table, tmp_path):

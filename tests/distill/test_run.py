@@ -13,7 +13,6 @@ from safetensors.numpy import load_file
 
 import distill
 from distill.__main__ import main
-from distill.pipeline import scheduler
 from distill.pipeline.lock import locked
 from distill.pipeline.store import Store
 from distill.recipe import RecipeError, read
@@ -27,7 +26,7 @@ def no_workers(monkeypatch):
     def refuse(*arguments):
         raise AssertionError("a worker was started")
 
-    monkeypatch.setattr(scheduler, "Worker", refuse)
+    monkeypatch.setattr("distill.pipeline.local.LocalEngine", refuse)
 
 
 def snapshot(folder):

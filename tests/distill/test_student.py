@@ -13,8 +13,8 @@ from distill.models.networks import Normalized, new_student, why_not
 from distill.models.soft_labels import bytes_an_image, compressed, restored
 from distill.models.student import Passes, hard_targets, image_targets, learn, online_targets
 from distill.pipeline.checkpoint import EVERY, Checkpoint
+from distill.pipeline.process_group import ProcessGroup
 from distill.pipeline.store import write_whole
-from distill.pipeline.team import Team
 from distill.protocols import PRESETS, Augmentation, Protocol
 from distill.protocols.protocol import batches_of
 
@@ -146,7 +146,7 @@ def test_a_pass_is_cut_into_batches_of_which_every_process_gets_two_images_where
     assert max(sizes) < size + 2 * processes
     if min(n, size) >= 2 * processes:
         for each in sizes:
-            assert all(len(range(each)[Team(rank, processes).share(each)]) >= 2 for rank in range(processes))
+            assert all(len(range(each)[ProcessGroup(rank, processes).share(each)]) >= 2 for rank in range(processes))
 
 
 def test_every_epoch_shows_every_image_once_and_its_last_batch_is_what_is_left():
@@ -189,7 +189,7 @@ def test_how_many_passes_are_drawn_and_moved_at_once_changes_no_bit(augmentation
     def shown():
         some = Passes(images, WEIGHTS, rules, 16, 7, CPU)
         batches = [some.batch(step, 10, whole=True) for step in range(30)] + [some.mixed(5, torch.tensor([3, 22, 3]))]
-        batches += [some.batch(step, 10, whole=False, team=Team(rank, 3)) for step in range(7) for rank in range(3)]
+        batches += [some.batch(step, 10, whole=False, group=ProcessGroup(rank, 3)) for step in range(7) for rank in range(3)]
         return [vars(batch) for batch in batches]
 
     at_once = []

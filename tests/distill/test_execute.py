@@ -1,47 +1,47 @@
 import os
 import threading
-import time
-from pathlib import Path
+from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
 
 import pytest
 
-from distill.pipeline import scheduler
-from distill.pipeline.scheduler import PartFailed, Watcher, _Board, execute
+from distill.pipeline import execute as execution
+from distill.pipeline.engine import PartFailed
+from distill.pipeline.execute import Board, Watcher, execute
 from distill.pipeline.store import Damaged, Store
 
 
 class InProcess:
-    """A worker that is no process."""
+    """An engine whose workers are threads. made: the parts that it was told to make, in order."""
 
     made: list[tuple[str, str]]
 
-    def __init__(self, root, errors, environment):
-        self.log = errors.name
-        self._store = Store(root)
+    def __init__(self, store, workers):
+        self._store, self._workers, self._pool, self._busy = store, workers, ThreadPoolExecutor(workers), {}
+        self.told = []
 
-    def make(self, stage, part, progress, team=None):
-        self.made.append((stage.name, part) if team is None else (stage.name, part, *team[:2]))
-        if team and team[0] > 0:
-            return self.beside(team)
+    def free(self):
+        self._busy = {future: size for future, size in self._busy.items() if not future.done()}
+        return self._workers - sum(self._busy.values())
+
+    def submit(self, stage, part, on_progress):
+        assert stage.processes <= self.free()
+        self.made.append((stage.name, part))
+        future = self._pool.submit(self.make, stage, part, on_progress)
+        self._busy[future] = stage.processes
+        return future
+
+    def make(self, stage, part, on_progress):
+        on_progress(0.5)
         try:
-            progress(0.5)
-            product = stage.make(part, self._store, progress)
-        except Damaged as damage:
-            return {"damaged": [damage.folder, damage.part]}
+            product = stage.make(part, self._store, on_progress)
+        except (Damaged, BrokenExecutor):
+            raise
         except Exception as error:
-            return {"error": f"{type(error).__name__}: {error}"}
+            raise PartFailed(f"{type(error).__name__}: {error}") from None
         self._store.write(stage, part, product, {"seed": 0, "began": 0.0, "ended": 1.0, "peak_memory_bytes": 1})
-        return {"made": 1.0}
 
-    def beside(self, team):
-        """What a member of a team answers that is not its first."""
-        return {"made": 1.0}
-
-    def ask_to_end(self):
-        pass
-
-    def stop(self):
-        pass
+    def close(self):
+        self._pool.shutdown()
 
 
 class Diary(Watcher):
@@ -74,7 +74,6 @@ def store(tmp_path):
 @pytest.fixture
 def made(monkeypatch):
     """Parts that the in-process workers were told to make, in order."""
-    monkeypatch.setattr(scheduler, "Worker", InProcess)
     monkeypatch.setattr(InProcess, "made", [], raising=False)
     return InProcess.made
 
@@ -89,8 +88,12 @@ def diamond(fake):
 
 def go(stages, store, workers=1, *, verify=False):
     diary = Diary()
-    execute(stages, store, workers, {"here": 1}, diary, verify=verify)
+    execute(stages, store, lambda most: InProcess(store, workers), {"here": 1}, diary, verify=verify)
     return diary.events
+
+
+def board_of(stages, store):
+    return Board(stages, store, {}, Watcher(), verify=False)
 
 
 def alter(store, stage, part):
@@ -103,7 +106,7 @@ def alter(store, stage, part):
 
 def test_the_board_offers_only_parts_whose_parents_are_complete(diamond, store):
     first, left, right, last = diamond
-    board = _Board(diamond, store, False)
+    board = board_of(diamond, store)
     for part in ("a", "b", "c"):
         assert board.next() == (first, part)
         board.running[first].add(part)
@@ -128,7 +131,7 @@ def test_a_stage_waits_for_its_grandparents_too(fake, store, record):
     middle = fake(first, name="middle")
     last = fake(middle, name="last")
     store.write(middle, "a", {"a.json": {"part": "a"}}, record)
-    board = _Board([first, middle, last], store, False)
+    board = board_of([first, middle, last], store)
     assert board.next() == (first, "a")
     board.running[first].add("a")
     assert board.next() is None
@@ -140,14 +143,14 @@ def test_the_longest_way_to_the_end_goes_first(fake, store):
     short, long = fake(name="short"), fake(name="long")
     middle = fake(long, name="middle")
     last = fake(short, middle, name="last")
-    assert _Board([short, long, middle, last], store, False).next() == (long, "a")
-    assert _Board([long, short, middle, last], store, False).next() == (long, "a")
+    assert board_of([short, long, middle, last], store).next() == (long, "a")
+    assert board_of([long, short, middle, last], store).next() == (long, "a")
 
 
 def test_the_board_knows_what_is_there(diamond, store, record):
     first = diamond[0]
     store.write(first, "b", {"b.json": {}}, record)
-    assert _Board(diamond, store, False).missing[first] == ["a", "c"]
+    assert board_of(diamond, store).missing[first] == ["a", "c"]
 
 
 @pytest.mark.parametrize("workers", [1, 2, 9])
@@ -172,79 +175,53 @@ def pairs(fake):
 
 
 @pytest.mark.parametrize("workers", [2, 3])
-def test_a_team_makes_a_part_together_and_it_is_made_once(pairs, store, made, workers):
+def test_a_part_of_two_workers_waits_for_them_and_is_made_once(pairs, store, made, workers):
     events = go(pairs, store, workers)
-    assert sorted(made[3:]) == [("together", part, rank, 2) for part in ("x", "y") for rank in (0, 1)]
-    # With a third worker the second part may begin, and end, before the first one's last member is done.
-    told = [event for event in events if event[:2] == ("made", "together")]
-    assert sorted(told) == [("made", "together", part) for part in ("x", "y")]
+    assert sorted(made[3:]) == [("together", "x"), ("together", "y")]
+    assert [event for event in events if event[:2] == ("made", "together")] == [("made", "together", p) for p in ("x", "y")]
     assert all(store.holds(stage, part) for stage in pairs for part in stage.parts())
 
 
-def firsts(made):
-    """How often a team's first was asked."""
-    return sum(entry[0] == "together" and entry[2] == 0 for entry in made)
+def test_an_engine_is_asked_for_a_whole_group_at_least(pairs, store, made):
+    """Little is left to do, and a part of a group may be found damaged."""
+    asked = []
+    go(pairs, store, 2)
+    store.discard(pairs[0], "a")
+    execute(pairs, store, lambda most: asked.append(most) or InProcess(store, 2), {}, Watcher(), verify=False)
+    assert asked == [2]
 
 
-@pytest.mark.parametrize("pause", [0, 0.2])
-def test_a_team_that_found_damage_is_sent_again(pairs, store, made, monkeypatch, pause):
-    go(pairs[:1], store)
-    alter(store, pairs[0], "b")
-
-    def waits(self, team):
-        time.sleep(pause)
-        return {"left": True} if firsts(made) <= 1 else {"made": 1.0}
-
-    monkeypatch.setattr(InProcess, "beside", waits)
-    events = go(pairs, store, 2)
-    assert ("remake", "alone", "b") in events
-    assert all(store.holds(stage, part) for stage in pairs for part in stage.parts())
-
-
-def test_damage_found_when_little_is_left_to_do_still_finds_a_whole_team(pairs, store, made, fake):
-    last = fake(pairs[1], name="last")
-    go([*pairs, last], store, 3)
-    store.discard(last, "a")
-    alter(store, pairs[1], "x")
-    events = go([*pairs, last], store, 3)
-    assert ("remake", "together", "x") in events
-    assert all(store.holds(stage, part) for stage in [*pairs, last] for part in stage.parts())
-
-
-def test_a_team_that_can_not_be_is_an_error_and_no_endless_wait(pairs, store, made):
+def test_a_group_that_can_not_be_is_an_error_and_no_endless_wait(pairs, store, made, monkeypatch):
+    monkeypatch.setattr(execution, "_PATIENCE", 0.2)
     with pytest.raises(PartFailed, match=r"together, part x, takes 2 workers; there are 1"):
         go(pairs, store, 1)
 
 
-@pytest.mark.parametrize("first", [0, 1])
-def test_what_failed_first_is_what_is_told(pairs, store, made, monkeypatch, first):
-    """A member that dies or fails takes the others with it; they may be heard first."""
+def loses(times):
+    """A part that ends its worker so many times."""
+    left = [times]
 
-    def fails(self, stage, part, progress, team=None):
-        if not team:
-            return made_alone(self, stage, part, progress)
-        time.sleep(0.1 * ((team[0] + first) % 2))
-        return {"error": "the worker process ended with status -9" if team[0] else "RuntimeError: Connection reset by peer"}
+    def make(part, read):
+        left[0] -= 1
+        if left[0] >= 0:
+            raise BrokenExecutor("a process was terminated abruptly")
+        return {}
 
-    made_alone = InProcess.make
-    monkeypatch.setattr(InProcess, "make", fails)
-    with pytest.raises(PartFailed, match="ended with status -9"):
-        go(pairs, store, 2)
+    return make
 
 
-def test_damage_among_those_who_have_met_ends_the_run_and_is_mended_by_the_next(pairs, store, made, monkeypatch):
-    go(pairs[:1], store)
-    beside = {"damaged": [pairs[0].folder_name, "b"], "ended": True}
-    monkeypatch.setattr(InProcess, "beside", lambda self, team: beside)
-    with pytest.raises(PartFailed, match=r"was damaged, which together found under way; it is made anew"):
-        go(pairs, store, 2)
-    assert not store.holds(pairs[0], "b")
+def test_a_part_that_lost_its_worker_is_made_by_another(fake, store, made):
+    stage = fake(name="only", parts=("a", "b"), make=loses(3))
+    go([stage], store)
+    assert len(made) == 5
+    assert all(store.holds(stage, part) for part in stage.parts())
 
 
-def test_an_error_of_any_member_is_the_parts(pairs, store, made, monkeypatch):
-    monkeypatch.setattr(InProcess, "beside", lambda self, team: {"error": "MemoryError: too much"})
-    with pytest.raises(PartFailed, match=r"together, part x: MemoryError: too much"):
-        go(pairs, store, 2)
+def test_a_part_that_loses_its_worker_again_and_again_is_given_up(fake, store, made):
+    stage = fake(name="only", make=loses(10))
+    with pytest.raises(PartFailed, match=r"part a, lost its worker 4 times, perhaps because memory ran out.*worker-errors\.log"):
+        go([stage], store)
+    assert len(made) == 4
 
 
 def test_what_is_there_is_not_made_again(diamond, store, made):
@@ -326,19 +303,6 @@ def test_a_part_damaged_again_and_again_is_given_up(fake, store, made):
     assert len(made) < 20
 
 
-def test_a_failure_elsewhere_names_the_log_of_elsewhere(fake, store, made):
-    class Elsewhere(InProcess):
-        def __init__(self):
-            super().__init__(store.root, store.root / "worker-errors.3.log", {})
-
-        def make(self, stage, part, progress):
-            return {"error": "the reason"}
-
-    stage = fake(name="only", parts=("a", "b"))
-    with pytest.raises(PartFailed, match=r"the reason.*/worker-errors\.3\.log"):
-        execute([stage], store, 1, {}, Watcher(), verify=False, others=[Elsewhere()])
-
-
 def test_a_failing_part_is_named_and_the_finished_ones_are_kept(fake, store, made):
     def fails(part, read):
         if part == "b":
@@ -347,7 +311,7 @@ def test_a_failing_part_is_named_and_the_finished_ones_are_kept(fake, store, mad
 
     parent = fake(name="parent")
     child = fake(parent, name="child", parts=("a", "b", "c"), make=fails)
-    with pytest.raises(PartFailed, match=r"child, part b: .*the reason.*worker-errors\.log"):
+    with pytest.raises(PartFailed, match=r"child, part b: .*the reason"):
         go([parent, child], store)
     assert store.holds(parent, "a")
     assert store.holds(child, "a")
@@ -371,24 +335,3 @@ def test_a_manifest_of_an_older_recipe_is_written_anew(fake, store, made, record
     store.write(new, "a", {"a.json": {}}, record)
     go([new], store)
     assert store.manifest(new)["digest"] == new.digest
-
-
-def test_a_dead_worker_is_an_error_that_says_so(fake, tmp_path):
-    worker = scheduler.Worker(tmp_path, tmp_path / "errors.log", {})  # no recipe.json there: it ends at once
-    try:
-        assert "ended with status 1" in worker.make(fake(), "a", lambda fraction: None)["error"]
-    finally:
-        worker.stop()
-    assert "recipe.json" in (tmp_path / "errors.log").read_text()
-
-
-def test_a_stopped_worker_leaves_no_process_and_no_open_file(tmp_path):
-    def files():
-        return {os.readlink(path) for path in Path("/proc/self/fd").iterdir() if path.is_symlink()}
-
-    before = files()
-    worker = scheduler.Worker(tmp_path, tmp_path / "errors.log", {})
-    assert files() > before
-    worker.stop()
-    left = files() - before
-    assert not any(each.startswith("pipe:") or each.endswith("errors.log") for each in left), left

@@ -2,16 +2,16 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
-import time
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from distill.pipeline.checkpoint import EVERY
-from distill.pipeline.team import ALONE, Team
+from distill.pipeline.process_group import ALONE, ProcessGroup
 
 # A student of 17 images in batches of 8: the last batch of an epoch is one image, of which two processes can't both have a share.
 TRAIN = """
@@ -21,13 +21,13 @@ import torch
 from torch import nn
 from safetensors.torch import save_file
 from distill.models.student import Passes, hard_targets, learn
-from distill.pipeline.checkpoint import Checkpoint, Interrupted, save_on_signals
+from distill.pipeline.checkpoint import Checkpoint, Interrupted, save_on_sigterm
 from distill.pipeline.store import write_whole
-from distill.pipeline.team import Left, Team
+from distill.pipeline.process_group import ProcessGroup
 from distill.protocols import Augmentation, Protocol
 
 folder, rank, size, slow = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
-save_on_signals()
+save_on_sigterm()
 torch.set_num_threads(1)
 images = torch.randint(256, (17, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 weights = torch.linspace(0.5, 1.5, 17, dtype=torch.float64)
@@ -46,19 +46,14 @@ def targets(batch):
     time.sleep(max(slow, 0))
     return blend(batch)
 
-team = Team(rank, size, folder / "meeting")
-if slow == -1 and rank == 1:  # an error before the meeting
-    team.leave()
-    sys.exit(3)
-checkpoint = Checkpoint(folder / ("checkpoints" if slow != -2 or rank == 0 else "none"), "part", write_whole, team)
+group = ProcessGroup(rank, size, sys.argv[6])
+checkpoint = Checkpoint(folder / ("checkpoints" if slow != -2 or rank == 0 else "none"), "part", write_whole, group)
 look = lambda model: {"top1": 0.0, "top5": 0.0}
 tell = lambda fraction: print(fraction, flush=True)
 try:
-    learn(model, passes, weights, rules, targets, look, tell, student="net", ipc=1, checkpoint=checkpoint, team=team)
+    learn(model, passes, weights, rules, targets, look, tell, student="net", ipc=1, checkpoint=checkpoint, group=group)
 except Interrupted:
     sys.exit(143)
-except Left:
-    sys.exit(3)
 except RuntimeError as error:
     os._exit(4 if "different checkpoints" in str(error) or slow == -2 else 5)
 save_file({**model.state_dict(), "seen": torch.tensor(seen)}, folder / f"result{rank}.safetensors")
@@ -67,36 +62,19 @@ save_file({**model.state_dict(), "seen": torch.tensor(seen)}, folder / f"result{
 
 @pytest.fixture
 def start(clean_environment):
-    def started(folder, size, slow=0.0, length="epochs", only=None):
+    def started(folder, size, slow=0.0, length="epochs"):
         folder.mkdir(exist_ok=True)
-        (folder / "meeting").unlink(missing_ok=True)
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            address = f"127.0.0.1:{free.getsockname()[1]}"
         environment = {**clean_environment, EVERY: "1000", "PYTHONPATH": os.pathsep.join(sys.path)}
         words = [sys.executable, "-c", TRAIN, str(folder)]
         return [
-            subprocess.Popen([*words, str(rank), str(size), str(slow), length], env=environment, stdout=subprocess.PIPE)
-            for rank in (range(size) if only is None else [only])
+            subprocess.Popen([*words, str(rank), str(size), str(slow), length, address], env=environment, stdout=subprocess.PIPE)
+            for rank in range(size)
         ]
 
     return started
-
-
-def test_who_waits_for_one_that_will_not_come_leaves(tmp_path, start):
-    first, second = start(tmp_path / "run", 2, slow=-1.0)
-    assert second.wait(60) == 3
-    second.stdout.close()
-    assert ended([first]) == [3]
-
-
-def test_who_waits_hears_signals(tmp_path, start):
-    (tmp_path / "run").mkdir()
-    alone = start(tmp_path / "run", 2, only=0)[0]
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "run" / "meeting").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    time.sleep(0.3)
-    alone.send_signal(signal.SIGTERM)
-    assert alone.wait(10) == 128 + signal.SIGTERM
-    alone.stdout.close()
 
 
 def test_processes_that_hold_other_checkpoints_are_told_apart(tmp_path, start):
@@ -149,36 +127,7 @@ def test_a_signal_to_one_saves_and_ends_all_and_they_go_on_to_the_same_bits(tmp_
 @pytest.mark.parametrize("count", range(12))
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
 def test_shares_are_the_whole_in_order_and_even(count, size):
-    shares = [list(range(count)[Team(rank, size).share(count)]) for rank in range(size)]
+    shares = [list(range(count)[ProcessGroup(rank, size).share(count)]) for rank in range(size)]
     assert [one for share in shares for one in share] == list(range(count))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
     assert list(range(count)[ALONE.share(count)]) == list(range(count))
-
-
-@pytest.fixture
-def tiny_pairs(tiny_command):
-    """The tiny run with two processes a student."""
-    return [*tiny_command, "--set", "train.processes=2", "--set", 'methods=["ddoq", "random"]', "--set", "select.k=[3]"]
-
-
-def figures(folder):
-    (path,) = folder.glob("evaluate-*/metrics.json")
-    return path.read_text()
-
-
-def test_a_run_of_pairs_by_two_workers_and_under_torchrun(tiny_pairs, clean_environment, tmp_path):
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *tiny_pairs[1:]]
-    for name, command in (("workers", [*tiny_pairs, "--workers", "2"]), ("ranks", torchrun)):
-        command = [*command, "--out", str(tmp_path / name)]
-        done = subprocess.run(command, env=clean_environment, capture_output=True, text=True, check=False, timeout=240)
-        assert done.returncode == 0, done.stderr[-3000:]
-        assert not list((tmp_path / name).glob("**/*.meeting"))
-    assert figures(tmp_path / "workers") == figures(tmp_path / "ranks")
-
-
-def test_too_few_workers_for_a_student_are_refused_before_work(tiny_pairs, clean_environment, tmp_path):
-    command = [*tiny_pairs, "--workers", "1", "--out", str(tmp_path / "run")]
-    done = subprocess.run(command, env=clean_environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert "train.processes = 2 is a student's number of workers, and there are 1" in done.stderr
-    assert not (tmp_path / "run").exists()

@@ -1,0 +1,237 @@
+"""The engine of a cluster: an actor of Ray a GPU, or a processor, on any node; several make a part as one process group."""
+
+import os
+import platform
+import re
+import signal
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from concurrent.futures import BrokenExecutor, Future
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from distill import worker
+from distill.pipeline import checkpoint
+from distill.pipeline.engine import PartFailed
+from distill.pipeline.environment import ONE_THREAD, READERS, processors, version
+from distill.pipeline.inside import inside
+from distill.pipeline.process_group import ProcessGroup
+from distill.pipeline.stage import Stage
+from distill.pipeline.store import Damaged
+from distill.recipe import RecipeError
+
+_GRACE = 30.0  # seconds for actors to save what they train
+_LATE = 2.0  # seconds that the others of a group have to say more than that one is gone
+_SEEN = 10.0  # seconds in which a file must be seen by all nodes
+_FAILURES = 3  # times that an actor may fail to begin
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A part in work: its actors, and what they will have returned."""
+
+    actors: list[Any]
+    refs: list[Any]
+
+
+class RayEngine:
+    """Actors on the cluster that ``RAY_ADDRESS`` names, or on one that Ray starts here for as long as this lasts.
+
+    workers: how many, by default one a GPU or processor that the cluster has, but no more than ``most``. group: how many of them
+    the largest part takes. Raises RecipeError where they can't be had, and where a node is not like this process.
+    """
+
+    def __init__(self, root: Path, workers: int | None, device: str, most: int, group: int = 1) -> None:
+        self._ray, self._ours = _connected(workers)
+        self._root, self._probe, self._failures = root, inside(root, f".seen.{uuid.uuid4().hex}"), 0
+        self._running, self._told = dict[Future[Any], _Run](), dict[tuple[str, str], Callable[[float], None]]()
+        self._starting, self._idle, self._leaving = dict[Any, Any](), list[Any](), list[Any]()  # starting: what it says → actor
+        try:
+            self._open(workers, "GPU" if device == "cuda" else "CPU", most, group)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, workers: int | None, kind: str, most: int, group: int) -> None:
+        have = self._ray.cluster_resources()
+        count = min(workers or int(have.get(kind, 0)), most)
+        if count < group or not count:
+            raise RecipeError(f"a part takes {group} workers with a {kind} each, and the cluster has {int(have.get(kind, 0))}")
+        affinity = import_module("ray.util.scheduling_strategies").NodeAffinitySchedulingStrategy
+        here = affinity(self._ray.get_runtime_context().get_node_id(), soft=False)
+        self._fractions = import_module("ray.util.queue").Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
+        readers = max(1, int(have.get("CPU", 1)) // count)
+        variables = {name: value for name, value in os.environ.items() if name.startswith("DISTILL_")}
+        variables |= {**ONE_THREAD, READERS: str(readers), "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+        self._actor = self._ray.remote(
+            max_restarts=0, runtime_env={"env_vars": variables}, **{"num_gpus" if kind == "GPU" else "num_cpus": 1}
+        )(_Worker)
+        self._probe.write_bytes(b"")
+        for _ in range(count):
+            self._start()
+
+    def free(self) -> int:
+        for ref in self._done(list(self._starting)):
+            actor = self._starting.pop(ref)
+            if (error := self._error(ref)) is None:
+                self._check(*self._ray.get(ref))
+                self._idle.append(actor)
+            else:
+                self._failures += 1
+                if self._failures > _FAILURES:
+                    raise PartFailed(f"workers do not begin: {error}")
+                self._start()
+        for key, fraction in self._fractions.get_nowait_batch(self._fractions.qsize()):
+            self._told[key](fraction)
+        for future, run in list(self._running.items()):
+            self._settle(future, run)
+        return len(self._idle)
+
+    def submit(self, stage: Stage, part: str, on_progress: Callable[[float], None]) -> Future[Any]:
+        size, key = stage.processes, (stage.folder_name, part)
+        actors = [self._idle.pop() for _ in range(size)]
+        address = actors[0].address.remote() if size > 1 else ""
+        refs = [actor.make.remote(*key, rank, size, address) for rank, actor in enumerate(actors)]
+        future = Future[Any]()
+        self._running[future], self._told[key] = _Run(actors, refs), on_progress
+        return future
+
+    def cancel(self, future: Future[Any]) -> None:
+        run = self._running.pop(future)
+        for ref in run.refs:
+            self._ray.cancel(ref)
+        self._leaving += run.actors
+        future.set_exception(BrokenExecutor("it was canceled"))
+
+    def close(self) -> None:
+        for future in list(self._running):
+            self.cancel(future)
+        # Who trains ends once it has saved, and the answer of one that ended is an error.
+        if ended := [actor.ready.remote("") for actor in self._leaving]:
+            self._ray.wait(ended, num_returns=len(ended), timeout=_GRACE)
+        for actor in [*self._idle, *self._leaving, *self._starting.values()]:
+            self._ray.kill(actor)
+        for path in self._root.glob(f"{self._probe.name}*"):
+            path.unlink(missing_ok=True)
+        if self._ours:
+            self._ray.shutdown()
+
+    def _start(self) -> None:
+        actor = self._actor.remote(self._root, self._fractions)
+        self._starting[actor.ready.remote(self._probe.name)] = actor
+
+    def _done(self, refs: list[Any]) -> list[Any]:
+        return self._ray.wait(refs, num_returns=len(refs), timeout=0)[0] if refs else []
+
+    def _settle(self, future: Future[Any], run: _Run) -> None:
+        """Say what came of a part, if it is known; after an error in a group no process of it is used again."""
+        if not any(map(self._error, done := self._done(run.refs))) and len(done) < len(run.refs):
+            return
+        if len(done) < len(run.refs):
+            done, _ = self._ray.wait(run.refs, num_returns=len(run.refs), timeout=_LATE)
+        errors = [error for error in map(self._error, done) if error is not None]
+        del self._running[future]
+        if any(isinstance(error, BrokenExecutor) for error in errors) or (errors and len(run.actors) > 1):
+            for actor in run.actors:
+                self._ray.kill(actor)
+                self._start()
+        else:
+            self._idle += run.actors
+        if errors:  # one that failed alone is the reason of what the others say
+            future.set_exception(min(errors, key=lambda error: (Damaged, BrokenExecutor, PartFailed).index(type(error))))
+        else:
+            future.set_result(None)
+
+    def _error(self, ref: Any) -> Exception | None:
+        errors = self._ray.exceptions
+        try:
+            self._ray.get(ref)
+        except errors.RayTaskError as error:
+            return error.cause if isinstance(error.cause, Damaged | PartFailed) else PartFailed(str(error.cause))
+        except errors.RayError as error:
+            return BrokenExecutor(str(error).partition("\n")[0])
+        return None
+
+    def _check(self, node: str, versions: tuple[str, str | None], seen: bool, answer: str) -> None:
+        """Refuse a node that has other versions, or another disk."""
+        if versions != _versions():
+            theirs, ours = ("Python {}, distill {}".format(*each) for each in (versions, _versions()))
+            raise RecipeError(f"the node {node} has {theirs}, and this one {ours}; all nodes must have the same")
+        if not seen:
+            raise RecipeError(f"the node {node} does not see {self._root}; it must lie on a disk that all nodes share")
+        if not _appears(self._root / answer):
+            raise RecipeError(
+                f"what the node {node} writes to {self._root} is not seen here within {_SEEN:.0f} s; the disk keeps old "
+                "listings of folders: mount it without (for NFS: lookupcache=none), or give another folder with --out"
+            )
+
+
+class _Worker:
+    """An actor: one worker process."""
+
+    def __init__(self, root: Path, fractions: Any) -> None:
+        self._root, self._fractions, self._context = root, fractions, import_module("ray").get_runtime_context()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        self._seen = _appears(root)
+        if self._seen:
+            worker.begin(root)
+
+    def ready(self, probe: str) -> tuple[str, tuple[str, str | None], bool, str]:
+        """What this process is, and whether it sees a file in the run's folder, which it answers with another."""
+        seen, answer = self._seen and _appears(self._root / probe), f"{probe}.{uuid.uuid4().hex}"
+        if seen and probe:
+            (self._root / answer).write_bytes(b"")
+        return platform.node(), _versions(), seen, answer
+
+    def address(self) -> str:
+        """Where a process group of which this is the first may meet."""
+        with socket.socket() as free:
+            free.bind(("", 0))
+            return f"{import_module('ray').util.get_node_ip_address()}:{free.getsockname()[1]}"
+
+    def make(self, folder: str, part: str, rank: int, size: int, address: str) -> None:
+        """Have a part made, alone or as one of a group."""
+
+        def tell(fraction: float) -> None:
+            if self._context.is_canceled():
+                checkpoint.stop()
+            if rank == 0:
+                self._fractions.actor.put_nowait.remote(((folder, part), fraction))
+
+        worker.make(self._root, folder, part, tell, ProcessGroup(rank, size, address))
+
+
+def _connected(workers: int | None) -> tuple[Any, bool]:
+    """Ray, connected, and whether it was not before."""
+    ray = import_module("ray")
+    if ray.is_initialized():
+        return ray, False
+    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+    address, before = os.environ.get("RAY_ADDRESS"), signal.getsignal(signal.SIGTERM)
+    here = {} if address else {"num_cpus": workers or processors(), "include_dashboard": False}
+    try:
+        if address and (found := re.fullmatch(r"\[?([^/]+?)\]?:(\d+)", address)):  # Ray itself asks for two minutes
+            socket.create_connection((found[1], int(found[2])), timeout=5).close()
+        ray.init(**here, log_to_driver=False, logging_level="ERROR")
+    except (OSError, RuntimeError, ValueError) as error:
+        raise RecipeError(f"no cluster can be used at {address or 'this machine'}: {error}") from None
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)  # which Ray took
+    return ray, True
+
+
+def _versions() -> tuple[str, str | None]:
+    return platform.python_version(), version("optimal-quantization")
+
+
+def _appears(path: Path) -> bool:
+    """Whether a path is there, or will be soon."""
+    deadline = time.monotonic() + _SEEN
+    while not (found := path.exists()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return found

@@ -1,0 +1,159 @@
+"""Have what is missing made: a part may start when all that its stage comes from is complete; the longest way goes first."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
+from contextlib import closing
+from typing import Any
+
+from distill.pipeline.engine import Engine, PartFailed
+from distill.pipeline.inside import inside
+from distill.pipeline.stage import Stage, ordered
+from distill.pipeline.store import Damaged, Store
+from distill.worker import LOG
+
+_AGAIN = 3  # times that a part may lose its worker, or be found damaged, in one run before something else is wrong
+_PAUSE = 0.1  # seconds between looks for workers that are free
+_PATIENCE = 600.0  # seconds to wait for workers while nothing is made
+
+
+class Watcher:
+    """Told what happens; draws it. This one draws nothing."""
+
+    def began(self, stage: Stage, done: int) -> None: ...
+    def progress(self, stage: Stage, part: str, fraction: float) -> None: ...
+    def made(self, stage: Stage, part: str) -> None: ...
+    def remake(self, stage: Stage, part: str) -> None: ...
+    def finished(self, stage: Stage, manifest: Mapping[str, Any] | None) -> None: ...
+
+
+def execute(
+    stages: Sequence[Stage],
+    store: Store,
+    start: Callable[[int], Engine],
+    environment: Mapping[str, Any],
+    watcher: Watcher,
+    *,
+    verify: bool,
+) -> None:
+    """Make every missing part of ``stages`` (in topological order), and a manifest for every stage that is complete.
+
+    start: gives an engine, for no more workers than a number; called if anything is missing.
+    """
+    board = Board(stages, store, environment, watcher, verify=verify)
+    for stage in stages:
+        watcher.began(stage, len(stage.parts()) - len(board.missing[stage]))
+    for stage in stages:
+        if not board.missing[stage] and (manifest := store.manifest(stage)) is not None:
+            watcher.finished(stage, manifest)
+        elif not board.missing[stage]:
+            board.close(stage)
+    if not any(board.missing.values()):
+        return
+    board.log.write_bytes(b"")
+    wanted = sum(len(parts) * stage.processes for stage, parts in board.missing.items())
+    try:
+        # For a whole group at least, since a part of one may be found damaged.
+        with closing(start(max([wanted, *(stage.processes for stage in stages)]))) as engine:
+            _work(board, engine)
+    finally:
+        if not board.log.stat().st_size:
+            board.log.unlink()
+
+
+class Board:
+    """What is missing, and what may start."""
+
+    def __init__(
+        self, stages: Sequence[Stage], store: Store, environment: Mapping[str, Any], watcher: Watcher, *, verify: bool
+    ) -> None:
+        self._stages, self._store, self._environment, self._watcher = list(stages), store, environment, watcher
+        self.log = inside(store.root, LOG)
+        self.missing = {
+            stage: [part for part in stage.parts() if not store.holds(stage, part, verify=verify)] for stage in stages
+        }
+        self.running: dict[Stage, set[str]] = {stage: set() for stage in stages}
+        self._remakes = Counter[tuple[str, str]]()
+        depth: dict[Stage, int] = dict.fromkeys(stages, 0)
+        for stage in reversed(self._stages):
+            for parent in stage.parents:
+                depth[parent] = max(depth.get(parent, 0), depth[stage] + 1)
+        self._order = sorted(self._stages, key=lambda stage: -depth[stage])
+        self._before = {stage: ordered(stage)[:-1] for stage in stages}
+
+    def next(self) -> tuple[Stage, str] | None:
+        """A part that may start now."""
+        for stage in self._order:
+            idle = [part for part in self.missing[stage] if part not in self.running[stage]]
+            if idle and not any(self.missing[ancestor] for ancestor in self._before[stage]):
+                return stage, idle[0]
+        return None
+
+    def progress(self, stage: Stage, part: str, fraction: float) -> None:
+        if part in self.running[stage]:  # else it comes late
+            self._watcher.progress(stage, part, fraction)
+
+    def made(self, stage: Stage, part: str) -> None:
+        """Take a part as made, and close its stage with the last."""
+        self.missing[stage].remove(part)
+        self._watcher.made(stage, part)
+        if not self.missing[stage]:
+            self.close(stage)
+
+    def close(self, stage: Stage) -> None:
+        """Write the manifest of a stage whose parts are all there."""
+        try:
+            self._store.finish(stage, self._environment)
+        except Damaged as damage:
+            self.remake(damage)
+        except ValueError as error:
+            raise PartFailed(f"{stage.title}: {error}") from None
+        else:
+            self._watcher.finished(stage, self._store.manifest(stage))
+
+    def remake(self, damage: Damaged) -> None:
+        """Have a damaged part made again, unless another worker found the same damage already."""
+        stage = next(stage for stage in self._stages if stage.folder_name == damage.folder)
+        if damage.part in self.missing[stage]:
+            return
+        self._remakes[damage.folder, damage.part] += 1
+        if self._remakes[damage.folder, damage.part] > _AGAIN:
+            raise PartFailed(f"{damage.folder}/{damage.part} is damaged again and again; is the disk at fault?")
+        self._store.discard(stage, damage.part)
+        self.missing[stage].append(damage.part)
+        self._watcher.remake(stage, damage.part)
+
+
+def _work(board: Board, engine: Engine) -> None:
+    underway: dict[Future[Any], tuple[Stage, str]] = {}
+    losses = Counter[tuple[Stage, str]]()
+    last = time.monotonic()
+    while any(board.missing.values()):
+        # A part that takes several workers waits until all of them are free, and nothing overtakes it.
+        while (free := engine.free()) and (task := board.next()) and task[0].processes <= free:
+            stage, part = task
+            board.running[stage].add(part)
+            underway[engine.submit(stage, part, lambda fraction, task=task: board.progress(*task, fraction))] = task
+        if underway:
+            last = time.monotonic()
+        elif (task := board.next()) and time.monotonic() - last > _PATIENCE:
+            raise PartFailed(f"{task[0].title}, part {task[1]}, takes {task[0].processes} workers; there are {free}")
+        else:
+            time.sleep(_PAUSE)
+        for future in wait(underway, _PAUSE, FIRST_COMPLETED).done:
+            stage, part = underway.pop(future)
+            board.running[stage].discard(part)
+            try:
+                future.result()
+            except Damaged as damage:
+                board.remake(damage)
+            except BrokenExecutor as error:  # another worker goes on from its last checkpoint
+                losses[stage, part] += 1
+                if losses[stage, part] > _AGAIN:
+                    often = f"lost its worker {_AGAIN + 1} times, perhaps because memory ran out"
+                    raise PartFailed(f"{stage.title}, part {part}, {often}: {error}. Details: {board.log}") from None
+            except PartFailed as error:
+                raise PartFailed(f"{stage.title}, part {part}: {error}") from None
+            else:
+                board.made(stage, part)

@@ -1,0 +1,198 @@
+"""The engine of a cluster: two nodes of Ray on this machine, with fake GPUs; a run's bytes are those of one machine."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from distill.pipeline.checkpoint import EVERY
+from tests.distill.test_kills import alive, contents
+
+pytestmark = pytest.mark.xdist_group("ray")
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """Two nodes with a processor and a fake GPU each, and nobody connected to them."""
+    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token"}
+    token = tmp_path_factory.mktemp("ray") / "token"
+    token.write_text("0123456789abcdef" * 4)
+    os.environ["RAY_AUTH_TOKEN_PATH"] = str(token)
+    from ray.cluster_utils import Cluster
+
+    node = {"num_cpus": 1, "num_gpus": 1, "object_store_memory": 80 * 2**20, "include_dashboard": False}
+    made = Cluster(initialize_head=True, head_node_args=node)
+    made.add_node(num_cpus=1, num_gpus=1, object_store_memory=80 * 2**20)
+    yield made
+    made.shutdown()
+
+
+@pytest.fixture
+def clustered(cluster, clean_environment):
+    tokens = {name: os.environ[name] for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH", "RAY_USAGE_STATS_ENABLED")}
+    return {**clean_environment, **tokens, "RAY_ADDRESS": cluster.address}
+
+
+def actors():
+    """The processes that make parts for some cluster of this machine, by their titles."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if b"ray::_Worker" in (title := path.read_bytes()):
+                found[int(path.parent.name)] = title
+        except OSError:
+            continue
+    return found
+
+
+def unmade(folder, names):
+    for name in names:
+        for path in folder.glob(f"{name}-*"):
+            shutil.rmtree(path)
+
+
+def test_two_nodes_of_which_a_worker_is_killed_give_the_bytes_of_one_machine(finished, copied, tiny_command, clustered):
+    unmade(copied, ["decode", "label", "train"])
+    process = subprocess.Popen(
+        [*tiny_command, "--out", str(copied)], env=clustered, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 120
+    while not list(copied.glob("decode-*/.seals/*.json")) and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.05)
+    victim = next(iter(actors()))
+    os.kill(victim, signal.SIGKILL)
+    out, err = process.communicate(timeout=240)
+    assert process.returncode == 0, err
+    assert out.count("Report: ") == 1
+    assert contents(copied) == contents(finished.folder)
+    assert not list(copied.glob(".seen.*"))
+
+
+def test_a_student_of_two_processes_on_two_nodes(copied, tiny_command, clustered):
+    changes = ["--set", "train.processes=2", "--set", 'methods=["random"]', "--set", "select.k=[3]", "--set", "seeds=[0]"]
+    done = subprocess.run(
+        [*tiny_command, *changes, "--until", "train", "--out", str(copied)],
+        env=clustered, capture_output=True, text=True, check=False, timeout=240,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "train random          1 parts" in done.stdout
+
+
+GPUS = """
+import os, sys, time
+from pathlib import Path
+import ray
+from distill.graph import build
+from distill.pipeline.cluster import RayEngine
+from distill.recipe import check, RecipeError
+import json
+
+root = Path(sys.argv[1])
+try:
+    RayEngine(root, None, "cuda", 9, 3)
+except RecipeError as error:
+    print(error)
+engine = RayEngine(root, None, "cuda", 9, 2)
+while engine.free() < 2:
+    time.sleep(0.1)
+print("GPUs in use", ray.cluster_resources()["GPU"] - ray.available_resources().get("GPU", 0))
+stages = build(check(json.loads((root / "recipe.json").read_bytes())))
+stage = next(stage for stage in stages if stage.title == "train random")
+told = []
+future = engine.submit(stage, stage.parts()[0], told.append)
+while not future.done():
+    assert engine.free() <= 1 or future.done()
+    time.sleep(0.02)
+print("made", future.result())
+future = engine.submit(next(stage for stage in stages if stage.name == "survey"), "none", told.append)
+while not future.done():
+    engine.free()
+    time.sleep(0.02)
+print(type(future.exception()).__name__, future.exception())
+engine.close()
+print(list(root.glob(".seen.*")))
+"""
+
+
+def test_a_worker_has_a_gpu_and_refusals_are_sentences(copied, clustered):
+    done = subprocess.run([sys.executable, "-c", GPUS, str(copied)], env=clustered, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    refused, gpus, made, failed, left = done.stdout.splitlines()
+    assert refused == "a part takes 3 workers with a GPU each, and the cluster has 2"
+    assert gpus == "GPUs in use 2.0"
+    assert made == "made None"
+    assert failed.startswith("PartFailed ")
+    assert "worker-errors.log" in failed
+    assert left == "[]"
+
+
+def test_an_address_where_no_cluster_answers_is_a_sentence(tiny_command, clustered, tmp_path):
+    done = subprocess.run(
+        [*tiny_command, "--out", str(tmp_path / "run")],
+        env={**clustered, "RAY_ADDRESS": "127.0.0.1:1"}, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert "no cluster can be used at 127.0.0.1:1" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_a_killed_run_leaves_no_worker(copied, tiny_command, clustered):
+    unmade(copied, ["train"])
+    process = subprocess.Popen(
+        [*tiny_command, "--set", "train.steps=3000", "--out", str(copied)],
+        env={**clustered, EVERY: "0"}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not list(copied.glob("train-*/.checkpoints/*.json")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    ours = actors()
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 10
+    while any(map(alive, ours)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert ours
+    assert not any(map(alive, ours))
+
+
+@pytest.mark.slow
+def test_ctrl_c_saves_what_is_trained_on_the_cluster(copied, tiny_command, clustered):
+    unmade(copied, ["train"])
+    process = subprocess.Popen(
+        [*tiny_command, "--set", "train.steps=3000", "--out", str(copied)],
+        env={**clustered, EVERY: "1000"}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while len(busy := [title for title in actors().values() if b"make" in title]) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert busy
+    time.sleep(2)
+    process.send_signal(signal.SIGINT)
+    told = process.communicate(timeout=60)[1].decode()
+    assert process.returncode == 130
+    assert "goes on from there" in told
+    assert list(copied.glob("train-*/.checkpoints/*.json"))
+    assert not actors()
+
+
+@pytest.mark.slow
+def test_a_node_that_goes_and_comes_changes_no_byte(finished, copied, tiny_command, clustered, cluster):
+    unmade(copied, ["encode", "select", "decode", "label", "train"])
+    process = subprocess.Popen(
+        [*tiny_command, "--out", str(copied)], env={**clustered, EVERY: "0"}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    deadline = time.monotonic() + 120
+    while not list(copied.glob("decode-*/.seals/*.json")) and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.05)
+    cluster.remove_node(cluster.list_all_nodes()[-1], allow_graceful=False)
+    time.sleep(3)
+    cluster.add_node(num_cpus=1, num_gpus=1, object_store_memory=80 * 2**20)
+    err = process.communicate(timeout=300)[1].decode()
+    assert process.returncode == 0, err
+    assert contents(copied) == contents(finished.folder)
