@@ -53,7 +53,7 @@ tell = lambda fraction: print(fraction, flush=True)
 try:
     learn(model, passes, weights, rules, targets, look, tell, student="net", ipc=1, checkpoint=checkpoint, group=group)
 except Interrupted:
-    sys.exit(143)
+    os._exit(143)  # as workers do: a group is left in good order by all of it alone
 except RuntimeError as error:
     os._exit(4 if "different checkpoints" in str(error) or slow == -2 else 5)
 save_file({**model.state_dict(), "seen": torch.tensor(seen)}, folder / f"result{rank}.safetensors")
