@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 from distill.pipeline.engine import Engine, PartFailed
@@ -19,13 +20,11 @@ _PATIENCE = 600.0  # seconds to wait for workers while nothing is made
 
 
 class Watcher:
-    """Told what happens; draws it. This one draws nothing."""
+    """Told how far stages have come; draws it. This one draws nothing."""
 
-    def began(self, stage: Stage, done: int) -> None: ...
-    def progress(self, stage: Stage, part: str, fraction: float) -> None: ...
-    def made(self, stage: Stage, part: str) -> None: ...
+    def moved(self, stage: Stage, made: int, under_way: float) -> None: ...
     def remake(self, stage: Stage, part: str) -> None: ...
-    def finished(self, stage: Stage, manifest: Mapping[str, Any] | None) -> None: ...
+    def finished(self, stage: Stage, took: str) -> None: ...
 
 
 def execute(
@@ -42,45 +41,43 @@ def execute(
     start: gives an engine, for no more workers than a number; called if anything is missing.
     """
     board = Board(stages, store, environment, watcher, verify=verify)
-    for stage in stages:
-        watcher.began(stage, len(stage.parts()) - len(board.missing[stage]))
-    for stage in stages:
-        if not board.missing[stage] and (manifest := store.manifest(stage)) is not None:
-            watcher.finished(stage, manifest)
-        elif not board.missing[stage]:
-            board.close(stage)
     if not any(board.missing.values()):
         return
-    board.log.write_bytes(b"")
+    log = inside(store.root, LOG)
+    log.write_bytes(b"")
     wanted = sum(len(parts) * stage.processes for stage, parts in board.missing.items())
     try:
         # For a whole group at least, since a part of one may be found damaged.
         with closing(start(max([wanted, *(stage.processes for stage in stages)]))) as engine:
-            _work(board, engine)
+            _work(board, engine, log)
     finally:
-        if not board.log.stat().st_size:
-            board.log.unlink()
+        if not log.stat().st_size:
+            log.unlink()
 
 
 class Board:
-    """What is missing, and what may start."""
+    """What is missing, what is under way and how far, and what may start."""
 
     def __init__(
         self, stages: Sequence[Stage], store: Store, environment: Mapping[str, Any], watcher: Watcher, *, verify: bool
     ) -> None:
-        self._stages, self._store, self._environment, self._watcher = list(stages), store, environment, watcher
-        self.log = inside(store.root, LOG)
+        self._store, self._environment, self._watcher = store, environment, watcher
         self.missing = {
             stage: [part for part in stage.parts() if not store.holds(stage, part, verify=verify)] for stage in stages
         }
-        self.running: dict[Stage, set[str]] = {stage: set() for stage in stages}
-        self._remakes = Counter[tuple[str, str]]()
+        self.running: dict[Stage, dict[str, float]] = {stage: {} for stage in stages}
+        self._cached, self._remakes = {stage for stage in stages if not self.missing[stage]}, Counter[tuple[str, str]]()
         depth: dict[Stage, int] = dict.fromkeys(stages, 0)
-        for stage in reversed(self._stages):
+        for stage in reversed(stages):
             for parent in stage.parents:
                 depth[parent] = max(depth.get(parent, 0), depth[stage] + 1)
-        self._order = sorted(self._stages, key=lambda stage: -depth[stage])
+        self._order = sorted(stages, key=lambda stage: -depth[stage])
         self._before = {stage: ordered(stage)[:-1] for stage in stages}
+        for stage in stages:
+            self._moved(stage)
+        for stage in stages:
+            if not self.missing[stage]:
+                self.close(stage, again=False)
 
     def next(self) -> tuple[Stage, str] | None:
         """A part that may start now."""
@@ -92,29 +89,33 @@ class Board:
 
     def progress(self, stage: Stage, part: str, fraction: float) -> None:
         if part in self.running[stage]:  # else it comes late
-            self._watcher.progress(stage, part, fraction)
+            self.running[stage][part] = fraction
+            self._moved(stage)
 
     def made(self, stage: Stage, part: str) -> None:
         """Take a part as made, and close its stage with the last."""
         self.missing[stage].remove(part)
-        self._watcher.made(stage, part)
+        self._moved(stage)
         if not self.missing[stage]:
             self.close(stage)
 
-    def close(self, stage: Stage) -> None:
-        """Write the manifest of a stage whose parts are all there."""
+    def close(self, stage: Stage, *, again: bool = True) -> None:
+        """Write the manifest of a stage whose parts are all there. again: also where there is one."""
         try:
-            self._store.finish(stage, self._environment)
+            if again or self._store.manifest(stage) is None:
+                self._store.finish(stage, self._environment)
         except Damaged as damage:
             self.remake(damage)
         except ValueError as error:
             raise PartFailed(f"{stage.title}: {error}") from None
         else:
-            self._watcher.finished(stage, self._store.manifest(stage))
+            manifest = self._store.manifest(stage)
+            took = "from cache" if stage in self._cached else f"{manifest['wall_s']:.1f} s" if manifest else ""
+            self._watcher.finished(stage, took)
 
     def remake(self, damage: Damaged) -> None:
         """Have a damaged part made again, unless another worker found the same damage already."""
-        stage = next(stage for stage in self._stages if stage.folder_name == damage.folder)
+        stage = next(stage for stage in self.missing if stage.folder_name == damage.folder)
         if damage.part in self.missing[stage]:
             return
         self._remakes[damage.folder, damage.part] += 1
@@ -122,10 +123,16 @@ class Board:
             raise PartFailed(f"{damage.folder}/{damage.part} is damaged again and again; is the disk at fault?")
         self._store.discard(stage, damage.part)
         self.missing[stage].append(damage.part)
+        self._cached.discard(stage)
         self._watcher.remake(stage, damage.part)
+        self._moved(stage)
+
+    def _moved(self, stage: Stage) -> None:
+        made = len(stage.parts()) - len(self.missing[stage])
+        self._watcher.moved(stage, made, sum(self.running[stage].values()))
 
 
-def _work(board: Board, engine: Engine) -> None:
+def _work(board: Board, engine: Engine, log: Path) -> None:
     underway: dict[Future[Any], tuple[Stage, str]] = {}
     losses = Counter[tuple[Stage, str]]()
     last = time.monotonic()
@@ -133,7 +140,7 @@ def _work(board: Board, engine: Engine) -> None:
         # A part that takes several workers waits until all of them are free, and nothing overtakes it.
         while (free := engine.free()) and (task := board.next()) and task[0].processes <= free:
             stage, part = task
-            board.running[stage].add(part)
+            board.running[stage][part] = 0.0
             underway[engine.submit(stage, part, lambda fraction, task=task: board.progress(*task, fraction))] = task
         if underway:
             last = time.monotonic()
@@ -143,7 +150,7 @@ def _work(board: Board, engine: Engine) -> None:
             time.sleep(_PAUSE)
         for future in wait(underway, _PAUSE, FIRST_COMPLETED).done:
             stage, part = underway.pop(future)
-            board.running[stage].discard(part)
+            del board.running[stage][part]
             try:
                 future.result()
             except Damaged as damage:
@@ -152,7 +159,7 @@ def _work(board: Board, engine: Engine) -> None:
                 losses[stage, part] += 1
                 if losses[stage, part] > _AGAIN:
                     often = f"lost its worker {_AGAIN + 1} times, perhaps because memory ran out"
-                    raise PartFailed(f"{stage.title}, part {part}, {often}: {error}. Details: {board.log}") from None
+                    raise PartFailed(f"{stage.title}, part {part}, {often}: {error}. Details: {log}") from None
             except PartFailed as error:
                 raise PartFailed(f"{stage.title}, part {part}: {error}") from None
             else:

@@ -5,8 +5,6 @@ from rich.console import Console
 
 from distill.pipeline.watch import Bars, Lines
 
-MANIFEST = {"wall_s": 1.25}
-
 
 @pytest.fixture
 def stage(fake):
@@ -21,32 +19,27 @@ def lines_of(stage, *events):
     return file.getvalue().splitlines()
 
 
-def test_a_stage_that_is_made_says_what_it_took(stage):
-    lines = lines_of(stage, ("began", 0), ("made", "a"), ("progress", "b", 0.5), ("made", "b"), ("finished", MANIFEST))
-    assert lines == ["encode                2 parts  1.2 s"]
+def test_a_stage_that_is_complete_says_what_it_took(stage):
+    assert lines_of(stage, ("moved", 0, 0.0), ("moved", 1, 0.5), ("finished", "1.2 s")) == [
+        "encode                2 parts  1.2 s"
+    ]
 
 
-def test_a_stage_that_was_there_says_so(stage):
-    assert lines_of(stage, ("began", 2), ("finished", MANIFEST)) == ["encode                2 parts  from cache"]
-
-
-def test_a_stage_that_was_there_but_damaged_does_not_say_it_was_there(stage):
-    lines = lines_of(stage, ("began", 2), ("finished", MANIFEST), ("remake", "b"), ("made", "b"), ("finished", MANIFEST))
-    assert lines[1] == "encode: b is damaged and is made anew"
-    assert lines[2] == "encode                2 parts  1.2 s"
+def test_a_damaged_part_is_told(stage):
+    lines = lines_of(stage, ("finished", "from cache"), ("remake", "b"), ("finished", "1.2 s"))
+    assert lines[1:] == ["encode: b is damaged and is made anew", "encode                2 parts  1.2 s"]
 
 
 def test_a_long_stage_says_once_a_minute_how_far_it_has_come(stage):
     now = [0.0]
     file = io.StringIO()
     watcher = Lines(Console(file=file, width=100), lambda: now[0])
-    watcher.began(stage, 0)
+    watcher.moved(stage, 0, 0.0)
     for second in range(1, 151):
         now[0] = float(second)
-        watcher.progress(stage, "a", second / 200)
-    watcher.made(stage, "a")
+        watcher.moved(stage, 0, second / 200)
     now[0] = 240.0
-    watcher.progress(stage, "b", 0.5)
+    watcher.moved(stage, 1, 0.5)
     assert file.getvalue().splitlines() == [
         "encode                0 of 2 parts, 15.0%",
         "encode                0 of 2 parts, 30.0%",
@@ -55,26 +48,20 @@ def test_a_long_stage_says_once_a_minute_how_far_it_has_come(stage):
 
 
 def test_names_with_brackets_are_no_markup(fake):
-    assert lines_of(fake(name="[red]x"), ("began", 0), ("finished", MANIFEST))[0].startswith("[red]x")
+    assert lines_of(fake(name="[red]x"), ("finished", "1.2 s"))[0].startswith("[red]x")
 
 
 def test_bars_count_fractions_and_survive_a_remake(stage):
     console = Console(file=io.StringIO(), width=100, force_terminal=True)
     with Bars(console) as bars:
-        bars.began(stage, 0)
+        bars.moved(stage, 0, 0.0)
         task = bars._bars.tasks[0]
         assert (task.total, task.completed) == (2, 0)
-        bars.progress(stage, "a", 0.5)
-        assert task.completed == 0.5
-        bars.progress(stage, "b", 0.25)
-        assert task.completed == 0.75
-        bars.made(stage, "a")
-        assert task.completed == 1.25
-        bars.made(stage, "b")
-        assert task.completed == 2
-        bars.finished(stage, MANIFEST)
+        bars.moved(stage, 0, 0.75)
+        assert (task.completed, task.fields["parts"]) == (0.75, "0/2 parts")
+        bars.moved(stage, 2, 0.0)
+        bars.finished(stage, "1.2 s")
+        assert (task.completed, task.fields["took"]) == (2, "1.2 s")
         bars.remake(stage, "a")
+        bars.moved(stage, 1, 0.0)
         assert task.completed == 1
-        bars.made(stage, "a")
-        assert task.completed == 2
-        bars.finished(stage, None)
