@@ -38,9 +38,7 @@ class LocalEngine:
         return next(each for each in self._workers if each.free).submit(stage.folder_name, part, on_progress)
 
     def cancel(self, future: Future[Any]) -> None:
-        for each in self._workers:
-            if each.future is future:
-                each.stop()
+        next(each for each in self._workers if each.future is future).stop()
 
     def close(self) -> None:
         for each in self._workers:
@@ -109,10 +107,8 @@ def _inherited(environment: Mapping[str, str]) -> Iterator[None]:
     finally:
         sys.modules["__main__"] = main
         for name in environment:
-            if name in before:
-                os.environ[name] = before[name]
-            else:
-                del os.environ[name]
+            del os.environ[name]
+        os.environ.update(before)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 

@@ -38,12 +38,9 @@ class Bars(Watcher):
     """A bar for every stage, moving with the fractions its parts report."""
 
     def __init__(self, console: Console) -> None:
-        columns = (
-            TextColumn("{task.description:<18}"),
-            BarColumn(40),
-            *map(TextColumn, ("{task.fields[parts]:>12}", "{task.fields[took]}")),
-        )
-        self._bars, self._tasks = Progress(*columns, console=console), dict[Stage, TaskID]()
+        fields = map(TextColumn, ("{task.fields[parts]:>12}", "{task.fields[took]}"))
+        self._bars = Progress(TextColumn("{task.description:<18}"), BarColumn(40), *fields, console=console)
+        self._tasks = dict[Stage, TaskID]()
 
     def __enter__(self) -> "Bars":
         self._bars.start()
