@@ -88,7 +88,14 @@ def test_every_requirement_is_imported():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     requirements = {"core": project["dependencies"], **project["optional-dependencies"]}
     readers = {"core": ["quantization"], "distill": ["distill"], "theory": ["theory_checks"], "bench": ["benchmarks"]}
-    readers |= {"dev": ["tests"], "docs": [], "cluster": ["distill"], "build": [], "estimator": ["quantization"], "plot": ["quantization"]}
+    readers |= {
+        "dev": ["tests"],
+        "docs": [],
+        "cluster": ["distill"],
+        "build": [],
+        "estimator": ["quantization"],
+        "plot": ["quantization"],
+    }
     for extra, listed in requirements.items():
         text = "\n".join(path.read_text() for room in readers[extra] for path in (ROOT / room).rglob("*.py"))
         for name in (re.split(r"[>=\[]", line)[0] for line in listed):
