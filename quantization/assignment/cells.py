@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from quantization.arrays import FloatArray
+from quantization.arrays import FloatArray, IntArray
 from quantization.status import TooFewPoints
 
-Place = Callable[[int], tuple[FloatArray, FloatArray]]  # of a point: its coordinates, and the costs where it is the only code
+# Of a point: its coordinates, and the costs of some of the points where it is the only code.
+Place = Callable[[int, IntArray], tuple[FloatArray, FloatArray]]
+_CANDIDATES = 64  # at first, of the points that may be the costliest
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ def relocated(codes: FloatArray, masses: FloatArray, costs: FloatArray, place: P
     costs : array (n,)
         $w_i |x_i - c|^2$, c the nearest code.
     place : callable
-        The coordinates (d,) of a point, and the costs (n,) where it is the only code.
+        The coordinates (d,) of a point, and the costs of some of the points where it is the only code.
 
     Raises
     ------
@@ -116,11 +118,25 @@ def relocated(codes: FloatArray, masses: FloatArray, costs: FloatArray, place: P
     """
     if not costs.max() > 0:
         raise TooFewPoints(len(codes), int((masses > 0).sum()))
-    codes = codes.copy()
+    codes, chosen, many = codes.copy(), list[int](), _CANDIDATES
+    candidates, left = _costliest(costs, many)
     for k in np.flatnonzero(masses == 0):
-        costliest = int(costs.argmax())
-        if not costs[costliest] > 0:
+        while not left.max() > costs[candidates].min() and len(candidates) < len(costs):  # others may cost more by now
+            many *= 4
+            candidates, left = _costliest(costs, many)
+            for point in chosen:
+                left = np.minimum(left, place(point, candidates)[1])
+        costliest = int(left.argmax())
+        if not left[costliest] > 0:
             break
-        codes[k], reached = place(costliest)
-        costs = np.minimum(costs, reached)
+        chosen.append(int(candidates[costliest]))
+        codes[k], reached = place(chosen[-1], candidates)
+        left = np.minimum(left, reached)
     return codes
+
+
+def _costliest(costs: FloatArray, many: int) -> tuple[IntArray, FloatArray]:
+    """The points that cost the most, in their order, so many of them; and their costs."""
+    n = len(costs)
+    found = np.sort(np.argpartition(costs, n - many)[n - many :]) if many < n else np.arange(n)
+    return found, costs[found]

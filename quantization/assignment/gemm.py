@@ -135,11 +135,10 @@ class _Search:
         members = np.bincount(self.labels, minlength=len(codes))
         if self._elkan or len(far) > _RELOCATED * len(codes) or members[far].any():
             return
-        nobody, shrunk = np.zeros(len(self.labels), np.int32), self._frame.factor * (1 - ROUNDING)
-        for k in far:
-            distances = np.sqrt(self._samples.distances(codes[k : k + 1], nobody)) * shrunk - kernels.SMALL
-            with np.errstate(over="ignore"):
-                np.minimum(self._lower, distances.astype(np.float32), out=self._lower)
+        squared = self._samples.nearest(codes[far])[1]
+        with np.errstate(over="ignore"):
+            distances = np.sqrt(squared) * (self._frame.factor * (1 - ROUNDING)) - kernels.SMALL
+            np.minimum(self._lower, distances.astype(np.float32), out=self._lower)
         self._codes[far] = codes[far]
 
     def _label(self, points: Any, rows: slice) -> tuple[int, Any, FloatArray, bool]:

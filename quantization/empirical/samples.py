@@ -1,12 +1,11 @@
 """Any finite measure: its cells by a search for the nearest codes."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Lock
 
 import numpy as np
 
-from quantization.arrays import Array, FloatArray, device_of, dtype_of, range_exponent, rounded, to_host
+from quantization.arrays import Array, FloatArray, IntArray, device_of, dtype_of, range_exponent, rounded, to_host
 from quantization.assignment import Strategy, cells, make_strategy, nearest, select_strategy, squared_distances
 from quantization.assignment.cells import Cells, relocated
 from quantization.assignment.step import LabelledCells, Step
@@ -63,17 +62,16 @@ class EmpiricalLaw:
         points, codes = self.measure.points, rounded(codes, self.measure.points)
         c = self.cells(codes)
         while not c.masses.all() and np.isfinite(c.distortion):
-            squared = nearest(points, codes).squared
-            codes = self.relocated(codes, c.masses, squared, lambda i: squared_distances(points, points[i]))
+            codes = self.relocated(codes, c.masses, nearest(points, codes).squared)
             c = self.cells(codes)
         return codes, c
 
-    def relocated(self, codes: FloatArray, masses: FloatArray, squared: Array, squared_to: Callable[[int], Array]) -> FloatArray:
-        """``codes`` with those of empty cells moved, by squared distances (n,): to the nearest code, and to any of the points."""
+    def relocated(self, codes: FloatArray, masses: FloatArray, squared: Array) -> FloatArray:
+        """``codes`` with those of empty cells moved, by the squared distance of every point to the nearest code, (n,)."""
         points, weights = self.measure.points, to_host(self.measure.weights_float64)
 
-        def place(point: int) -> tuple[FloatArray, FloatArray]:
-            return to_host(points[point]), weights * to_host(squared_to(point))
+        def place(point: int, among: IntArray) -> tuple[FloatArray, FloatArray]:
+            return to_host(points[point]), weights[among] * to_host(squared_distances(points[among], points[point]))
 
         return relocated(codes, masses, weights * to_host(squared), place)
 
@@ -115,6 +113,5 @@ class _LabelledCells(MovingCells):
         self._cells.advance() if self._cells is not None else super().advance()
 
     def _relocated(self, strategy: Strategy, cells: LabelledCells, masses: FloatArray) -> FloatArray:
-        codes, points, one = cells.codes(), self._samples.measure.points, np.zeros(self._samples.measure.size, np.int32)
-        squared = strategy.distances(codes, cells.labels)
-        return self._samples.relocated(codes, masses, squared, lambda i: strategy.distances(to_host(points[i])[None], one))
+        codes = cells.codes()
+        return self._samples.relocated(codes, masses, strategy.distances(codes, cells.labels))

@@ -71,9 +71,10 @@ class SparseSamples:
             c = self.cells(codes)
         return codes, c
 
-    def _place(self, row: int) -> tuple[FloatArray, FloatArray]:
+    def _place(self, row: int, among: IntArray) -> tuple[FloatArray, FloatArray]:
         code = self.dense(np.array([row]))
-        return code[0], self.weights * self.squared_distances(code)[:, 0]
+        squared = [block for _, block in _squared_blocks(self.points[among], code, self._norms[among])]
+        return code[0], self.weights[among] * np.concatenate(squared)[:, 0]
 
     def d2_sampling(self, k: int, rng: np.random.Generator) -> IntArray:
         r"""The indices (k,) of starting codes: each drawn with probability ∝ $w_i \min_j |x_i - c_j|^2$, the best of some kept.

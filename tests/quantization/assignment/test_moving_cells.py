@@ -123,8 +123,8 @@ def test_codes_go_to_the_costliest_points_one_after_the_other():
     codes = np.array([[0.0], [77.0], [99.0], [88.0]])
     costs = np.square(points)
 
-    def place(i):
-        return points[i : i + 1], np.square(points - points[i])
+    def place(i, among):
+        return points[i : i + 1], np.square(points[among] - points[i])
 
     moved = relocated(codes, np.array([1.0, 0.0, 0.0, 0.0]), costs, place)
     np.testing.assert_array_equal(moved, [[0.0], [30.0], [10.0], [1.0]])
@@ -133,3 +133,23 @@ def test_codes_go_to_the_costliest_points_one_after_the_other():
     np.testing.assert_array_equal(stopped, [[0.0], [30.0], [99.0], [88.0]])
     with pytest.raises(TooFewPoints, match="received 1"):
         relocated(codes, np.array([1.0, 0.0, 0.0, 0.0]), 0 * costs, place)
+
+
+@pytest.mark.parametrize("far", [0, 300, 2500])  # of 3000 points, together and far from all codes
+def test_codes_go_where_every_cost_is_known(far, rng):
+    points = rng.standard_normal((3000, 20))
+    points[:far] += 100
+    weights = rng.integers(1, 4, 3000) / 6000
+    costs, asked = weights * np.square(points).sum(1), []
+
+    def place(i, among):
+        asked.append(len(among))
+        return points[i], weights[among] * np.square(points[among] - points[i]).sum(1)
+
+    codes, masses = np.zeros((40, 20)), np.arange(40) < 10
+    expected, left = codes.copy(), costs
+    for k in range(10, 40):
+        expected[k] = points[left.argmax()]
+        left = np.minimum(left, weights * np.square(points - expected[k]).sum(1))
+    np.testing.assert_array_equal(relocated(codes, masses * 0.1, costs, place), expected)
+    assert (sum(asked) < 30 * 3000 / 2) == (far < 2500)
