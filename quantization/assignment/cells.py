@@ -122,7 +122,7 @@ def relocated(codes: FloatArray, masses: FloatArray, costs: FloatArray, place: P
     candidates, left = _costliest(costs, many)
     for k in np.flatnonzero(masses == 0):
         while not left.max() > costs[candidates].min() and len(candidates) < len(costs):  # others may cost more by now
-            many *= 4
+            many *= 8
             candidates, left = _costliest(costs, many)
             for point in chosen:
                 left = np.minimum(left, place(point, candidates)[1])

@@ -24,7 +24,7 @@ __all__ = ["Gemm"]
 
 _COPY_BYTES, _CHUNK_BYTES = 2**25, 2**22  # of a converted copy of all points; of rows that are converted at a time
 _BLOCKS_BYTES = 24 * 2**20  # of all points as blocks, kept from codebook to codebook
-_PART, _MOST_PARTS = 2**23, 16  # n d K from which threads share the rows; parts of the rows
+_PART, _MOST_PARTS = 2**25, 16  # n d K from which threads share the rows; parts of the rows
 _ROW_WORK = 8  # what a row costs beside its products, in codes and in coordinates
 _COLUMNS, _FEW_COLUMNS = 1024, 16  # that a thread takes at most and at least
 _SUMMED = 2**21  # coordinates to be summed from which two threads pay
@@ -128,18 +128,25 @@ class _Search:
     def relocate(self, codes: FloatArray) -> None:
         """On to a codebook of which some codes, without members, have gone elsewhere: only points near these are in doubt.
 
-        Bounds on the distance to the second nearest code fall to the distances to the new ones. Where there are many of them, and
-        where bounds are kept for every code, they fall by how far codes have come, as in any step.
+        Bounds on the distance to the second nearest code fall to the distance to the nearest of the new ones; bounds that are
+        kept for every code become the distances to them. Where there are many, they fall by how far codes have come, as in any
+        step.
         """
-        far = np.flatnonzero((codes != self._codes).any(1))
+        far, samples, nobody = np.flatnonzero((codes != self._codes).any(1)), self._samples, np.zeros(len(self.labels), np.int32)
         members = np.bincount(self.labels, minlength=len(codes))
-        if self._elkan or len(far) > _RELOCATED * len(codes) or members[far].any():
+        if len(far) > _RELOCATED * len(codes) or members[far].any():
             return
-        squared = self._samples.nearest(codes[far])[1]
-        with np.errstate(over="ignore"):
-            distances = np.sqrt(squared) * (self._frame.factor * (1 - ROUNDING)) - kernels.SMALL
-            np.minimum(self._lower, distances.astype(np.float32), out=self._lower)
+        if self._elkan:
+            for k in far:
+                self._lower[:, k] = self._below(samples.distances(codes[k : k + 1], nobody))
+        else:
+            np.minimum(self._lower, self._below(samples.nearest(codes[far])[1]), out=self._lower)
         self._codes[far] = codes[far]
+
+    def _below(self, squared: FloatArray) -> Any:
+        """Bounds on scaled distances, of squared ones."""
+        with np.errstate(over="ignore"):
+            return (np.sqrt(squared) * (self._frame.factor * (1 - ROUNDING)) - kernels.SMALL).astype(np.float32)
 
     def _label(self, points: Any, rows: slice) -> tuple[int, Any, FloatArray, bool]:
         """Of some rows: how many were settled, those whose label changed, masses of cells, and whether all were searched."""
@@ -264,7 +271,7 @@ class Gemm:
     def _parts(self, k: int) -> int:
         n, dim = self.points.shape
         work = n * (dim + _ROW_WORK) * (k + _ROW_WORK)
-        return 1 if work < _PART else min(_MOST_PARTS, 2 * max(1, work // (8 * _PART)), -(-n // LANES))
+        return 1 if work < _PART else min(_MOST_PARTS, 2 * max(1, work // (2 * _PART)), -(-n // LANES))
 
     def over_rows(self, k: int, work: Callable[[Any, slice], Any]) -> list[Any]:
         """``work`` on rows, ready for the kernels, and their slice, for work that takes the time of k codes."""

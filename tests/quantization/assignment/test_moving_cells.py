@@ -146,10 +146,10 @@ def test_codes_go_where_every_cost_is_known(far, rng):
         asked.append(len(among))
         return points[i], weights[among] * np.square(points[among] - points[i]).sum(1)
 
-    codes, masses = np.zeros((40, 20)), np.arange(40) < 10
+    codes, masses = np.zeros((40, 20)), np.where(np.arange(40) < 10, 0.1, 0.0)
     expected, left = codes.copy(), costs
     for k in range(10, 40):
         expected[k] = points[left.argmax()]
         left = np.minimum(left, weights * np.square(points - expected[k]).sum(1))
-    np.testing.assert_array_equal(relocated(codes, masses * 0.1, costs, place), expected)
+    np.testing.assert_array_equal(relocated(codes, masses, costs, place), expected)
     assert (sum(asked) < 30 * 3000 / 2) == (far < 2500)
