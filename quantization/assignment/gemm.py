@@ -24,8 +24,8 @@ __all__ = ["Gemm"]
 
 _COPY_BYTES, _CHUNK_BYTES = 2**25, 2**22  # of a converted copy of all points; of rows that are converted at a time
 _BLOCKS_BYTES = 24 * 2**20  # of all points as blocks, kept from codebook to codebook
-_PART, _MOST_PARTS = 2**25, 16  # n d K from which threads share the rows; parts of the rows
-_ROW_WORK = 8  # what a row costs beside its products, in codes and in coordinates
+_PART, _MOST_PARTS = 2**25, 16  # products from which threads share the rows; parts of the rows
+_ROW_CODES, _ROW_WORK = 8, 2**9  # what a row costs beside its products: as so many codes more, and so many products
 _COLUMNS, _FEW_COLUMNS = 1024, 16  # that a thread takes at most and at least
 _SUMMED = 2**21  # coordinates to be summed from which two threads pay
 _ELKAN_DIM, _ELKAN_CODES = 256, 40  # from which bounds on all distances pay; on fewer codes where blocks are not kept
@@ -270,7 +270,7 @@ class Gemm:
 
     def _parts(self, k: int) -> int:
         n, dim = self.points.shape
-        work = n * (dim + _ROW_WORK) * (k + _ROW_WORK)
+        work = n * (dim * (k + _ROW_CODES) + _ROW_WORK)
         return 1 if work < _PART else min(_MOST_PARTS, 2 * max(1, work // (2 * _PART)), -(-n // LANES))
 
     def over_rows(self, k: int, work: Callable[[Any, slice], Any]) -> list[Any]:
