@@ -7,31 +7,27 @@ its own: those whose priced costs lie within a window of the least one, which pr
 """
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from quantization.arrays import FloatArray, SparsePlan, summed_by
 from quantization.assignment import capacity_kernels as kernels
-from quantization.assignment.bounds import score_error
-from quantization.assignment.capacity_prices import Candidates, centred, newton_step
+from quantization.assignment.capacity_candidates import Candidates, CandidateSearch
+from quantization.assignment.capacity_prices import ascended, bridged, centred, rooms_left
 from quantization.assignment.plan_cycles import without_cycles
 from quantization.assignment.rows import read_only
 from quantization.threads import parallel_map
 
 _ALL = 2**22  # costs of points and codes up to which all codes are candidates of every point
-_KEPT = 2**23  # coordinates that are kept once more, in float64
-_BLOCK = 2**18  # scores, or coordinates, that are computed at a time
-_PER_POINT = 3  # candidates of a point, on average, that make a window
-_PROBES = 2**9  # points by which it is found
-_PER_CODE, _FEWEST = 64, 2**12  # points, by which prices begin
-_FEW, _FEW_PER_CODE = 2**10, 32  # points that have a choice in a narrow window
+_PER_CODE, _FEWEST, _COARSER, _ROUNDS = 16, 2**12, 4, 4  # points, by which prices begin; of them each time; jumps of those
 _AHEAD = 8  # times the last change of prices that a window is wide
+_AMISS, _SLIGHT = 0.02, 0.05  # of all mass, and of a code's: what may be amiss on the way
 _NEAR, _NEAR_PER_CODE = 2**14, 32  # points at borders that are enough for the exact end, as a rule
-_ASCENTS, _FEW_ASCENTS, _HALVINGS = 40, 8, 5  # Newton steps of the dual, and where the codes move on anyway; halvings of each
-_LISTINGS, _GROWTH = 24, 8  # of candidates, at most; of the window, where they did not do
-_PATHS = 2000  # between which an interruption is answered
+_ASCENTS, _FEW_ASCENTS = 40, 8  # Newton steps of the dual, and where the codes move on anyway
+_LISTINGS, _GROWTH, _USED = 24, 4, 0.1  # of candidates, at most; of the room of prices that left so much of it
+_MANY, _LESS = 4, 0.8  # times what paths should find amiss: too much for them, as long as another listing leaves less
+_PATHS, _PATH_WORK = 2000, 2**25  # between which an interruption is answered, at most
 _DUST = 1e-14  # of the least mass: no more is left behind where a point moves
 _TOLERANCE, _ULP = 1e-11, 2.0**-52  # of the least mass that a code may have too much or lack, and of the greatest
 
@@ -57,6 +53,11 @@ class CapacityPlan:
         return all(np.array_equal(mine, theirs) for mine, theirs in pairs)
 
 
+def _wider(spread: FloatArray, left: FloatArray) -> FloatArray:
+    """More room between the codes whose prices have used theirs up."""
+    return np.where(left < _USED * spread, _GROWTH * spread, spread)
+
+
 class CapacitatedAssignment:
     """Samples (n, d), numpy of any floating dtype, with positive weights (n,), and the masses (K,) of codes; both sum to 1."""
 
@@ -65,71 +66,94 @@ class CapacitatedAssignment:
         self.points = read_only(np.ascontiguousarray(points, dtype))
         self._unit = float(weights.max())  # so that equal weights are whole numbers, whose sums are exact
         self._weights, self._masses = weights / self._unit, masses / self._unit
+        self._search = CandidateSearch(self.points, self._weights)
         self.masses, self._moved = masses, np.inf
-
-    @cached_property
-    def _centre(self) -> FloatArray:
-        return self.points.mean(0, dtype=np.float64)
-
-    @cached_property
-    def _lengths(self) -> FloatArray:
-        lengths = np.empty(len(self.points))
-
-        def work(rows: slice) -> None:
-            x = self.points[rows] - self._centre
-            lengths[rows] = np.sqrt(np.einsum("id,id->i", x, x))
-
-        self._over_blocks(work, 1)
-        return lengths
+        self._close = len(masses)  # points, of the largest weight, that may be amiss where paths take over
 
     @property
     def small(self) -> bool:
         """Whether all costs fit in little memory, so that plans are exact at once."""
         return len(self.points) * len(self.masses) <= _ALL
 
+    def part(self, step: int) -> "CapacitatedAssignment":
+        """That of every so many samples, about the same centre."""
+        weights = self._weights[::step]
+        few = CapacitatedAssignment(self.points[::step], weights / weights.sum(), self.masses)
+        few._search.centre = self._search.centre
+        return few
+
     def approximate(self, codes: FloatArray, prices: FloatArray | None) -> CapacityPlan:
         """Every point to its least priced code, by prices at which the masses received are about right; of large problems."""
         prices, window = self._begin(codes, prices)
-        listed, labels = self._listed(codes, prices, window)
-        before, prices = prices, self._ascended(listed, prices, window, _FEW_ASCENTS)
+        prices, rooms = self._bridged(codes, prices, window)
+        listed, labels = self._search.listed(codes, prices, rooms)
+        close = max(_AMISS * float(self._masses.sum()), self._close)
+        before, (prices, _, _) = prices, ascended(listed, self._masses, prices, rooms, _FEW_ASCENTS, close)
         self._moved = float(np.ptp(prices - before))
-        chosen, _, received, _, _ = listed.choose(prices, 0.0)
-        labels[listed.rows] = listed.codes[chosen]
+        choice = listed.choose(prices)
+        labels[listed.rows] = listed.codes[choice.chosen]
         nothing = np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros(0)
-        return CapacityPlan(labels, self._weights * self._unit, nothing, received * self._unit, prices)
+        return CapacityPlan(labels, self._weights * self._unit, nothing, choice.masses * self._unit, prices)
 
     def plan(self, codes: FloatArray, prices: FloatArray | None, certified: bool = False) -> CapacityPlan:
         """The optimal plan to codes (K, d), from prices of codes not far away; its certificate, where one is asked for."""
         prices, window = self._begin(codes, prices)
-        before, attempt = prices, 0
+        before, attempt, least, spread = prices, 0, np.inf, np.full((len(codes), len(codes)), window)
         while True:
             attempt += 1
-            listed, labels = self._listed(codes, prices, window)
+            near = window == np.inf or (self.small and attempt == 1)
+            prices, rooms = (prices, spread) if near else self._bridged(codes, prices, spread)
+            listed, labels = self._search.listed(codes, prices, rooms)
             if certified:
-                kernels.measure_candidates(self.points, listed.rows, listed.starts, codes, listed.codes, listed.costs)
-            following = self._ascended(listed, prices, window, _ASCENTS)
-            if float(np.ptp(following - prices)) > window / 2 and attempt < _LISTINGS / 2:
-                prices, window = following, window * _GROWTH / 2
+                listed.measure(self.points, codes)
+            following, off, rest = ascended(listed, self._masses, prices, rooms, _ASCENTS, self._close)
+            spread, tight = _wider(spread, rest), bool((rest < _USED * spread).any())
+            if off > _MANY * self._close and attempt <= _LISTINGS / 2 and (off < _LESS * least or tight):
+                prices, least = following, off
                 continue
             flow, found, reached = self._completed(listed, following)
-            held = reached and float(np.ptp(found - prices)) <= window
-            if held or (reached and not certified) or attempt == _LISTINGS:
+            left = rooms_left(found - prices, rooms)
+            if (reached and (left.min() >= 0 or not certified)) or attempt == _LISTINGS:
                 break
-            window, prices = window * _GROWTH, found
+            spread, prices, least = _wider(spread, left), following, np.inf
         self._moved = float(np.ptp(found - before))
-        if not (certified and held):
+        if not (certified and reached and left.min() >= 0):
             return self._as_plan(listed, flow, labels, found)
-        found = centred(listed, flow, found, window - float(np.ptp(found - prices)))
+        found = centred(listed, flow, found, left.min(0))
         plan = self._as_plan(listed, flow, labels, found)
         return replace(plan, gap=self._gap(listed, flow, plan))
 
     def _begin(self, codes: FloatArray, prices: FloatArray | None) -> tuple[FloatArray, float]:
-        """Prices to begin with, and the window of candidates: of all where nothing is known and there is space."""
-        if prices is None:
-            prices = np.zeros(len(codes)) if self.small else self._first_prices(codes)
-            return prices, np.inf if self.small else self._windows(codes, prices)[1]
-        least, most = self._windows(codes, prices)
+        """Prices to begin with, and a window of candidates: of all where nothing is known and there is space."""
+        if prices is None and self.small:
+            return np.zeros(len(codes)), np.inf
+        if not self.small:
+            prices = self._sampled(codes, np.zeros(len(codes)) if prices is None else prices)
+        assert prices is not None
+        least, most = self._search.windows(codes, prices)
         return prices, min(max(_AHEAD * self._moved, least), most)
+
+    def _sampled(self, codes: FloatArray, prices: FloatArray) -> FloatArray:
+        """Prices that are about right for more and more of the points."""
+        step, rounds = len(self.points) // max(_FEWEST, _PER_CODE * len(codes)), _ROUNDS
+        while step > 1:
+            few, window = self.part(step), np.inf if rounds > 1 else self._search.windows(codes, prices)[1]
+            close = _AMISS * float(few._masses.sum())
+            for _ in range(rounds):
+                prices, rooms = few._bridged(codes, prices, window)
+                listed, _ = few._search.listed(codes, prices, rooms)
+                prices, off, _ = ascended(listed, few._masses, prices, rooms, _FEW_ASCENTS, close)
+                if off <= close:
+                    break
+            step, rounds = step // _COARSER, 1
+        return prices
+
+    def _bridged(self, codes: FloatArray, prices: FloatArray, window: float | FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Prices at which points lead from cells with too much to those that lack, and rooms with such points in a window."""
+        received, least = self._search.exchanges(codes, prices)
+        tolerance = max(_SLIGHT * float(self._masses.max()), 1.0)
+        found = bridged(least, received - self._masses, prices, tolerance)
+        return found, rooms_left(found - prices, least) + window
 
     def sums(self, codes: FloatArray, plan: CapacityPlan) -> tuple[FloatArray, float]:
         r"""$\sum_i \pi_{ik} (x_i - c_k)$, (K, d), and the cost of the plan."""
@@ -146,103 +170,10 @@ class CapacitatedAssignment:
         cost = sum(c for c, _ in found) + kernels.add_rows(self.points[rows], columns, masses, codes, sums)
         return sums, float(cost)
 
-    def _over_blocks(self, work: Any, k: int) -> list[Any]:
-        n, d = self.points.shape
-        size = max(1, _BLOCK // (max(k, d) if self._kept is None else k))
-        return parallel_map(lambda b: work(slice(b * size, min((b + 1) * size, n))), -(-n // size))
-
-    @cached_property
-    def _kept(self) -> FloatArray | None:
-        """All points about their centre, where that takes little memory."""
-        return self.points - self._centre if self.points.size <= _KEPT else None
-
-    def _scores(self, rows: Any, scaled: FloatArray, squares: FloatArray) -> FloatArray:
-        r"""$|c_k|^2 - p_k - 2 \langle x, c_k\rangle$ of some points; scaled: the codes times -2, as columns."""
-        points = self.points[rows] - self._centre if self._kept is None else self._kept[rows]
-        scores = points @ scaled
-        scores += squares
-        return scores
-
-    def _scaled(self, codes: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Codes about the centre, times -2 and as columns, and their squared lengths."""
-        centred = codes - self._centre
-        return np.ascontiguousarray(-2 * centred.T), np.square(centred).sum(1)
-
-    def _listed(self, codes: FloatArray, prices: FloatArray, window: float) -> tuple[Candidates, Any]:
-        """The candidates within a window of the least priced cost, and the labels of all points."""
-        n, k = len(self.points), len(codes)
-        gamma, (scaled, squares) = 2 * score_error(codes.shape[1], np.float64)[0], self._scaled(codes)
-        reaches = np.sqrt(squares)
-        slack = window + 8 * np.finfo(np.float64).eps * float(np.abs(prices).max())
-        labels, counts = np.empty(n, np.int32), np.empty(n, np.int32)
-
-        def work(rows: slice) -> tuple[Any, FloatArray]:
-            scores = self._scores(rows, scaled, squares - prices)
-            found, costs = np.empty(scores.size, np.int32), np.empty(scores.size)
-            total = kernels.list_candidates(
-                scores, self._lengths[rows], reaches, prices, gamma, slack, labels[rows], counts[rows], found, costs
-            )
-            return found[:total].copy(), costs[:total].copy()
-
-        parts = self._over_blocks(work, k)
-        rows = np.flatnonzero(counts)
-        fixed = summed_by(labels, np.where(counts == 0, self._weights, 0.0), k)
-        starts = np.concatenate([[0], np.cumsum(counts[rows], dtype=np.int64)])
-        found, costs = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
-        return Candidates(rows, starts, found, costs, self._weights[rows], fixed), labels
-
-    def _first_prices(self, codes: FloatArray) -> FloatArray:
-        """Those of a part of the points."""
-        step = max(1, len(self.points) // max(_FEWEST, _PER_CODE * len(codes)))
-        weights = self._weights[::step]
-        few = CapacitatedAssignment(self.points[::step], weights / weights.sum(), self.masses)
-        few.__dict__["_centre"] = self._centre
-        listed, _ = few._listed(codes, np.zeros(len(codes)), np.inf)
-        return few._completed(listed, few._ascended(listed, np.zeros(len(codes)), np.inf, _ASCENTS))[1]
-
-    def _windows(self, codes: FloatArray, prices: FloatArray) -> tuple[float, float]:
-        """A narrow one, within which few points have a choice, and one within which a point has so many candidates on average."""
-        if len(codes) == 1:
-            return np.inf, np.inf
-        scaled, squares = self._scaled(codes)
-        scores = self._scores(slice(None, None, max(1, len(self.points) // _PROBES)), scaled, squares - prices)
-        scores -= scores.min(1, keepdims=True)
-        count = len(scores)
-        few = min(count * max(_FEW, _FEW_PER_CODE * len(codes)) // len(self.points), count - 1)
-        seconds, behind = np.partition(np.partition(scores, 1, 1)[:, 1], few), scores.ravel()
-        most = min(_PER_POINT * count, len(behind) - 1)
-        return float(seconds[few]), float(np.partition(behind, most)[most])
-
-    def _ascended(self, listed: Candidates, prices: FloatArray, most: float, steps: int) -> FloatArray:
-        """Prices of a greater dual, by damped Newton steps; they change by no more than ``most`` from each other."""
-        masses, start = self._masses, prices
-        if not len(listed.rows):
-            return prices
-        width = float(np.median(listed.choose(prices, 0.0)[1]))
-        if not 0 < width < np.inf:
-            return prices
-        _, _, got, borders, value = listed.choose(prices, width)
-        value += float(masses @ prices)
-        close = len(masses) * float(self._weights.max())
-        for _ in range(steps):
-            if np.abs(masses - got).sum() <= close:
-                break
-            step = newton_step(borders / (2 * width), masses - got, 4 * width)
-            for _ in range(_HALVINGS):
-                following, reach = prices + step, float(np.ptp(step))
-                _, _, now, near, higher = listed.choose(following, reach / 2)
-                higher += float(masses @ following)
-                if higher > value and np.ptp(following - start) <= most:
-                    break
-                step = step / 2
-            else:
-                break
-            prices, got, borders, value, width = following, now, near, higher, reach / 2
-        return prices
-
     def _completed(self, listed: Candidates, prices: FloatArray) -> tuple[FloatArray, FloatArray, bool]:
         """The flow of every candidate, exact, the prices, and whether masses could be met by these candidates."""
-        chosen, margins = listed.choose(prices, 0.0)[:2]
+        choice = listed.choose(prices)
+        chosen, margins = choice.chosen, choice.margins
         enough = max(_NEAR, _NEAR_PER_CODE * len(prices))
         if len(listed.rows) > 2 * enough:
             near = np.flatnonzero(margins <= np.partition(margins, enough)[enough])
@@ -260,16 +191,17 @@ class CapacitatedAssignment:
 
     def _paths(self, listed: Candidates, prices: FloatArray) -> tuple[FloatArray, FloatArray, bool]:
         k, size = len(prices), len(listed.codes)
-        chosen, _, got, _, _ = listed.choose(prices, 0.0)
+        choice = listed.choose(prices)
         flow = np.zeros(size)
-        flow[chosen] = listed.weights
-        excess, least = got - self._masses, float(self._masses.min())
+        flow[choice.chosen] = listed.weights
+        excess, least = choice.masses - self._masses, float(self._masses.min())
         tolerance, dust = max(_TOLERANCE * least, _ULP * float(self._masses.max())), _DUST * min(least, 1.0)
         owners = np.repeat(np.arange(len(listed.rows)), np.diff(listed.starts))
         links, space = np.empty((3, max(size, k)), np.int64), (*np.empty((2, k, k)), np.empty(k), np.empty((2, k), np.int64))
-        plan = listed.starts, listed.codes, listed.costs, owners, prices, excess, tolerance, dust, flow, links, *space, _PATHS
+        limit = max(1, min(_PATHS, _PATH_WORK // k**2))
+        plan = listed.starts, listed.codes, listed.costs, owners, prices, excess, tolerance, dust, flow, links, *space, limit
         paths = -2
-        for _ in range(10 + 20 * (len(listed.rows) + k) // _PATHS):
+        for _ in range((10 * _PATHS + 20 * (len(listed.rows) + k)) // limit):
             paths = kernels.complete(*plan)
             if paths != -2:
                 break

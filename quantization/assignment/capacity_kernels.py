@@ -7,32 +7,54 @@ import numpy as np
 from quantization.assignment.distance_kernels import direct_distance
 from quantization.compiler import compiled
 
+_ULPS = 2.0**-50  # of costs and prices: their round-off
+
 
 @compiled
 def list_candidates(
-    scores: Any, lengths: Any, reaches: Any, prices: Any, gamma: float, window: float, labels: Any, counts: Any, codes: Any,
+    scores: Any, lengths: Any, reaches: Any, prices: Any, gamma: float, rooms: Any, labels: Any, counts: Any, codes: Any,
     costs: Any,
-) -> int:  # fmt: skip
-    r"""For each row of priced scores (m, K) the least one, and which others may lie within a window of it; how many there are.
+) -> Any:  # fmt: skip
+    r"""For each row of priced scores (m, K) the least one, and which others may become so; how many there are.
 
     Scores are $|c_k|^2 - 2 \langle x, c_k\rangle - p_k$, off by $\gamma (|x| + |c_k|)^2$ at most. lengths: |x|, (m,). reaches:
-    |c_k|, (K,). counts: of candidates a row, 0 where there is none but its label; codes and costs list them, without prices.
+    |c_k|, (K,). rooms: (K, K) by how much the price of each may rise beside that of another. counts: of candidates a row, 0 where
+    there is none but its label; codes and costs list them, without prices.
     """
-    total, k = 0, scores.shape[1]
+    total, k, far = np.int64(0), scores.shape[1], 0.0
+    for j in range(k):
+        far = reaches[j] if reaches[j] > far else far
     for i in range(len(scores)):
         row, length, best, least = scores[i], lengths[i], 0, np.inf
         for j in range(k):
             if row[j] < least:
-                best, least = j, row[j]
-        limit, first = least + gamma * (length + reaches[best]) ** 2 + window, total
+                best, least = j, np.float64(row[j])
+        limit, first = least + gamma * (length + reaches[best]) ** 2, total
+        loose, room = limit + gamma * (length + far) ** 2, rooms[best]
         for j in range(k):
-            if row[j] - gamma * (length + reaches[j]) ** 2 <= limit:
+            if row[j] - room[j] <= loose and row[j] - gamma * (length + reaches[j]) ** 2 - room[j] <= limit:
                 codes[total], costs[total] = j, row[j] + prices[j]
                 total += 1
         labels[i], counts[i] = best, total - first
         if total - first == 1:
             counts[i], total = 0, first
     return total
+
+
+@compiled
+def exchange(scores: Any, weights: Any, least: Any, masses: Any) -> None:
+    """By priced scores (m, K): the masses of cells (K,), added; the least costs (K, K) to move a point of one cell to another."""
+    k = scores.shape[1]
+    for i in range(len(scores)):
+        row, best = scores[i], 0
+        for j in range(1, k):
+            if row[j] < row[best]:
+                best = j
+        masses[best] += weights[i]
+        target, own = least[best], row[best]
+        for j in range(k):
+            extra = row[j] - own
+            target[j] = extra if extra < target[j] else target[j]
 
 
 @compiled
@@ -45,16 +67,15 @@ def measure_candidates(points: Any, rows: Any, starts: Any, codebook: Any, codes
 
 @compiled
 def choose(
-    starts: Any, codes: Any, costs: Any, weights: Any, prices: Any, width: float, chosen: Any, margins: Any, masses: Any,
-    borders: Any,
-) -> float:  # fmt: skip
-    r"""For each point the candidate of least priced cost, the lowest of equals, and how far the next is behind; masses of cells.
+    starts: Any, codes: Any, costs: Any, weights: Any, prices: Any, chosen: Any, seconds: Any, margins: Any, masses: Any
+) -> float:
+    r"""For each point the candidate of least priced cost, the lowest of equals, the next and how far it is behind.
 
-    Returns $\sum_i a_i \min_k (c_{ik} - p_k)$. borders: (K, K), gets the masses of the points whose two best lie within a width.
+    Returns $\sum_i a_i \min_k (c_{ik} - p_k)$. masses: (K,), gets those of the cells.
     """
     total = 0.0
     for u in range(len(starts) - 1):
-        best, least, second, behind = 0, np.inf, 0, np.inf
+        best, least, second, behind = np.int64(0), np.inf, np.int64(0), np.inf
         for e in range(starts[u], starts[u + 1]):
             cost = costs[e] - prices[codes[e]]
             if cost < least:
@@ -62,13 +83,9 @@ def choose(
                 best, least = e, cost
             elif cost < behind:
                 second, behind = e, cost
-        chosen[u], margins[u] = best, behind - least
+        chosen[u], seconds[u], margins[u] = best, second, behind - least
         masses[codes[best]] += weights[u]
         total += weights[u] * least
-        if behind - least <= width:
-            j, k = codes[best], codes[second]
-            borders[j, k] += weights[u]
-            borders[k, j] += weights[u]
     return total
 
 
@@ -152,8 +169,11 @@ def complete(
             done[j] = 1
             for i in range(k):
                 if not done[i]:
-                    length = reach + max(least[j, i] + prices[j] - prices[i], 0.0)
-                    if length < distances[i]:
+                    extra = least[j, i] + prices[j] - prices[i]
+                    length = reach + (extra if extra > 0 else 0.0)
+                    # A point that goes by way of another cell costs what it does directly, but for round-off: then directly, as
+                    # that way only as much moves as has moved before.
+                    if length < distances[i] - _ULPS * (abs(least[j, i]) + abs(prices[j]) + abs(prices[i])):
                         distances[i], previous[i] = length, j
         for j in range(k):
             if done[j]:

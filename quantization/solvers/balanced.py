@@ -19,7 +19,8 @@ from quantization.validation import checked_tolerance
 if TYPE_CHECKING:
     from quantization.assignment.capacities import CapacityPlan
 
-_APPROXIMATE, _FAR_OFF = 20, 0.25  # steps of large problems whose plans are not exact, at most; the mass that may lie amiss
+_SAMPLE, _PER_CODE, _FINER = 2**16, 2**8, 4  # points of large problems by which codes move until these are as noisy; of them then
+_APPROXIMATE = 20  # steps of large problems whose plans are not exact, at most
 _GAP = 1e-9  # of the cost, and of the least mass: what a plan may be off
 _ROUND_OFF = 2.0**-48  # of priced costs, where the cost is nothing beside the prices
 
@@ -69,15 +70,17 @@ class Balanced:
         while True:
             exact = run.exact
             state = run.state(run.codes, run.prices, certified=False)
-            if exact and state.distortion > least:
-                return
+            if exact and state.distortion > least:  # on the way, plans may be off by what no candidates would have gained
+                state = run.state(run.codes, state.prices, certified=True)
+                if state.distortion > least:
+                    return
             if exact and run.at_rest:
                 state = run.state(run.codes, state.prices, certified=True)
                 yield replace(state, ended=state.ended or Status.CONVERGED)
                 return
             least = state.distortion if exact else np.inf
             yield state
-            run.codes, run.prices = run.following, state.prices
+            run.advance(state)
 
 
 class _Run:
@@ -92,24 +95,39 @@ class _Run:
         points = host_array(points.cpu() if is_torch(points) else points)
         self._support = np.flatnonzero(weights)
         whole = len(self._support) == len(weights)
-        self._assignment = CapacitatedAssignment(
-            *((points, weights) if whole else (points[weights > 0], weights[weights > 0])), problem.masses
-        )
+        points, weights = (points, weights) if whole else (points[weights > 0], weights[weights > 0])
+        self._assignment = CapacitatedAssignment(points, weights, problem.masses)
+        self._step: int = 1 if self._assignment.small else max(1, len(weights) // max(_SAMPLE, _PER_CODE * problem.k))
+        self._part: CapacitatedAssignment = self._assignment if self._step == 1 else self._assignment.part(self._step)
         self._like, self._masses = problem.like, problem.masses
         self.codes, self.following = codes, codes
         self.prices: FloatArray | None = None
         self.at_rest, self._before = False, None
         self.exact, self._left = self._assignment.small, _APPROXIMATE
 
+    def advance(self, state: State) -> None:
+        """On to the centroids, at prices by which what their cells cost on average, less the price, is what it was."""
+        assert state.prices is not None
+        self.prices = state.prices - np.square(self.following - self.codes).sum(1)
+        self.codes = self.following
+
     def state(self, codes: FloatArray, prices: FloatArray | None, certified: bool) -> State:
         """The plan to some codes, with its certificate or as on the way."""
         w, exact = self._masses, self.exact or certified
-        plan = self._assignment.plan(codes, prices, certified) if exact else self._assignment.approximate(codes, prices)
-        sums, cost = self._assignment.sums(codes, plan)
+        if exact:
+            self._part = self._assignment
+        plan = self._part.plan(codes, prices, certified) if exact else self._part.approximate(codes, prices)
+        sums, cost = self._part.sums(codes, plan)
         means = codes + sums / np.where(plan.received > 0, plan.received, 1.0)[:, None]
         if not exact:
             cost = max(cost + float(plan.prices @ (w - plan.received)), 0.0)  # the dual value, below that of any plan
         residual = stationarity(2 * w[:, None] * (codes - means), w, cost, 2.0)
+        if self._part is not self._assignment:
+            noise = (len(w) / len(self._part.points)) ** 0.5
+            if residual < noise:
+                self._step //= _FINER
+                self._part = self._assignment.part(self._step) if self._step > 1 else self._assignment
+            residual = max(residual, noise)
         state = State(
             codes, w, cost, residual, estimated=True, prices=plan.prices,
             resolution=partial(resolution, self._like, codes, w, cost),
@@ -119,8 +137,8 @@ class _Run:
             self.following = rounded(means, self._like)
             self.at_rest = np.array_equal(self.following, codes) or (self._before is not None and plan.joins(self._before))
             self._before = plan
-        self._left -= 1
-        self.exact |= certified or self._left == 0 or float(np.abs(plan.received - w).sum()) > _FAR_OFF
+        self._left -= int(self._part is self._assignment)
+        self.exact |= certified or self._left == 0
         if not certified:
             return state
         allowed = max(_GAP * cost, _ROUND_OFF * float(plan.prices.max()))

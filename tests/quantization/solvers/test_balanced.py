@@ -10,6 +10,7 @@ from scipy.optimize import linear_sum_assignment, linprog
 import quantization as qz
 from quantization.assignment import capacities, capacity_prices
 from quantization.assignment.plan_cycles import without_cycles
+from quantization.solvers import balanced
 
 
 def assignment_cost(x, codes):
@@ -174,6 +175,19 @@ def test_hard_problems(rng, name, large, monkeypatch):
     solution = qz.quantize(law, len(masses), masses=masses, rng=0)
     assert solution.converged
     check(solution, x, masses, law.weights_float64)
+
+
+@pytest.mark.parametrize("n", [6000, 5003])
+def test_clusters_far_apart_that_exchange_points(rng, n, monkeypatch):
+    """As if there were millions of points: codes move by parts of them, prices jump between clusters, points are split."""
+    for module, name, value in ((capacities, "_ALL", 0), (capacities, "_FEWEST", 256), (balanced, "_SAMPLE", 512)):
+        monkeypatch.setattr(module, name, value)
+    centres, shares = 30 * rng.normal(size=(12, 8)), rng.dirichlet(np.ones(12))
+    x = (centres[rng.choice(12, size=n, p=shares)] + rng.normal(size=(n, 8))).astype(np.float32)
+    solution = qz.quantize(x, 24, masses="uniform", max_iter=8, rng=0)
+    check(solution, x, np.full(24, 1 / 24))
+    costs = solution.trace.distortion
+    assert costs[-2] < costs[0] / 2
 
 
 @pytest.mark.parametrize("seed", range(8))
