@@ -104,6 +104,8 @@ def test_a_file_keeps_prices_and_plan(rng, tmp_path):
     assert loaded.solver == solution.solver
     assert loaded.masses_gap == solution.masses_gap
     np.testing.assert_array_equal(loaded.prices, solution.prices)
+    assert loaded.sparse_plan is not None
+    assert solution.sparse_plan is not None
     for mine, theirs in zip(loaded.sparse_plan, solution.sparse_plan, strict=True):
         np.testing.assert_array_equal(mine, theirs)
     np.testing.assert_array_equal(loaded.predict(x), solution.predict(x))
@@ -258,7 +260,10 @@ def test_the_cost_is_differentiable_in_samples_and_weights(rng):
     points, weights = (torch.tensor(z, requires_grad=True) for z in (x, a))
     with pytest.warns(UserWarning, match="neither codes nor weights depend on them"):
         solution = qz.quantize(qz.DiscreteMeasure(points, weights), 3, masses=w, rng=0)
+    assert isinstance(solution.distortion, torch.Tensor)
     solution.distortion.backward()
+    assert points.grad is not None
+    assert weights.grad is not None
     codes = solution.points.detach().numpy()
 
     def cost(moved, b):
