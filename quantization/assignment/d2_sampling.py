@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from quantization.arrays import Array, FloatArray, IntArray, asarray_like, is_torch, namespace, range_exponent, to_host
 from quantization.assignment import host_array, nearest, on_host
 from quantization.assignment.blocks import squared_distances
+from quantization.assignment.rows import Rows, read_only
 from quantization.status import TooFewPoints
 from quantization.threads import CACHE_LINES, limit_blas_threads, parallel_map
 
@@ -25,8 +26,7 @@ _STACK = 128  # nodes of a tree that wait to be visited: two for each of its lev
 _BUDGET = 2**27  # coordinates that one compiled call visits: about 0.1 s
 _PART, _MOST_PARTS = 2**20, 64  # coordinates that a thread visits in a part, at least
 _IN_CACHE = 2**15  # differences that numpy squares and sums at a time
-_COPY_BYTES, _CHUNK_BYTES = 2**25, 2**22  # of points in another dtype or layout: all at once, or some rows at a time
-_BLOCK = 512  # points whose costs are summed, to draw from sums
+_COPY_BYTES = 2**25  # of points in a tree of more dimensions, at most
 _DECAY = 8  # factor by which the cost falls before a pool is drawn again
 _POOL_PER_CODE = 100
 
@@ -353,16 +353,11 @@ class _Rows(_InTurn):
 
     def __init__(self, points: Any, weights: FloatArray, costs: FloatArray, k: int, trials: int) -> None:
         self._kernels: Any = import_module("quantization.assignment.d2_kernels")
-        self._dtype: Any = np.dtype(np.float64 if points.dtype == np.float64 else np.float32)
         n, dim = points.shape
-        if n * dim * self._dtype.itemsize <= _COPY_BYTES:
-            points = np.ascontiguousarray(points, self._dtype)
-        self._points, self._weights, self._costs = points, weights, np.array(costs)
-        ready = points.dtype == self._dtype and points.flags.c_contiguous
-        self._rows = n if ready else max(1, _CHUNK_BYTES // (dim * self._dtype.itemsize))
+        self._rows, self._weights, self._costs = Rows(points), weights, np.array(costs)
         self._parts = min(_MOST_PARTS, max(1, n * dim * trials // _PART))
         self._labels = np.zeros(n, np.int32)  # of the codes chosen here, from 1 on; 0 is one that is not known
-        self._codes, self._count = np.empty((k, dim), self._dtype), 0
+        self._codes, self._count = np.empty((k, dim), self._rows.dtype), 0
         self._near, self._squared = np.empty(0), np.empty((0, 0))
 
     def choose(
@@ -381,27 +376,26 @@ class _Rows(_InTurn):
         return self._costs[rows]
 
     def after(self, candidates: IntArray) -> FloatArray:
-        n, count = len(self._points), len(candidates)
-        codes = self._points[candidates].astype(np.float64)
+        n, count = len(self._costs), len(candidates)
+        codes = self._rows.points[candidates].astype(np.float64)
         if len(self._squared) == 0:
             self._squared = np.empty((n, count))
         self._near = self._gaps(codes)
         gains = np.zeros((self._parts, count + CACHE_LINES))[:, :count]
 
         def part(number: int) -> None:
-            first, end = number * n // self._parts, (number + 1) * n // self._parts
-            for start in range(first, end, self._rows):
-                rows = slice(start, min(start + self._rows, end))
+            for first, points in self._rows.chunks(number * n // self._parts, (number + 1) * n // self._parts):
+                rows = slice(first, first + len(points))
                 self._kernels.try_codes(
-                    np.ascontiguousarray(self._points[rows], self._dtype), codes, self._near, self._labels[rows],
-                    self._costs[rows], self._weights[rows], self._squared[rows], gains[number]
+                    points, codes, self._near, self._labels[rows], self._costs[rows], self._weights[rows], self._squared[rows],
+                    gains[number],
                 )  # fmt: skip
 
         parallel_map(part, self._parts)
         return -gains.sum(0)
 
     def take(self, candidates: IntArray, best: int) -> None:
-        self._codes[self._count] = self._points[candidates[best]]
+        self._codes[self._count] = self._rows.points[candidates[best]]
         self._count += 1
         self._kernels.take_code(self._squared, self._near, best, self._count, self._labels, self._costs)
 
@@ -410,7 +404,7 @@ class _Rows(_InTurn):
         known, ignored = self._count, np.zeros(self._count)
         squared = np.empty((known, len(candidates)))
         labels, near = np.zeros(known, np.int32), np.array([-1.0])
-        codes, gains = self._codes[:known], np.zeros(len(candidates))
+        codes, gains = read_only(self._codes[:known]), np.zeros(len(candidates))
         self._kernels.try_codes(codes, candidates, near, labels, ignored, ignored, squared, gains)
         return np.concatenate([near, squared.min(1)])
 

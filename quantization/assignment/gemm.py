@@ -99,7 +99,7 @@ class _Search:
         """What the kernel computes in, of which every thread takes one at a time."""
         length, rows = self._sizes
         block, products = np.zeros(length * LANES, self._dtype), np.empty(rows * LANES, self._dtype)
-        return block, kernels.row_space(length, self._dtype), products, np.zeros((6, LANES), self._dtype)
+        return block, kernels.row_space(length, self._dtype), products, np.zeros(kernels.STATES, self._dtype)
 
     def step(self, codes: FloatArray) -> tuple[int, Any]:
         """Labels all points for a codebook; how many were settled by direct differences, and the points whose label changed."""
@@ -166,6 +166,7 @@ class _Search:
                 count = kernels.measure_rivals(points, *rivals, probed, len(points), count)
             else:
                 count = len(points)  # and what these rows' bounds have lost, their search makes good
+        masses[:] = 0.0
         searched, settled, left = kernels.step_rows(points, *arguments, *space, count, self._filled)
         self._spaces.append(space)
         masses = masses[:, : len(self._codes)]
@@ -314,7 +315,8 @@ class _Cells:
         self._samples, self._codes, self._following, self._frame = samples, codes, codes, samples.framed()
         self._search = _Search(samples, codes.shape, True)
         self.labels = self._search.labels
-        self._sums, self._passed = np.zeros(codes.shape), np.zeros(len(codes))
+        self._passed, self._rows = np.zeros(len(codes)), np.zeros((len(codes) + 1, codes.shape[1]))
+        self._sums = self._rows[:-1]  # what has left no cell is taken off the last row
         self._cancelling, self._fresh = False, True
 
     def codes(self) -> FloatArray:
@@ -351,25 +353,25 @@ class _Cells:
         if not self._cancelling:
             if not self._fresh and ((self._passed > _MOST_PASSED * masses) & (masses > 0)).any():
                 self._sums[:], self._passed = 0.0, masses.copy()
-                self._move(np.arange(len(search.labels), dtype=np.int32), True)
+                n = len(search.labels)
+                self._move(np.arange(n, dtype=np.int32), np.full(n, -1, np.int32))
             else:
-                self._move(moved, self._fresh)
+                self._move(moved, search.before)
         search.before[moved] = search.labels[moved]
         self._sums[masses == 0], self._passed[masses == 0] = 0.0, 0.0  # without what round-off has left
 
-    def _move(self, moved: Any, fresh: bool) -> None:
+    def _move(self, moved: Any, left: Any) -> None:
         samples, a = self._samples, self._frame.centre
         size = len(moved) if samples.ready else max(1, _CHUNK_BYTES // (len(a) * samples.work.itemsize))
         for first in range(0, len(moved), max(1, size)):
             some = moved[first : first + size]
-            points, places = samples.points, some
-            left, joined, weights = self._search.before, self._search.labels, samples.weights
+            points, places, source, joined, weights = samples.points, some, left, self._search.labels, samples.weights
             if not samples.ready:
                 points, places = np.ascontiguousarray(points[some], samples.work), np.arange(len(some), dtype=np.int32)
-                left, joined, weights = left[some], joined[some], weights[some]
+                source, joined, weights = left[some], joined[some], weights[some]
 
-            def columns(c: slice, arguments: Any = (points, places, a, left, joined, weights, fresh)) -> None:
-                kernels.move_sums(*arguments, c.start, c.stop, self._sums)
+            def columns(c: slice, arguments: Any = (points, places, a, source, joined, weights)) -> None:
+                kernels.move_sums(*arguments, c.start, c.stop, self._rows)
 
             _over_columns(columns, len(a), len(some))
 

@@ -7,9 +7,10 @@ import numpy as np
 
 from quantization.assignment.bounds import PIECE, ROUNDING
 from quantization.assignment.distance_kernels import direct_distance
-from quantization.compiler import branching, branching_part, compiled, part, unordered, unordered_part
+from quantization.compiler import branching_part, compiled, part, unordered, unordered_part
 
 LANES = 128  # points of a block, whose coordinates lie side by side
+BEST, SECOND, OWN, LONG, SQUARES, CERTAIN, STATES = (i * LANES for i in range(7))  # what is known of a block's points
 SMALL, _TINY = 1e-37, 1e-44  # absolute, pay for bounds and for squares in float32 that vanish
 _ROWS = 16  # points that are brought into a block at a time
 _FILLING = 36  # codes whose products take the time of bringing points into a block
@@ -64,7 +65,8 @@ def _fill_block(points: Any, rows: Any, start: int, length: int, centre: Any, fa
     Beyond the last coordinate the block is 0. space: (_ROWS, PIECE or more), for points that become columns together.
     """
     size = length if length < len(centre) - start else len(centre) - start
-    block[size * LANES : length * LANES] = 0
+    for t in range(size * LANES, length * LANES):
+        block[t] = 0
     a = centre[start : start + size]
     for g in range(0, len(rows), _ROWS):
         for r in range(_ROWS if len(rows) - g > _ROWS else len(rows) - g):
@@ -106,13 +108,13 @@ def _two_least(score: Any, label: Any, best: Any, second: Any, own: Any) -> Any:
 
 
 @part
-def _least(products: Any, numbers: Any, lengths: Any, best: Any, second: Any, own: Any) -> None:
+def _least(products: Any, numbers: Any, state: Any) -> None:
     """Of each point of a block the least score from below, made of its products, the second least, and the code of the least.
 
     Four codes at a time.
     """
     for i in range(LANES):
-        best[i], second[i] = np.inf, np.inf
+        state[BEST + i], state[SECOND + i] = np.inf, np.inf
     for j in range(0, numbers.shape[1], 4):
         p, q = products[j * LANES : (j + 2) * LANES], products[(j + 2) * LANES : (j + 4) * LANES]
         h_0, h_1, h_2, h_3 = numbers[0, j], numbers[0, j + 1], numbers[0, j + 2], numbers[0, j + 3]
@@ -120,12 +122,12 @@ def _least(products: Any, numbers: Any, lengths: Any, best: Any, second: Any, ow
         dtype = numbers.dtype.type
         l_0, l_1, l_2, l_3 = dtype(j), dtype(j + 1), dtype(j + 2), dtype(j + 3)
         for i in range(LANES):
-            b, s, k, long = best[i], second[i], own[i], lengths[i]
+            b, s, k, long = state[BEST + i], state[SECOND + i], state[OWN + i], state[LONG + i]
             b, s, k = _two_least(h_0 - p[i] - a_0 * long, l_0, b, s, k)
             b, s, k = _two_least(h_1 - p[i + LANES] - a_1 * long, l_1, b, s, k)
             b, s, k = _two_least(h_2 - q[i] - a_2 * long, l_2, b, s, k)
             b, s, k = _two_least(h_3 - q[i + LANES] - a_3 * long, l_3, b, s, k)
-            best[i], second[i], own[i] = b, s, k
+            state[BEST + i], state[SECOND + i], state[OWN + i] = b, s, k
 
 
 @part
@@ -146,8 +148,8 @@ def _settle(points: Any, row: int, codes: Any, products: Any, place: int, number
 
 
 @part
-def _certify(numbers: Any, limits: Any, long: Any, best: Any, own: Any, squares: Any, certain: Any) -> None:
-    """What certifies the least score of each point of a block: that no other is below ``certain``; and the squared distance.
+def _certify(numbers: Any, limits: Any, state: Any) -> None:
+    """What certifies the least score of each point of a block: that no other is below it; and the squared distance.
 
     Both from above, in the precision of the products, which the bounds allow for; infinite where products may have overflowed.
     """
@@ -155,62 +157,62 @@ def _certify(numbers: Any, limits: Any, long: Any, best: Any, own: Any, squares:
     farthest, delta = dtype(limits[2] / limits[0] if limits[0] * limits[0] <= limits[2] else 0.0), dtype(limits[1])
     zero, two, unknown = dtype(0), dtype(2), dtype(np.inf)
     for i in range(LANES):
-        j, length = np.intp(own[i]), long[i]
-        above = best[i] + two * (numbers[1, j] * length + numbers[2, j])
+        j, length = np.intp(state[OWN + i]), state[LONG + i]
+        above = state[BEST + i] + two * (numbers[1, j] * length + numbers[2, j])
         square = length * length + two * above
-        squares[i] = square if square > zero else zero
-        certain[i] = above + delta * squares[i] if length < farthest else unknown
+        square = square if square > zero else zero
+        state[SQUARES + i] = square
+        state[CERTAIN + i] = above + delta * square if length < farthest else unknown
 
 
 @branching_part
-def _bound(
-    numbers: Any, rows: Any, lower: Any, upper: Any, products: Any, floors: Any, second: Any, long: Any, squares: Any,
-    certain: Any,
-) -> None:  # fmt: skip
+def _bound(numbers: Any, rows: Any, lower: Any, upper: Any, products: Any, state: Any) -> None:
     """Bounds on the distances of a block's points, in the precision of the products, which they allow for."""
     dtype = numbers.dtype.type
     up, down, floor, small = dtype(1 + ROUNDING), dtype(1 - ROUNDING), dtype(1 - 4 * ROUNDING), dtype(SMALL)
     zero, two, unknown = dtype(0), dtype(2), dtype(np.inf)
     for i in range(LANES):
-        squares[i] = np.sqrt(squares[i]) * up + small
-        floors[i] = long[i] * long[i] * floor
-        square = floors[i] + two * second[i]
-        second[i] = np.sqrt(square if square > zero else zero) * down
+        state[SQUARES + i] = np.sqrt(state[SQUARES + i]) * up + small
+        state[BEST + i] = state[LONG + i] * state[LONG + i] * floor
+        square = state[BEST + i] + two * state[SECOND + i]
+        state[SECOND + i] = np.sqrt(square if square > zero else zero) * down
     for i in range(len(rows)):
-        upper[rows[i]] = squares[i]
+        upper[rows[i]] = state[SQUARES + i]
     if lower.ndim == 1:  # of one kind alone is compiled
         for i in range(len(rows)):
-            lower[rows[i]] = second[i]
+            lower[rows[i]] = state[SECOND + i]
     else:
         for j in range(lower.shape[1]):
             row, half, slope = products[j * LANES : (j + 1) * LANES], numbers[0, j], numbers[1, j]
             for i in range(LANES):
-                square = floors[i] + two * (half - row[i] - slope * long[i])
-                row[i] = np.sqrt(square if square > zero else zero) * down if certain[i] < unknown else zero
+                square = state[BEST + i] + two * (half - row[i] - slope * state[LONG + i])
+                row[i] = np.sqrt(square if square > zero else zero) * down if state[CERTAIN + i] < unknown else zero
         for i in range(len(rows)):
             for j in range(lower.shape[1]):
                 lower[rows[i], j] = products[j * LANES + i]
 
 
-@part
+@branching_part
 def _find_doubtful(drifts: Any, labels: Any, lower: Any, upper: Any, rows: Any) -> Any:
     """Brings bounds up to date now that codes have moved; ``rows`` lists those whose label is not certified by them.
 
     By the triangle inequality (hamerly2010). Returns how many there are. drifts: (K,), how far codes have come.
     """
-    farthest, most, next_most, count = np.int64(0), drifts[0], np.float32(0), np.int64(0)
-    for k in range(1, len(drifts)):
-        if drifts[k] > most:
-            farthest, most, next_most = k, drifts[k], most
-        else:
-            next_most = drifts[k] if drifts[k] > next_most else next_most
-    grown, shrunk, small = np.float32(1 + ROUNDING), np.float32(1 - ROUNDING), np.float32(SMALL)
-    for i in range(len(labels)):
-        upper[i] = (upper[i] + drifts[labels[i]]) * grown
-        lower[i] = lower[i] * shrunk - (next_most if labels[i] == farthest else most) - small
-    for i in range(len(labels)):
-        rows[count] = i
-        count += 0 if upper[i] * grown < lower[i] else 1
+    count = np.int64(0)
+    if lower.ndim == 1:  # of the other kind nothing is compiled
+        farthest, most, next_most = np.int64(0), drifts[0], np.float32(0)
+        for k in range(1, len(drifts)):
+            if drifts[k] > most:
+                farthest, most, next_most = k, drifts[k], most
+            else:
+                next_most = drifts[k] if drifts[k] > next_most else next_most
+        grown, shrunk, small = np.float32(1 + ROUNDING), np.float32(1 - ROUNDING), np.float32(SMALL)
+        for i in range(len(labels)):
+            upper[i] = (upper[i] + drifts[labels[i]]) * grown
+            lower[i] = lower[i] * shrunk - (next_most if labels[i] == farthest else most) - small
+        for i in range(len(labels)):
+            rows[count] = i
+            count += 0 if upper[i] * grown < lower[i] else 1
     return count
 
 
@@ -302,22 +304,17 @@ def measure_rivals(
 
 @unordered
 def move_sums(
-    points: Any, rows: Any, reference: Any, left: Any, joined: Any, weights: Any, fresh: bool, start: int, stop: int, sums: Any
+    points: Any, rows: Any, reference: Any, left: Any, joined: Any, weights: Any, start: int, stop: int, sums: Any
 ) -> None:
-    """Some coordinates of the sums of w (x - a) over cells: points have left one, unless ``fresh``, and joined another."""
+    """Some coordinates of the sums of w (x - a) over cells: points have left one, or −1, the last row, and joined another."""
     a = reference[start:stop]
     for r in range(len(rows)):
         i = rows[r]
-        x, w, target = points[i, start:stop], weights[i], sums[joined[i], start:stop]
-        if fresh:
-            for t in range(len(a)):
-                target[t] += w * (np.float64(x[t]) - a[t])
-        else:
-            source = sums[left[i], start:stop]
-            for t in range(len(a)):
-                shift = w * (np.float64(x[t]) - a[t])
-                target[t] += shift
-                source[t] -= shift
+        x, w, source, target = points[i, start:stop], weights[i], sums[left[i], start:stop], sums[joined[i], start:stop]
+        for t in range(len(a)):
+            shift = w * (np.float64(x[t]) - a[t])
+            target[t] += shift
+            source[t] -= shift
 
 
 @unordered
@@ -335,7 +332,7 @@ def add_residuals(points: Any, codes: Any, labels: Any, weights: Any, start: int
     return total
 
 
-@branching
+@compiled
 def step_rows(
     points: Any, kept: Any, weights: Any, lengths: Any, labels: Any, before: Any, lower: Any, upper: Any, rows: Any, centre: Any,
     factor: float, codes: Any, scaled: Any, numbers: Any, drifts: Any, limits: Any, masses: Any, block: Any, space: Any,
@@ -347,17 +344,15 @@ def step_rows(
     these in the end.
 
     kept: all blocks, (blocks, coordinates × LANES), or none; filled: whether an earlier call has filled them. codes: (K, d);
-    scaled: shifted and scaled, up to multiples of four codes and coordinates. drifts, numbers: see
-    :func:`prepare_codes`. limits: the greatest length of a code, the margin of the certificate, and the product of lengths up
-    to which nothing overflows. lower, upper: bounds on the distances to the
-    second nearest code, or to every code, and to the nearest; empty where they are not wanted. masses: (2, K), of the cells, and
-    what has left or joined a cell. block, space, products, state: space, (coordinates × LANES,), (_ROWS, coordinates),
-    (1 or 2 × K × LANES,), (6, LANES). count: of the points listed in ``rows``, that are to be searched; negative if these are
-    still to be found by the bounds.
+    scaled: shifted and scaled, up to multiples of four codes and coordinates. drifts, numbers: see :func:`prepare_codes`. limits:
+    the greatest length of a code, the margin of the certificate, and the product of lengths up to which nothing overflows. lower,
+    upper: bounds on the distances to the second nearest code, or to every code, and to the nearest; empty where they are not
+    wanted. masses: (2, more than K), zero, to become those of the cells, and what has left or joined a cell. block, space,
+    products, state: space, (coordinates × LANES,), (_ROWS, coordinates), (1 or 2 × K × LANES,), (STATES,). count: of the points
+    listed in ``rows``, that are to be searched; negative if these are still to be found by the bounds.
     """
     n, dim, k, settled = len(labels), scaled.shape[1], len(codes), np.int64(0)
-    best, second, own, long, squares, certain = state[0], state[1], state[2], state[3], state[4], state[5]
-    if count < 0 and lower.ndim == 1:
+    if count < 0:
         count = _find_doubtful(drifts, labels, lower, upper, rows)
     dense = count == n or (len(kept) > 0 and count * (len(scaled) + _FILLING) > n * len(scaled))
     if dense:
@@ -377,26 +372,25 @@ def step_rows(
                 for i in range(k * LANES):
                     products[i] += target[i]
         for i in range(len(some)):
-            long[i] = lengths[some[i]]
-        _least(products, numbers, long, best, second, own)
-        _certify(numbers, limits, long, best, own, squares, certain)
+            state[LONG + i] = lengths[some[i]]
+        _least(products, numbers, state)
+        _certify(numbers, limits, state)
         for i in range(len(some)):
-            if not second[i] > certain[i]:
+            limit = state[CERTAIN + i]
+            if not state[SECOND + i] > limit:
                 settled += 1
-                label, square, rival = _settle(points, some[i], codes, products, i, numbers, long[i], certain[i])
-                own[i], squares[i] = label, square * factor * factor + _TINY
-                second[i] = rival if certain[i] < np.inf else -np.inf
-            labels[some[i]] = np.int32(own[i])
-        if len(upper):
-            _bound(numbers, some, lower, upper, products, best, second, long, squares, certain)
+                label, square, rival = _settle(points, some[i], codes, products, i, numbers, state[LONG + i], limit)
+                state[OWN + i], state[SQUARES + i] = label, square * factor * factor + _TINY
+                state[SECOND + i] = rival if limit < np.inf else -np.inf
+            labels[some[i]] = np.int32(state[OWN + i])
+        if len(upper) > 0:
+            _bound(numbers, some, lower, upper, products, state)
     moved = np.int64(0)
-    masses[:] = 0
     for i in range(n):
         label, w = labels[i], weights[i]
         masses[0, label] += w
         if label != before[i]:
-            if before[i] >= 0:
-                masses[1, before[i]] += w
+            masses[1, before[i]] += w  # the last column, which nobody reads, for a point that was in no cell: −1
             masses[1, label] += w
             rows[moved] = i
             moved += 1

@@ -10,6 +10,7 @@ from quantization.assignment.cells import Cells, stationarity
 from quantization.laws_1d.code_reallocation import CodeReallocation
 from quantization.laws_1d.density import Density
 from quantization.laws_1d.half_cell_moments import HalfCellMoments, half_cell_moments
+from quantization.laws_1d.levenberg_marquardt import tridiagonal
 from quantization.laws_1d.point_density import PointDensity, search_codes
 from quantization.laws_1d.quadrature_panels import panels_of
 
@@ -59,11 +60,7 @@ class DensityLaw1D:
         half = np.diff(t) / 2
         between = -r / 2 * half ** (r - 1) * self._density.finite_pdf(t[:-1] + half)
         diagonal = 2 * self._density.finite_pdf(t) if r == 1 else r * (r - 1) * measured.moments.curvature.sum(0)
-        diagonal[:-1] += between
-        diagonal[1:] += between
-        rows, columns = np.concatenate([at, at[:-1], at[1:]]), np.concatenate([at, at[1:], at[:-1]])
-        values = np.concatenate([diagonal, between, between]) * self._density.scale ** (r - 2)
-        return scipy.sparse.csc_array(scipy.sparse.coo_array((values, (rows, columns)), shape=(len(codes), len(codes))))
+        return tridiagonal(diagonal, between, at, len(codes)) * self._density.scale ** (r - 2)
 
     def relocate_empty_cells(self, codes: FloatArray) -> tuple[FloatArray, Cells]:
         r"""``codes`` with those of empty cells relocated to the costliest: to a side's mean distance of order r from its code.

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import numpy as np
 import scipy  # its subpackages load when they are first used
 
-from quantization.arrays import FloatArray
+from quantization.arrays import FloatArray, IntArray
 from quantization.assignment.cells import Cells
 
 if TYPE_CHECKING:
@@ -86,6 +86,15 @@ def newton_step(
         else:
             damping *= 10
     return None
+
+
+def tridiagonal(diagonal: FloatArray, between: FloatArray, at: IntArray, k: int) -> "scipy.sparse.csc_array":
+    """The Hessian (k, k) of a law on the line: codes ``at``, in rising order, of which only neighbours share an end of a cell.
+
+    diagonal: what is a code's alone. between: the entries of neighbours, which the diagonal takes on too.
+    """
+    rows, columns = np.concatenate([at, at[:-1], at[1:], at[:-1], at[1:]]), np.concatenate([at, at[1:], at[:-1], at[:-1], at[1:]])
+    return scipy.sparse.csc_array((np.concatenate([diagonal, *4 * [between]]), (rows, columns)), shape=(k, k))
 
 
 def _factor(hessian: "scipy.sparse.csc_array", diagonal: FloatArray) -> Any:

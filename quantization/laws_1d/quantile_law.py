@@ -13,6 +13,7 @@ import scipy  # its subpackages load when they are first used
 
 from quantization.arrays import FloatArray, IntArray, summed_by
 from quantization.assignment.cells import Cells, stationarity
+from quantization.laws_1d.levenberg_marquardt import tridiagonal
 from quantization.laws_1d.quantile_function import QuantileFunction, level_masses
 from quantization.laws_1d.quantile_integrals import panel_nodes, resolved_panels
 
@@ -49,12 +50,7 @@ class QuantileLaw1D:
             density = 1 / self.quantiles.slopes(bounds[1:-1], q)
         inside = np.abs(q - middles) <= 1e-6 * half  # else in a gap of the law
         between = -half * np.where(inside & np.isfinite(density), density, 0.0)
-        diagonal = 2 * mass
-        diagonal[:-1] += between
-        diagonal[1:] += between
-        rows, columns = np.concatenate([at, at[:-1], at[1:]]), np.concatenate([at, at[1:], at[:-1]])
-        values = np.concatenate([diagonal, between, between])
-        return scipy.sparse.csc_array(scipy.sparse.coo_array((values, (rows, columns)), shape=(len(codes), len(codes))))
+        return tridiagonal(2 * mass, between, at, len(codes))
 
     def relocate_empty_cells(self, codes: FloatArray) -> tuple[FloatArray, Cells]:
         """``codes`` with those of empty cells moved to one side of the costliest, one deviation from its code."""
