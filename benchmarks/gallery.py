@@ -13,9 +13,9 @@ from quantization import plot
 
 PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
 MIXTURE = qz.GaussianMixture(
-    [0.35, 0.25, 0.4],
-    [[-2.0, 0.0], [1.5, 1.8], [1.2, -1.5]],
-    [[[0.6, 0.3], [0.3, 0.4]], [[0.3, -0.15], [-0.15, 0.5]], [[0.8, 0.0], [0.0, 0.2]]],
+    np.array([0.35, 0.25, 0.4]),
+    np.array([[-2.0, 0.0], [1.5, 1.8], [1.2, -1.5]]),
+    np.array([[[0.6, 0.3], [0.3, 0.4]], [[0.3, -0.15], [-0.15, 0.5]], [[0.8, 0.0], [0.0, 0.2]]]),
 )
 
 
@@ -30,6 +30,7 @@ def draw(folder: Path = PICTURES) -> list[Path]:
         "trace": plot.trace(solution),
         "barycenters": _barycenters(),
         "masses": _masses(),
+        "paths": plot.paths(qz.functional_grid(qz.BrownianMotion(), 10)),
     }
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{name}.png" for name in axes]

@@ -15,6 +15,7 @@ from quantization.barycenters.fixed_point import FixedPoint
 from quantization.barycenters.interior_point import InteriorPoint
 from quantization.barycenters.solve import barycenter, iterate_barycenter
 from quantization.estimate import Estimate
+from quantization.grids.functional import FunctionalGrid, functional_grid
 from quantization.grids.product import ProductGrid, product_grid
 from quantization.initialization import GlobalSearch, Initialization, KMeansPlusPlus, RandomPoints
 from quantization.laws import Gaussian, GaussianMixture, Law
@@ -28,6 +29,15 @@ from quantization.optimal_transport.nearest_code import NearestCode
 from quantization.optimal_transport.network_simplex import NetworkSimplex
 from quantization.optimal_transport.semidiscrete import SemiDiscrete, semidiscrete
 from quantization.optimal_transport.sinkhorn import Sinkhorn
+from quantization.processes import (
+    BrownianBridge,
+    BrownianMotion,
+    FractionalBrownianMotion,
+    GaussianProcess,
+    KarhunenLoeve,
+    OrnsteinUhlenbeck,
+    Process,
+)
 from quantization.quasi_monte_carlo import QuasiMonteCarlo
 from quantization.solution import NotConverged, Solution, Trace
 from quantization.solvers.balanced import Balanced
@@ -47,6 +57,8 @@ __all__ = [
     "CLVQ",
     "Balanced",
     "Balanced1D",
+    "BrownianBridge",
+    "BrownianMotion",
     "ConvergenceWarning",
     "CountPower",
     "Coupling",
@@ -54,12 +66,16 @@ __all__ = [
     "Entropic",
     "Estimate",
     "FixedPoint",
+    "FractionalBrownianMotion",
+    "FunctionalGrid",
     "Gaussian",
     "GaussianMixture",
+    "GaussianProcess",
     "GlobalSearch",
     "Initialization",
     "InteriorPoint",
     "KMeansPlusPlus",
+    "KarhunenLoeve",
     "Law",
     "Lloyd",
     "Monotone",
@@ -67,6 +83,8 @@ __all__ = [
     "NetworkSimplex",
     "Newton",
     "NotConverged",
+    "OrnsteinUhlenbeck",
+    "Process",
     "ProductGrid",
     "QuasiMonteCarlo",
     "RandomPoints",
@@ -82,6 +100,7 @@ __all__ = [
     "TransportMethod",
     "barycenter",
     "distortion",
+    "functional_grid",
     "iterate",
     "iterate_barycenter",
     "product_grid",

@@ -1,20 +1,34 @@
 """Plots: cells of a codebook, a barycenter over its measures, the course of a run. matplotlib is imported on first use."""
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from scipy.spatial import Voronoi
 
-from quantization.arrays import FloatArray, summed_by, to_host
+from quantization.arrays import Array, FloatArray, IntArray, summed_by, to_host
 from quantization.laws import FrozenLaw, GaussianMixture, scipys_mixture
 from quantization.make_problem import LawLike, make_problem
 from quantization.measure import DiscreteMeasure
+from quantization.processes import Process
 from quantization.solution import Solution
 from quantization.validation import checked_count, checked_rng
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+
+class Paths(Protocol):
+    """Weighted paths of a process, as those of a :class:`quantization.FunctionalGrid`."""
+
+    @property
+    def process(self) -> Process: ...
+
+    @property
+    def weights(self) -> FloatArray: ...
+
+    def paths(self, times: Array, index: IntArray | None = None) -> FloatArray: ...
+
 
 Rng = int | np.random.Generator | None
 Density = Callable[[FloatArray], FloatArray]
@@ -181,6 +195,47 @@ def trace(solution: Solution, ax: "Axes | None" = None) -> "Axes":
     axes.xaxis.get_major_locator().set_params(integer=True)
     status = solution.status.name.lower().replace("_", " ")
     axes.set_title(f"{type(solution.solver).__name__}, K = {solution.measure.size}: {status}", fontsize=10)
+    return axes
+
+
+def paths(grid: Paths, times: FloatArray | None = None, ax: "Axes | None" = None) -> "Axes":
+    """The paths of a functional grid, the heavier the darker.
+
+    Parameters
+    ----------
+    grid : FunctionalGrid
+        Of :func:`quantization.functional_grid`.
+    times : array (n,), optional
+        Where they are drawn; ``None`` takes 200 times from 0 to T.
+    ax : matplotlib Axes, optional
+        Axes to draw on; ``None`` makes new ones.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Raises
+    ------
+    ValueError
+        For times outside [0, T].
+    ModuleNotFoundError
+        Where matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import matplotlib; matplotlib.use("agg")
+    >>> import quantization as qz
+    >>> from quantization import plot
+    >>> len(plot.paths(qz.functional_grid(qz.BrownianMotion(), 10)).lines)
+    10
+    """
+    times = np.linspace(0, grid.process.horizon, 200) if times is None else to_host(times)
+    axes = _axes(ax, (6.4, 3.6))
+    weights, drawn = grid.weights, grid.paths(times)
+    for i in np.argsort(weights, kind="stable"):  # the heaviest last, on top
+        axes.plot(times, drawn[i], color=_colours()(1 - weights[i] / weights.max()), lw=1.2)
+    axes.set(xlabel="$t$", ylabel="$x_k(t)$")
+    _hide_spines(axes, "top", "right")
     return axes
 
 

@@ -15,7 +15,7 @@ from quantization.solvers import base
 _PENDING: set[str] = set()
 
 OBJECTS = {name: getattr(qz, name) for name in [*qz.__all__, "OptimalQuantizer"] if name not in _PENDING}
-OBJECTS |= {f"plot.{f.__name__}": f for f in (plot.barycenter, plot.trace, plot.voronoi)}
+OBJECTS |= {f"plot.{f.__name__}": f for f in (plot.barycenter, plot.paths, plot.trace, plot.voronoi)}
 CLASSES = {name: thing for name, thing in OBJECTS.items() if inspect.isclass(thing)}
 PROTOCOLS = [thing for thing in [*CLASSES.values(), *vars(base).values()] if getattr(thing, "_is_protocol", False)]
 # Implementations of these methods are documented where the protocol is.

@@ -1,0 +1,124 @@
+r"""Grids built of others: products, whose distortions add up, and paths of Gaussian processes by their expansions."""
+
+import itertools
+from dataclasses import replace
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+import quantization as qz
+from theory_checks.claim import CHEAP, MODERATE, claim
+from theory_checks.evidence import Evidence, equal, worst
+from theory_checks.laws import FINITE, PROCESSES
+from theory_checks.laws.processes import Closed
+from theory_checks.rounding import round_off
+
+FloatArray = NDArray[np.float64]
+_SPACE = replace(FINITE, dims=(2, 3), sizes=(9, 14))
+_TERMS = 1000
+
+
+@claim(
+    statement=r"$E|X - \hat X|^2 = \sum_i E|X_i - \hat X_i|^2$ for a product grid and independent coordinates",
+    reference="pages2015",
+    laws=_SPACE,
+    effort=MODERATE,
+)
+def distortions_of_a_product_add_up(law: qz.DiscreteMeasure, k: int, seed: int) -> Evidence:
+    r"""The grid's own distortion against that of its codes for the product of the law's marginals, all points of it.
+
+    Slack: either is a sum of fewer than 2n terms, n the number of points of the product, of the order of its second moment
+    about the codes, which coordinates far from the origin make as inexact as $|x|^2$ is: $\gamma_{2n}$ of $E|X|^2$.
+    """
+    return _against_all_points(law, k, summed=True)
+
+
+@distortions_of_a_product_add_up.control
+def _(law: qz.DiscreteMeasure, k: int, seed: int) -> Evidence:
+    """The largest of the coordinates' distortions in place of their sum."""
+    return _against_all_points(law, k, summed=False)
+
+
+def _against_all_points(law: qz.DiscreteMeasure, k: int, *, summed: bool) -> Evidence:
+    weights = law.weights_float64
+    marginals = [qz.DiscreteMeasure(law.points[:, i : i + 1], weights) for i in range(law.dim)]
+    # Each coordinate keeps an error, as the largest would else be the sum.
+    shares = [max(1, min(round(k ** (1 / law.dim)), len(np.unique(m.points)) - 1)) for m in marginals]
+    grid = qz.product_grid(marginals, shares)
+    points = np.array(list(itertools.product(*[m.points[:, 0] for m in marginals])))
+    masses = np.array([prod(w) for w in itertools.product(weights, repeat=law.dim)])
+    measured = qz.distortion(qz.DiscreteMeasure.from_unnormalized(points, masses), grid.measure.points, rng=0).value
+    own = grid.distortion if summed else float(grid.distortions.max())
+    return equal(own, measured, round_off(2 * len(points), float(masses @ np.square(points).sum(1))))
+
+
+@claim(
+    statement=r"$\sum_i \lambda_i = \int_0^T \operatorname{Var} X_t\,dt$ for the eigenvalues of the covariance operator",
+    reference="luschgy2002",
+    laws=PROCESSES,
+    effort=CHEAP,
+)
+def eigenvalues_sum_to_the_variance(law: Closed, k: int, seed: int) -> Evidence:
+    r"""The first thousand eigenvalues, and bounds on the others, against Gauss' rule for the variance.
+
+    All have $\lambda_i = \sigma^2 / (\omega_i^2 + \theta^2)$ with $(i - 1) \pi/T \le \omega_i \le i \pi/T$, so that
+    $\int_{m+1}^\infty \le \sum_{i > m} \lambda_i \le \int_{m - 1}^\infty$ of $\sigma^2 / ((\pi x/T)^2 + \theta^2)$, which falls.
+    Slack: $\gamma_{2000}$ of the variance, for a thousand sums and the rule's 64 nodes, of which an exponential needs fewer; the
+    eigenvalues' roots are found to round-off.
+    """
+    return _trace(law, shift=0.0)
+
+
+@eigenvalues_sum_to_the_variance.control
+def _(law: Closed, k: int, seed: int) -> Evidence:
+    r"""Frequencies half a step too high, as of the bridge for Brownian motion."""
+    return _trace(law, shift=0.5)
+
+
+def _trace(law: Closed, *, shift: float) -> Evidence:
+    x, w = np.polynomial.legendre.leggauss(64)
+    times = law.horizon * (1 + x) / 2
+    variance = float(law.horizon / 2 * w @ law.covariance(times, times))
+    sigma, theta = (law.volatility, law.rate) if isinstance(law, qz.OrnsteinUhlenbeck) else (1.0, 0.0)
+    first = law.karhunen_loeve(_TERMS).eigenvalues
+    omega = np.sqrt(np.maximum(sigma**2 / first - theta**2, 0)) + shift * np.pi / law.horizon
+    total = float((sigma**2 / (omega**2 + theta**2)).sum())
+
+    def rest(start: int) -> float:
+        angle = np.arctan2(theta * law.horizon, np.pi * start)  # π/2 − arctan of the inverse
+        return sigma**2 * law.horizon / np.pi * (angle / theta if theta else law.horizon / (np.pi * start))
+
+    slack = round_off(2000, variance)
+    return worst([Evidence(total + rest(_TERMS + 1), variance, slack), Evidence(variance, total + rest(_TERMS - 1), slack)])
+
+
+@claim(
+    statement=r"$E \|X - \hat X\|^2 \ge \sum_i \min(\kappa, \lambda_i)$ for N paths, "
+    r"$\sum_i \tfrac12 \log^+ (\lambda_i/\kappa) = \log N$",
+    reference="luschgy2002",
+    laws=PROCESSES,
+    effort=MODERATE,
+)
+def no_grid_of_paths_beats_shannon(law: Closed, k: int, seed: int) -> Evidence:
+    r"""Shannon's bound for the information log N that N codes can carry against the best product, whose rate is 1/log N too.
+
+    Slack: $\gamma_{1000}$ of the variance, for sums of a few dozen eigenvalues.
+    """
+    return _shannon(law, k, nats=float(np.log(k)))
+
+
+@no_grid_of_paths_beats_shannon.control
+def _(law: Closed, k: int, seed: int) -> Evidence:
+    """A third of the information."""
+    return _shannon(law, k, nats=float(np.log(k)) / 3)
+
+
+def _shannon(law: Closed, k: int, *, nats: float) -> Evidence:
+    expansion, grid = law.karhunen_loeve(64), qz.functional_grid(law, k)
+    logs = np.log(expansion.eigenvalues)
+    # The water level of the first m, for the m whose level lies above the next eigenvalue.
+    levels = (np.cumsum(logs) - 2 * nats) / np.arange(1, len(logs) + 1)
+    m = int(np.argmax(levels[:-1] >= logs[1:])) + 1
+    bound = m * float(np.exp(levels[m - 1])) + expansion.trace - float(expansion.eigenvalues[:m].sum())
+    return Evidence(bound, grid.distortion, round_off(1000, expansion.trace))
