@@ -16,6 +16,7 @@ from quantization.barycenters.interior_point import InteriorPoint
 from quantization.barycenters.solve import barycenter, iterate_barycenter
 from quantization.estimate import Estimate
 from quantization.grids.functional import FunctionalGrid, functional_grid
+from quantization.grids.greedy import GreedyGrid, greedy_grid
 from quantization.grids.product import ProductGrid, product_grid
 from quantization.initialization import GlobalSearch, Initialization, KMeansPlusPlus, RandomPoints
 from quantization.laws import Gaussian, GaussianMixture, Law
@@ -72,6 +73,7 @@ __all__ = [
     "GaussianMixture",
     "GaussianProcess",
     "GlobalSearch",
+    "GreedyGrid",
     "Initialization",
     "InteriorPoint",
     "KMeansPlusPlus",
@@ -101,6 +103,7 @@ __all__ = [
     "barycenter",
     "distortion",
     "functional_grid",
+    "greedy_grid",
     "iterate",
     "iterate_barycenter",
     "product_grid",

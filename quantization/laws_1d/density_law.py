@@ -12,7 +12,7 @@ from quantization.laws_1d.density import Density
 from quantization.laws_1d.half_cell_moments import HalfCellMoments, half_cell_moments
 from quantization.laws_1d.levenberg_marquardt import tridiagonal
 from quantization.laws_1d.point_density import PointDensity, search_codes
-from quantization.laws_1d.quadrature_panels import panels_of
+from quantization.laws_1d.quadrature_panels import Panels, panels_of
 
 _DECADES = 300
 _LIGHT = 1e-18
@@ -41,6 +41,16 @@ class DensityLaw1D:
         self._density, self._r = density, r
         self._panels = panels_of(density, r)
         self._cached: tuple[bytes, _CellMoments] | None = None
+
+    @property
+    def density(self) -> Density:
+        """The density, standardized."""
+        return self._density
+
+    @property
+    def panels(self) -> Panels:
+        """The panels on which it is integrated."""
+        return self._panels
 
     def cells(self, codes: FloatArray) -> Cells:
         measured, scale, r = self._cell_moments(codes), self._density.scale, self._r

@@ -34,11 +34,15 @@ class HalfCellMoments:
 
 def half_cell_moments(panels: Panels, t: FloatArray, r: float) -> HalfCellMoments:
     """The half-cell moments of codes t (K,), strictly increasing, in the density's units."""
-    k, edges = len(t), panels.edges
-    sign = np.repeat([-1.0, 1.0], k)
-    origin = np.tile(t, 2)
     half = np.diff(t) / 2
     reach = np.concatenate([[np.inf], half, half, [np.inf]])
+    sums = side_moments(panels, np.tile(t, 2), np.repeat([-1.0, 1.0], len(t)), reach, r)
+    return HalfCellMoments(*sums.reshape(5, 2, len(t)))
+
+
+def side_moments(panels: Panels, origin: FloatArray, sign: FloatArray, reach: FloatArray, r: float) -> FloatArray:
+    """The moments (5, n) of intervals from origins (n,) to the left or right (sign) as far as they reach, maybe to infinity."""
+    edges = panels.edges
     low, high = np.where(sign < 0, origin - reach, origin), np.where(sign < 0, origin, origin + reach)
     first, end = np.searchsorted(edges, low, "right"), np.searchsorted(edges, high, "left")
     crossed = np.maximum(end - first, 0)
@@ -68,7 +72,7 @@ def half_cell_moments(panels: Panels, t: FloatArray, r: float) -> HalfCellMoment
         )
         whole, panel = whole[~close], panel[~close]
 
-    sums = _Accumulator(2 * k, r)
+    sums = _Accumulator(len(origin), r)
     away = np.abs(panels.nodes[panel] - origin[whole, None])
     sums.add(whole, away, panels.masses[panel])
     s, w = rule(r)
@@ -78,7 +82,7 @@ def half_cell_moments(panels: Panels, t: FloatArray, r: float) -> HalfCellMoment
         sums.add(side, away, panels.density.finite_pdf(origin[side, None] + sign[side, None] * away) * (width * w), powers=power)
         if not power:
             sums.add_fractional(panels, side, origin, sign, width[:, 0])
-    return HalfCellMoments(*sums.sums.reshape(5, 2, k))
+    return sums.sums
 
 
 class _Accumulator:

@@ -1,6 +1,7 @@
 """The line cut into panels on which a density is a polynomial to round-off, as Gauss' rule needs."""
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import scipy  # its subpackages load when they are first used
@@ -35,6 +36,7 @@ class Panels:
     masses: FloatArray
 
 
+@cache
 def rule(r: float) -> tuple[FloatArray, FloatArray]:
     """Gauss' nodes and weights on [0, 1] for a density times a polynomial of degree r."""
     x, w = scipy.special.roots_legendre(20 + int(np.ceil(r)) // 2)
