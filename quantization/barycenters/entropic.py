@@ -94,7 +94,8 @@ class Entropic:
     ) -> Iterator[State]:
         points, weights, v = self._pilot_solution(problem, codes, rng)
         points = rounded(points + centre, problem.like) - centre
-        start_cost = float(problem.mixing @ [float(s.dual) for s in _plan_moments(problem, points, v, 0.0)])
+        moments = _plan_moments(problem, points, v, 0.0)
+        start_cost = float(problem.mixing @ [s.dual + float(weights @ u) for s, u in zip(moments, v, strict=True)])
         eps = self.reg * start_cost if start_cost > 0 else self.reg
         for factor in (30.0, 10.0, 3.0):  # ε is annealed, with warm starts of the potentials
             v, weights, _ = self._fit_potentials(problem, points, weights, v, factor * eps)
@@ -200,6 +201,7 @@ def _feasible_cost(points: FloatArray, weights: FloatArray, s: PlanMoments) -> f
     r"""The cost of the plan made feasible: fractions of whole columns are reassigned, from atom k to atom l.
 
     Reassigning column k costs $\sum_i P_{ik} |x_i - y_l|^2$, known from the moments; the least is a small transport problem.
+    Any plan of it gives an upper bound, also one that the simplex has left early: its status only decides how close the bound is.
     """
     used, needed = np.flatnonzero(s.mass > 0), np.flatnonzero(weights > 0)
     mass, y = s.mass[used], points[needed]

@@ -1,13 +1,16 @@
 r"""A candidate's exact transports to all measures: its objective, and the barycentric projections of its points."""
 
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
+import scipy  # its subpackages load when they are first used
 
 from quantization.arrays import FloatArray, rounded
 from quantization.barycenters.problem import BarycenterProblem
 from quantization.optimal_transport.costs import cost_matrix
-from quantization.optimal_transport.network_simplex import NetworkSimplex
+from quantization.optimal_transport.coupling import TransportResult
+from quantization.optimal_transport.network_simplex import NetworkSimplex, SpanningTree
 from quantization.solvers.base import State
 from quantization.status import Status
 from quantization.threads import parallel_map
@@ -22,7 +25,7 @@ class Candidate:
     costs: C_j, (n_j, K) each. value: $\sum_j \lambda_j W_2^2(\mu_j, \sum_k w_k \delta_{x_k})$.
     targets: (K, d), where the points are free $T_k = \sum_j \lambda_j \frac{1}{w_k} \sum_i \pi^j_{ik} x^j_i$, with which these
     same plans cost least.
-    solved: whether the simplex finished every plan.
+    spent: whether the simplex ran out of pivots. doubt: by how much F may be less, where its gaps stayed open.
     """
 
     points: FloatArray
@@ -30,7 +33,8 @@ class Candidate:
     costs: list[FloatArray]
     value: float
     targets: FloatArray
-    solved: bool
+    spent: bool
+    doubt: float
 
     @property
     def stationarity(self) -> float:
@@ -44,13 +48,23 @@ class Candidate:
         """As a state of the loop."""
         return State(
             self.points, self.weights, self.value, self.stationarity, masses_gap=masses_gap, transport=method,
-            ended=None if self.solved else Status.BUDGET_SPENT,
+            distortion_gap=self.doubt, ended=Status.BUDGET_SPENT if self.spent else None,
         )  # fmt: skip
 
 
-def cost_matrices(problem: BarycenterProblem, points: FloatArray) -> list[FloatArray]:
-    """C_j, (n_j, K) each."""
-    return parallel_map(lambda j: cost_matrix(problem.clouds[j], points), len(problem.clouds))
+def cost_matrices(problem: BarycenterProblem, points: FloatArray, near: Candidate | None = None) -> list[FloatArray]:
+    """C_j, (n_j, K) each. near: one whose costs hold for those of its points that have stayed."""
+    moved = slice(None) if near is None else np.flatnonzero((near.points != points).any(1))
+
+    def one(j: int) -> FloatArray:
+        found = cost_matrix(problem.clouds[j], points[moved])
+        if near is None:
+            return found
+        costs = near.costs[j].copy()
+        costs[:, moved] = found
+        return costs
+
+    return parallel_map(one, len(problem.clouds))
 
 
 def mixed_means(mixing: FloatArray, masses: list[FloatArray], moments: list[FloatArray], points: FloatArray) -> FloatArray:
@@ -69,23 +83,29 @@ def evaluate(
     weights: FloatArray,
     method: NetworkSimplex,
     costs: list[FloatArray] | None = None,
+    trees: list[list[SpanningTree]] | None = None,
 ) -> Candidate:
-    """The candidate with these points, as the dtype of the answer holds them, and these weights."""
+    """The candidate with these points, as the dtype of the answer holds them, and these weights.
+
+    trees: of each measure, as for :meth:`NetworkSimplex.solve`.
+    """
     points = rounded(points, problem.like)
     costs = cost_matrices(problem, points) if costs is None else costs
     used = np.flatnonzero(weights > 0)
 
-    def one(j: int) -> tuple[float, FloatArray, bool]:
-        x, a, own = problem.clouds[j], problem.cloud_weights[j], costs[j]
-        plan, _, status = method.plan(a, weights[used], own if len(used) == len(weights) else own[:, used])
-        rows, columns = np.nonzero(plan)
-        masses = plan[rows, columns]
-        cost = float(masses @ own[rows, used[columns]])
-        return cost, plan.T @ x, status is status.CONVERGED
+    def one(j: int) -> tuple[TransportResult, FloatArray]:
+        own = costs[j] if len(used) == len(weights) else costs[j][:, used]
+        found = method.solve(problem.cloud_weights[j], weights[used], own, None if trees is None else trees[j])
+        rows, columns, masses = found.entries()
+        plan = cast(Any, scipy.sparse).csr_array((masses, (columns, rows)), shape=own.shape[::-1])
+        plan.sort_indices()  # so that a point whose plans have not changed stays to the last digit
+        return found, plan @ problem.clouds[j]
 
     each = parallel_map(one, len(costs), sizes=[float(c.size) for c in costs])
-    value = float(sum(s * cost for s, (cost, _, _) in zip(problem.mixing, each, strict=True)))
+    value = float(problem.mixing @ [found.cost for found, _ in each])
     targets = points.copy()
     if problem.fixed is None:
-        targets[used] = sum(s * t for s, (_, t, _) in zip(problem.mixing, each, strict=True)) / weights[used, None]
-    return Candidate(points, weights, costs, value, targets, all(solved for _, _, solved in each))
+        targets[used] = sum(s * t for s, (_, t) in zip(problem.mixing, each, strict=True)) / weights[used, None]
+    open_gaps = [0.0 if found.status is Status.CONVERGED else found.gap or 0.0 for found, _ in each]
+    spent = any(found.status is Status.BUDGET_SPENT for found, _ in each)
+    return Candidate(points, weights, costs, value, targets, spent, float(problem.mixing @ open_gaps))

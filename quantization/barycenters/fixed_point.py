@@ -7,10 +7,10 @@ from typing import ClassVar
 import numpy as np
 
 from quantization.arrays import FloatArray, rounded
-from quantization.barycenters.evaluation import Candidate, evaluate
+from quantization.barycenters.evaluation import Candidate, cost_matrices, evaluate
 from quantization.barycenters.pilot import last_state, needs_pilot, sampled
 from quantization.barycenters.problem import BarycenterProblem
-from quantization.optimal_transport.network_simplex import NetworkSimplex
+from quantization.optimal_transport.network_simplex import NetworkSimplex, SpanningTree
 from quantization.problem import Problem
 from quantization.solvers.base import State
 from quantization.status import Status
@@ -69,7 +69,7 @@ class FixedPoint:
             codes = last_state(replace(self, rtol=max(self.rtol, 1e-2)), sampled(problem, rng), codes, rng).codes()
         for candidate in fixed_points(problem, codes, problem.masses, method):
             yield candidate.state(method, masses_gap=0.0)
-            if not candidate.solved:
+            if candidate.spent:
                 return
 
 
@@ -77,13 +77,14 @@ def fixed_points(
     problem: BarycenterProblem, points: FloatArray, weights: FloatArray, method: NetworkSimplex
 ) -> Iterator[Candidate]:
     """The start and what every step makes of it, until a step leaves it in place or no longer lowers the objective."""
-    now = evaluate(problem, points, weights, method)
+    trees: list[list[SpanningTree]] = [[] for _ in problem.clouds]
+    now = evaluate(problem, points, weights, method, trees=trees)
     while True:
         yield now
         targets = rounded(now.targets, problem.like)
         if np.array_equal(targets, now.points):
             return
-        following = evaluate(problem, targets, weights, method)
+        following = evaluate(problem, targets, weights, method, cost_matrices(problem, targets, now), trees)
         if not following.value <= now.value:
             return
         now = following

@@ -107,7 +107,7 @@ class InteriorPoint:
         now: Candidate | None = None
         for now in fixed_points(problem, codes, uniform, method):
             yield now.state(method, masses_gap=np.inf)
-            if not now.solved:
+            if now.spent:
                 return
             if now.stationarity <= self.rtol:
                 break
@@ -132,7 +132,7 @@ class InteriorPoint:
                 if state.within(self.rtol):
                     exact = evaluate(problem, points, found.weights, method, costs)
                     yield exact.state(method, weights_gap(problem, exact, found.bound))
-                    if not exact.solved:
+                    if exact.spent:
                         return
                     following, share, value = exact.targets, exact.stationarity**2, min(value, exact.value)
                     gap = max(gap * _SHARPER, _FINEST)
@@ -171,12 +171,12 @@ def _estimated(
 ) -> State:  # fmt: skip
     """What the plans of the linear program say: an upper bound on F. Exact transports are left for the answer."""
 
-    def measure() -> tuple[FloatArray, float, float]:
+    def finish() -> State:
         exact = evaluate(problem, points, found.weights, method, costs)
-        return exact.points, exact.value, exact.stationarity
+        return exact.state(method, weights_gap(problem, exact, found.bound))
 
     gap = max(found.value - found.bound, 0.0)
     return State(
         points, found.weights, found.value, stationarity, masses_gap=gap, transport=method, estimated=True,
-        distortion_rtol=gap / found.value if gap > 0 else 0.0, measure=measure,
+        distortion_rtol=gap / found.value if gap > 0 else 0.0, finish=finish,
     )  # fmt: skip

@@ -10,7 +10,7 @@ import numpy as np
 import scipy  # its subpackages load when they are first used
 
 from quantization.arrays import FloatArray
-from quantization.threads import parallel_map
+from quantization.threads import limit_blas_threads, parallel_map
 
 _MOST_ITERATIONS = 80
 _STEP_TO_BOUNDARY = 0.99
@@ -21,6 +21,11 @@ _MIXED, _LEAST_SLACK = (
 _STUCK = 6  # iterations without progress, after which round-off prevents more
 _RIDGES = (1e-14, 1e-12, 1e-10, 1e-8)  # relative, tried in turn until a factorization succeeds
 _REFINEMENTS, _ILL_CONDITIONED = 2, 1e-2  # of solutions of the normal equations, whose condition grows as the gap falls below
+
+
+def _times(lower: FloatArray, x: FloatArray) -> FloatArray:
+    """A symmetric matrix, of which the lower half is given, times x."""
+    return scipy.linalg.blas.dsymv(1.0, lower, x, lower=1)
 
 
 def _total(parts: list[FloatArray]) -> FloatArray:
@@ -46,7 +51,7 @@ class _MeasureBlock:
         self.sums, self.most, self.column_sums = np.empty(5), np.empty(2), np.empty((4, k))
 
     def factor(self) -> None:
-        r"""The complementarity, and the inverse of $\mathrm{diag}(D^\top 1) - D^\top \mathrm{diag}(D1)^{-1} D$.
+        r"""The complementarity, and the lower half of the inverse of $\mathrm{diag}(D^\top 1) - D^\top \mathrm{diag}(D1)^{-1} D$.
 
         A Laplacian, whose null vector 1 is filled in; that changes solutions by constants, which the caller determines.
         """
@@ -58,21 +63,19 @@ class _MeasureBlock:
         # Rows sum to zero. The diagonal as minus the sum of the rest keeps the digits that D^T 1 − ... would cancel.
         laplacian[np.diag_indices(k)] = 0.0
         laplacian[np.diag_indices(k)] = -(laplacian.sum(0) + laplacian.sum(1))
-        laplacian += np.tril(laplacian, -1).T
         self.laplacian = laplacian
         level = float(np.trace(laplacian)) / k
         laplacian = laplacian + level / k
         for ridge in _RIDGES:
-            padded = laplacian.copy()
+            padded = laplacian.copy("F")
             padded[np.diag_indices(k)] += ridge * level
-            root, failed = cast(tuple[FloatArray, int], scipy.linalg.lapack.dpotrf(padded, lower=1))
+            root, failed = cast(tuple[FloatArray, int], scipy.linalg.lapack.dpotrf(padded, lower=1, overwrite_a=1))
             if not failed:
                 break
         else:
             self.gap = np.nan  # no ridge is enough: the iteration ends here
             return
-        inverse, _ = cast(tuple[FloatArray, int], scipy.linalg.lapack.dpotri(root, lower=1))
-        self.inverse = np.tril(inverse) + np.tril(inverse, -1).T
+        self.inverse, _ = cast(tuple[FloatArray, int], scipy.linalg.lapack.dpotri(root, lower=1, overwrite_c=1))
 
     def predict(self, dv: FloatArray) -> None:
         self.dv = dv
@@ -126,6 +129,12 @@ class PrimalDual:
 
     def solve(self, rtol: float) -> tuple[list[FloatArray], FloatArray]:
         r"""Plans (n_j, K) and potentials λ_j v_j (m, K), of sum 0 over j, to a relative gap of ``rtol`` at best."""
+        with limit_blas_threads():
+            self._iterate(rtol)
+        potentials = self._unit * np.array([p.v for p in self._parts])
+        return [p.plan for p in self._parts], potentials - potentials.mean(0)
+
+    def _iterate(self, rtol: float) -> None:
         least_gap, stuck = np.inf, 0
         parallel_map(lambda j: self._parts[j].factor(), len(self._parts))
         for _ in range(_MOST_ITERATIONS):
@@ -138,8 +147,6 @@ class PrimalDual:
                 break
             if not self._step(gap):
                 break
-        potentials = self._unit * np.array([p.v for p in self._parts])
-        return [p.plan for p in self._parts], potentials - potentials.mean(0)
 
     def _step(self, gap: float) -> bool:
         """One predictor and one corrector step; False where no step is possible any more."""
@@ -158,10 +165,10 @@ class PrimalDual:
         ones = solve_schur(np.ones_like(w))
 
         def solve_once(right: list[FloatArray]) -> tuple[list[FloatArray], FloatArray]:
-            each: list[FloatArray] = [p.inverse @ h for p, h in zip(parts, right, strict=True)]
+            each: list[FloatArray] = [_times(p.inverse, h) for p, h in zip(parts, right, strict=True)]
             part = solve_schur(_total(each))
             q = part + (float(np.mean([h.sum() for h in right])) - float(part.sum())) / float(ones.sum()) * ones
-            dv = [p.inverse @ (h - q) for p, h in zip(parts, right, strict=True)]
+            dv = [_times(p.inverse, h - q) for p, h in zip(parts, right, strict=True)]
             dv[0] = dv[0] + float(np.mean(np.asarray(q / theta - _total(dv), dtype=np.float64)))
             return dv, q
 
@@ -169,7 +176,7 @@ class PrimalDual:
             """The dv and q with $L_j dv_j + q = h_j$ and $q = \\theta \\sum_j dv_j$, each L_j singular; refined."""
             dv, q = solve_once(right)
             for _ in range(_REFINEMENTS if gap < _ILL_CONDITIONED else 0):
-                more, further = solve_once([h - q - p.laplacian @ d for p, h, d in zip(parts, right, dv, strict=True)])
+                more, further = solve_once([h - q - _times(p.laplacian, d) for p, h, d in zip(parts, right, dv, strict=True)])
                 dv, q = [d + e for d, e in zip(dv, more, strict=True)], q + further
             return dv, q
 

@@ -58,7 +58,9 @@ class NetworkSimplex:
         costs = cost_matrix(to_host(source.points), to_host(target.points), r)
         return self.solve(to_host(source.weights_float64), to_host(target.weights_float64), costs)
 
-    def solve(self, a: FloatArray, b: FloatArray, costs: FloatArray) -> TransportResult:
+    def solve(
+        self, a: FloatArray, b: FloatArray, costs: FloatArray, trees: "list[SpanningTree] | None" = None
+    ) -> TransportResult:
         """The optimal plan of given costs.
 
         Parameters
@@ -69,6 +71,9 @@ class NetworkSimplex:
             Weights of the target, of sum 1.
         costs : array (n, m)
             Finite.
+        trees : list, optional
+            Where a tree to begin from is looked for, that of a solution with the same weights, and where this one's is left. An
+            empty list for the first.
 
         Returns
         -------
@@ -84,8 +89,8 @@ class NetworkSimplex:
         """
         here, there = np.flatnonzero(a > 0), np.flatnonzero(b > 0)
         if len(here) == len(a) and len(there) == len(b):
-            return _solved(a, b, np.ascontiguousarray(costs, dtype=np.float64), self.max_pivots)
-        found = _solved(a[here], b[there], np.ascontiguousarray(costs[np.ix_(here, there)]), self.max_pivots)
+            return _solved(a, b, np.ascontiguousarray(costs, dtype=np.float64), self.max_pivots, trees)
+        found = _solved(a[here], b[there], np.ascontiguousarray(costs[np.ix_(here, there)]), self.max_pivots, trees)
         # Points of no weight have no place in the tree, and potentials as large as their costs allow.
         v = np.full(len(b), np.inf)
         for i, u in zip(here, found.u, strict=True):
@@ -121,13 +126,13 @@ class NetworkSimplex:
         return found.dense(), found.u, found.status
 
 
-class _Basis:
+class SpanningTree:
     """A spanning tree with its flows and potentials, for costs that may be replaced by reduced ones."""
 
     def __init__(self, supply: FloatArray, costs: FloatArray) -> None:
         from quantization.optimal_transport import simplex_kernels  # loads numba
 
-        self._kernels, self._supply, self.costs = simplex_kernels, supply, costs
+        self._kernels, self.supply, self.costs = simplex_kernels, supply, costs
         (n, m), nodes = costs.shape, supply.shape[1]
         self._parent, self._size, self._order = np.ones((3, nodes), np.int64)
         self._left, self._right = np.full((2, 2 * nodes + 1), -1)
@@ -144,12 +149,14 @@ class _Basis:
 
     def _read(self) -> None:
         self._kernels.read_tree(
-            self.costs, self._supply, self._parent, self._right, self._order, self.flow, self.potential, self._net, self._low
+            self.costs, self.supply, self._parent, self._right, self._order, self.flow, self.potential, self._net, self._low
         )
 
-    def replace_costs(self, costs: FloatArray) -> None:
-        """Goes on from this tree with other costs."""
+    def replace_costs(self, costs: FloatArray, pivots: int | None = None) -> None:
+        """Goes on from this tree with other costs; pivots: how many are said to be done so far."""
         self.costs = costs
+        if pivots is not None:
+            self._state[:] = 0, pivots, 0
         self._read()
 
     def optimize(self, max_pivots: int) -> bool:
@@ -168,7 +175,7 @@ class _Basis:
         """All of it in one compiled call: the least cost, and the gap of its tree."""
         answer = np.empty(2)
         self._kernels.optimum(
-            self.costs, self._supply, self._parent, self._size, self._left, self._right, self._order, self.flow, self.potential,
+            self.costs, self.supply, self._parent, self._size, self._left, self._right, self._order, self.flow, self.potential,
             self._net, self._low, self._state, max_pivots, self._width, _LEAST_SHARE, answer,
         )  # fmt: skip
         return float(answer[0]), float(answer[1])
@@ -186,16 +193,22 @@ class _Basis:
         return np.where(child < n, child, parent), np.where(child < n, parent, child) - n, self.flow[child]
 
 
-def _solved(a: FloatArray, b: FloatArray, costs: FloatArray, max_pivots: int) -> TransportResult:
+def _solved(
+    a: FloatArray, b: FloatArray, costs: FloatArray, max_pivots: int, trees: list[SpanningTree] | None
+) -> TransportResult:
     """The same where all weights are positive."""
     n, m = costs.shape
     if n > m:  # the fewer rows, the more arcs a pivot chooses from
-        found = _solved(b, a, np.ascontiguousarray(costs.T), max_pivots)
+        found = _solved(b, a, np.ascontiguousarray(costs.T), max_pivots, trees)
         rows, columns, masses = found.entries()
         return replace(found, u=found.v, v=found.u, sparse_plan=(columns, rows, masses))
     supply, unit = _supplies(a, b)
-    basis = _Basis(supply, costs)
-    basis.start()
+    basis = trees.pop() if trees else None
+    if basis is None or basis.costs.shape != costs.shape or not np.array_equal(basis.supply, supply):
+        basis = SpanningTree(supply, costs)
+        basis.start()
+    else:
+        basis.replace_costs(costs, 0)
     potentials = list[FloatArray]()  # of the costs, then of reduced costs, and so on
     while True:
         done = basis.optimize(max_pivots)
@@ -211,6 +224,8 @@ def _solved(a: FloatArray, b: FloatArray, costs: FloatArray, max_pivots: int) ->
         if not done or gap <= _AIM * cost or len(potentials) == _ROUNDS:
             break
         basis.replace_costs(reduced_costs(basis.costs, u[:, None], v))
+    if trees is not None:
+        trees.append(basis)
     if _ROUND_OFF * float(a @ np.abs(u) + b @ np.abs(v)) <= _AIM * cost and len(potentials) == 1:
         middle = float(np.median(u))
         u, v = u - middle, v + middle
@@ -227,7 +242,7 @@ def small_cost(a: FloatArray, b: FloatArray, costs: FloatArray, max_pivots: int)
     if len(a) > len(b):
         return small_cost(b, a, np.ascontiguousarray(costs.T), max_pivots)
     supply, unit = _supplies(a, b)
-    cost, gap = _Basis(supply, costs).optimum(max_pivots)
+    cost, gap = SpanningTree(supply, costs).optimum(max_pivots)
     return cost * unit if gap <= _RTOL * cost else None
 
 

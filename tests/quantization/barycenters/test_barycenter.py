@@ -1,4 +1,5 @@
 import types
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -262,6 +263,27 @@ def test_too_few_pivots_are_a_status(truth):
     clouds = truth.clouds(2)
     for solver, weights in ((qz.InteriorPoint(max_pivots=1), "free"), (qz.FixedPoint(max_pivots=1), "uniform")):
         assert qz.barycenter(clouds, 6, atom_weights=weights, solver=solver, rng=0).status is qz.Status.BUDGET_SPENT
+
+
+@pytest.mark.parametrize("weights", ["free", "uniform"])
+def test_an_open_gap_of_a_transport_is_said_and_compared(truth, monkeypatch, weights):
+    """A simplex that stalls leaves F in doubt by its gap: STALLED, never a budget; converged where the gap is small beside F."""
+    clouds, solve = truth.clouds(2), qz.NetworkSimplex.solve
+
+    def stalls(share):
+        def solved(self, *arguments):
+            found = solve(self, *arguments)
+            return replace(found, status=qz.Status.STALLED, gap=share * found.cost)
+
+        return solved
+
+    monkeypatch.setattr(qz.NetworkSimplex, "solve", stalls(0.01))
+    found = qz.barycenter(clouds, 6, atom_weights=weights, rng=0)
+    assert found.status is qz.Status.STALLED
+    assert found.distortion_gap == pytest.approx(0.01 * found.distortion)
+    monkeypatch.setattr(qz.NetworkSimplex, "solve", stalls(1e-8))
+    found = qz.barycenter(clouds, 6, atom_weights=weights, rng=0).require()
+    assert found.distortion_gap == pytest.approx(1e-8 * found.distortion)
 
 
 def test_solutions_are_kept(truth, tmp_path):

@@ -72,6 +72,18 @@ def test_its_gap_is_within_its_tolerance_where_it_has_converged(truth):
         assert sol.stationarity <= 0.1
 
 
+@pytest.mark.parametrize("weights", ["free", "uniform"])
+def test_what_a_small_transport_has_left_open_is_in_the_gap(truth, monkeypatch, weights):
+    """A simplex without pivots ends at a feasible plan: the bounds hold, and decide what is called converged."""
+    clouds, plan = truth.clouds(4, n=120), qz.NetworkSimplex.plan
+    monkeypatch.setattr(qz.NetworkSimplex, "plan", lambda self, *arguments: plan(qz.NetworkSimplex(1), *arguments))
+    sol = qz.barycenter(clouds, 8, atom_weights=weights, solver=qz.Entropic(0.01, pilot=40), rng=0, max_iter=5)
+    value = truth.objective(truth.even(clouds), np.full(3, 1 / 3), sol.measure.points, sol.measure.weights)
+    assert sol.distortion - sol.distortion_gap <= value * (1 + 1e-9)
+    assert value <= sol.distortion * (1 + 1e-9)
+    assert sol.converged == (max(sol.distortion_gap, sol.masses_gap) <= 0.03**2 * sol.distortion and sol.stationarity <= 0.03)
+
+
 def test_fixed_support(truth):
     clouds = truth.clouds(4)
     points = np.random.default_rng(0).normal(size=(6, 2))
