@@ -106,6 +106,18 @@ def _check_device(recipe: Recipe) -> None:
         raise RecipeError('compute.device = "cuda", but no GPU is to be seen here; --set compute.device=cpu computes without one')
 
 
+def _check_obtainable(stages: Sequence[Stage], store: Store) -> None:
+    """Refuses what is to be fetched hours from now and is not to be had, as on a node without network.
+
+    A teacher's weights are in the run once they were fetched; a codec's or a prior's are read as long as something is missing.
+    """
+    missing = [stage for stage in stages if not all(store.holds(stage, part) for part in stage.parts())]
+    needed = dict.fromkeys(each for stage in missing for each in ordered(stage) if each in missing or each.name != "teacher")
+    reasons = [reason for stage in needed if (reason := stage.unobtainable())]
+    if reasons:
+        raise RecipeError("\n".join(reasons))
+
+
 def _make(
     recipe: Recipe,
     graph: list[Stage],
@@ -120,6 +132,7 @@ def _make(
 ) -> None:
     """Lock the folder and make what is missing in it. whole: whether these are all stages of the recipe."""
     store = Store(folder)
+    _check_obtainable(stages, store)
     check_disk([estimate(stage, store, timed=False) for stage in stages], folder)
     _check_folder(folder)
     with locked(folder):
@@ -138,7 +151,7 @@ def _make(
 
 def folder_of(recipe: Recipe, out: str | Path | None = None) -> Path:
     """The folder of a run: ``out``, or ``runs/<recipe name>``."""
-    return Path(out) if out is not None else Path("runs") / recipe.name
+    return Path(out).expanduser() if out is not None else Path("runs") / recipe.name
 
 
 def plan(folder: str | Path) -> list[Planned]:
@@ -162,7 +175,9 @@ def estimates(recipe: Recipe, folder: str | Path, *, until: str | None = None) -
     Raises RecipeError for what would be refused before work begins: a disk too small among others.
     """
     store = Store(Path(folder))
-    found = [estimate(stage, store) for stage in upto(build(recipe), until)]
+    stages = upto(build(recipe), until)
+    _check_obtainable(stages, store)
+    found = [estimate(stage, store) for stage in stages]
     check_disk(found, Path(folder))
     return found
 

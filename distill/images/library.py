@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from distill.images.names import imagenet_classes
 from distill.images.rows import Rows, Table
 from distill.recipe import RecipeError
-from distill.recipe.images import HubData, TableData
+from distill.recipe.images import HubData, TableData, WebdatasetData
 
 
 def opened(data: TableData, split: str) -> tuple[Any, bytes] | None:
@@ -35,13 +35,25 @@ def opened(data: TableData, split: str) -> tuple[Any, bytes] | None:
                 return None
             mark = _mark(Path(data.path), files)
             names = {split: [str(path) for path in files]}
-            dataset = library.load_dataset(data.source, data_files=names, split=split)
+            features = library.Features(_in_tars(library, data)) if isinstance(data, WebdatasetData) else None
+            dataset = library.load_dataset(data.source, data_files=names, split=split, features=features)
     except (OSError, ValueError, library.exceptions.DatasetsError) as error:
         raise RecipeError(f"data.path = {data.path!r}: the split {wanted!r} can't be opened: {error}") from None
-    for key, column in (("image", data.image), ("label", data.label)):
+    columns = data.image.split(";")
+    for key, column in (*(("image", each) for each in columns), ("label", data.label)):
         if column not in dataset.column_names:
             raise RecipeError(f"data.{key}: no column is called {column!r}; the columns are {', '.join(dataset.column_names)}")
-    return dataset.select_columns([data.image, data.label]).cast_column(data.image, library.Image(decode=False)), mark
+    dataset = dataset.select_columns([*columns, data.label])
+    for column in columns:
+        dataset = dataset.cast_column(column, library.Image(decode=False))
+    return dataset, mark
+
+
+def _in_tars(library: Any, data: WebdatasetData) -> dict[str, Any]:
+    """The columns of shards: said, as the library else takes those of the first few samples, which may not be of all kinds."""
+    label = library.Value("string" if data.label.endswith("txt") else "int64")
+    images = {name: library.Image() for name in data.image.split(";")}
+    return {**images, data.label: label, "__key__": library.Value("string"), "__url__": library.Value("string")}
 
 
 def _named(library: Any, data: HubData, split: str) -> tuple[Any, bytes]:
@@ -86,11 +98,25 @@ def rows(data: TableData, dataset: Any, mark: bytes, known: Sequence[str], kept:
             raise RecipeError(f"data.label: the class {strange[0]!r} is in the test split alone")
         labels = np.array([place.get(str(value), -1) for value in distinct], dtype=np.int64)[inverse]
     chosen = np.flatnonzero(labels >= 0)
-    return Rows(Table(dataset, data.image), chosen, labels[chosen].astype(np.int64), data.size, data.resize, mark)
+    return Rows(
+        Table(dataset, *data.image.split(";")),
+        chosen,
+        labels[chosen].astype(np.int64),
+        data.size,
+        data.resize,
+        mark,
+        data.bits or 16,
+    )
 
 
 def _labels(data: TableData, dataset: Any) -> NDArray[Any]:
-    values = dataset.data.column(data.label).to_numpy()
+    column = dataset.data.column(data.label)
+    if column.null_count:
+        row = column.is_null().to_pylist().index(True)
+        raise RecipeError(
+            f"data.label: {column.null_count} of {len(column)} rows have no label, such as row {row}; leave them out"
+        )
+    values = column.to_numpy()
     if values.dtype.kind not in "iuUO":
         raise RecipeError(f"data.label: the column {data.label!r} holds {values.dtype}, no whole numbers or names")
     return values.astype(str) if values.dtype.kind == "O" else values

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from distill.images.pixels import is_image
 from distill.images.rows import Files, Rows
 from distill.recipe import RecipeError
 from distill.recipe.images import FolderData
-
-_IMAGES = (".jpeg", ".jpg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".jp2")
 
 
 def classes_of(data: FolderData) -> tuple[str, ...]:
@@ -26,12 +25,14 @@ def listed(data: FolderData, folder: str, classes: Sequence[str]) -> Rows:
     labels: list[int] = []
     mark = hashlib.sha256()
     for index, name in enumerate(classes):
-        found = sorted(_files(str(root / name), f"{name}/"))
+        found = sorted(images_in(str(root / name), f"{name}/"))
         mark.update("".join([f"{path}\0{size}\n" for path, size in found]).encode("utf-8", "surrogateescape"))
         paths += [path for path, _ in found]
         labels += [index] * len(found)
     rows = np.arange(len(paths))
-    return Rows(Files(root, paths), rows, np.array(labels, dtype=np.int64), data.size, data.resize, mark.digest())
+    return Rows(
+        Files(root, paths), rows, np.array(labels, dtype=np.int64), data.size, data.resize, mark.digest(), data.bits or 16
+    )
 
 
 def has_classes(data: FolderData, folder: str) -> bool:
@@ -58,8 +59,8 @@ def _entries(folder: Path, key: str) -> list["os.DirEntry[str]"]:
         ) from None
 
 
-def _files(folder: str, prefix: str) -> list[tuple[str, int]]:
-    """Paths, below the split's folder, and sizes of the images in a class's folder and the folders in it.
+def images_in(folder: str, prefix: str = "") -> list[tuple[str, int]]:
+    """Paths, with ``prefix`` before them, and sizes of the images in a folder and the folders in it; hidden ones are left out.
 
     In one thread: to ask for a size takes less than threads take to agree whose turn it is.
     """
@@ -71,8 +72,8 @@ def _files(folder: str, prefix: str) -> list[tuple[str, int]]:
                 if name.startswith("."):
                     continue
                 if entry.is_dir():
-                    found += _files(entry.path, f"{prefix}{name}/")
-                elif name.lower().endswith(_IMAGES):
+                    found += images_in(entry.path, f"{prefix}{name}/")
+                elif is_image(name):
                     found.append((prefix + name, _size(entry)))
     except (FileNotFoundError, NotADirectoryError):
         pass  # a class without a folder has no images here

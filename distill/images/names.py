@@ -33,8 +33,8 @@ def subset(wanted: str | Sequence[str]) -> tuple[str, ...]:
     shipped = subsets()
     if wanted in shipped:
         text = (resources.files("distill") / "images" / "subsets" / f"{wanted}.txt").read_text(encoding="utf-8")
-    elif Path(wanted).is_file():
-        text = Path(wanted).read_text(encoding="utf-8")
+    elif Path(wanted).expanduser().is_file():
+        text = Path(wanted).expanduser().read_text(encoding="utf-8")
     else:
         raise RecipeError(f"data.subset: no list is called {wanted!r} and no file is; the lists are {', '.join(shipped)}")
     lines = (line.partition("#")[0].strip() for line in text.splitlines())

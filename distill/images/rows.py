@@ -22,14 +22,15 @@ def readers() -> int:
 
 
 class Table:
-    """One column of undecoded images: bytes within the table, or paths of files."""
+    """Undecoded images, of each row the first of some columns that is not null: bytes within the table, or paths of files."""
 
-    def __init__(self, dataset: Any, column: str = "image") -> None:
-        self._dataset, self._column = dataset, column
+    def __init__(self, dataset: Any, *columns: str) -> None:
+        self._dataset, self._columns = dataset, columns
 
     def __getitem__(self, row: int) -> tuple[bytes | None, str | None]:
-        image = self._dataset[row][self._column]
-        return image["bytes"], image["path"]
+        found = self._dataset[row]
+        images = [image for column in self._columns if (image := found[column]) is not None]
+        return (images[0]["bytes"], images[0]["path"]) if images else (None, None)
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,10 @@ class Files:
 
 @dataclass(frozen=True)
 class Rows(Split):
-    """Images of a table or a list of files. rows: (n,) where each lies there. mark: what names the content, such as sizes."""
+    """Images of a table or a list of files. rows: (n,) where each lies there. mark: what names the content, such as sizes.
+
+    bits: of the largest value that 16-bit images hold.
+    """
 
     table: Table | Files
     rows: NDArray[np.int64]
@@ -53,6 +57,7 @@ class Rows(Split):
     size: int
     resize: str
     mark: bytes
+    bits: int = 16
 
     def read(self, positions: Positions, size: int | None = None) -> NDArray[np.uint8]:
         side = size or self.size
@@ -60,7 +65,7 @@ class Rows(Split):
 
         def fill(i: int) -> None:
             try:
-                pixels[i] = decode(self.content(int(positions[i])), side, self.resize)
+                pixels[i] = decode(self.content(int(positions[i])), side, self.resize, self.bits)
             except Unreadable as error:
                 raise Unreadable(f"{self.name(int(positions[i]))}: {error}") from None
 
@@ -86,9 +91,9 @@ class Rows(Split):
             raise Unreadable(error.strerror or str(error)) from None
 
     def inspect(self, content: bytes) -> str | None:
-        return inspect(content)
+        return inspect(content, self.bits)
 
     def fingerprint(self) -> bytes:
-        digest = hashlib.sha256(self.mark + self.resize.encode())
+        digest = hashlib.sha256(self.mark + self.resize.encode() + (b"" if self.bits == 16 else bytes([self.bits])))
         digest.update(np.ascontiguousarray(self.rows).tobytes() + np.ascontiguousarray(self.labels).tobytes())
         return digest.digest()

@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from distill.models.fetching import why_no_hub
 from distill.recipe import RecipeError
 
 _INDEX = "*.safetensors.index.json"
@@ -53,6 +54,29 @@ class Pretrained:
         hub = import_module("huggingface_hub")
         return Path(
             hub.snapshot_download(self.path, revision=self._commit(), allow_patterns=wanted, ignore_patterns=list(_VARIANTS))
+        )
+
+    def unobtainable(self) -> str | None:
+        """Why the model is neither here nor to be had from the hub, in a sentence."""
+        if Path(self.path).is_dir() or self._cached():
+            return None
+        reason = why_no_hub(self.path, self._commit())
+        return reason and (
+            f"{self.key}.path = {self.path!r} is not whole on this machine, and can't be fetched: {reason}. Fetch it where there "
+            f"is a network, and give its folder with {self.key}.path"
+        )
+
+    def _cached(self) -> bool:
+        """Whether the hub's own cache has all of the model."""
+        hub = import_module("huggingface_hub")
+        try:
+            root = Path(hub.snapshot_download(self.path, revision=self._commit(), local_files_only=True))
+        except Exception:  # there is no such folder
+            return False
+        return all(
+            (root / folder).is_dir()
+            and (not (root / folder / "config.json").exists() or any(p.suffix == ".safetensors" for p in _within(root / folder)))
+            for folder in self.folders
         )
 
     def record(self) -> dict[str, Any]:

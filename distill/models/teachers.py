@@ -1,5 +1,6 @@
 """Teachers that others trained: timm's and torchvision's models, with pretrained or local weights and their own preprocessing."""
 
+import json
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -41,7 +42,19 @@ def pretrained(library: str, name: str, weights: str, size: int | None) -> tuple
         network, made = _from_timm(name, weights)
     else:
         network, made = _from_torchvision(name, weights)
+    made |= _told(Path(weights), name)
     return network.eval(), {**made, "library": library, "model": name, "size": size or made["size"], "weights": weights}
+
+
+def _told(weights: Path, name: str) -> dict[str, Any]:
+    """How a network is fed, where its weights are a run's own and lie beside what that run says of them."""
+    beside = weights.with_name("teacher.json")
+    if weights.name != "teacher.safetensors" or not beside.is_file():
+        return {}
+    about = json.loads(beside.read_bytes())
+    if about["model"] != name:
+        raise ValueError(f"{weights} holds a {about['model']}, not the teacher.model = {name!r}")
+    return {key: about[key] for key in ("size", "mean", "std", "channels", "licence") if key in about}
 
 
 def rebuilt(made: dict[str, Any], state: dict[str, Tensor], outputs: list[int] | None) -> Teacher:
@@ -73,12 +86,18 @@ def blank(library: str, name: str, size: int | None) -> tuple[Callable[[], nn.Mo
 def state_in(path: Path) -> dict[str, Tensor]:
     """The weights in a file: safetensors, or torch's own format, of which nothing but tensors is taken."""
     if path.suffix == ".safetensors":
-        return import_module("safetensors.torch").load_file(path)
+        return _bare(import_module("safetensors.torch").load_file(path))
     content = torch.load(path, map_location="cpu", weights_only=True)
     for key in ("state_dict", "model", "model_state_dict"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
-    return {name.removeprefix("module."): tensor for name, tensor in content.items() if isinstance(tensor, Tensor)}
+    return _bare({name.removeprefix("module."): tensor for name, tensor in content.items() if isinstance(tensor, Tensor)})
+
+
+def _bare(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights without the ``network.`` that a teacher trained in a run has before each."""
+    own = all(name.startswith("network.") for name in state)
+    return {name.removeprefix("network."): tensor for name, tensor in state.items()} if own else state
 
 
 def _from_timm(name: str, weights: str) -> tuple[nn.Module, dict[str, Any]]:

@@ -58,6 +58,10 @@ class Stage(ABC):
         """What the manifest says of all parts together; ``ValueError`` where they must not be built upon."""
         return {}
 
+    def unobtainable(self) -> str | None:
+        """Why something that it must fetch is neither here nor to be had, in a sentence; None where nothing stands in the way."""
+        return None
+
     def weight(self) -> tuple[float, str] | None:
         """What its parts will weigh on disk in bytes, and how that is reckoned; None where only making one tells."""
         return None

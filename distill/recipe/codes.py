@@ -2,9 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Discriminator, Field
+from pydantic import AfterValidator, Discriminator, Field, model_validator
 
-from distill.recipe.section import Precision, Section, Steps, Training, by_source, distinct, tag
+from distill.recipe.section import LocalPath, Precision, Section, Steps, Training, by_source, distinct, tag
 
 
 class Select(Section):
@@ -61,7 +61,7 @@ class PretrainedPrior(Precision):
 
     source: Literal["pretrained"]
     kind: Literal["UNet2DConditionModel", "DiTTransformer2DModel"]
-    path: Annotated[str, Field(min_length=1)]
+    path: LocalPath
     revision: str = ""
     prompt: Annotated[str, Field(pattern=r"^[^{}]*(\{name\}[^{}]*)*$")] = "{name}"
     negative_prompt: str = ""
@@ -95,6 +95,15 @@ class Decode(Section):
     start: Literal["noised", "inverted"] = "noised"
     inversion_guidance: Annotated[float, Field(ge=0)] = 1.0
     batch: Steps = 512
+
+    @model_validator(mode="after")
+    def _one_step_at_least(self) -> "Decode":
+        if 0 < self.strength * self.steps < 1 - 1e-9:
+            raise ValueError(
+                f"strength = {self.strength:g} of {self.steps} steps is less than one step, which is a strength of "
+                f"{1 / self.steps:g}; take that, 0, or more steps"
+            )
+        return self
 
 
 def taken(steps: int, strength: float) -> int:

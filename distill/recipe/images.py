@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from distill.recipe.section import Precision, Section, Steps, Training, by_source, tag
+from distill.recipe.section import LocalPath, Precision, Section, Steps, Training, by_source, tag
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 
@@ -29,16 +29,18 @@ class Photos(Section):
     path: of the data. size: pixels a side. resize: the centre cut out (``crop``) or both sides scaled (``stretch``).
     subset: classes to keep: ``imagenette``, ``imagewoof``, ``imagenet-100``, a text file with one a line, or a list.
     names: what people and prompts call a class, where it is not ImageNet's name of a WordNet id.
+    bits: of the largest value that 16-bit images hold, such as 12; not set, 16 if any image has so large values.
     max_unreadable: the share of the images that may be unreadable (they are skipped and listed) before the run is stopped.
     test_fraction: of each class, where the data has no test split of its own. validation_fraction: to choose options by, as for
     the digits. seed: of what is held out.
     """
 
-    path: Annotated[str, Field(min_length=1)]
+    path: LocalPath
     size: Annotated[int, Field(ge=8, multiple_of=8)]
     resize: Literal["crop", "stretch"] = "crop"
     subset: str | list[str] | None = None
     names: dict[str, str] = Field(default_factory=dict)
+    bits: Annotated[int, Field(ge=9, le=16)] | None = None
     max_unreadable: Annotated[float, Field(ge=0, le=1)] = 0.001
     test_fraction: Share = 0.0
     validation_fraction: Share = 0.0
@@ -70,12 +72,15 @@ class ParquetData(Table):
 
 
 class WebdatasetData(Table):
-    """Shards (tar files) below ``path``; train, test: patterns of their names."""
+    """Shards (tar files) below ``path``; train, test: patterns of their names.
+
+    image: endings, of which each sample has one.
+    """
 
     source: Literal["webdataset"]
     train: str = "*train*.tar"
     test: str = "*val*.tar"
-    image: str = "jpg"
+    image: str = "jpg;jpeg;png;webp"
     label: str = "cls"
 
 
@@ -123,7 +128,7 @@ class PretrainedCodec(Precision):
 
     source: Literal["pretrained"]
     kind: Literal["AutoencoderKL", "AutoencoderTiny"]
-    path: Annotated[str, Field(min_length=1)]
+    path: LocalPath
     subfolder: str = ""
     revision: str = ""
     size: Annotated[int, Field(ge=8, multiple_of=8)] | None = None

@@ -65,7 +65,7 @@ def alternatives(annotation: Any) -> list[Any]:
 
 
 def _text(source: str | Path) -> str:
-    path = Path(source)
+    path = Path(source).expanduser()
     if path.suffix == ".toml":
         if not path.is_file():
             raise RecipeError(f"there is no recipe file {path}; the embedded recipes are {', '.join(embedded())}")

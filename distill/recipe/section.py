@@ -1,9 +1,10 @@
 """What every section of a recipe is made of: strict types, bounds that recur, and options that depend on a ``source``."""
 
 import re
+from os.path import expanduser
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 
 class RecipeError(ValueError):
@@ -18,6 +19,7 @@ class Section(BaseModel):
 
 Steps = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0, le=1)]
+LocalPath = Annotated[str, Field(min_length=1), AfterValidator(expanduser)]  # ~ is the user's folder
 UNKNOWN_SOURCE = "unknown_source"
 
 

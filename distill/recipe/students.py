@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from distill.protocols import PRESETS, Augmentation, Protocol
-from distill.recipe.section import Rate, Section, Steps, Training, by_source, distinct, tag
+from distill.recipe.section import LocalPath, Rate, Section, Steps, Training, by_source, distinct, tag
 
 
 def _a_range(values: list[float]) -> list[float]:
@@ -84,7 +84,7 @@ class PretrainedTeacher(Section):
 
     source: Literal["timm", "torchvision"]
     model: str
-    weights: str = "pretrained"
+    weights: LocalPath = "pretrained"
     size: Annotated[int, Field(ge=8)] | None = None
     outputs: Annotated[list[Annotated[int, Field(ge=0)]], AfterValidator(distinct)] | None = None
 
@@ -114,7 +114,7 @@ class Given(Section):
     labels that the set brings.
     """
 
-    path: Annotated[str, Field(min_length=1)]
+    path: LocalPath
     ipc: Steps
     labels: Literal["protocol", "own"] = "protocol"
 

@@ -2,12 +2,14 @@
 
 import io
 from collections.abc import Mapping, Sequence
+from functools import cache
 from textwrap import fill
 from typing import Any
 
 import matplotlib
 
 matplotlib.use("Agg")  # there may be no screen
+from matplotlib import font_manager
 from matplotlib import pyplot as plt
 from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
 
@@ -84,13 +86,27 @@ def sheet(classes: Sequence[tuple[Any, Any]], names: Sequence[str], columns: int
             image = images[k]
             axes.imshow(image[0] if len(image) == 1 else image.transpose(1, 2, 0), cmap="gray", vmin=0, vmax=255)
             axes.set_title(f"{100 * masses[k]:.0f} %", fontsize=7, pad=2)
-        texts.append(row[0].text(-0.25, 0.5, fill(name, 14), transform=row[0].transAxes, ha="right", va="center", fontsize=9))
+        style = {"ha": "right", "va": "center", "fontsize": 9, "parse_math": False, "fontproperties": font_of(name)}
+        shown = fill(name, 14) if style["fontproperties"] else f"class {len(texts)}"
+        texts.append(row[0].text(-0.25, 0.5, shown, transform=row[0].transAxes, **style))
     canvas: Any = figure.canvas
     margin = 0.3 + max(text.get_window_extent(canvas.get_renderer()).width for text in texts) / figure.dpi
     inches = margin + 0.8 * width + 0.1
     figure.set_size_inches(inches, 0.98 * len(classes))
     figure.subplots_adjust(left=margin / inches, right=1 - 0.1 / inches, top=0.97, bottom=0.01, wspace=0.12, hspace=0.28)
     return _png(figure)
+
+
+@cache
+def font_of(name: str) -> font_manager.FontProperties | None:
+    """A font of this machine that has every letter of a name, matplotlib's own if it does; None where there is none."""
+    own = font_manager.findfont("DejaVu Sans")
+    others = sorted(entry.fname for entry in font_manager.fontManager.ttflist if not entry.name.startswith("Last Resort"))
+    for path in dict.fromkeys([own, *others]):  # the last resort has boxes for all there is
+        known = font_manager.get_font(path).get_charmap()
+        if all(ord(letter) in known for letter in name if not letter.isspace()):
+            return font_manager.FontProperties(fname=path, size=9)
+    return None
 
 
 def _by_method(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:

@@ -161,6 +161,9 @@ class PretrainedCodecStage(CodecStage):
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         return {"model.json": {"kind": self._options.kind, "config": self._config, "files": self._source.record()}}
 
+    def unobtainable(self) -> str | None:
+        return self._source.unobtainable()
+
     def changed(self, read: Reader) -> list[str]:
         """The model's files that hold other bytes than when they were recorded. Reads all of them."""
         return self._source.changed(read.values(self, "model")["files"])

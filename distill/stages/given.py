@@ -13,12 +13,11 @@ from typing import Any
 import numpy as np
 
 from distill.images import Images
+from distill.images.listing import images_in
 from distill.images.pixels import Unreadable, decode
 from distill.pipeline.stage import Product, Progress, Reader, Stage
 from distill.recipe import Recipe, RecipeError
 from distill.stages.draw import draws
-
-_IMAGES = (".jpeg", ".jpg", ".png", ".webp", ".bmp", ".ppm")
 
 
 class GivenStage(Stage):
@@ -32,12 +31,14 @@ class GivenStage(Stage):
 
     name = "given"
     kind = "given"
-    version = 2  # since soft labels say which classes their columns are
+    version = 2  # since images are read as the data are, and soft labels say which classes their columns are
 
     def __init__(self, recipe: Recipe, data: Images) -> None:
         assert recipe.given is not None
         self._recipe, self._data, self._given = recipe, data, recipe.given
         self._root = _root(self._given.path)
+        data_options: Any = recipe.data  # as the random images beside them are read
+        self._reading = (getattr(data_options, "resize", "crop"), getattr(data_options, "bits", None) or 16)
         counts = [len(files) for files in self._files]
         if max(counts) != self._given.ipc:
             raise RecipeError(f"given.ipc = {self._given.ipc}, but a class of {self._root} has up to {max(counts)} images")
@@ -93,7 +94,7 @@ class GivenStage(Stage):
                 f"or by number in their order, such as 000 or new000; it holds {len(names)}, such as "
                 f"{names[0] if names else 'none'!r}"
             )
-        files = [sorted(p for p in folder.iterdir() if p.suffix.lower() in _IMAGES) for folder in folders]
+        files = [[folder / name for name, _ in sorted(images_in(str(folder)))] for folder in folders]
         for folder, some in zip(folders, files, strict=True):
             if not some:
                 raise RecipeError(f"{folder} holds no images")
@@ -140,7 +141,7 @@ class GivenStage(Stage):
 
     def _pixels(self, path: Path) -> Any:
         try:
-            pixels = decode(path.read_bytes(), self._data.size)
+            pixels = decode(path.read_bytes(), self._data.size, *self._reading)
         except Unreadable as error:
             raise ValueError(f"{path}: {error}") from None
         return pixels[:1] if self._data.channels == 1 else pixels
@@ -199,7 +200,7 @@ def images_a_class(folder: str | Path) -> int:
     root = _root(folder)
     if not root.is_dir():
         raise RecipeError(f"there is no folder {folder}")
-    counts = [sum(p.suffix.lower() in _IMAGES for p in each.iterdir()) for each in root.iterdir() if each.is_dir()]
+    counts = [len(images_in(str(root / name))) for name in class_folders(folder)]
     if not counts or not max(counts):
         raise RecipeError(f"{root} holds no folder a class with images in it")
     return max(counts)

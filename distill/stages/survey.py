@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distill.images import Images, Split
-from distill.images.pixels import Unreadable
+from distill.images.pixels import DARK, DEEP, Unreadable
 from distill.images.rows import readers
 from distill.pipeline.stage import Product, Progress, Reader, Stage
 from distill.pipeline.store import Damaged
@@ -29,6 +29,7 @@ class SurveyStage(Stage):
     """
 
     name = "survey"
+    version = 2  # since images stand upright; all that is made of images has this stage among its parents
 
     def __init__(self, recipe: Recipe, data: Images) -> None:
         self._recipe, self._data = recipe, data
@@ -74,6 +75,12 @@ class SurveyStage(Stage):
                     converted[kind] = converted.get(kind, 0) + count
                 if len(found["unreadable"]) == found["images"]:
                     raise ValueError(f"none of the {found['images']} images of {part} ({split}) can be read: {_some(unreadable)}")
+        options: Any = self._recipe.data
+        if DARK in converted and DEEP not in converted and options.bits is None:
+            raise ValueError(
+                f"all {converted[DARK]} images of 16 bits hold values below 4096 alone, as of 12 bits, and would be nearly "
+                "black: say data.bits = 12, or data.bits = 16 if they are so dark"
+            )
         allowed = getattr(self._recipe.data, "max_unreadable", 0.0)
         if len(unreadable) > allowed * sum(counts.values()):
             raise ValueError(

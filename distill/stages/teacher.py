@@ -140,6 +140,16 @@ class PretrainedTeacherStage(TeacherStage):
         weights = _sha256(Path(options.weights)) if Path(options.weights).is_file() else options.weights
         return {**options.model_dump(), "weights": weights, "data": self._data.fingerprint}
 
+    def unobtainable(self) -> str | None:
+        from distill.models.fetching import why_no_teacher
+
+        options = self._options
+        reason = None if Path(options.weights).is_file() else why_no_teacher(options.source, options.model)
+        return reason and (
+            f"teacher.model = {options.model!r}: its weights are not here, and can't be fetched: {reason}. Give a file with "
+            "teacher.weights, which may be the teacher.safetensors of another run"
+        )
+
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         import torch
 

@@ -22,7 +22,7 @@ from distill.models.soft_labels import bytes_an_image
 from distill.pipeline.store import Store
 from distill.recipe import RecipeError, read
 from distill.run import recipe_of
-from distill.stages.given import GivenStage, brings_labels, numbers
+from distill.stages.given import GivenStage, brings_labels, images_a_class, numbers
 from distill.stages.label import StoredLabelStage
 from distill.stages.train import TrainStage
 
@@ -287,6 +287,28 @@ def test_a_given_set_is_loaded_as_every_other_whatever_the_budgets(folder, tmp_p
             load(tmp_path, "given", **arguments)
     with pytest.raises(RecipeError, match=r"no set of given with 2 images a class and any seed; it has 3 images a class"):
         load(tmp_path, "given", 2)
+
+
+@pytest.mark.parametrize("resize", ["crop", "stretch"])
+def test_a_set_is_read_as_the_images_are_that_stand_beside_it(photos, tmp_path, resize):
+    """The very photographs of the data, as a set of somebody's: the same pixels, and nothing that macOS left beside them."""
+    names = ("a", "b")
+    tree = photos(tmp_path / "data", names, 3)
+    shutil.copytree(tree / "train", tmp_path / "set")
+    (tmp_path / "set" / "a" / "._a_0.JPEG").write_bytes(b"resource fork")
+    (tmp_path / "set" / ".thumbnails").mkdir()
+    (tmp_path / "set" / ".thumbnails" / "x.png").write_bytes(b"")
+    Image.new("L", (9, 9)).save(tmp_path / "set" / "b" / "b_9.pgm")
+    assert images_a_class(tmp_path / "set") == 4
+    table = read("digits", ["methods=['ddoq']"]).model_dump()
+    table["data"] = {"source": "folder", "path": str(tree), "size": 16, "resize": resize}
+    table |= {"methods": ["given", "random"], "given": {"path": str(tmp_path / "set"), "ipc": 4}}
+    table["codec"]["channels"] = [4, 4]
+    stages = build(read(table))
+    stage = next(stage for stage in stages if isinstance(stage, GivenStage))
+    made = stage.make("0000-a", None, None)["0000-a.safetensors"]["k4.seed0.images"].numpy()
+    data = stage._data.train
+    np.testing.assert_array_equal(made, data.read(data.of_class(0)))
 
 
 def test_what_is_no_set_of_the_classes_is_refused(folder, tmp_path, capsys):

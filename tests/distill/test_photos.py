@@ -12,6 +12,7 @@ from PIL import Image
 from distill.graph import build
 from distill.images import load
 from distill.images.names import namer, subset, subsets
+from distill.images.pixels import Unreadable
 from distill.images.split import held_out
 from distill.pipeline.engine import PartFailed
 from distill.pipeline.execute import Watcher, execute
@@ -203,6 +204,68 @@ def test_parquet_shards_and_a_hubs_layout_give_the_same_images(tree, tables):
     assert [image for _, image in rows_of(some.train)] == [image for label, image in rows_of(plain.train) if label == 2]
 
 
+def test_rows_without_an_image_are_counted_and_rows_without_a_label_refused(tree, tmp_path, monkeypatch):
+    import datasets
+    import pyarrow
+    from pyarrow import parquet
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    contents = [{"bytes": path.read_bytes(), "path": None} for path in sorted((tree / "train" / WNIDS[0]).iterdir())[:3]]
+    for split in ("train", "val"):
+        table = pyarrow.table({"image": [*contents, None], "label": ["a", "b", "a", "b"]})
+        parquet.write_table(table, tmp_path / f"{split}-0.parquet")
+    data = load(ParquetData(source="parquet", path=str(tmp_path), size=16))
+    assert data.train.name(3) == "row 3"
+    with pytest.raises(Unreadable, match="no image in this row"):
+        data.train.content(3)
+    assert len(data.train.read([0, 1, 2])) == 3
+    parquet.write_table(pyarrow.table({"image": contents, "label": ["a", None, "a"]}), tmp_path / "train-0.parquet")
+    with pytest.raises(RecipeError, match=r"data\.label: 1 of 3 rows have no label, such as row 1"):
+        load(ParquetData(source="parquet", path=str(tmp_path), size=16))
+
+
+def test_shards_may_hold_images_of_several_kinds(tree, tables):
+    """Every third a PNG, the first not among the samples that the library looks at."""
+    plain = load(WebdatasetData(source="webdataset", path=str(tables), size=16))
+    before = rows_of(plain.test)
+    images = [(i, path) for i, name in enumerate(WNIDS) for path in sorted((tree / "train" / name).iterdir())]
+    with tarfile.open(tables / "x-train-0.tar", "w") as tar:
+        for number, (index, path) in enumerate(images):
+            content, ending = path.read_bytes(), "jpg"
+            if number % 3 == 2 and number > 5:
+                file = io.BytesIO()
+                Image.open(path).save(file, "PNG")
+                content, ending = file.getvalue(), "png"
+            for name, data in ((f"{number:06d}.{ending}", content), (f"{number:06d}.cls", str(index).encode())):
+                info = tarfile.TarInfo(name)
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
+    mixed = load(WebdatasetData(source="webdataset", path=str(tables), size=16))
+    assert len(mixed.train) == len(images)
+    for position, (index, path) in enumerate(images):
+        with Image.open(path) as image:
+            whole = np.asarray(image)
+        assert mixed.train.labels[position] == index
+        assert np.abs(mixed.train.read([position]).mean((0, 2, 3)) - whole[:, 4:-4].mean((0, 1))).max() < 8
+    assert rows_of(mixed.test) == before
+
+
+def test_files_of_every_ending_are_listed_and_what_macos_leaves_is_not(tree):
+    place = tree / "train" / WNIDS[0]
+    content = (place / f"{WNIDS[0]}_0.JPEG").read_bytes()
+    before = len(load(folder(tree)).train)
+    for name in ("a.jfif", "b.heic", "c.jpe", "._d.JPEG", "e.txt"):
+        (place / name).write_bytes(content)
+    (place / ".hidden").mkdir()
+    (place / ".hidden" / "f.png").write_bytes(content)
+    assert len(load(folder(tree)).train) == before + 3
+
+
+def test_a_path_may_begin_at_home(tree, monkeypatch):
+    monkeypatch.setenv("HOME", str(tree.parent))
+    assert len(load(folder(f"~/{tree.name}")).train) == 18
+
+
 def test_whole_numbers_stand_for_imagenets_classes_if_the_recipe_says_so(tables):
     found = load(
         HubData(source="hub", path=str(tables / "hub"), size=16, labels="imagenet-1k", subset=["n01440764", "n01443537"])
@@ -269,6 +332,22 @@ def test_what_can_not_be_read_is_counted_listed_and_left_out(tree, table, tmp_pa
     assert [split.name(p).split("_")[1] for p in positions] == ["0.JPEG", "2.JPEG", "4.JPEG", "5.JPEG"]
     assert split.read(positions).shape == (4, 3, 16, 16)
     assert len(survey.all_readable(store, "train")) == 16
+
+
+def test_twelve_bits_stored_in_sixteen_are_not_taken_for_black_images(tree, table, tmp_path):
+    deep = np.linspace(0, 4095, 400).reshape(20, 20).astype(np.uint16)
+    for path in (tree / "train" / WNIDS[0]).iterdir():
+        Image.fromarray(deep).save(path, "PNG")
+    survey, store = surveyed(table, tmp_path / "run")
+    with pytest.raises(ValueError, match=r"all 6 images of 16 bits hold values below 4096 alone.*data\.bits = 12"):
+        survey.summary(store)
+    first = survey.digest
+    for bits in (12, 16):
+        table["data"]["bits"] = bits
+        survey, store = surveyed(table, tmp_path / str(bits))
+        survey.summary(store)
+        assert survey._data.train.read([0]).max() == (255 if bits == 12 else 16)
+        assert (survey.digest == first) == (bits == 16)
 
 
 def test_too_many_of_them_stop_the_run_before_anything_is_made_of_the_rest(tree, table, tmp_path):

@@ -7,8 +7,9 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
-from distill.images.pixels import Unreadable, decode, inspect
+from distill.images.pixels import DARK, Unreadable, decode, inspect, is_image
 
 SIDE = 24
 
@@ -109,3 +110,53 @@ def test_decoding_jpeg_at_a_fraction_stays_close_to_decoding_it_whole(size):
     whole = decode(saved(Image.open(io.BytesIO(content))), size)
     # Both round to levels, once in the transform and once in the resampling, and the colours once more.
     assert np.abs(decode(content, size).astype(int) - whole).max() <= 4
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_images_stand_upright_as_cameras_say(turn, kind):
+    """A corner of another colour, stored in each of the eight ways of EXIF; Pillow's own transposition is undone first."""
+    upright = np.zeros((64, 96, 3), np.uint8)
+    upright[:32, :48] = 255
+    ways = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_90", 7: "TRANSVERSE"}
+    ways[8] = "ROTATE_270"
+    image = Image.fromarray(upright)
+    stored = image.transpose(Image.Transpose[ways[turn]]) if turn in ways else image
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    # The corner is that of whole blocks of JPEG, which hold one colour each.
+    pixels = decode(saved(stored, kind, exif=exif), 32, "stretch")
+    assert pixels[:, 2:14, 2:14].min() > 250
+    assert max(pixels[:, 18:].max(), pixels[:, :, 18:].max()) < 5
+
+
+def test_metadata_that_can_not_be_read_make_no_bad_image():
+    content = saved(plain((1, 2, 3)), "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff")
+    assert decode(content, SIDE).shape == (3, SIDE, SIDE)
+    assert inspect(content) is None
+
+
+def test_a_png_with_a_long_note_is_read():
+    """What an editor keeps of its settings: more than the megabyte that Pillow allows."""
+    notes = PngInfo()
+    notes.add_text("XML:com.adobe.xmp", "x" * 3_000_000, zip=True)
+    content = saved(plain((1, 2, 3)), pnginfo=notes)
+    assert inspect(content) is None
+    assert decode(content, SIDE)[:, 0, 0].tolist() == [1, 2, 3]
+
+
+def test_twelve_bits_in_sixteen_are_told_and_read_as_the_recipe_says():
+    ramp = np.linspace(0, 4095, 32 * 32).reshape(32, 32).round().astype(np.uint16)
+    content = saved(Image.fromarray(ramp))
+    assert inspect(content) == DARK
+    assert inspect(content, 12) == "16-bit"
+    np.testing.assert_array_equal(decode(content, 32, bits=12)[0], np.round(ramp * 255.0 / 4095))
+    assert inspect(saved(Image.fromarray(16 * ramp))) == "16-bit"
+    with pytest.raises(Unreadable, match="beyond 12 bits"):
+        decode(saved(Image.fromarray(16 * ramp)), 32, bits=12)
+
+
+def test_what_is_called_as_images_are():
+    named = ("a.JPEG", "a.jfif", "a.avif", "a.pgm", "a.HEIC", "a.jpe", "a.tiff")
+    assert all(map(is_image, named))
+    assert not any(map(is_image, ("._a.JPEG", ".a.png", "a.txt", "jpg", "a.json")))

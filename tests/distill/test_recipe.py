@@ -7,6 +7,7 @@ import pytest
 
 from distill.method import METHODS
 from distill.recipe import Recipe, RecipeError, check, embedded, keys, read
+from distill.run import folder_of
 
 TEXT = (resources.files("distill") / "recipes" / "digits.toml").read_text(encoding="utf-8")
 
@@ -299,3 +300,19 @@ def test_a_recipe_survives_the_journey_through_json():
     recipe = read("digits", ["decode.strength=1"])
     assert check(json.loads(json.dumps(recipe.model_dump()))) == recipe
     assert isinstance(recipe, Recipe)
+
+
+def test_a_strength_of_less_than_one_step_is_refused():
+    """It would be the images of another strength under its own name."""
+    with pytest.raises(RecipeError, match=r"strength = 0\.005 of 50 steps is less than one step, which is a strength of 0\.02"):
+        read("digits", ["decode.strength=0.005", "decode.steps=50"])
+    assert read("digits", ["decode.strength=0.02", "decode.steps=50"])
+    assert read("digits", ["decode.strength=0", "decode.steps=50"])
+
+
+def test_paths_may_begin_at_home(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    recipe = read("imagenet1k-dit-ipc10", ["data.path=~/a", "codec.path=~/b", "prior.path=~/c", "teacher.weights=~/d.pth"])
+    assert [recipe.data.path, recipe.codec.path, recipe.prior.path] == [str(tmp_path / name) for name in "abc"]
+    assert recipe.teacher.weights == str(tmp_path / "d.pth")
+    assert folder_of(recipe, "~/out") == tmp_path / "out"

@@ -1,5 +1,8 @@
 """Teachers that others trained: weights from a file or the library, their preprocessing, the outputs that are the classes."""
 
+import re
+from urllib.error import URLError
+
 import numpy as np
 import pytest
 import timm
@@ -9,10 +12,13 @@ from safetensors.torch import save_file
 
 from distill.graph import build
 from distill.images.names import imagenet_classes
+from distill.models import fetching
+from distill.models.pretrained import Pretrained
 from distill.models.recognition import recognition
 from distill.models.teachers import pretrained, rebuilt, state_in
 from distill.pipeline.store import Store
 from distill.recipe import RecipeError, read
+from distill.run import estimates, run
 from distill.stages.teacher import TeacherStage, imagenet_outputs
 
 TINY = "test_resnet.r160_in1k"  # timm's own network for tests
@@ -162,6 +168,66 @@ def test_below_three_times_chance_a_teacher_is_warned_of(share):
     known = recognition(confusions(np.arange(10), round(1000 * share), round(1000 * (1 - share) / 9)), None)
     assert (known["warning"] is not None) == (share < 0.3)
     assert known["likely_outputs"] is None
+
+
+def test_a_runs_own_teacher_is_given_to_another(weights, tmp_path, record):
+    """With the mean, the deviation and the size that it was fed with."""
+    stage, store = teacher_of(weights), Store(tmp_path)
+    (survey,) = stage.parents
+    for part in survey.parts():
+        store.write(survey, part, survey.make(part, store, lambda fraction: None), record)
+    product = dict(stage.make("teacher", store, lambda fraction: None))
+    product["teacher.json"] = product["teacher.json"] | {"mean": [0.1, 0.2, 0.3]}
+    store.write(stage, "teacher", product, record)
+    file = store.folder(stage) / "teacher.safetensors"
+    _, made = pretrained("timm", "test_resnet", str(file), None)
+    assert (made["mean"], made["size"]) == ([0.1, 0.2, 0.3], 32)
+    with pytest.raises(ValueError, match=r"holds a test_resnet, not the teacher\.model = 'test_vit'"):
+        pretrained("timm", "test_vit", str(file), None)
+    own = next(s for s in build(read("digits", ["teacher.model=resnet18", "teacher.small_stem=false"])) if s.name == "teacher")
+    network = own._network()
+    save_file(network.state_dict(), tmp_path / "own.safetensors")
+    again, _ = pretrained("timm", "resnet18", str(tmp_path / "own.safetensors"), None)
+    assert all(torch.equal(tensor, again.state_dict()[name]) for name, tensor in network.network.state_dict().items())
+
+
+@pytest.mark.parametrize(("source", "model"), [("torchvision", "resnet18"), ("timm", "resnet18.tv_in1k")])
+def test_what_can_not_be_fetched_is_said_before_any_work_and_in_a_plan(source, model, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", no_network)
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: None)
+    monkeypatch.setattr(fetching, "urlopen", no_network)
+    table = read("digits").model_dump() | {"teacher": {"source": source, "model": model}}
+    recipe = read(table)
+    words = rf"teacher\.model = '{model}': its weights are not here, and can't be fetched: .*no route.*teacher\.weights"
+    for refused in (lambda: estimates(recipe, tmp_path / "run"), lambda: run(recipe, out=tmp_path / "run", workers=1)):
+        with pytest.raises(RecipeError, match=words):
+            refused()
+    assert not (tmp_path / "run").exists()
+    assert estimates(recipe, tmp_path / "run", until="select"), "nothing of it is needed so far"
+    if source == "torchvision":
+        name = torchvision.models.get_model_weights(model).DEFAULT.url.rpartition("/")[2]
+        (tmp_path / "torch" / "hub" / "checkpoints").mkdir(parents=True)
+        (tmp_path / "torch" / "hub" / "checkpoints" / name).touch()
+    else:
+        monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: str(tmp_path))
+    assert fetching.why_no_teacher(source, model) is None
+
+
+def no_network(*_, **__):
+    raise URLError("no route to host")
+
+
+def test_a_model_of_a_hub_that_is_not_whole_here_is_asked_for_at_the_start(tmp_path, monkeypatch):
+    """Its configuration alone was fetched, as a plan does."""
+    (tmp_path / "unet").mkdir()
+    (tmp_path / "unet" / "config.json").write_text("{}")
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", no_network)
+    source = Pretrained("prior", "some/model", ("unet",), "c0ffee")
+    assert re.search(r"prior\.path = 'some/model' is not whole .*no route to host", source.unobtainable())
+    save_file({"x": torch.zeros(1)}, tmp_path / "unet" / "model.safetensors")
+    assert source.unobtainable() is None
 
 
 def test_the_digest_follows_the_weights_content(weights, tmp_path):
