@@ -5,9 +5,18 @@ stages), ``stages`` (one file each), ``pipeline`` (skips finished parts, spreads
 ``run`` and ``distilled`` (the public functions), ``__main__`` (the command).
 """
 
+import sys
 from typing import TYPE_CHECKING, Any
 
-from distill.run import Run, run
+try:
+    from distill.run import Run, run
+except ModuleNotFoundError as error:
+    if (error.name or "").partition(".")[0] in ("distill", "quantization"):
+        raise
+    sentence = f"distill needs the packages of its extra: pip install 'optimal-quantization[distill]' (there is no {error.name})"
+    if sys.argv[:1] == ["-m"]:  # python -m distill, which is told without a traceback
+        raise SystemExit(sentence) from None
+    raise ModuleNotFoundError(sentence, name=error.name) from None
 
 if TYPE_CHECKING:
     from distill.distilled import DistilledSet, load

@@ -1,11 +1,13 @@
 """The command ``python -m distill``."""
 
 import argparse
+import math
 import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from importlib.metadata import version
 from io import TextIOWrapper
 from pathlib import Path
 
@@ -19,7 +21,7 @@ from distill.pipeline.inside import LeadsOut
 from distill.pipeline.lock import InUse
 from distill.pipeline.watch import Bars, Lines
 from distill.protocols import PRESETS
-from distill.recipe import RecipeError, embedded, listing, read
+from distill.recipe import Listed, RecipeError, embedded, listing, read
 from distill.report.table import accuracies
 from distill.run import Planned, estimates, folder_of, plan, run
 
@@ -30,7 +32,7 @@ _EXAMPLES = """examples:
   python -m distill run digits                                distil handwritten digits into runs/digits
   python -m distill run digits --set train.steps=800          other students; all that comes before them is kept
   python -m distill run mine.toml --until decode --out /data/mine
-  python -m distill keys train                                what may stand in a recipe's section [train]
+  python -m distill schema train                              what may stand in a recipe's section [train]
   python -m distill status runs/digits                        what is done and what is missing
   python -m distill evaluate SET --recipe digits --protocol rded   somebody's set beside random images, one protocol
   python -m distill export runs/digits --format parquet       the distilled set, for datasets.load_dataset
@@ -81,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"optimal-quantization {version('optimal-quantization')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     running = commands.add_parser(
@@ -100,9 +103,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_how(running)
     running.set_defaults(action=_run)
 
-    keys = commands.add_parser("keys", help="every option that a recipe may hold: what it means, what it takes, its default")
-    keys.add_argument("section", nargs="?", metavar="SECTION", help="such as data, select or train (default: all)")
-    keys.set_defaults(action=_keys)
+    schema = commands.add_parser("schema", help="every option that a recipe may hold: what it means, what it takes, its default")
+    schema.add_argument("section", nargs="?", metavar="SECTION", help="such as data, select or train (default: all)")
+    schema.set_defaults(action=_schema)
 
     status = commands.add_parser("status", help="what a run folder holds and what is missing")
     status.add_argument("run", type=Path, metavar="RUN", help="a run's folder, such as runs/digits")
@@ -189,8 +192,15 @@ def _run(options: argparse.Namespace, console: Console) -> int:
     return 0
 
 
-def _keys(options: argparse.Namespace, console: Console) -> int:
-    for each in listing(options.section):
+def _schema(options: argparse.Namespace, console: Console) -> int:
+    found = listing(options.section)
+    with console.pager(styles=True) if console.is_terminal and options.section is None else nullcontext():
+        _show_schema(found, console)
+    return 0
+
+
+def _show_schema(found: Sequence[Listed], console: Console) -> None:
+    for each in found:
         source = "  source = " + " or ".join(f'"{one}"' for one in each.sources) if each.sources else ""
         console.print(f"\n[{each.name}]{source}", style="bold", markup=False, highlight=False)
         console.print(each.meaning, markup=False, highlight=False)
@@ -201,7 +211,6 @@ def _keys(options: argparse.Namespace, console: Console) -> int:
             table.add_row(Text(option.name), Text(option.takes), Text(option.default or "must be given"))
         if each.options:
             console.print(table)
-    return 0
 
 
 def _status(options: argparse.Namespace, console: Console) -> int:
@@ -272,10 +281,11 @@ def _agreed(console: Console) -> bool:
 
 def _show(planned: Sequence[Planned], console: Console) -> None:
     table = Table()
-    for column in ("stage", "folder", "parts", "done", "missing"):
+    for column in ("stage", "folder", "parts", "done", "missing", "share"):
         table.add_column(column, justify="left" if column in ("stage", "folder") else "right")
     for each in planned:
-        table.add_row(each.stage.title, each.stage.folder_name, str(each.parts), str(each.done), str(each.parts - each.done))
+        counts = map(str, (each.parts, each.done, each.parts - each.done))
+        table.add_row(each.stage.title, each.stage.folder_name, *counts, f"{math.floor(100 * each.share)} %")
     console.print(table)
 
 

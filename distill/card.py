@@ -8,6 +8,7 @@ from typing import Any
 
 from distill.distilled import DistilledSet
 from distill.method import METHODS
+from distill.models.networks import IMAGENET_MEAN, IMAGENET_STD
 from distill.pipeline.store import Damaged, Store
 from distill.recipe import Recipe
 from distill.record import graph_of
@@ -38,10 +39,11 @@ def card(run: str | Path, recipe: Recipe, data: DistilledSet, method: str, forma
         "over the set and the same total for every class"
         + ("; soft labels are the teacher's logits, in fp16." if soft else f". {labels_left(recipe)}"),
         "",
-        "```python",
-        "import datasets",
+        f"A student of it, in a few lines (columns: {columns}). The number of a class is its place in `classes.json`"
+        + (", as is the column of a soft label." if soft else "."),
         "",
-        f"rows = datasets.load_dataset(FOLDER, split='train')  # {columns}",
+        "```python",
+        *_loop(recipe, data),
         "```",
         "",
         "## Data",
@@ -61,6 +63,31 @@ def card(run: str | Path, recipe: Recipe, data: DistilledSet, method: str, forma
         "",
     ]
     return "\n".join(lines)
+
+
+def _loop(recipe: Recipe, data: DistilledSet) -> list[str]:
+    """A training with the set's weights, its order of classes and the normalization of the students that it was measured by."""
+    channels = data.images.shape[1]
+    imagenet = recipe.train.student != "convnet" and channels == 3
+    mean, std = (IMAGENET_MEAN, IMAGENET_STD) if imagenet else ((0.5,) * channels, (0.5,) * channels)
+    network = "resnet18" if recipe.train.student == "convnet" else recipe.train.student
+    return [
+        "import json, datasets, timm, torch",
+        "from torchvision.transforms.functional import pil_to_tensor",
+        "order = [each['class'] for each in json.load(open(f'{FOLDER}/classes.json', encoding='utf-8'))]",
+        "rows = datasets.load_dataset(FOLDER, split='train')",
+        f"mean, std = (torch.tensor(x).view(-1, 1, 1) for x in ({list(mean)}, {list(std)}))",
+        "images = (torch.stack([pil_to_tensor(row['image']) for row in rows]) / 255 - mean) / std",
+        "labels = torch.tensor([order.index(y) if isinstance(y, str) else y for y in rows['label']])",
+        "weights = torch.tensor([float(weight) for weight in rows['weight']])",
+        f"model = timm.create_model('{network}', num_classes=len(order), in_chans={channels})",
+        "optimizer = torch.optim.AdamW(model.parameters(), 1e-3)",
+        "for batch in (batch for epoch in range(300) for batch in torch.randperm(len(rows)).split(50)):",
+        "    losses = torch.nn.functional.cross_entropy(model(images[batch]), labels[batch], reduction='none')",
+        "    optimizer.zero_grad()",
+        "    (weights[batch] * losses).mean().backward()",
+        "    optimizer.step()",
+    ]
 
 
 def labels_left(recipe: Recipe) -> str:

@@ -39,11 +39,17 @@ class Run:
 
 @dataclass(frozen=True)
 class Planned:
-    """A stage with the number of its parts and how many are in the folder."""
+    """A stage with the number of its parts, how many are in the folder, and what is kept of those under way, in parts."""
 
     stage: Stage
     parts: int
     done: int
+    begun: float = 0.0
+
+    @property
+    def share(self) -> float:
+        """Of the stage that is done."""
+        return (self.done + self.begun) / self.parts
 
 
 def run(
@@ -166,7 +172,12 @@ def progress_of(recipe: Recipe, folder: str | Path, *, until: str | None = None)
 
 def _planned(stages: Sequence[Stage], folder: str | Path) -> list[Planned]:
     store = Store(Path(folder))
-    return [Planned(stage, len(stage.parts()), sum(store.holds(stage, part) for part in stage.parts())) for stage in stages]
+    found: list[Planned] = []
+    for stage in stages:
+        missing = [part for part in stage.parts() if not store.holds(stage, part)]
+        begun = sum(store.checkpoint(stage, part).share() for part in missing)
+        found.append(Planned(stage, len(stage.parts()), len(stage.parts()) - len(missing), begun))
+    return found
 
 
 def estimates(recipe: Recipe, folder: str | Path, *, until: str | None = None) -> list[Estimate]:

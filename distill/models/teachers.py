@@ -38,11 +38,12 @@ def pretrained(library: str, name: str, weights: str, size: int | None) -> tuple
 
     weights: ``pretrained`` (downloaded once by the library, which also checks it), or a file of the user's.
     """
+    told = _told(Path(weights), name)
     if library == "timm":
         network, made = _from_timm(name, weights)
     else:
         network, made = _from_torchvision(name, weights)
-    made |= _told(Path(weights), name)
+    made |= told
     return network.eval(), {**made, "library": library, "model": name, "size": size or made["size"], "weights": weights}
 
 

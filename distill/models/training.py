@@ -82,7 +82,7 @@ def descend(
             if largest is not None:  # all end at one step; asking makes them wait for each other, so not at every one
                 stopping = (step + 1) % _ASK == 0 and largest(stopping) > 0
             if stopping or (checkpoint.due() and step + 1 < steps):
-                state.save(checkpoint, step + 1)
+                state.save(checkpoint, step + 1, steps)
             if stopping:
                 raise Interrupted
 
@@ -193,7 +193,7 @@ class _State:
     scaler: torch.amp.GradScaler | None
     average: AveragedModel | None
 
-    def save(self, checkpoint: Checkpoint, done: int) -> None:
+    def save(self, checkpoint: Checkpoint, done: int, steps: int) -> None:
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         for index, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in state.items() if value is not None}
@@ -205,7 +205,7 @@ class _State:
         if torch.cuda.is_initialized():
             tensors["random.cuda"] = torch.cuda.get_rng_state()
         scaler = self.scaler.state_dict() if self.scaler is not None else None
-        checkpoint.save(tensors, {"done": done, "notes": self.notes or [], "scaler": scaler})
+        checkpoint.save(tensors, {"done": done, "share": done / steps, "notes": self.notes or [], "scaler": scaler})
 
     def restore(self, checkpoint: Checkpoint) -> int:
         """Put everything back as it was saved; returns the steps done, 0 where nothing was."""

@@ -47,6 +47,13 @@ class Checkpoint:
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
+    def share(self) -> float:
+        """The share of the part that was done when its state was kept last; 0 where there is none."""
+        try:
+            return float(json.loads(self._note.read_bytes())["values"]["share"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return 0.0
+
     def save(self, tensors: Mapping[str, Any], values: Mapping[str, Any]) -> None:
         """Keep a state instead of the one before."""
         self._last = time.monotonic()

@@ -48,11 +48,16 @@ def check(table: Mapping[str, Any]) -> Recipe:
 def keys(section: type[Section] = Recipe, prefix: str = "") -> Iterator[str]:
     """Every valid key, by its full path."""
     for name, field in section.model_fields.items():
-        below = [each for each in alternatives(field.annotation) if isinstance(each, type) and issubclass(each, Section)]
+        below = [each for each in alternatives(field.annotation) if is_section(each)]
         if below:
             yield from dict.fromkeys(key for each in below for key in keys(each, f"{prefix}{name}."))
         else:
             yield prefix + name
+
+
+def is_section(kind: Any) -> bool:
+    """Whether a type is one of sections."""
+    return isinstance(kind, type) and issubclass(kind, Section)
 
 
 def alternatives(annotation: Any) -> list[Any]:
@@ -97,10 +102,27 @@ def _apply(table: dict[str, Any], change: str) -> None:
                 f"cannot set {path.strip()}: {section} is {inner!r}, no section" if known else _unknown(path.strip())
             )
         table = inner
+    table[key] = [_value(each) for each in text.split(",")] if _is_list(path.strip(), text) else _value(text)
+
+
+def _value(text: str) -> Any:
+    """What is written as TOML writes it; else the text itself."""
     try:
-        table[key] = tomllib.loads(f"value = {text}")["value"]
+        return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        table[key] = text.strip()
+        return text.strip()
+
+
+def _is_list(path: str, text: str) -> bool:
+    """Whether a change gives a list without its brackets: several entries, or one of what can be nothing else."""
+    if not isinstance(value := _value(text), str) or text.strip() != value:
+        return False  # it is TOML
+    places: list[Any] = [Recipe]
+    for name in path.split("."):
+        fields = [place.model_fields[name] for place in places if is_section(place) and name in place.model_fields]
+        places = [each for field in fields for each in alternatives(field.annotation)]
+    lists = [place for place in places if get_origin(place) is list]
+    return bool(lists) and ("," in text or len(lists) == len(places))
 
 
 def _sentences(error: ValidationError) -> Iterator[str]:

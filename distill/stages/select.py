@@ -76,7 +76,7 @@ class SelectStage(Stage):
 
 
 class QuantizeStage(SelectStage):
-    r"""Codes and masses that minimize $W_2$ to a class's latents: ``points`` (K, c·h·w) and ``weights`` (K,), float64.
+    r"""Codes and masses that minimize $W_2$ to a class's latents, ``points`` (K, c·h·w) and ``weights`` (K,), float64; how many.
 
     Lloyd and CLVQ see the latents whole, all draws as one batch of problems; streaming CLVQ sees them shard by shard, in an
     order drawn anew at every pass, and the masses are those of a last pass.
@@ -146,14 +146,12 @@ class QuantizeStage(SelectStage):
         tensors: dict[str, Any] = {}
         for draw, measure in zip(todo, measures, strict=True):
             tensors |= draw.tensors(points=torch.from_numpy(measure.points), weights=torch.from_numpy(measure.weights))
-        return {f"{part}.safetensors": tensors}
+        sizes = {draw.name: len(measure.points) for draw, measure in zip(todo, measures, strict=True)}
+        return {f"{part}.safetensors": tensors, f"{part}.json": sizes}
 
     def found(self, read: Reader, part: str, draw: Draw) -> int:
         """The codes: fewer than images where some of these are the same."""
-        from safetensors import safe_open
-
-        with safe_open(read.check(self, part) / f"{part}.safetensors", "np") as file:
-            return file.get_slice(f"{draw.name}.weights").get_shape()[0]
+        return read.values(self, part)[draw.name]
 
     def _shard(self, read: Reader, shard: str) -> NDArray[np.float64]:
         return flat(read.tensors(self._latents, shard)["latents"])

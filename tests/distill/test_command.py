@@ -1,9 +1,12 @@
 import io
+import json
+import os
 import re
 import shutil
 import subprocess
 import sys
 from concurrent.futures import Future
+from pathlib import Path
 
 import pytest
 
@@ -74,7 +77,7 @@ def test_what_cannot_be_parsed_exits_with_two(capsys, arguments):
         (["run", "digits", "--out", "{tmp}/file"], "file"),
         (["run", "digits", "--out", "{tmp}/file/below"], "file"),
         (["run", "digits", "--out", "{tmp}"], "holds other files"),
-        (["keys", "trian"], "no section 'trian'; its sections are recipe, data, codec"),
+        (["schema", "trian"], "no section 'trian'; its sections are recipe, data, codec"),
         (["status", "{tmp}"], "is not a run folder"),
         (["status", "{tmp}/none"], "is not a run folder"),
     ],
@@ -208,10 +211,42 @@ def test_status_counts_parts_and_shows_whole_names(copied, capsys):
     assert main(["status", str(copied)]) == 0
     out = capsys.readouterr().out
     rows = [re.findall(r"[\w-]+(?: \w+)*", line) for line in out.splitlines() if "-" in line or "report" in line]
-    found = {row[1]: list(map(int, row[2:])) for row in rows if len(row) == 5}
+    found = {row[1]: list(map(int, row[2:5])) for row in rows if len(row) == 6}
     assert found[folder.name] == [10, 9, 1]
     assert len(found) == 29
     assert all(missing == 0 for name, (_, _, missing) in found.items() if name != folder.name)
+
+
+def test_status_shows_the_share_that_is_kept_of_what_is_under_way(copied, capsys):
+    """Of two students one is there, and three quarters of the other, as Ctrl-C leaves it."""
+    folder = next(path for path in copied.glob("train-*") if sorted(p.name for p in path.glob("*.json"))[0].startswith("all"))
+    (folder / "all.seed1.json").unlink()
+    (folder / ".checkpoints").mkdir(exist_ok=True)
+    (folder / ".checkpoints" / "all.seed1.json").write_text(json.dumps({"values": {"share": 0.75}}))
+    assert main(["status", str(copied)]) == 0
+    shown = {words[3]: words for line in capsys.readouterr().out.splitlines() if len(words := line.split()) > 3}
+    (row,) = (line for line in shown.values() if folder.name in line)
+    assert "87 %" in " ".join(row)
+
+
+def test_version_is_said(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0
+    assert re.fullmatch(r"optimal-quantization \d+\.\d+\S*\n", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("command", [["-c", "import distill"], ["-m", "distill", "--help"]])
+def test_without_its_extra_what_to_install_is_said(command, tmp_path, clean_environment):
+    (tmp_path / "pydantic.py").write_text("raise ModuleNotFoundError('No module named pydantic', name='pydantic')")
+    path = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])
+    done = subprocess.run(
+        [sys.executable, *command], capture_output=True, text=True, env={**clean_environment, "PYTHONPATH": path}, check=False
+    )
+    assert done.returncode == 1
+    said = "distill needs the packages of its extra: pip install 'optimal-quantization[distill]' (there is no pydantic)"
+    assert done.stderr.strip().splitlines()[-1].endswith(said)
+    assert ("Traceback" in done.stderr) == (command[0] == "-c")
 
 
 def test_where_letters_are_ascii_alone_the_command_still_works(copied, tiny_command, monkeypatch):

@@ -3,6 +3,7 @@
 import csv
 import gc
 import json
+import re
 
 import numpy as np
 import pytest
@@ -114,6 +115,22 @@ def test_the_card_says_data_models_digest_and_scores(finished, metrics, tmp_path
     ):
         assert words in card
     assert str(finished.folder) not in card
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the library leaves metadata.csv open
+@pytest.mark.parametrize("format", ["imagefolder", "parquet"])
+def test_the_loop_of_the_card_trains_on_the_set(finished, distilled, tmp_path, format, monkeypatch):
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    place = export(finished.folder, format=format, method="ddoq", k=3, out=tmp_path / "set").folder
+    (code,) = re.findall(r"```python\n(.*?)```", (place / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    names = {"FOLDER": str(place)}
+    exec(code.replace("range(300)", "range(1)").replace("resnet18", "test_resnet"), names)
+    assert [names["order"][label] for label in names["labels"]] == [distilled.keys[label] for label in distilled.labels]
+    torch.testing.assert_close(names["weights"], distilled.weights)
+    assert torch.equal(names["images"], (distilled.images / 255 - 0.5) / 0.5)
+    assert torch.isfinite(names["losses"]).all()
+    del names
+    gc.collect()
 
 
 @pytest.mark.parametrize(("labels", "why"), [("online", "asks the teacher anew"), ("stored", "crops"), ("hard", "the classes")])

@@ -23,11 +23,11 @@ def test_every_option_is_explained(section):
 
 
 def test_the_command_shows_what_an_option_takes_and_its_default(capsys):
-    assert main(["keys", "decode"]) == 0
+    assert main(["schema", "decode"]) == 0
     out = capsys.readouterr().out
     assert re.search(r"^strength +number ≥ 0, ≤ 1 +0.7 *$", out, re.MULTILINE)
     assert re.search(r"^scheduler +ddim \| dpm-solver \| euler \| ddpm +\"ddim\" *$", out, re.MULTILINE)
-    assert main(["keys", "data"]) == 0
+    assert main(["schema", "data"]) == 0
     out = capsys.readouterr().out
     assert '[data]  source = "folder"' in out
     assert re.search(r"^path +text +must be given *$", out, re.MULTILINE)

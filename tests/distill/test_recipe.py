@@ -316,3 +316,15 @@ def test_paths_may_begin_at_home(monkeypatch, tmp_path):
     assert [recipe.data.path, recipe.codec.path, recipe.prior.path] == [str(tmp_path / name) for name in "abc"]
     assert recipe.teacher.weights == str(tmp_path / "d.pth")
     assert folder_of(recipe, "~/out") == tmp_path / "out"
+
+
+def test_lists_are_given_without_brackets_too():
+    recipe = read("digits", ["methods=ddoq, random", "seeds=0,1", "select.k=5", "teacher.crop=0.5,1.0", "teacher.shift=0"])
+    assert (recipe.methods, recipe.seeds, recipe.select.k) == (["ddoq", "random"], [0, 1], 5)
+    assert recipe.teacher.crop == [0.5, 1.0]
+    assert read("digits", ["methods=full"]).methods == ["full"]
+    assert read("digits", ["select.k=1,3"]).select.k == [1, 3]
+    assert read("imagenette64", ["data.subset=a,b"]).data.subset == ["a", "b"]
+    assert read("imagenette64", ["data.subset=imagewoof"]).data.subset == "imagewoof"
+    with pytest.raises(RecipeError, match="names no method 'x'"):
+        read("digits", ["methods=ddoq,x"])

@@ -186,7 +186,7 @@ def test_a_runs_own_teacher_is_given_to_another(weights, tmp_path, record):
         pretrained("timm", "test_vit", str(file), None)
     own = next(s for s in build(read("digits", ["teacher.model=resnet18", "teacher.small_stem=false"])) if s.name == "teacher")
     network = own._network()
-    save_file(network.state_dict(), tmp_path / "own.safetensors")
+    save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, tmp_path / "own.safetensors")
     again, _ = pretrained("timm", "resnet18", str(tmp_path / "own.safetensors"), None)
     assert all(torch.equal(tensor, again.state_dict()[name]) for name, tensor in network.network.state_dict().items())
 

@@ -169,6 +169,22 @@ def test_weight_decay_is_the_one_asked_for():
     assert 1 > shrunk(0.01) > shrunk(0.1) > shrunk(0.5) > 0
 
 
+def test_what_is_kept_says_which_share_is_done(tmp_path, monkeypatch):
+    monkeypatch.setenv(EVERY, "0")
+    torch.manual_seed(0)
+    model, checkpoint = nn.Linear(1, 1), Checkpoint(tmp_path, "part", write_whole)
+    assert checkpoint.share() == 0
+
+    def stop(fraction):
+        if fraction >= 0.5:
+            raise KeyboardInterrupt
+
+    loss = lambda chosen: model(torch.ones(len(chosen), 1)).square().mean()  # noqa: E731
+    with pytest.raises(KeyboardInterrupt):
+        train(model, loss, 5, options(steps=8), seeded(), stop, checkpoint=checkpoint)
+    assert Checkpoint(tmp_path, "part", write_whole).share() == 3 / 8
+
+
 @pytest.mark.parametrize("at", [0, 7, 11])
 def test_a_loss_that_is_not_finite_ends_the_training_and_is_never_saved(at, tmp_path, monkeypatch):
     """At the first step, on the way, and at the last; the checkpoint is of a step before it."""
