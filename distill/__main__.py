@@ -114,10 +114,13 @@ def _parser() -> argparse.ArgumentParser:
     judging = commands.add_parser(
         "evaluate",
         help="judge anybody's distilled set: students of a folder beside students of random real images",
-        description="Train and test students of the images in FOLDER (a folder a class; metadata.csv may give weights and soft "
-        "labels) beside students of as many random real images, under one protocol. Giving the command again resumes.",
+        description="Train and test students of the set at FOLDER (a folder of images a class, whose metadata.csv may give "
+        "weights and soft labels, parquet, webdataset's tars, or tensors of torch) beside students of as many random real "
+        "images, under one protocol. Giving the command again resumes.",
     )
-    judging.add_argument("folder", type=Path, metavar="FOLDER", help="a folder of images a class, or an export of a run")
+    judging.add_argument(
+        "folder", type=Path, metavar="FOLDER", help="a folder of images a class, an export of a run, .parquet, .tar or .pt"
+    )
     judging.add_argument(
         "--recipe",
         help="whose data, teacher, students and seeds to use: a name or a TOML file (default: of an export those of its run, of "

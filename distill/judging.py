@@ -9,7 +9,7 @@ from distill.pipeline.execute import Watcher
 from distill.pipeline.store import RECIPES
 from distill.recipe import Recipe, RecipeError, read
 from distill.run import EngineName, Run, recipe_of, run
-from distill.stages.given import class_folders, images_a_class, numbers
+from distill.stages.given import classes_of, images_a_class, numbers
 
 _IMAGENET = {  # embedded recipes, and the subsets that they are for
     "imagenet1k-dit-ipc10": None,
@@ -33,13 +33,13 @@ def evaluate(
     engine: EngineName = "auto",
     watcher: Watcher | None = None,
 ) -> Run:
-    """Train and test students of the images in ``folder``, a folder a class, beside students of as many random real images.
+    """Train and test students of the set at ``folder`` (:mod:`distill.external`) beside students of as many random real images.
 
     recipe: whose data, teacher, students and seeds are used; by default those of the run in whose folder the set lies, as exports
     do, and else those of the embedded recipe for the ImageNet classes that it holds. protocol: instead of the recipe's own, and
     of what the recipe sets of it. own_labels: learn from the soft labels that the set brings. out: the folder,
-    ``runs/judged-<name of the folder>`` by default; the same call resumes. verify, workers, engine: as in :func:`distill.run`. A
-    metadata.csv in the folder may give weights and soft labels (:class:`distill.stages.given.GivenStage`).
+    ``runs/judged-<name of the folder>`` by default; the same call resumes. verify, workers, engine: as in :func:`distill.run`. Of
+    tensors that were normalized the changes ``given.mean`` and ``given.std`` say how.
     """
     asked = judgement(folder, recipe, protocol=protocol, own_labels=own_labels, set=set)
     return run(asked, out=out, verify=verify, workers=workers, engine=engine, watcher=watcher)
@@ -54,7 +54,7 @@ def judgement(
     set: Sequence[str] = (),
 ) -> Recipe:
     """The recipe of such a run."""
-    students = [change for change in set if change.strip().startswith("train.")]
+    students = [change for change in set if change.strip().startswith(("train.", "given."))]
     table = read(
         _own_recipe(folder) if recipe is None else recipe, [change for change in set if change not in students]
     ).model_dump()
@@ -75,7 +75,7 @@ def _own_recipe(folder: str | Path) -> Recipe:
     run = next((place for place in Path(folder).resolve().parents if (place / RECIPES[0]).is_file()), None)
     if run is not None:
         return recipe_of(run)
-    names = set(class_folders(folder))
+    names = set(classes_of(folder))
     for recipe, part in _IMAGENET.items():
         classes = imagenet_classes() if part is None else subset(part)
         if names == set(classes) or (part is None and set(numbers(sorted(names)) or ()) == set(range(len(classes)))):

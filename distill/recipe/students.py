@@ -110,13 +110,22 @@ class Label(Section):
 class Given(Section):
     """Somebody's distilled set, in the place of a method's images: the method ``given``.
 
-    path: a folder of images a class. ipc: images a class, the most that one has. labels: the ``protocol``'s, or the ``own`` soft
-    labels that the set brings.
+    path: a folder of images a class, parquet, webdataset's tars, or tensors of torch. ipc: images a class, the most that one has.
+    labels: the ``protocol``'s, or the ``own`` soft labels that the set brings. mean, std: a number a channel, by which tensors
+    were normalized.
     """
 
     path: LocalPath
     ipc: Steps
     labels: Literal["protocol", "own"] = "protocol"
+    mean: Annotated[list[float], Field(min_length=1, max_length=3)] | None = None
+    std: Annotated[list[Positive], Field(min_length=1, max_length=3)] | None = None
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> "Given":
+        if (self.mean and len(self.mean)) != (self.std and len(self.std)):
+            raise ValueError(f"mean and std belong together, a number a channel each; received {self.mean} and {self.std}")
+        return self
 
 
 class Train(Network):

@@ -4,6 +4,7 @@ import csv
 import gc
 import json
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,7 +40,7 @@ def test_the_datasets_library_reads_what_was_distilled(finished, distilled, tmp_
 
     done = export(finished.folder, format=format, method="ddoq", k=3, out=tmp_path / "set")
     assert done.images == len(distilled) == 30
-    rows = load_dataset(str(tmp_path / "set"), split="train", cache_dir=str(tmp_path / "cache"))
+    rows: Any = load_dataset(str(tmp_path / "set"), split="train", cache_dir=str(tmp_path / "cache"))
     assert len(rows) == 30
     for i, row in enumerate(rows):
         np.testing.assert_array_equal(np.asarray(row["image"]), distilled.images[i, 0].numpy())

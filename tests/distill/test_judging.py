@@ -140,7 +140,7 @@ def testnumbers_behind_one_beginning_arenumbers_too(folder, tmp_path):
     for index, name in enumerate(("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")):
         shutil.copytree(folder / "train" / name, tmp_path / f"new{index:03d}")
     stage = next(stage for stage in build(judged(tmp_path)) if isinstance(stage, GivenStage))
-    assert [files[0].parent.name for files in stage._files] == [f"new{index:03d}" for index in range(10)]
+    assert [Path(items[0].name).parent.name for items in stage._items] == [f"new{index:03d}" for index in range(10)]
     assert numbers(["n02086240", "n02087394", "n02088364"]) is None
     (tmp_path / "new003").rename(tmp_path / "old003")
     with pytest.raises(RecipeError, match="by number in their order, such as 000 or new000; it holds 10, such as 'new000'"):
@@ -237,14 +237,14 @@ def test_own_labels_are_those_of_each_image(noted):
     labelled = [int(row["soft_label_row"]) for row in csv.DictReader(words.splitlines()) if row["label"] == "three"]
     np.testing.assert_array_equal(made["k3.seed0.logits"].numpy(), logits[labelled][:, columns].astype(np.float32))
     save_file({"logits": logits}, train / "soft_labels.safetensors", {"classes": json.dumps([str(i) for i in range(10)])})
-    with pytest.raises(ValueError, match=r"says that its columns are \['0', '1', '2'\]"):
+    with pytest.raises(ValueError, match=r"columns of the soft labels of .* are \['0', '1', '2'\]"):
         own(train).make("0003-three", None, None)
     save_file({"logits": logits}, train / "soft_labels.safetensors")
     rows = [int(row["soft_label_row"]) for row in csv.DictReader(words.splitlines()) if row["label"] == "three"]
     made = own(train).make("0003-three", None, None)["0003-three.safetensors"]
     np.testing.assert_array_equal(made["k3.seed0.logits"].numpy(), logits[rows].astype(np.float32))
     save_file({"logits": logits[:, :7].copy()}, train / "soft_labels.safetensors")
-    with pytest.raises(ValueError, match=r"must hold logits \(n, 10\)"):
+    with pytest.raises(ValueError, match=r"must have logits \(10,\)"):
         own(train).make("0003-three", None, None)
 
 
