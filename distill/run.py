@@ -15,7 +15,7 @@ from distill.pipeline import local
 from distill.pipeline.engine import Engine
 from distill.pipeline.environment import describe, gpus, processors
 from distill.pipeline.execute import Watcher, execute
-from distill.pipeline.inside import inside
+from distill.pipeline.inside import LeadsOut, inside
 from distill.pipeline.lock import locked
 from distill.pipeline.stage import Stage, ordered
 from distill.pipeline.store import RECIPES, Store, write_whole
@@ -175,9 +175,17 @@ def _planned(stages: Sequence[Stage], folder: str | Path) -> list[Planned]:
     found: list[Planned] = []
     for stage in stages:
         missing = [part for part in stage.parts() if not store.holds(stage, part)]
-        begun = sum(store.checkpoint(stage, part).share() for part in missing)
+        begun = sum(_share(store, stage, part) for part in missing)
         found.append(Planned(stage, len(stage.parts()), len(stage.parts()) - len(missing), begun))
     return found
+
+
+def _share(store: Store, stage: Stage, part: str) -> float:
+    """What is kept of a part under way; nothing where its folder is a link that leads out of the run's."""
+    try:
+        return store.checkpoint(stage, part).share()
+    except LeadsOut:
+        return 0.0
 
 
 def estimates(recipe: Recipe, folder: str | Path, *, until: str | None = None) -> list[Estimate]:

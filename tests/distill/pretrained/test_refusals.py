@@ -138,7 +138,8 @@ def test_a_model_in_shards_is_named_by_all_of_them(table, stable_diffusion, tmp_
 def test_a_model_in_shards_is_the_one_in_a_file(table, stable_diffusion, tmp_path):
     def loaded():
         store, stages = made(table, tmp_path / str(table["prior"]["path"] == str(stable_diffusion)), "prior")
-        return stages["prior"]._kept(store, "unet").state_dict(), stages["prior"]._kept(store, "text")("a church")
+        prior = stages["prior"]
+        return prior._kept(store, "unet", "float32").state_dict(), prior._kept(store, "text", "float32")("a church")
 
     unet, states = loaded()
     shutil.copytree(stable_diffusion, tmp_path / "sd")
