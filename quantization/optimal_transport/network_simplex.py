@@ -133,12 +133,12 @@ class SpanningTree:
         from quantization.optimal_transport import simplex_kernels  # loads numba
 
         self._kernels, self.supply, self.costs = simplex_kernels, supply, costs
-        (n, m), nodes = costs.shape, supply.shape[1]
+        n, nodes = len(costs), supply.shape[1]
         self._parent, self._size, self._order = np.ones((3, nodes), np.int64)
         self._left, self._right = np.full((2, 2 * nodes + 1), -1)
         self.flow, self.potential, self._net, self._low = np.zeros((4, nodes))
         self.potential[n:], self._net[:] = costs.min(0), supply[0]
-        self._state, self._width = np.zeros(3, np.int64), -(-m // max(1, round((m / n) ** 0.5)))
+        self._state = np.zeros(3, np.int64)
 
     def start(self) -> None:
         """The first tree, read."""
@@ -166,7 +166,7 @@ class SpanningTree:
             check_stopped()
             done = bool(self._kernels.pivot(
                 self.costs, self._parent, self._size, self._left, self._right, self.flow, self.potential, self._order[0],
-                self._state, max_pivots, _WORK, self._width,
+                self._state, max_pivots, _WORK, self._net, self._low,
             ))  # fmt: skip
         self._read()
         return done
@@ -176,7 +176,7 @@ class SpanningTree:
         answer = np.empty(2)
         self._kernels.optimum(
             self.costs, self.supply, self._parent, self._size, self._left, self._right, self._order, self.flow, self.potential,
-            self._net, self._low, self._state, max_pivots, self._width, _LEAST_SHARE, answer,
+            self._net, self._low, self._state, max_pivots, _LEAST_SHARE, answer,
         )  # fmt: skip
         return float(answer[0]), float(answer[1])
 

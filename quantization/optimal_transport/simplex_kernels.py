@@ -14,6 +14,8 @@ import numpy as np
 
 from quantization.compiler import compiled, part, unordered_part
 
+_HEIGHT, _BLOCK = 180, 2**15  # rows and numbers at most of the blocks that candidates are sought in, which the cache holds
+_SHARE = 0.1  # of the best candidate's reduced cost, at least
 _NOISE = 4 * float(np.finfo(np.float64).eps)  # of C − u − v, relative to its terms
 
 
@@ -104,37 +106,78 @@ def read_tree(
         net[p] = total
 
 
+@part
+def _enter_least(costs: Any, potential: Any, top: int, begin: int, height: int, width: int, least: Any, where: Any) -> int:
+    """Of each column of a block the row of the least C_ik − u_i where that is below v_k, else −1; how many columns it has."""
+    n, m = costs.shape
+    width = width if begin + width < m else m - begin
+    for k in range(width):
+        least[k], where[k] = potential[n + begin + k], -1.0
+    for i in range(top, top + height if top + height < n else n):
+        u, row, here = potential[i], costs[i, begin : begin + width], float(i)
+        for k in range(width):
+            x, low, which = row[k] - u, least[k], where[k]
+            least[k] = x if x < low else low
+            where[k] = here if x < low else which
+    return width
+
+
 @compiled
 def pivot(
     costs: Any, parent: Any, size: Any, left: Any, right: Any, flow: Any, potential: Any, root: int, state: Any, pivots: int,
-    work: int, width: int,
+    work: Any, least: Any, where: Any,
 ) -> bool:  # fmt: skip
     """Pivots until no reduced cost is negative beyond round-off (True), or the pivots or the work that are allowed are done.
 
-    Rows, in pieces of so many costs, are looked at in turn; the arc with the least reduced cost of a piece enters, if that is
-    negative. root: of the tree. state: the cost to look at next, costs looked at since the last pivot, and all pivots. work:
-    numbers to look at, at most, but a piece.
+    Blocks of costs are looked at in turn. The arc with the least reduced cost of each column of a block is a candidate, if that
+    is negative; the best candidate enters, as long as it is a tenth as good as the first. root: of the tree. state: (3,) the
+    block to look at next, blocks without candidates since the last with one, all pivots so far. work: numbers to look at, at
+    most, but a block and a pivot. least, where: (N,) to be written to.
     """
     n, m = costs.shape
-    here, clean = state[0], state[1]
-    while clean < n * m and state[2] < pivots and work > 0:
-        i = here // m
-        begin = here - i * m
-        row, prices = costs[i, begin : begin + width], potential[n + begin :]
-        here += len(row)
-        here = here if here < n * m else 0
-        clean += len(row)
-        work -= len(row)
-        least, k = _least(row, prices), np.int64(0)
-        if not least < potential[i]:
+    here, clean, found, goal = state[0], state[1], np.int64(0), 0.0
+    height = n if n < _HEIGHT else _HEIGHT
+    width = m if m * height < _BLOCK else _BLOCK // height
+    across = (m + width - 1) // width
+    blocks = (n + height - 1) // height * across
+    while clean < blocks and state[2] < pivots and work > 0:
+        if found == 0:
+            top, begin = here // across * height, here % across * width
+            here = (here + 1) % blocks
+            columns = _enter_least(costs, potential, top, begin, height, width, least, where)
+            work -= height * columns
+            goal = 0.0
+            for k in range(columns):
+                if where[k] < 0.0:
+                    continue
+                i, j = int(where[k]), n + begin + k
+                reduced = least[k] - potential[j]
+                if reduced < -_NOISE * (abs(costs[i, j - n]) + abs(potential[i]) + abs(potential[j])):
+                    least[found], where[found] = float(j), where[k]
+                    goal = reduced if reduced < goal else goal
+                    found += 1
+            clean = clean + 1 if found == 0 else 0
+            goal *= _SHARE
+            work = work if work > 0 or found == 0 else np.int64(1)  # one of them at least
             continue
-        while row[k] - prices[k] != least:
-            k += 1
-        j, reduced = n + begin + k, least - potential[i]
-        if not reduced < -_NOISE * (abs(row[k]) + abs(potential[i]) + abs(prices[k])):
+        held, found, reduced, at = found, np.int64(0), goal, np.int64(-1)
+        for c in range(held):
+            i, j = int(where[c]), int(least[c])
+            x = costs[i, j - n] - potential[i] - potential[j]
+            if x < goal:
+                if x < reduced:
+                    reduced, at = x, found
+                least[found], where[found] = least[c], where[c]
+                found += 1
+        work -= held
+        if at < 0:
+            continue
+        i, j = int(where[at]), int(least[at])
+        found -= 1
+        least[at], where[at] = least[found], where[found]
+        if not reduced < -_NOISE * (abs(costs[i, j - n]) + abs(potential[i]) + abs(potential[j])):
             continue
         state[2] += 1
-        clean = 0
         # Mass goes along i → j → the join of both paths → i; of arcs that empty first the last one on that way leaves.
         p, q, moved, leaving, below = i, j, np.inf, i, i
         while p != q:
@@ -174,7 +217,7 @@ def pivot(
             work -= 1
             q = _next(parent, right, q, top, leaf)
     state[0], state[1] = here, clean
-    return clean >= n * m
+    return clean >= blocks
 
 
 @part
@@ -206,7 +249,7 @@ def find_excess(costs: Any, potential: Any, excess: Any) -> None:
 @compiled
 def optimum(
     costs: Any, supply: Any, parent: Any, size: Any, left: Any, right: Any, order: Any, flow: Any, potential: Any, net: Any,
-    low: Any, state: Any, pivots: int, width: int, share: float, answer: Any,
+    low: Any, state: Any, pivots: int, share: float, answer: Any,
 ) -> None:  # fmt: skip
     """All of it in one call, for small problems. answer: (2,) the cost and the gap of the tree at which it ends.
 
@@ -215,7 +258,7 @@ def optimum(
     n, work = len(costs), np.int64(1 << 60)
     start(costs, net, parent, size, left, right, order, potential)
     read_tree(costs, supply, parent, right, order, flow, potential, net, low)
-    done = pivot(costs, parent, size, left, right, flow, potential, order[0], state, pivots, work, width)
+    done = pivot(costs, parent, size, left, right, flow, potential, order[0], state, pivots, work, net, low)
     read_tree(costs, supply, parent, right, order, flow, potential, net, low)
     find_excess(costs, potential, net)
     cost, gap = 0.0, 0.0
