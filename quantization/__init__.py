@@ -13,6 +13,7 @@ from quantization.api import distortion, iterate, quantize, quantize_many
 from quantization.barycenters.entropic import Entropic
 from quantization.barycenters.fixed_point import FixedPoint
 from quantization.barycenters.interior_point import InteriorPoint
+from quantization.barycenters.many import barycenter_many
 from quantization.barycenters.solve import barycenter, iterate_barycenter
 from quantization.estimate import Estimate
 from quantization.grids.functional import FunctionalGrid, functional_grid
@@ -101,6 +102,7 @@ __all__ = [
     "Trace",
     "TransportMethod",
     "barycenter",
+    "barycenter_many",
     "distortion",
     "functional_grid",
     "greedy_grid",

@@ -20,7 +20,7 @@ from quantization.solvers.base import ProblemError, Solver, Task, solves_batches
 from quantization.status import ConvergenceWarning, Status, TooFewPoints
 from quantization.task import make_task
 from quantization.threads import parallel_map
-from quantization.validation import checked_confidence, checked_count, checked_list, checked_rng
+from quantization.validation import checked_confidence, checked_count, checked_each, checked_list, checked_rng
 
 Rng = int | np.random.Generator | None
 Answer = TypeVar("Answer")
@@ -206,9 +206,9 @@ def quantize_many(
     if not listed:
         return []
     count = len(listed)
-    ks: list[Any] = _each("k", k, count) or [k] * count
+    ks: list[Any] = checked_each("k", k, count) or [k] * count
     inits, given = _inits(init, count), _masses(masses, count)
-    rngs = _each("rng", rng, count) or checked_rng(rng).spawn(count)
+    rngs = checked_each("rng", rng, count) or checked_rng(rng).spawn(count)
     with ExitStack() as held:
         for device in {_device(law) for law in listed} - {None}:
             held.enter_context(full_precision(device))
@@ -356,29 +356,19 @@ def _device(law: LawLike) -> str | None:
     return str(points.device.type) if is_torch(points) else None
 
 
-def _each(name: str, value: Array, count: int) -> list[Any] | None:
-    """A sequence of one value per problem as a list, of checked length; None for a single value."""
-    if not hasattr(value, "__len__") or getattr(value, "ndim", 1) == 0:
-        return None
-    values = list(value)
-    if len(values) != count:
-        raise ValueError(f"{name} must be one for all or one per law, {count} of them; received {len(values)}")
-    return values
-
-
 def _inits(init: InitLike | Sequence[InitLike], count: int) -> list[Any]:
     """A start per problem: a list of Solutions, measures, initializations or arrays of codes holds one each; rows are one."""
     values = cast(Sequence[Any], init) if isinstance(init, list | tuple) else ()
     own = values and all(
         s is None or isinstance(s, DiscreteMeasure | Solution) or hasattr(s, "draw") or getattr(s, "ndim", 0) == 2 for s in values
     )
-    return (_each("init", init, count) if own else None) or [init] * count
+    return (checked_each("init", init, count) if own else None) or [init] * count
 
 
 def _masses(masses: Array, count: int) -> list[Array]:
     """Masses per problem: a list of names or arrays and an array (m, k) hold one each; numbers are one for all."""
     own = getattr(masses, "ndim", 1) == 2 or _holds_several(masses)
-    return (_each("masses", masses, count) if own else None) or [masses] * count
+    return (checked_each("masses", masses, count) if own else None) or [masses] * count
 
 
 def _holds_several(masses: object) -> bool:

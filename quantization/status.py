@@ -41,12 +41,13 @@ class ConvergenceWarning(UserWarning):
 class TooFewPoints(ValueError):
     """There are more codes than distinct points of positive weight, ``distinct``."""
 
-    def __init__(self, k: int, distinct: int) -> None:
+    def __init__(self, k: int, distinct: int, message: str = "") -> None:
         super().__init__(
-            f"k = {k} codes need at least {k} distinct points of positive weight; received {distinct}. Lower k to {distinct} or "
-            "less"
+            message
+            or f"k = {k} codes need at least {k} distinct points of positive weight; received {distinct}. Lower k to {distinct} "
+            "or less"
         )
         self.k, self.distinct = k, distinct
 
     def __reduce__(self) -> Any:
-        return type(self), (self.k, self.distinct)
+        return type(self), (self.k, self.distinct, str(self))

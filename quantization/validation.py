@@ -1,6 +1,7 @@
 """Checks of what users pass in: each returns the form that is computed with, or says what was received and how to mend it."""
 
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 
@@ -110,6 +111,16 @@ def checked_list(values: Array, name: str, kinds: str, one: str) -> list[Array]:
             f"{name} must be a list of {kinds}, or an array (m, n, d), and [{one}] for a single one; received {received}"
         )
     return list(values)
+
+
+def checked_each(name: str, value: Array, count: int, owner: str = "law") -> list[Any] | None:
+    """A sequence of one value per problem as a list, of checked length; None for a single value."""
+    if not hasattr(value, "__len__") or getattr(value, "ndim", 1) == 0:
+        return None
+    values = list(value)
+    if len(values) != count:
+        raise ValueError(f"{name} must be one for all or one per {owner}, {count} of them; received {len(values)}")
+    return values
 
 
 def checked_number(value: object, what: str, *, least: float = 0.0, open_ends: bool = False, most: float = np.inf) -> float:

@@ -8,13 +8,11 @@ dS_ik = −(du_i + dv_k) and dP_ik = t_ik − D_ik dS_ik, so it is never stored:
 from typing import Any
 
 import numpy as np
-from numba import njit as _njit
 
-# Sums may be taken in any order; infinities and NaN do not occur in an interior.
-_compiled: Any = _njit(nogil=True, cache=True, fastmath={"nnan", "ninf", "nsz", "reassoc", "contract", "arcp"})
+from quantization.compiler import unordered  # infinities and NaN do not occur in an interior
 
 
-@_compiled
+@unordered
 def normal_sums(plan: Any, slack: Any, a: Any, scaled: Any, rows: Any, columns: Any, mass: Any, rhs: Any) -> float:
     """The sums of D that the normal equations need; returns the complementarity Σ P S.
 
@@ -40,7 +38,7 @@ def normal_sums(plan: Any, slack: Any, a: Any, scaled: Any, rows: Any, columns: 
     return gap
 
 
-@_compiled
+@unordered
 def predict(plan: Any, slack: Any, a: Any, rows: Any, dv: Any, du: Any, sums: Any, columns: Any, first: Any, second: Any) -> None:
     """The direction towards complementarity 0, and what the corrector needs of it.
 
@@ -81,7 +79,7 @@ def predict(plan: Any, slack: Any, a: Any, rows: Any, dv: Any, du: Any, sums: An
     sums[0], sums[1], sums[2], sums[3], sums[4] = most_p, most_s, p_ds, dp_s, dp_ds
 
 
-@_compiled
+@unordered
 def correct(
     plan: Any, slack: Any, g: Any, rows: Any, du: Any, dv: Any, centre: float, new_dv: Any, new_du: Any, most: Any
 ) -> None:
@@ -104,7 +102,7 @@ def correct(
     most[0], most[1] = most_p, most_s
 
 
-@_compiled
+@unordered
 def move(plan: Any, slack: Any, du: Any, dv: Any, centre: float, new_du: Any, new_dv: Any, primal: float, dual: float) -> None:
     """P and S a step further along the corrected direction, so far each."""
     n, k = plan.shape
@@ -119,7 +117,7 @@ def move(plan: Any, slack: Any, du: Any, dv: Any, centre: float, new_du: Any, ne
             slack[i, j] += dual * ds
 
 
-@_compiled
+@unordered
 def least_reduced_cost(costs: Any, a: Any, v: Any) -> float:
     """Σ_i a_i min_k (C_ik − v_k)."""
     n, k = costs.shape

@@ -12,6 +12,7 @@ from quantization.laws_1d.quantile_function import has_quantile_function
 from quantization.make_problem import LawLike, known_law, make_problem
 from quantization.measure import DiscreteMeasure
 from quantization.problem import Problem
+from quantization.status import TooFewPoints
 from quantization.validation import checked_count, checked_probabilities
 
 
@@ -64,9 +65,11 @@ def make_barycenter_problem(
     own = _weights(weights, k)
     total = sum(len(x) for x in clouds)
     if fixed is None and k > total:
-        raise ValueError(
+        raise TooFewPoints(
+            k,
+            total,
             f"k = {k} atoms are more than the {total} points of positive weight of all measures together, more than which no "
-            f"barycenter needs. Lower k to {total} or less"
+            f"barycenter needs. Lower k to {total} or less",
         )
     if fixed is not None and own is not None:
         raise ValueError(

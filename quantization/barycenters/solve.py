@@ -103,7 +103,7 @@ def barycenter(
     >>> bool(np.allclose(nu.weights @ nu.points, x.mean(0) + 2.0, atol=0.01))  # the mean of the means
     True
     """
-    task, limit = _task(measures, k, mixing, atom_weights, points, solver, init, n_init, rng, max_iter, draws)
+    task, limit = barycenter_task(measures, k, mixing, atom_weights, points, solver, init, n_init, rng, max_iter, draws)
     solution = solve_tasks([task])[0]
     return solution if limit is None else limit.solution(solution)
 
@@ -147,11 +147,11 @@ def iterate_barycenter(
     >>> objectives[-1] <= objectives[0]
     True
     """
-    task, limit = _task(measures, k, mixing, atom_weights, points, solver, init, n_init, rng, max_iter, draws)
+    task, limit = barycenter_task(measures, k, mixing, atom_weights, points, solver, init, n_init, rng, max_iter, draws)
     return snapshots(task) if limit is None else map(limit.solution, snapshots(task))
 
 
-def _task(
+def barycenter_task(
     measures: Iterable[LawLike], k: int | None, mixing: Array | None, atom_weights: str | Array, points: Array | None,
     solver: Solver | None, init: InitLike, n_init: int, rng: int | np.random.Generator | None, max_iter: int, draws: int,
 ) -> tuple[Task, Limit | None]:  # fmt: skip
