@@ -11,6 +11,8 @@ from quantization.optimal_transport.costs import cost_matrix
 from quantization.optimal_transport.coupling import TransportMethod
 from quantization.optimal_transport.distances import checked_pair, wasserstein
 from quantization.optimal_transport.network_simplex import NetworkSimplex, small_cost
+from quantization.optimal_transport.sinkhorn import Sinkhorn
+from quantization.optimal_transport.sinkhorn_batch import sinkhorn_costs
 from quantization.threads import parallel_map
 from quantization.validation import checked_list, checked_order
 
@@ -27,7 +29,7 @@ def wasserstein_many(
     mus, nus : lists of arrays (n_i, d), DiscreteMeasures and laws, or arrays (pairs, n, d)
         As many of either; pair i is made of both at i.
     r, method
-        As for :func:`transport`.
+        As for :func:`transport`. With :class:`Sinkhorn` pairs of tensors on a GPU are solved there, all in one tensor.
 
     Returns
     -------
@@ -62,6 +64,8 @@ def wasserstein_many(
     pairs = [checked_pair(mu, nu, r, method) for mu, nu in zip(first, second, strict=True)]
 
     def one(i: int) -> float | Array:
+        if i in known:
+            return known[i]
         mu, nu = pairs[i]
         if isinstance(mu, DiscreteMeasure) and isinstance(nu, DiscreteMeasure):
             exact = NetworkSimplex() if method is None and mu.dim > 1 else method
@@ -72,12 +76,26 @@ def wasserstein_many(
                     return found ** (1 / r)
         return wasserstein(mu, nu, r=r, method=method)
 
+    sinkhorn, known = method if isinstance(method, Sinkhorn) else None, dict[int, float]()
+    if sinkhorn is not None:  # on a GPU together; what its steps do not solve is left to Newton's, one by one
+        batch = {
+            i: (mu, nu)
+            for i, (mu, nu) in enumerate(pairs)
+            if isinstance(mu, DiscreteMeasure) and isinstance(nu, DiscreteMeasure) and _on_gpu(mu) and _on_gpu(nu)
+        }
+        costs, errors = sinkhorn_costs(list(batch.values()), r, sinkhorn)
+        known = {i: c ** (1 / r) for i, c, e in zip(batch, costs.tolist(), errors, strict=True) if e <= sinkhorn.rtol}
     sizes = [float(getattr(mu, "size", 1) * getattr(nu, "size", 1)) for mu, nu in pairs]
     distances = parallel_map(one, len(pairs), sizes=sizes)
     tensors: list[Array] = [d for d in distances if is_torch(d)]
     if not tensors:
         return np.array(distances)
     return namespace(tensors[0]).stack([double(d if is_torch(d) else asarray_like(np.asarray(d), tensors[0])) for d in distances])
+
+
+def _on_gpu(measure: DiscreteMeasure) -> bool:
+    """Whether its points are there, and nobody asks for gradients."""
+    return is_torch(measure.points) and measure.points.device.type != "cpu" and not measure.requires_grad
 
 
 def _support(measure: DiscreteMeasure) -> tuple[np.ndarray, np.ndarray]:

@@ -74,8 +74,15 @@ def _potentials(
     """u and v with u_i + v_k equal to the cost along the whole path; convexity makes that enough for all other pairs."""
     cost = np.abs(x[i] - y[k]) ** r
     to_i, to_k = np.flatnonzero(np.diff(i)) + 1, np.flatnonzero(np.diff(k)) + 1
-    u, v = np.zeros(len(x)), np.zeros(len(y))
-    v[0] = cost[0]
-    u[1:] = np.cumsum(cost[to_i] - cost[to_i - 1])
-    v[1:] = v[0] + np.cumsum(cost[to_k] - cost[to_k - 1])
-    return u, v
+    in_u, in_v, middle = np.zeros(len(x)), np.zeros(len(y)), len(x) // 2
+    in_u[1:], in_v[1:] = cost[to_i] - cost[to_i - 1], cost[to_k] - cost[to_k - 1]
+    at = np.searchsorted(i, middle)
+    return _outward(in_u, middle), cost[at] + _outward(in_v, int(k[at]))
+
+
+def _outward(steps: FloatArray, middle: int) -> FloatArray:
+    """Their sums, 0 at the middle: an outlier at either end takes no digits off the others."""
+    sums = np.zeros(len(steps))
+    sums[middle + 1 :] = np.cumsum(steps[middle + 1 :])
+    sums[:middle] = -np.cumsum(steps[middle:0:-1])[::-1]
+    return sums

@@ -82,3 +82,30 @@ def test_a_far_point_of_tiny_weight_takes_no_digits_of_the_others(turned):
     here, there = mu.weights_float64 > 0, nu.weights_float64 > 0
     lower = np.append(u[here] * mu.weights_float64[here], v[there] * nu.weights_float64[there]).sum()
     assert abs(coupling.cost - lower) <= 1e-12 * coupling.cost
+
+
+@pytest.mark.parametrize("end", [-1.0, 1.0])
+def test_potentials_on_the_line_keep_their_digits_beside_an_outlier(end):
+    """One point at 1e8 at either end, costs 1e16: the potentials of the others are as if it were not there."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(2, 50, 1))
+    x[0] = y[0] = end * 1e8
+    coupling = qz.transport(x, y, method=qz.Monotone())
+    u, v = coupling.potentials
+    costs = (x - y.T) ** 2
+    assert ((u[:, None] + v) - costs)[1:, 1:].max() <= 1e-12
+    rows, columns, _ = coupling.sparse_plan
+    inside = rows > 0
+    np.testing.assert_allclose((u[rows] + v[columns])[inside], costs[rows, columns][inside], rtol=0, atol=1e-12)
+
+
+def test_a_mass_of_1e_15_at_distance_1e8_counts():
+    """Beside a translation by 1 it costs 10 of 11: what is left out is decided by cost, not by mass."""
+    x = np.random.default_rng(0).normal(size=(20, 2))
+    far = np.array([[1e8, 0.0]])
+    a = np.append(np.full(20, (1 - 1e-15) / 20), 1e-15)
+    mu, nu = qz.DiscreteMeasure(np.concatenate([x, far]), a), qz.DiscreteMeasure(x + np.array([1.0, 0.0]))
+    coupling = qz.transport(mu, nu)
+    assert coupling.status is qz.Status.CONVERGED
+    # Where in the cloud the far mass arrives moves its share by 1e-15 · 2e8 · |x|, and the translation's by as much again.
+    assert abs(coupling.cost - 11.0) <= 4e-15 * 1e8 * np.abs(x).max()
