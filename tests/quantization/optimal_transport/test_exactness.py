@@ -3,6 +3,7 @@
 from fractions import Fraction
 from functools import reduce
 from operator import add
+from typing import Any
 
 import numpy as np
 import pytest
@@ -38,7 +39,7 @@ def instance(seed):
     return x, y, a, b, r
 
 
-def exactly(array):
+def exactly(array) -> Any:
     return np.frompyfunc(Fraction, 1, 1)(np.asarray(array, dtype=object))
 
 
