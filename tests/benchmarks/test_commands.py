@@ -23,6 +23,7 @@ COMMANDS = (
     "shapes.__main__",
     "solvers.__main__",
     "student_loop",
+    "transport",
 )
 
 
