@@ -156,7 +156,7 @@ class SpanningTree:
         """Goes on from this tree with other costs; pivots: how many are said to be done so far."""
         self.costs = costs
         if pivots is not None:
-            self._state[:] = 0, pivots, 0
+            self._state[:] = 0, 0, pivots
         self._read()
 
     def optimize(self, max_pivots: int) -> bool:
