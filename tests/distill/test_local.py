@@ -19,7 +19,7 @@ from distill.pipeline.checkpoint import EVERY
 from distill.pipeline.engine import PartFailed
 from distill.pipeline.local import LocalEngine
 from distill.pipeline.store import Store
-from tests.distill.test_kills import alive, children, contents
+from tests.distill.test_kills import alive, children, contents, seals
 
 
 @pytest.fixture
@@ -106,12 +106,15 @@ def test_workers_share_gpus_and_processors(monkeypatch):
 
 
 def kill_workers(command, folder, environment, missing, kills):
-    """Kill workers of a command at random moments while ``missing`` stages are made; what it says at the end."""
+    """Kill workers of a command at random moments while ``missing`` stages are made; what it says at the end.
+
+    Between two kills a part is made: one that loses its worker again and again is given up.
+    """
     for name in missing:
         for path in folder.glob(f"{name}-*"):
             shutil.rmtree(path)
     seed = secrets.randbits(32)
-    rng, killed = random.Random(seed), set()
+    rng, killed, made = random.Random(seed), set(), -1
     process = subprocess.Popen(
         [*command, "--out", str(folder), "--workers", "2"],
         env={**environment, EVERY: "0"},
@@ -121,8 +124,10 @@ def kill_workers(command, folder, environment, missing, kills):
     )
     while process.poll() is None:
         time.sleep(rng.uniform(0.1, 1.0))
-        if len(killed) < kills and (workers := [pid for pid in children(process.pid) if alive(pid)]):
+        now = seals(folder)
+        if len(killed) < kills and now > made and (workers := [pid for pid in children(process.pid) if alive(pid)]):
             killed.add(victim := rng.choice(workers))
+            made = now
             os.kill(victim, signal.SIGKILL)
     assert process.returncode == 0, f"moments of seed {seed}: {process.stderr.read()}"
     process.stderr.close()
