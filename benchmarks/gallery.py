@@ -56,14 +56,14 @@ def _masses() -> Any:
     """One law with free, uniform and prescribed masses, side by side; returns the first Axes."""
     from matplotlib import pyplot
 
-    samples = MIXTURE.sample(4000, np.random.default_rng(0))
+    samples = MIXTURE.sample(1200, np.random.default_rng(0))
     given = np.repeat([4.0, 1.0], 6)
-    axes = pyplot.subplots(1, 3, figsize=(15, 4.8), layout="constrained", sharex=True, sharey=True)[1]
+    axes = pyplot.subplots(1, 3, figsize=(11, 3.7), layout="constrained", sharex=True, sharey=True)[1]
     kinds = {"free": "free", "uniform": "uniform", "prescribed, 2/15 and 1/30": given / given.sum()}
     for ax, (name, masses) in zip(axes, kinds.items(), strict=True):
         solution = qz.quantize(samples, 12, masses=masses, n_init=10, rng=0)
         labels, codes = solution.predict(samples), solution.points
-        ax.scatter(*samples.T, s=3, c=labels, cmap="tab20", alpha=0.5, linewidths=0)
+        ax.scatter(*samples.T, s=4, c=labels, cmap="tab20", linewidths=0, antialiaseds=False)
         ax.scatter(*codes.T, s=2000 * solution.weights, facecolors="none", edgecolors="black")
         ax.set_title(f"masses {name}: $W_2^2 = {solution.distortion:.4f}$", fontsize=11)
         ax.set_aspect("equal")
