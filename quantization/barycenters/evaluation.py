@@ -25,6 +25,7 @@ class Candidate:
     costs: C_j, (n_j, K) each. value: $\sum_j \lambda_j W_2^2(\mu_j, \sum_k w_k \delta_{x_k})$.
     targets: (K, d), where the points are free $T_k = \sum_j \lambda_j \frac{1}{w_k} \sum_i \pi^j_{ik} x^j_i$, with which these
     same plans cost least.
+    exact: whether the costs are; else value and targets are those of plans that are optimal but for their rounding.
     spent: whether the simplex ran out of pivots. doubt: by how much F may be less, where its gaps stayed open.
     """
 
@@ -35,6 +36,7 @@ class Candidate:
     targets: FloatArray
     spent: bool
     doubt: float
+    exact: bool = True
 
     @property
     def stationarity(self) -> float:
@@ -44,11 +46,16 @@ class Candidate:
         excess = float(self.weights @ np.square(moves).sum(1))
         return (excess / self.value) ** 0.5 if self.value > 0 else 0.0 if excess == 0 else np.inf
 
-    def state(self, method: NetworkSimplex, masses_gap: float) -> State:
+    def state(self, problem: BarycenterProblem, method: NetworkSimplex, masses_gap: float) -> State:
         """As a state of the loop."""
+
+        def finish() -> State:
+            return evaluate(problem, self.points, self.weights, method).state(problem, method, masses_gap)
+
         return State(
             self.points, self.weights, self.value, self.stationarity, masses_gap=masses_gap, transport=method,
-            distortion_gap=self.doubt, ended=Status.BUDGET_SPENT if self.spent else None,
+            distortion_gap=self.doubt, estimated=not self.exact, finish=None if self.exact else finish,
+            ended=Status.BUDGET_SPENT if self.spent else None,
         )  # fmt: skip
 
 
@@ -84,10 +91,11 @@ def evaluate(
     method: NetworkSimplex,
     costs: list[FloatArray] | None = None,
     trees: list[list[SpanningTree]] | None = None,
+    exact: bool = True,
 ) -> Candidate:
     """The candidate with these points, as the dtype of the answer holds them, and these weights.
 
-    trees: of each measure, as for :meth:`NetworkSimplex.solve`.
+    trees: of each measure, as for :meth:`NetworkSimplex.solve`. exact: whether the costs given are.
     """
     points = rounded(points, problem.like)
     costs = cost_matrices(problem, points) if costs is None else costs
@@ -108,4 +116,4 @@ def evaluate(
         targets[used] = sum(s * t for s, (_, t) in zip(problem.mixing, each, strict=True)) / weights[used, None]
     open_gaps = [0.0 if found.status is Status.CONVERGED else found.gap or 0.0 for found, _ in each]
     spent = any(found.status is Status.BUDGET_SPENT for found, _ in each)
-    return Candidate(points, weights, costs, value, targets, spent, float(problem.mixing @ open_gaps))
+    return Candidate(points, weights, costs, value, targets, spent, float(problem.mixing @ open_gaps), exact)

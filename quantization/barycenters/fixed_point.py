@@ -10,11 +10,14 @@ from quantization.arrays import FloatArray, rounded
 from quantization.barycenters.evaluation import Candidate, cost_matrices, evaluate
 from quantization.barycenters.pilot import last_state, needs_pilot, sampled
 from quantization.barycenters.problem import BarycenterProblem
+from quantization.barycenters.product_costs import ProductCosts
 from quantization.optimal_transport.network_simplex import NetworkSimplex, SpanningTree
 from quantization.problem import Problem
 from quantization.solvers.base import State
 from quantization.status import Status
 from quantization.validation import checked_count, checked_tolerance
+
+_ROUGH = 1e-2  # stationarity, down to which costs may be rounded to float32 where they take most of the time
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ class FixedPoint:
         if needs_pilot(problem):
             codes = last_state(replace(self, rtol=max(self.rtol, 1e-2)), sampled(problem, rng), codes, rng).codes()
         for candidate in fixed_points(problem, codes, problem.masses, method):
-            yield candidate.state(method, masses_gap=0.0)
+            yield candidate.state(problem, method, masses_gap=0.0)
             if candidate.spent:
                 return
 
@@ -78,6 +81,17 @@ def fixed_points(
 ) -> Iterator[Candidate]:
     """The start and what every step makes of it, until a step leaves it in place or no longer lowers the objective."""
     trees: list[list[SpanningTree]] = [[] for _ in problem.clouds]
+    if ProductCosts.pays(problem):
+        rough = ProductCosts(problem)
+        now = evaluate(problem, points, weights, method, rough(points), trees, exact=False)
+        while now.stationarity > _ROUGH and not now.spent:
+            yield now
+            points = rounded(now.targets, problem.like)
+            following = evaluate(problem, points, weights, method, rough(points), trees, exact=False)
+            if not following.value < now.value:
+                break
+            now = following
+        points = now.points
     now = evaluate(problem, points, weights, method, trees=trees)
     while True:
         yield now

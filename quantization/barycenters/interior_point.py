@@ -96,7 +96,7 @@ class InteriorPoint:
         assert isinstance(problem, BarycenterProblem)
         method, uniform = NetworkSimplex(self.max_pivots), np.full(problem.k, 1 / problem.k)
         if problem.fixed is not None:
-            yield evaluate(problem, problem.fixed, uniform, method).state(method, np.inf)
+            yield evaluate(problem, problem.fixed, uniform, method).state(problem, method, np.inf)
             yield _with_best_weights(problem, problem.fixed, uniform, method)
             return
         if needs_pilot(problem):
@@ -106,10 +106,10 @@ class InteriorPoint:
             return
         now: Candidate | None = None
         for now in fixed_points(problem, codes, uniform, method):
-            yield now.state(method, masses_gap=np.inf)
+            yield now.state(problem, method, masses_gap=np.inf)
             if now.spent:
                 return
-            if now.stationarity <= self.rtol:
+            if now.exact and now.stationarity <= self.rtol:
                 break
         assert now is not None
         yield from self._alternate(problem, now.points, uniform, now.costs, now.value, method)
@@ -131,7 +131,7 @@ class InteriorPoint:
                 state = _estimated(problem, points, costs, found, share**0.5, method)
                 if state.within(self.rtol):
                     exact = evaluate(problem, points, found.weights, method, costs)
-                    yield exact.state(method, weights_gap(problem, exact, found.bound))
+                    yield exact.state(problem, method, weights_gap(problem, exact, found.bound))
                     if exact.spent:
                         return
                     following, share, value = exact.targets, exact.stationarity**2, min(value, exact.value)
@@ -155,7 +155,7 @@ def _with_best_weights(problem: BarycenterProblem, points: FloatArray, weights: 
     costs = cost_matrices(problem, points)
     found = best_weights(costs, problem.cloud_weights, problem.mixing, _FINEST)
     best = min((evaluate(problem, points, w, method, costs) for w in (weights, found.weights)), key=lambda c: c.value)
-    return best.state(method, weights_gap(problem, best, found.bound))
+    return best.state(problem, method, weights_gap(problem, best, found.bound))
 
 
 def weights_gap(problem: BarycenterProblem, candidate: Candidate, bound: float) -> float:
@@ -173,7 +173,7 @@ def _estimated(
 
     def finish() -> State:
         exact = evaluate(problem, points, found.weights, method, costs)
-        return exact.state(method, weights_gap(problem, exact, found.bound))
+        return exact.state(problem, method, weights_gap(problem, exact, found.bound))
 
     gap = max(found.value - found.bound, 0.0)
     return State(

@@ -130,7 +130,11 @@ def _pooled(clouds: list[FloatArray], masses: list[FloatArray], mixing: FloatArr
     """All measures, each moved so that its mean is the barycenter's, Σ λ_j m_j; their weights times λ_j."""
     means = [a @ x for x, a in zip(clouds, masses, strict=True)]
     centre = sum(s * m for s, m in zip(mixing, means, strict=True))
-    moved = np.concatenate([x + (centre - m) for x, m in zip(clouds, means, strict=True)])
+    moved = np.concatenate(clouds)  # once, as it may be large
+    begin = 0
+    for x, m in zip(clouds, means, strict=True):
+        moved[begin : begin + len(x)] += centre - m
+        begin += len(x)
     with np.errstate(over="ignore"):
         moved = rounded(moved, kind)
     if not np.isfinite(moved).all():

@@ -217,6 +217,22 @@ def test_far_from_the_origin_nothing_cancels(truth):
     assert far.distortion == pytest.approx(here.distortion, rel=1e-8)  # 2^20 leaves 33 bits of the points
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("shift", [0.0, 1e4])
+def test_many_dimensions_are_measured_exactly_at_the_end(truth, rng, dtype, shift):
+    """Costs on the way are products in float32; the answer, also one whose budget is spent on the way, is exact."""
+    clouds = [(rng.normal(size=(90, 80)) * rng.uniform(0.5, 2, size=80) + 3 * j + shift).astype(dtype) for j in range(3)]
+    for budget in (0, 2, 100):
+        sol = qz.barycenter(clouds, 9, atom_weights="uniform", max_iter=budget, rng=1)
+        y = sol.points.astype(float)
+        value = truth.objective(truth.even([x.astype(float) for x in clouds]), np.full(3, 1 / 3), y, np.full(9, 1 / 9))
+        assert sol.distortion == pytest.approx(value, rel=1e-9)
+        assert sol.distortion_gap == 0
+        assert sol.converged == (budget == 100)
+    free = qz.barycenter(clouds, 9, rng=1).require()
+    assert free.distortion <= sol.distortion
+
+
 def test_torch_in_torch_out(truth):
     clouds = [torch.tensor(x, dtype=torch.float32) for x in truth.clouds(0)]
     sol = qz.barycenter(clouds, 5, rng=0)
