@@ -22,6 +22,8 @@ from quantization.task import make_task
 from quantization.threads import parallel_map
 from quantization.validation import checked_confidence, checked_count, checked_each, checked_list, checked_rng
 
+_WORTH_A_THREAD = 2**19  # n K (d + 8), below which a problem is mostly Python, for whose lock threads wait
+
 Rng = int | np.random.Generator | None
 Answer = TypeVar("Answer")
 
@@ -328,10 +330,13 @@ def _gains_together(task: Task) -> bool:
 
 
 def _solve_alone(tasks: list[Task], which: list[int]) -> dict[int, Solution]:
-    """The answers of some tasks, one thread each."""
-    measures = [tasks[i].problem.measure for i in which]
-    sizes = [0.0 if measure is None else float(measure.size * measure.dim) for measure in measures]
-    answers = parallel_map(lambda j: _naming(which[j], lambda: solve_tasks([tasks[which[j]]])[0]), len(which), sizes=sizes)
+    """The answers of some tasks, one thread each; small ones all in this thread, as two would wait for Python's lock."""
+    problems = [tasks[i].problem for i in which]
+    sizes = [0.0 if p.measure is None else float(p.measure.size * p.k * (p.dim + 8)) for p in problems]
+    threads = 1 if 0 < sum(sizes) < _WORTH_A_THREAD * len(sizes) else None
+    answers = parallel_map(
+        lambda j: _naming(which[j], lambda: solve_tasks([tasks[which[j]]])[0]), len(which), sizes=sizes, threads=threads
+    )
     return dict(zip(which, answers, strict=True))
 
 

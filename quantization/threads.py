@@ -35,8 +35,10 @@ def available() -> int:
     return max(1, min(limit for limit in limits if limit))
 
 
-def parallel_map(function: Callable[[int], Answer], count: int, *, sizes: Sequence[float] | None = None) -> list[Answer]:
-    """``[function(0), ..., function(count - 1)]``, computed by as many threads as are available.
+def parallel_map(
+    function: Callable[[int], Answer], count: int, *, sizes: Sequence[float] | None = None, threads: int | None = None
+) -> list[Answer]:
+    """``[function(0), ..., function(count - 1)]``, computed by as many threads as are available, or ``threads`` at most.
 
     Each call runs with one thread of BLAS, OpenMP and torch, also where a single thread runs them all, so that the number of
     threads changes no result. sizes: what each call costs, in any unit; the costliest begin first.
@@ -46,7 +48,7 @@ def parallel_map(function: Callable[[int], Answer], count: int, *, sizes: Sequen
     """
     if getattr(_here, "worker", False):
         return [function(i) for i in range(count)]
-    workers = min(available(), count)
+    workers = min(available(), count, threads or count)
     with limit_blas_threads():
         if workers <= 1:
             with _as_worker():
