@@ -24,7 +24,7 @@ class Lines(Watcher):
             self._say(f"{stage.title:<18} {made:>4} of {total} parts, {(made + under_way) / total:.1%}")
 
     def remake(self, stage: Stage, part: str) -> None:
-        self._say(f"{stage.title}: {part} is damaged and is made anew")
+        self._say(f"{stage.title}: {part} is damaged and is made again")
 
     def finished(self, stage: Stage, took: str) -> None:
         self._say(f"{stage.title:<18} {len(stage.parts()):>4} parts  {took}")
