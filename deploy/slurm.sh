@@ -21,7 +21,8 @@ export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH="$out.ray-token" RAY_USAGE_STATS_
 mkdir -p "$(dirname "$out")"
 (umask 077 && od -An -N32 -tx1 /dev/urandom | tr -d ' \n' >"$RAY_AUTH_TOKEN_PATH")
 
-head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+mapfile -t hosts < <(scontrol show hostnames "$SLURM_JOB_NODELIST") # all are read: a closed pipe would end scontrol, and the job with it
+head=${hosts[0]}
 port=$((20000 + SLURM_JOB_ID % 20000))
 export RAY_ADDRESS="$head:$port"
 

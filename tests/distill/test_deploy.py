@@ -18,6 +18,8 @@ pytestmark = pytest.mark.skipif(not DEPLOY.is_dir(), reason="deploy/ is not part
 
 SRUN = '#!/bin/bash\nwhile [[ $1 == --* ]]; do shift; done\necho "srun $*" >>"$CALLS"\n'
 PYTHON = '#!/bin/bash\nif [[ $1 == -c ]]; then echo 2; else echo "python $*" >>"$CALLS"; exit 3; fi\n'
+# Host by host, as over many nodes: whoever reads the first name only closes the pipe on it.
+SCONTROL = "#!/bin/bash\nfor host in a b c; do echo $host; sleep 0.05; done\n"
 
 
 def test_the_job_of_kubernetes_runs_a_recipe_that_there_is():
@@ -41,7 +43,7 @@ def test_what_the_image_copies_is_there():
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not here")
 def test_the_script_of_slurm_starts_ray_on_all_nodes_and_ends_as_the_recipe_does(tmp_path):
-    for name, text in (("srun", SRUN), ("python", PYTHON), ("scontrol", "#!/bin/bash\nprintf 'a\\nb\\nc\\n'\n")):
+    for name, text in (("srun", SRUN), ("python", PYTHON), ("scontrol", SCONTROL)):
         (tmp_path / name).write_text(text)
         (tmp_path / name).chmod(0o755)
     slurm = {"SLURM_JOB_NODELIST": "[a-c]", "SLURM_JOB_ID": "77", "SLURM_CPUS_PER_TASK": "4", "SLURM_JOB_NUM_NODES": "2"}
