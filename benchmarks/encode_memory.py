@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from distill.engines.worker import make_part
 from distill.graph import build
 from distill.pipeline.environment import ONE_THREAD, peak_memory
 from distill.pipeline.store import Store
 from distill.recipe import check, read
-from distill.worker import make_part
 
 
 def main() -> None:

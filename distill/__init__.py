@@ -1,15 +1,15 @@
 """Dataset distillation as pushforward optimal quantization: images in, a weighted distilled set and evaluated students out.
 
-Order of reading: ``recipe`` (every option), ``images`` (what comes in), ``method`` (what is compared), ``graph`` (recipe →
-stages), ``stages`` (one file each), ``pipeline`` (skips finished parts, spreads the rest over workers, writes and seals),
-``run`` and ``distilled`` (the public functions), ``__main__`` (the command).
+Order of reading: ``recipe`` (every option), ``images`` (what comes in), ``methods`` (what is compared), ``graph`` (recipe →
+stages), ``stages`` (one file each), ``pipeline`` (what stages, parts and their sealed folder are), ``engines`` (who makes what is
+missing), ``runs`` (the public functions), ``__main__`` (the command).
 """
 
 import sys
 from typing import TYPE_CHECKING, Any
 
 try:
-    from distill.run import Run, run
+    from distill.runs.run import Run, run
 except ModuleNotFoundError as error:
     if (error.name or "").partition(".")[0] in ("distill", "quantization"):
         raise
@@ -19,7 +19,7 @@ except ModuleNotFoundError as error:
     raise ModuleNotFoundError(sentence, name=error.name) from None
 
 if TYPE_CHECKING:
-    from distill.distilled import DistilledSet, load
+    from distill.runs.distilled_set import DistilledSet, load
 
 __all__ = ["DistilledSet", "Run", "load", "run"]
 
@@ -28,5 +28,5 @@ def __getattr__(name: str) -> Any:
     if name in ("load", "DistilledSet"):  # they need torch, which a run's parent process does without
         from importlib import import_module
 
-        return getattr(import_module("distill.distilled"), name)
+        return getattr(import_module("distill.runs.distilled_set"), name)
     raise AttributeError(f"module 'distill' has no attribute {name!r}")

@@ -15,15 +15,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from distill.engines.watch import Bars, Lines
 from distill.estimate import Estimate, size
 from distill.pipeline.engine import PartFailed
-from distill.pipeline.inside import LeadsOut
 from distill.pipeline.lock import InUse
-from distill.pipeline.watch import Bars, Lines
+from distill.pipeline.safe_path import PathEscapesRun
 from distill.protocols import PRESETS
 from distill.recipe import Listed, RecipeError, embedded, listing, read
 from distill.report.table import accuracies
-from distill.run import Planned, estimates, folder_of, plan, run
+from distill.runs.folder import Planned, folder_of, plan
+from distill.runs.run import estimates, run
 
 _LOG_WIDTH = 160
 _RUN = """Run a recipe to its report. What the run's folder holds already is kept, so giving the command again resumes; the
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with _terminable():
             return options.action(options, console)
-    except (RecipeError, InUse, LeadsOut) as error:
+    except (RecipeError, InUse, PathEscapesRun) as error:
         print(error, file=sys.stderr)
         return 2
     except (PartFailed, OSError) as error:
@@ -111,27 +112,27 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("run", type=Path, metavar="RUN", help="a run's folder, such as runs/digits")
     status.set_defaults(action=_status)
 
-    judging = commands.add_parser(
+    evaluating = commands.add_parser(
         "evaluate",
         help="judge anybody's distilled set: students of a folder beside students of random real images",
         description="Train and test students of the set at FOLDER (a folder of images a class, whose metadata.csv may give "
         "weights and soft labels, parquet, webdataset's tars, or tensors of torch) beside students of as many random real "
         "images, under one protocol. Giving the command again resumes.",
     )
-    judging.add_argument(
+    evaluating.add_argument(
         "folder", type=Path, metavar="FOLDER", help="a folder of images a class, an export of a run, .parquet, .tar or .pt"
     )
-    judging.add_argument(
+    evaluating.add_argument(
         "--recipe",
         help="whose data, teacher, students and seeds to use: a name or a TOML file (default: of an export those of its run, of "
         "a set with the classes of ImageNet or a known subset those of the embedded recipe)",
     )
-    judging.add_argument("--protocol", choices=list(PRESETS), help="instead of the recipe's")
-    judging.add_argument("--own-labels", action="store_true", help="learn from the soft labels that the set brings")
-    judging.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a key; may be repeated")
-    judging.add_argument("--out", type=Path, metavar="DIR", help="the run's folder (default: runs/judged-<name of FOLDER>)")
-    _add_how(judging)
-    judging.set_defaults(action=_evaluate)
+    evaluating.add_argument("--protocol", choices=list(PRESETS), help="instead of the recipe's")
+    evaluating.add_argument("--own-labels", action="store_true", help="learn from the soft labels that the set brings")
+    evaluating.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a key; may be repeated")
+    evaluating.add_argument("--out", type=Path, metavar="DIR", help="the run's folder (default: runs/judged-<name of FOLDER>)")
+    _add_how(evaluating)
+    evaluating.set_defaults(action=_evaluate)
 
     exporting = commands.add_parser("export", help="write a distilled set as an image folder or as parquet")
     exporting.add_argument("run", type=Path, metavar="RUN", help="a run's folder, such as runs/digits")
@@ -222,12 +223,12 @@ def _status(options: argparse.Namespace, console: Console) -> int:
 
 
 def _evaluate(options: argparse.Namespace, console: Console) -> int:
-    from distill.judging import evaluate, judgement
+    from distill.runs.external_evaluation import evaluate, evaluation_recipe
     from distill.stages.given import brings_labels
 
     asked = {"protocol": options.protocol, "own_labels": options.own_labels, "set": options.set}
     if options.dry_run:
-        recipe = judgement(options.folder, options.recipe, **asked)
+        recipe = evaluation_recipe(options.folder, options.recipe, **asked)
         _show_estimates(estimates(recipe, folder_of(recipe, options.out)), console)
         return 0
     if brings_labels(options.folder) and not options.own_labels:
@@ -242,7 +243,7 @@ def _evaluate(options: argparse.Namespace, console: Console) -> int:
 
 
 def _export(options: argparse.Namespace, console: Console) -> int:
-    from distill.export import export
+    from distill.runs.export import export
 
     done = export(options.run, format=options.format, method=options.method, k=options.k, seed=options.seed, out=options.out)
     console.print(f"{done.images} images: {done.folder}{f'. {done.note}' if done.note else ''}", highlight=False, soft_wrap=True)
@@ -250,7 +251,7 @@ def _export(options: argparse.Namespace, console: Console) -> int:
 
 
 def _clean(options: argparse.Namespace, console: Console) -> int:
-    from distill.cleaning import leftovers, remove
+    from distill.runs.garbage_collection import leftovers, remove
 
     found = leftovers(options.run, [read(source) for source in options.keep])
     if not found:

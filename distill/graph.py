@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from distill.images import Images, load
-from distill.method import METHODS, Method
+from distill.methods import METHODS, Method
 from distill.pipeline.stage import Stage, ordered
 from distill.recipe import Recipe, RecipeError, TrainedTeacher
 from distill.recipe.students import Network

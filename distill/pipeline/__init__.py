@@ -1,1 +1,1 @@
-"""The pipeline: it skips finished parts, has an engine make the others, writes and seals; stages know none of that."""
+"""The pipeline: what a stage, its parts and their folder are. Parts are written whole and sealed; stages know none of that."""

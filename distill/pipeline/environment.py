@@ -46,7 +46,7 @@ def environments(workers: int, device: str) -> list[dict[str, str]]:
 
 
 def reset_peak_memory() -> None:
-    """Start measuring the peak memory of this process anew, where the system can (Linux)."""
+    """Start measuring the peak memory of this process again, where the system can (Linux)."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from filelock import SoftFileLock, Timeout
 
-from distill.pipeline.inside import inside
+from distill.pipeline.safe_path import inside
 
 _WITHOUT = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)  # what disks without locks say, some network disks among them
 

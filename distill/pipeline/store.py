@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from distill.pipeline.checkpoint import Checkpoint
-from distill.pipeline.inside import inside
 from distill.pipeline.process_group import ALONE, ProcessGroup
+from distill.pipeline.safe_path import inside
 from distill.pipeline.stage import Content, Product, Stage
 
 RECIPES = ("recipe.json", "finished.json")  # of a run's folder: the recipe given last, and the last that came to its end
@@ -34,7 +34,7 @@ class Unwritable(OSError):
 
 
 class Damaged(Exception):
-    """A sealed part whose files are not what the seal says; the pipeline makes it anew."""
+    """A sealed part whose files are not what the seal says; the pipeline makes it again."""
 
     def __init__(self, folder: str, part: str) -> None:
         super().__init__(folder, part)

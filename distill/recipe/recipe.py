@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, model_validator
 
-from distill.method import METHODS
+from distill.methods import METHODS
 from distill.recipe.codes import Decode, NoPrior, Prior, Select, TrainedPrior
 from distill.recipe.compute import Compute
 from distill.recipe.images import Codec, Data, TrainedCodec

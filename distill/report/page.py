@@ -4,7 +4,7 @@ import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from distill.method import METHODS
+from distill.methods import METHODS
 from distill.report.table import number, size, teacher, top1
 
 _CAPTIONS = {

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 import quantization as qz
 from distill.images import Images
-from distill.method import METHODS
+from distill.methods import METHODS
+from distill.methods.weights import moded
 from distill.pipeline.stage import Product, Progress, Reader, Stage
 from distill.pipeline.work import Rehearsal, Work
 from distill.recipe import Recipe
@@ -16,7 +17,6 @@ from distill.stages.draw import Draw, draws
 from distill.stages.encode import EncodeStage, LatentStage
 from distill.stages.random_class import RandomClass
 from distill.stages.select import SelectStage, flat
-from distill.weights import moded
 
 
 class DistancesStage(Stage):

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from distill.images import Images
-from distill.method import METHODS
+from distill.methods import METHODS
 from distill.pipeline.stage import Product, Progress, Reader, Stage, ordered
 from distill.recipe import Recipe
 from distill.stages.distances import DistancesStage

@@ -113,7 +113,7 @@ class TrainedPriorStage(PriorStage):
         latents = torch.cat(by_class).float().to(device)
         labels = torch.arange(classes).repeat_interleave(torch.tensor([len(part) for part in by_class]))
         model = self._new().to(device)
-        # In training mode the transformer would drop labels from the global generator, anew in every block; here they are dropped
+        # In training mode the transformer would drop labels from the global generator, again in each block; here they are dropped
         # once, below. It has no other use for the mode.
         model.eval()
         scheduler = diffusion.new_scheduler()

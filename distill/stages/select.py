@@ -79,7 +79,7 @@ class QuantizeStage(SelectStage):
     r"""Codes and masses that minimize $W_2$ to a class's latents, ``points`` (K, c·h·w) and ``weights`` (K,), float64; how many.
 
     Lloyd and CLVQ see the latents whole, all draws as one batch of problems; streaming CLVQ sees them shard by shard, in an
-    order drawn anew at every pass, and the masses are those of a last pass.
+    order drawn again at every pass, and the masses are those of a last pass.
     """
 
     kind = "quantize"

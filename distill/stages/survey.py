@@ -92,7 +92,7 @@ class SurveyStage(Stage):
     def changed(self, read: Reader) -> list[str]:
         """The classes whose images hold other bytes than when they were surveyed. Reads all of the data.
 
-        Of a class whose own survey is damaged nothing is known: it is made anew.
+        Of a class whose own survey is damaged nothing is known: it is made again.
         """
         found: list[str] = []
         for index, part in enumerate(self.parts()):

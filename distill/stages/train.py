@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from distill.images import Images
-from distill.method import METHODS
+from distill.methods import METHODS
 from distill.pipeline.stage import Product, Progress, Reader, Stage, seed_of
 from distill.pipeline.work import Work
 from distill.recipe import Recipe

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from distill.methods.weights import moded, sample_weights
 from distill.pipeline.stage import Reader, Stage
 from distill.stages.draw import Draw
-from distill.weights import moded, sample_weights
 
 JOINED = "images of a student, each twice while they are joined,"  # what a set takes of memory, in words
 

@@ -88,7 +88,7 @@ import os, sys, time
 from pathlib import Path
 import ray
 from distill.graph import build
-from distill.pipeline.cluster import RayEngine
+from distill.engines.cluster import RayEngine
 from distill.recipe import check, RecipeError
 import json
 

@@ -158,7 +158,7 @@ def test_a_part_that_fails_exits_with_one_and_says_how_to_go_on(copied, tiny_com
         def close(self):
             pass
 
-    monkeypatch.setattr("distill.pipeline.local.LocalEngine", Broken)
+    monkeypatch.setattr("distill.engines.local.LocalEngine", Broken)
     (copied / "report" / "report.json").unlink()
     assert main([*tiny_command[3:], "--out", str(copied)]) == 1
     err = capsys.readouterr().err
@@ -269,7 +269,7 @@ def small_disk(tmp_path):
 def test_a_disk_that_fills_up_under_way_is_said_and_with_room_the_run_goes_on(
     small_disk, tiny_command, finished, capsys, monkeypatch
 ):
-    monkeypatch.setattr(sys.modules["distill.run"], "check_disk", lambda *_: None)  # as if other programs had filled it since
+    monkeypatch.setattr("distill.runs.run.check_disk", lambda *_: None)  # as if other programs had filled it since
     disk, resize = small_disk
     out = disk / "run"
     assert main([*tiny_command[3:], "--out", str(out)]) == 1

@@ -10,6 +10,7 @@ from diffusers import AutoencoderKL, DiTTransformer2DModel, UNet2DConditionModel
 from torch.utils.flop_counter import FlopCounterMode
 
 from distill import estimate as estimating
+from distill.engines.worker import make_part
 from distill.estimate import check_disk, estimate, size
 from distill.graph import build
 from distill.models import rehearsal as rehearsing
@@ -17,7 +18,6 @@ from distill.models.rehearsal import answering, coding, counted, from_config, pe
 from distill.pipeline.store import Store
 from distill.pipeline.work import Rehearsal, Work
 from distill.recipe import RecipeError, read
-from distill.worker import make_part
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
 
 import pytest
 
-from distill.pipeline import execute as execution
+from distill.engines import execute as execution
+from distill.engines.execute import Board, Watcher, execute
 from distill.pipeline.engine import PartFailed
-from distill.pipeline.execute import Board, Watcher, execute
 from distill.pipeline.store import Damaged, Store
 
 

@@ -12,14 +12,14 @@ import torch
 from safetensors.torch import load_file
 
 import distill
-from distill import export as exporting
 from distill.__main__ import main
-from distill.card import _model, labels_left
-from distill.cleaning import leftovers
-from distill.export import export
 from distill.pipeline.lock import locked
 from distill.recipe import RecipeError, read
-from distill.run import plan
+from distill.runs import export as exporting
+from distill.runs.card import _model, labels_left
+from distill.runs.export import export
+from distill.runs.folder import plan
+from distill.runs.garbage_collection import leftovers
 
 
 @pytest.fixture(autouse=True)

@@ -10,11 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
-from distill.distilled import load
-from distill.export import export
 from distill.external import opened
 from distill.graph import build
 from distill.recipe import RecipeError, read
+from distill.runs.distilled_set import load
+from distill.runs.export import export
 from distill.stages.given import GivenStage, brings_labels, images_a_class
 
 CLASSES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from distill.engines.local import LocalEngine
 from distill.pipeline import environment
 from distill.pipeline.checkpoint import EVERY
 from distill.pipeline.engine import PartFailed
-from distill.pipeline.local import LocalEngine
 from distill.pipeline.store import Store
 from tests.distill.test_kills import alive, children, contents, seals
 

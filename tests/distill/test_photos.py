@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from distill.engines.execute import Watcher, execute
+from distill.engines.local import LocalEngine
+from distill.engines.worker import make_part
 from distill.graph import build
 from distill.images import load
 from distill.images.names import namer, subset, subsets
 from distill.images.pixels import Unreadable
 from distill.images.split import held_out
 from distill.pipeline.engine import PartFailed
-from distill.pipeline.execute import Watcher, execute
-from distill.pipeline.local import LocalEngine
 from distill.pipeline.store import Store
 from distill.recipe import RecipeError, read
 from distill.recipe.images import FolderData, HubData, ParquetData, WebdatasetData
-from distill.worker import make_part
 
 WNIDS = ("n01440764", "n02102040", "n03126707")
 

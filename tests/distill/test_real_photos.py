@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks import encode_memory
+from distill.engines.worker import make_part
 from distill.graph import build
 from distill.pipeline.store import Store
 from distill.recipe import read
-from distill.worker import make_part
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 needs_shared = pytest.mark.skipif(not (SHARED / "models" / "taesd").is_dir(), reason="Imagenette and TAESD are not in ../shared")

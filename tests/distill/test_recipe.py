@@ -5,9 +5,9 @@ from importlib import resources
 
 import pytest
 
-from distill.method import METHODS
+from distill.methods import METHODS
 from distill.recipe import Recipe, RecipeError, check, embedded, keys, read
-from distill.run import folder_of
+from distill.runs.folder import folder_of
 
 TEXT = (resources.files("distill") / "recipes" / "digits.toml").read_text(encoding="utf-8")
 

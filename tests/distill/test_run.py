@@ -16,7 +16,7 @@ from distill.__main__ import main
 from distill.pipeline.lock import locked
 from distill.pipeline.store import Store
 from distill.recipe import RecipeError, read
-from distill.run import plan, progress_of
+from distill.runs.folder import plan, progress_of
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def no_workers(monkeypatch):
     def refuse(*arguments):
         raise AssertionError("a worker was started")
 
-    monkeypatch.setattr("distill.pipeline.local.LocalEngine", refuse)
+    monkeypatch.setattr("distill.engines.local.LocalEngine", refuse)
 
 
 def snapshot(folder):

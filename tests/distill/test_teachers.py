@@ -19,7 +19,7 @@ from distill.models.recognition import recognition
 from distill.models.teachers import pretrained, rebuilt, state_in
 from distill.pipeline.store import Store
 from distill.recipe import RecipeError, read
-from distill.run import estimates, run
+from distill.runs.run import estimates, run
 from distill.stages.teacher import TeacherStage, imagenet_outputs
 
 TINY = "test_resnet.r160_in1k"  # timm's own network for tests

@@ -3,7 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
-from distill.pipeline.watch import Bars, Lines
+from distill.engines.watch import Bars, Lines
 
 
 @pytest.fixture

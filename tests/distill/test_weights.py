@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from distill.method import METHODS
-from distill.weights import moded, sample_weights
+from distill.methods import METHODS
+from distill.methods.weights import moded, sample_weights
 
 EPS = np.finfo(float).eps
 

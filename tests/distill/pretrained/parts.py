@@ -3,10 +3,10 @@
 import numpy as np
 import torch
 
+from distill.engines.worker import make_part
 from distill.graph import build
 from distill.pipeline.store import Store
 from distill.recipe import read
-from distill.worker import make_part
 
 WNIDS = ("n01440764", "n02102040", "n03126707")
 EPS32 = float(np.finfo(np.float32).eps)

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from distill.graph import build
 from distill.recipe import RecipeError, read
-from distill.run import _check_sources
+from distill.runs.run import _check_sources
 from tests.distill.pretrained.parts import made
 
 

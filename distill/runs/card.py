@@ -6,14 +6,14 @@ import re
 from pathlib import Path
 from typing import Any
 
-from distill.distilled import DistilledSet
-from distill.method import METHODS
+from distill.runs.distilled_set import DistilledSet
+from distill.methods import METHODS
 from distill.models.networks import IMAGENET_MEAN, IMAGENET_STD
 from distill.pipeline.store import Damaged, Store
 from distill.recipe import Recipe
-from distill.record import graph_of
+from distill.runs.graph_snapshot import graph_of
 from distill.report.table import top1
-from distill.run import finished_of, metrics
+from distill.runs.folder import finished_of, metrics
 
 _FILES = ("configs:", "- config_name: default", "  data_files:", "  - split: train", "    path: data/*.parquet")
 
@@ -93,7 +93,7 @@ def _loop(recipe: Recipe, data: DistilledSet) -> list[str]:
 def labels_left(recipe: Recipe) -> str:
     """Why a set comes without soft labels."""
     why = {
-        "online": "its protocol asks the teacher anew at every step",
+        "online": "its protocol asks the teacher again at every step",
         "stored": "its protocol's are of crops, others every epoch, and stay in the run",
         "hard": "its protocol learns from the classes",
     }

@@ -14,7 +14,7 @@ from distill.recipe import Recipe, RecipeError
 from distill.stages.train import TrainStage
 
 
-class KeptStage(Stage):
+class FrozenStage(Stage):
     """A stage of which the name, the digest and the parts are known, and no more: its parts can be read, and none be made."""
 
     def __init__(self, name: str, digest: str, folder: str, title: str, parts: Sequence[str]) -> None:
@@ -72,7 +72,7 @@ class Graph:
 
     @classmethod
     def read(cls, written: Mapping[str, Any]) -> "Graph":
-        stages: list[Stage] = [KeptStage(*each) for each in written["stages"]]
+        stages: list[Stage] = [FrozenStage(*each) for each in written["stages"]]
         by_folder = {stage.folder_name: stage for stage in stages}
         sets = {method: (by_folder[images], by_folder.get(logits)) for method, (images, logits) in written["sets"].items()}
         return cls(tuple(written["classes"]), tuple(written["names"]), list(written["part_names"]), stages, sets)

@@ -1,14 +1,15 @@
-"""Judge somebody's distilled set: students of it, and of as many random real images, under one protocol."""
+"""Evaluate an external set: students of it, and of as many random real images, under one protocol."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from distill.images.names import imagenet_classes, subset
-from distill.pipeline.execute import Watcher
+from distill.engines.execute import Watcher
 from distill.pipeline.store import RECIPES
 from distill.recipe import Recipe, RecipeError, read
-from distill.run import EngineName, Run, recipe_of, run
+from distill.runs.folder import recipe_of
+from distill.runs.run import EngineName, Run, run
 from distill.stages.given import classes_of, images_a_class, numbers
 
 _IMAGENET = {  # embedded recipes, and the subsets that they are for
@@ -41,11 +42,11 @@ def evaluate(
     ``runs/judged-<name of the folder>`` by default; the same call resumes. verify, workers, engine: as in :func:`distill.run`. Of
     tensors that were normalized the changes ``given.mean`` and ``given.std`` say how.
     """
-    asked = judgement(folder, recipe, protocol=protocol, own_labels=own_labels, set=set)
+    asked = evaluation_recipe(folder, recipe, protocol=protocol, own_labels=own_labels, set=set)
     return run(asked, out=out, verify=verify, workers=workers, engine=engine, watcher=watcher)
 
 
-def judgement(
+def evaluation_recipe(
     folder: str | Path,
     recipe: str | Path | Mapping[str, Any] | Recipe | None = None,
     *,

@@ -13,15 +13,15 @@ from PIL import Image
 from safetensors.numpy import load_file, save_file
 
 from distill.__main__ import main
-from distill.distilled import load
-from distill.export import export
 from distill.graph import build
 from distill.images.names import imagenet_classes, subset
-from distill.judging import evaluate, judgement
 from distill.models.soft_labels import bytes_an_image
 from distill.pipeline.store import Store
 from distill.recipe import RecipeError, read
-from distill.run import recipe_of
+from distill.runs.distilled_set import load
+from distill.runs.export import export
+from distill.runs.external_evaluation import evaluate, evaluation_recipe
+from distill.runs.folder import recipe_of
 from distill.stages.given import GivenStage, brings_labels, images_a_class, numbers
 from distill.stages.label import StoredLabelStage
 from distill.stages.train import TrainStage
@@ -151,7 +151,7 @@ def test_an_export_within_a_run_is_judged_by_the_runs_own_recipe(copied, tmp_pat
     assert main(["export", str(copied), "--format", "imagefolder", "--k", "3"]) == 0
     capsys.readouterr()
     place = next((copied / "exports").iterdir())
-    asked = judgement(place)
+    asked = evaluation_recipe(place)
     assert asked.given.path == str(place)
     assert asked.data == recipe_of(copied).data
     assert asked.methods == ["given", "random"]
@@ -171,20 +171,20 @@ def test_a_set_of_imagenets_classes_is_judged_by_the_recipe_for_them(tmp_path, c
         return tmp_path / name
 
     for name, subset_of in (("imagenette", "imagenette"), ("imagewoof", "imagewoof"), ("imagenet-100", "imagenet-100")):
-        asked = judgement(set_of(name, subset(subset_of)), protocol="rd3")
+        asked = evaluation_recipe(set_of(name, subset(subset_of)), protocol="rd3")
         assert (asked.data.subset, asked.train.protocol, asked.given.ipc) == (subset_of, "rd3", 1)
     for whole in (imagenet_classes(), [f"new{index:03d}" for index in range(1000)]):
-        asked = judgement(set_of(f"all-{whole[0]}", whole))
+        asked = evaluation_recipe(set_of(f"all-{whole[0]}", whole))
         assert (asked.data.subset, asked.data.path) == (None, "data/imagenet")
     changes = ["--set", f"data.path={tmp_path}/none", "--set", "compute.device=cpu"]
     assert main(["evaluate", str(tmp_path / "imagenette"), "--protocol", "rded", *changes]) == 2
     assert f"{tmp_path}/none" in capsys.readouterr().err
     with pytest.raises(RecipeError, match="there is no folder"):
-        judgement(tmp_path / "nothing")
+        evaluation_recipe(tmp_path / "nothing")
     with pytest.raises(RecipeError, match="1000 classes of"):
-        judgement(set_of("every-seventh", [f"{7 * index:04d}" for index in range(1000)]))
+        evaluation_recipe(set_of("every-seventh", [f"{7 * index:04d}" for index in range(1000)]))
     with pytest.raises(RecipeError, match=r"10 classes of .* are not those of ImageNet or a subset that is known"):
-        judgement(set_of("numbers", [str(index) for index in range(10)]))
+        evaluation_recipe(set_of("numbers", [str(index) for index in range(10)]))
 
 
 def own(path):

@@ -11,21 +11,21 @@ from typing import Any, Literal
 
 from distill.estimate import Estimate, check_disk, estimate
 from distill.graph import build
-from distill.pipeline import local
+from distill.engines import local
 from distill.pipeline.engine import Engine
 from distill.pipeline.environment import describe, gpus, processors
-from distill.pipeline.execute import Watcher, execute
-from distill.pipeline.inside import LeadsOut, inside
+from distill.engines.execute import Watcher, execute
+from distill.pipeline.safe_path import inside
 from distill.pipeline.lock import locked
 from distill.pipeline.stage import Stage, ordered
-from distill.pipeline.store import RECIPES, Store, write_whole
-from distill.recipe import Recipe, RecipeError, check, read
-from distill.record import keep, stages_of
+from distill.pipeline.store import Store, write_whole
+from distill.recipe import Recipe, RecipeError, read
+from distill.runs.folder import FINISHED, LAST, folder_of, metrics, upto
+from distill.runs.graph_snapshot import keep
 from distill.stages.codec import PretrainedCodecStage
 from distill.stages.prior import PretrainedPriorStage
 from distill.stages.survey import SurveyStage
 
-_LAST, _FINISHED = RECIPES
 EngineName = Literal["auto", "local", "ray"]
 
 
@@ -35,21 +35,6 @@ class Run:
 
     folder: Path
     metrics: Mapping[str, Any] | None
-
-
-@dataclass(frozen=True)
-class Planned:
-    """A stage with the number of its parts, how many are in the folder, and what is kept of those under way, in parts."""
-
-    stage: Stage
-    parts: int
-    done: int
-    begun: float = 0.0
-
-    @property
-    def share(self) -> float:
-        """Of the stage that is done."""
-        return (self.done + self.begun) / self.parts
 
 
 def run(
@@ -103,7 +88,7 @@ def _engine(name: str, recipe: Recipe, folder: Path, workers: int | None) -> Cal
         raise RecipeError("the engine ray is not installed; pip install 'optimal-quantization[cluster]', or --engine local")
     if workers is not None and workers < group:
         raise RecipeError(f"train.processes = {group} is a student's number of workers, and there are {workers}; ask for fewer")
-    cluster = import_module("distill.pipeline.cluster")  # loads Ray
+    cluster = import_module("distill.engines.cluster")  # loads Ray
     return lambda most: cluster.RayEngine(folder.resolve(), workers, device, most, group)
 
 
@@ -144,48 +129,15 @@ def _make(
     with locked(folder):
         store.sweep()
         written = json.dumps(recipe.model_dump(), indent=1).encode()
-        write_whole(folder / _LAST, written)
-        keep(folder, graph, _LAST)
+        write_whole(folder / LAST, written)
+        keep(folder, graph, LAST)
         if verify:
             _check_sources(stages, store)
         execute(stages, store, start, describe(workers), watcher, verify=verify)
         if whole:
-            write_whole(folder / _FINISHED, written)
-            keep(folder, graph, _FINISHED)
+            write_whole(folder / FINISHED, written)
+            keep(folder, graph, FINISHED)
         store.sweep()
-
-
-def folder_of(recipe: Recipe, out: str | Path | None = None) -> Path:
-    """The folder of a run: ``out``, or ``runs/<recipe name>``."""
-    return Path(out).expanduser() if out is not None else Path("runs") / recipe.name
-
-
-def plan(folder: str | Path) -> list[Planned]:
-    """What a run folder holds of the recipe it was last run with. Writes nothing."""
-    return _planned(stages_of(folder, recipe_of(folder)), folder)
-
-
-def progress_of(recipe: Recipe, folder: str | Path, *, until: str | None = None) -> list[Planned]:
-    """What a folder holds of a recipe's stages. Writes nothing."""
-    return _planned(upto(build(recipe), until), folder)
-
-
-def _planned(stages: Sequence[Stage], folder: str | Path) -> list[Planned]:
-    store = Store(Path(folder))
-    found: list[Planned] = []
-    for stage in stages:
-        missing = [part for part in stage.parts() if not store.holds(stage, part)]
-        begun = sum(_share(store, stage, part) for part in missing)
-        found.append(Planned(stage, len(stage.parts()), len(stage.parts()) - len(missing), begun))
-    return found
-
-
-def _share(store: Store, stage: Stage, part: str) -> float:
-    """What is kept of a part under way; nothing where its folder is a link that leads out of the run's."""
-    try:
-        return store.checkpoint(stage, part).share()
-    except LeadsOut:
-        return 0.0
 
 
 def estimates(recipe: Recipe, folder: str | Path, *, until: str | None = None) -> list[Estimate]:
@@ -199,46 +151,6 @@ def estimates(recipe: Recipe, folder: str | Path, *, until: str | None = None) -
     found = [estimate(stage, store) for stage in stages]
     check_disk(found, Path(folder))
     return found
-
-
-def recipe_of(folder: str | Path) -> Recipe:
-    """The recipe that a run folder was last run with."""
-    path = Path(folder) / _LAST
-    if not path.is_file():
-        raise RecipeError(
-            f"{folder} is not a run folder: it holds no recipe.json. Make one with: python -m distill run RECIPE --out {folder}"
-        )
-    return _read(path)
-
-
-def finished_of(folder: str | Path) -> Recipe | None:
-    """The recipe that a run folder was last run with to the end, if there is one."""
-    path = Path(folder) / _FINISHED
-    return _read(path) if path.is_file() else None
-
-
-def _read(path: Path) -> Recipe:
-    try:
-        return check(json.loads(path.read_bytes()))
-    except json.JSONDecodeError as error:
-        raise RecipeError(f"{path} is not valid JSON ({error}); run the recipe again to write it anew") from None
-
-
-def upto(stages: list[Stage], until: str | None) -> list[Stage]:
-    """The stages up to and including those called ``until``."""
-    if until is None:
-        return stages
-    names = list(dict.fromkeys(stage.name for stage in stages))
-    if until not in names:
-        raise RecipeError(f"there is no stage {until!r}; the stages are {', '.join(names)}")
-    keep = {ancestor for stage in stages if stage.name == until for ancestor in ordered(stage)}
-    return [stage for stage in stages if stage in keep]
-
-
-def metrics(store: Store, stages: Sequence[Stage]) -> dict[str, Any] | None:
-    """The measured figures, if the evaluation is finished."""
-    evaluate = next((stage for stage in stages if stage.name == "evaluate"), None)
-    return store.values(evaluate, "metrics") if evaluate is not None and store.holds(evaluate, "metrics") else None
 
 
 def _check_sources(stages: Sequence[Stage], store: Store) -> None:
@@ -261,12 +173,12 @@ def _check_folder(folder: Path) -> None:
     """Make the folder if it can be one; refuse one that holds other people's files."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        strangers = [path.name for path in folder.iterdir() if not path.name.startswith((".lock", _LAST))]
-        if not strangers or (folder / _LAST).is_file():
+        strangers = [path.name for path in folder.iterdir() if not path.name.startswith((".lock", LAST))]
+        if not strangers or (folder / LAST).is_file():
             inside(folder, ".lock").open("a").close()
     except OSError as error:
         raise RecipeError(f"{folder} cannot be a run's folder: {error.strerror}. Give another with --out") from None
-    if strangers and not (folder / _LAST).is_file():
+    if strangers and not (folder / LAST).is_file():
         raise RecipeError(
             f"{folder} holds other files, such as {strangers[0]}, and no run. Give an empty folder, or a new one, with --out"
         )

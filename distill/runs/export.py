@@ -10,11 +10,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from distill.card import card, labels_left
-from distill.distilled import DistilledSet, load
-from distill.pipeline.inside import inside
+from distill.runs.card import card, labels_left
+from distill.runs.distilled_set import DistilledSet, load
+from distill.pipeline.safe_path import inside
 from distill.recipe import RecipeError
-from distill.run import recipe_of
+from distill.runs.folder import recipe_of
 
 FORMATS = ("imagefolder", "parquet")
 _SHARD = 256 * 2**20  # bytes of images in one parquet file, about

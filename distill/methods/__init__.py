@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from distill.weights import exponent
+from distill.methods.weights import exponent
 
 
 @dataclass(frozen=True)
 class Method:
-    """select: which stage draws the codes. weights: mode of :mod:`distill.weights`. decode: how they become images."""
+    """select: which stage draws the codes. weights: mode of :mod:`distill.methods.weights`. decode: how they become images."""
 
     select: str  # quantize | random | closest | all
     weights: str  # uniform | mass | sqrt | power(a)

@@ -17,7 +17,7 @@ from threading import Thread
 from types import ModuleType
 from typing import Any
 
-from distill import worker
+from distill.engines import worker
 from distill.pipeline import checkpoint
 from distill.pipeline.environment import environments
 from distill.pipeline.stage import Stage

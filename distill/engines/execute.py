@@ -8,11 +8,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from distill.engines.worker import LOG
 from distill.pipeline.engine import Engine, PartFailed
-from distill.pipeline.inside import inside
+from distill.pipeline.safe_path import inside
 from distill.pipeline.stage import Stage, ordered
 from distill.pipeline.store import Damaged, Store
-from distill.worker import LOG
 
 _AGAIN = 3  # times that a part may lose its worker, or be found damaged, in one run before something else is wrong
 _PAUSE = 0.1  # seconds between looks for workers that are free

@@ -6,11 +6,11 @@ from typing import Any
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from distill.method import METHODS
+from distill.methods import METHODS
 from distill.pipeline.store import Damaged, Store
 from distill.recipe import RecipeError
-from distill.record import graph_of
-from distill.run import finished_of, recipe_of
+from distill.runs.graph_snapshot import graph_of
+from distill.runs.folder import finished_of, recipe_of
 from distill.stages.draw import draws
 from distill.stages.weighted import weighted_set
 

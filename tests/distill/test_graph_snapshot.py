@@ -5,11 +5,11 @@ import json
 import pytest
 
 import distill
-from distill.cleaning import leftovers
 from distill.graph import build
 from distill.images import Images
-from distill.record import keep
-from distill.run import plan, recipe_of
+from distill.runs.folder import plan, recipe_of
+from distill.runs.garbage_collection import leftovers
+from distill.runs.graph_snapshot import keep
 
 WHOLE = ("recipe.json", "finished.json")
 

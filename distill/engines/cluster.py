@@ -15,12 +15,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from distill import worker
+from distill.engines import worker
 from distill.pipeline import checkpoint
 from distill.pipeline.engine import PartFailed
 from distill.pipeline.environment import ONE_THREAD, READERS, processors, version
-from distill.pipeline.inside import inside
 from distill.pipeline.process_group import ProcessGroup
+from distill.pipeline.safe_path import inside
 from distill.pipeline.stage import Stage
 from distill.pipeline.store import Damaged
 from distill.recipe import RecipeError

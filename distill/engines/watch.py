@@ -6,7 +6,7 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from distill.pipeline.execute import Watcher
+from distill.engines.execute import Watcher
 from distill.pipeline.stage import Stage
 
 _EVERY = 60.0  # seconds without a word

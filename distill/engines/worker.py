@@ -14,8 +14,8 @@ from typing import Any
 from distill.pipeline.checkpoint import Interrupted, save_on_sigterm
 from distill.pipeline.engine import PartFailed
 from distill.pipeline.environment import peak_memory, reset_peak_memory
-from distill.pipeline.inside import inside
 from distill.pipeline.process_group import ALONE, ProcessGroup
+from distill.pipeline.safe_path import inside
 from distill.pipeline.stage import Stage, seed_of
 from distill.pipeline.store import Damaged, Store, Unwritable
 
