@@ -134,7 +134,7 @@ def test_the_loop_of_the_card_trains_on_the_set(finished, distilled, tmp_path, f
     gc.collect()
 
 
-@pytest.mark.parametrize(("labels", "why"), [("online", "asks the teacher anew"), ("stored", "crops"), ("hard", "the classes")])
+@pytest.mark.parametrize(("labels", "why"), [("online", "asks the teacher again"), ("stored", "crops"), ("hard", "the classes")])
 def test_a_set_without_soft_labels_says_why(labels, why):
     changes = ["train.protocol=fkd", f"train.labels={labels}"]
     assert why in labels_left(read("digits", changes))
