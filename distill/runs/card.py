@@ -6,14 +6,14 @@ import re
 from pathlib import Path
 from typing import Any
 
-from distill.runs.distilled_set import DistilledSet
 from distill.methods import METHODS
 from distill.models.networks import IMAGENET_MEAN, IMAGENET_STD
 from distill.pipeline.store import Damaged, Store
 from distill.recipe import Recipe
-from distill.runs.graph_snapshot import graph_of
 from distill.report.table import top1
+from distill.runs.distilled_set import DistilledSet
 from distill.runs.folder import finished_of, metrics
+from distill.runs.graph_snapshot import graph_of
 
 _FILES = ("configs:", "- config_name: default", "  data_files:", "  - split: train", "    path: data/*.parquet")
 

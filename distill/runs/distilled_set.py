@@ -9,8 +9,8 @@ from torch.utils.data import Dataset
 from distill.methods import METHODS
 from distill.pipeline.store import Damaged, Store
 from distill.recipe import RecipeError
-from distill.runs.graph_snapshot import graph_of
 from distill.runs.folder import finished_of, recipe_of
+from distill.runs.graph_snapshot import graph_of
 from distill.stages.draw import draws
 from distill.stages.weighted import weighted_set
 

@@ -10,10 +10,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from distill.runs.card import card, labels_left
-from distill.runs.distilled_set import DistilledSet, load
 from distill.pipeline.safe_path import inside
 from distill.recipe import RecipeError
+from distill.runs.card import card, labels_left
+from distill.runs.distilled_set import DistilledSet, load
 from distill.runs.folder import recipe_of
 
 FORMATS = ("imagefolder", "parquet")

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from distill.images.names import imagenet_classes, subset
 from distill.engines.execute import Watcher
+from distill.images.names import imagenet_classes, subset
 from distill.pipeline.store import RECIPES
 from distill.recipe import Recipe, RecipeError, read
 from distill.runs.folder import recipe_of

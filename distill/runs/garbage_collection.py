@@ -9,8 +9,8 @@ from distill.graph import build
 from distill.pipeline.lock import locked
 from distill.pipeline.store import is_artifact
 from distill.recipe import Recipe, RecipeError
-from distill.runs.graph_snapshot import kept_stages
 from distill.runs.folder import finished_of, recipe_of
+from distill.runs.graph_snapshot import kept_stages
 
 
 @dataclass(frozen=True)

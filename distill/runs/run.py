@@ -9,14 +9,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
+from distill.engines import local
+from distill.engines.execute import Watcher, execute
 from distill.estimate import Estimate, check_disk, estimate
 from distill.graph import build
-from distill.engines import local
 from distill.pipeline.engine import Engine
 from distill.pipeline.environment import describe, gpus, processors
-from distill.engines.execute import Watcher, execute
-from distill.pipeline.safe_path import inside
 from distill.pipeline.lock import locked
+from distill.pipeline.safe_path import inside
 from distill.pipeline.stage import Stage, ordered
 from distill.pipeline.store import Store, write_whole
 from distill.recipe import Recipe, RecipeError, read
