@@ -18,6 +18,7 @@ from quantization.compiler import part
 _ATTEMPTS = 100  # prices tried at most; about ten are usual
 _FURTHEST = 600.0  # largest change of the logarithm of a price
 _ROUND_OFF = 1e-13  # of costs: sums of some thousand terms
+_WIDER, _MERGED = 8, 16  # bins are merged by so many at least, to so many per run at least, where the price is sought first
 
 
 def optimal_runs(masses: FloatArray, means: FloatArray, k: int, *, price: float | None = None) -> IntArray:
@@ -29,12 +30,11 @@ def optimal_runs(masses: FloatArray, means: FloatArray, k: int, *, price: float 
     Costs are accurate relative to themselves, so clusters much narrower than their distances are resolved. Needs
     $24\, B \log_2 B$ bytes. Raises ``ValueError`` where fewer than k bins have mass.
     """
-    heavy = np.flatnonzero(masses > 0)
+    bins, heavy = len(masses), np.flatnonzero(masses > 0)
     if not 1 <= k <= len(heavy):
         raise ValueError(f"k must lie between 1 and the number of bins with mass, {len(heavy)}; received {k}")
-    edges = _WeightedBins(masses[heavy], means[heavy]).optimal(k, price)
-    inner = heavy[edges[1:-1]]
-    return np.concatenate([[0], inner, [len(masses)]]).astype(np.int64)
+    inner = heavy[_WeightedBins(masses[heavy], means[heavy]).optimal(k, price).edges[1:-1]]
+    return np.concatenate([[0], inner, [bins]]).astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -66,24 +66,22 @@ class _WeightedBins:
         self._table = np.zeros((max(1, (bins - 1).bit_length()), bins, 3))
         _sum_outward(self._masses, self._means, self._table)
 
-    def optimal(self, k: int, guess: float | None) -> IntArray:
+    def optimal(self, k: int, guess: float | None) -> _PricedPartition:
         bins = len(self._masses)
-        if k == bins:
-            return np.arange(bins + 1, dtype=np.int64)
         few: IntArray = np.array([0, bins], dtype=np.int64)
-        if k == 1:
-            return few
         # An optimal partition into fewer than k runs and one into more, their costs, and prices at which they were found.
         below, above = (
             _PricedPartition(few, self._cost(few), np.inf),
             _PricedPartition(np.arange(bins + 1, dtype=np.int64), 0.0, 0.0),
         )
+        if k in (1, bins):
+            return below if k == 1 else above
         price = self._guess(k) if guess is None else float(np.ldexp(guess / self._mass, -2 * self._exponent))
         chord, stuck, repeated = False, 0, 0
         for _ in range(_ATTEMPTS):
             found = self._cheapest(price)
             if found.runs == k:
-                return found.edges
+                return found
             # On the chord both known partitions cost the same. If nothing is cheaper there, g is linear between them.
             if chord and found.total(price) >= above.total(price) * (1 - _ROUND_OFF):
                 break
@@ -105,7 +103,8 @@ class _WeightedBins:
                 further = 3 * 2 ** (abs(repeated) - 1) * np.log(found.runs / k)
                 # At the cost of a single run the optimum has one run, so no higher price need be tried.
                 price = min(price * float(np.exp(np.clip(further, -_FURTHEST, _FURTHEST))), self._cost(few))
-        return _spliced(below.edges, above.edges, k)
+        edges = _spliced(below.edges, above.edges, k)
+        return _PricedPartition(edges, self._cost(edges), price)
 
     def _cheapest(self, price: float) -> _PricedPartition:
         bins = len(self._masses)
@@ -117,9 +116,18 @@ class _WeightedBins:
         return float(_total_cost(self._table, edges))
 
     def _guess(self, k: int) -> float:
-        r"""$-g'(k)$ for $g(k) = \|f\|_{1/3} / (12 k^2)$, Zador's formula for the density f of the bins."""
-        widths = np.gradient(self._means)
-        price = float((np.cbrt(self._masses * widths * widths)).sum()) ** 3 / (6.0 * k**3)
+        r"""$-g'(k)$ as wider bins have it; of few bins by Zador's formula for their density f, $\|f\|_{1/3} / (12 k^2)$."""
+        width = len(self._masses) // (_MERGED * max(k, _MERGED))
+        if width >= _WIDER:
+            starts = np.arange(0, len(self._masses), width)
+            masses = np.add.reduceat(self._masses, starts)
+            sums = np.add.reduceat(self._masses * self._means, starts)
+            means = np.divide(sums, masses, out=self._means[starts], where=masses > 0)
+            merged = _WeightedBins(masses, np.maximum.accumulate(means))
+            price = float(np.ldexp(merged.optimal(k, None).price * merged._mass, 2 * merged._exponent))
+        else:
+            widths = np.gradient(self._means)
+            price = float((np.cbrt(self._masses * widths * widths)).sum()) ** 3 / (6.0 * k**3)
         return price if price > 0 else self._cost(np.array([0, len(self._masses)], dtype=np.int64)) / k**3
 
 

@@ -134,3 +134,17 @@ def test_bins_over_many_orders_of_magnitude():
         edges = optimal_runs(masses, means, k)
         assert len(edges) == k + 1
         assert (np.diff(edges) > 0).all()
+
+
+@pytest.mark.parametrize("kind", ["even", "tiny masses", "ties", "far"])
+def test_where_the_guess_comes_from_decides_nothing(kind, rng):
+    # Of so many bins the price is sought on wider ones first; a given price keeps that out.
+    means = np.sort(rng.normal(size=5000))
+    masses = np.where(rng.random(5000) < 0.5, 1e-320, rng.random(5000)) if kind == "tiny masses" else rng.random(5000)
+    means = {"ties": np.round(20 * means), "far": np.append(means[:-2], [1e7, 1e9])}.get(kind, means)
+    found, expected = optimal_runs(masses, means, 7), optimal_runs(masses, means, 7, price=1e-3)
+    costs = [
+        sum(masses[a:b] @ (means[a:b] - np.average(means[a:b], weights=masses[a:b])) ** 2 for a, b in pairwise(edges))
+        for edges in (found, expected)
+    ]
+    assert costs[0] == pytest.approx(costs[1], rel=1e-11)
