@@ -230,13 +230,16 @@ def companion_weights_lag() -> list[Patch]:
 
 @mutation(
     "a plan sends every point to its nearest target: its second marginal is wrong",
-    lambda: [qz.transport(WEIGHTED, qz.DiscreteMeasure(CODES)).plan],
+    lambda: [
+        qz.transport(WEIGHTED, qz.DiscreteMeasure(CODES)).plan,
+        qz.barycenter([WEIGHTED, CLOUD], 4, atom_weights="uniform", max_iter=5, rng=0).points,
+    ],
 )
 def wrong_marginals() -> list[Patch]:
     solve = qz.NetworkSimplex.solve
 
-    def wrong(self, a, b, costs):
-        return replace(solve(self, a, b, costs), sparse_plan=(np.arange(len(a)), costs.argmin(1), a))
+    def wrong(self, a, b, costs, *tree):
+        return replace(solve(self, a, b, costs, *tree), sparse_plan=(np.arange(len(a)), costs.argmin(1), a))
 
     return [(qz.NetworkSimplex, "solve", wrong)]
 
