@@ -1,8 +1,8 @@
 """Images a second of what ImageNet's recipes do most, and the share of the device's peak: `python -m benchmarks.gpu_throughput`.
 
-The networks have the published models' shapes and random weights; each is given one batch over and over, by the very rehearsals
-that `--dry-run` times. The peak is measured too: the best of large matrix products in the same precision. A prediction is one
-call of the prior; an image takes as many as its sampler has steps, twice as many under guidance.
+The networks have the published models' shapes and random weights; each is given one batch over and over, by the very
+microbenchmarks that `--dry-run` times. The peak is measured too: the best of large matrix products in the same precision. A
+prediction is one call of the prior; an image takes as many as its sampler has steps, twice as many under guidance.
 """
 
 import argparse
@@ -11,9 +11,10 @@ from functools import partial
 
 import torch
 
-from distill.models import rehearsal
+from distill.costs import Microbenchmark, measure
+from distill.costs.networks import autoencoding, classifier, prediction
+from distill.models.diffusion import untrained
 from distill.models.networks import new_student
-from distill.models.rehearsal import answering, coding, from_config, prediction
 
 DIT = {
     "num_attention_heads": 16,
@@ -37,10 +38,10 @@ VAE = {
 STUDENTS = ("resnet18", "resnet50", "mobilenetv2_100", "efficientnet_b0", "swin_tiny_patch4_window7_224")
 
 
-def rows(precision: str, scale: int) -> list[tuple[str, rehearsal.Rehearsal]]:
+def rows(precision: str, scale: int) -> list[tuple[str, Microbenchmark]]:
     """What is timed, with its name; batches are those of the recipes over ``scale``."""
     vae, dit, unet = (
-        from_config(kind, config)
+        partial(untrained, kind, config)
         for kind, config in (("AutoencoderKL", VAE), ("DiTTransformer2DModel", DIT), ("UNet2DConditionModel", UNET))
     )
 
@@ -48,16 +49,16 @@ def rows(precision: str, scale: int) -> list[tuple[str, rehearsal.Rehearsal]]:
         return max(1, size // scale)
 
     found = [
-        ("encode, SD's KL, 256 px", coding("vae256", vae, "encoder", (3, 256, 256), batch(32), precision)),
-        ("decode, SD's KL, 256 px", coding("vae256", vae, "decoder", (4, 32, 32), batch(32), precision)),
-        ("encode, SD's KL, 512 px", coding("vae512", vae, "encoder", (3, 512, 512), batch(16), precision)),
-        ("decode, SD's KL, 512 px", coding("vae512", vae, "decoder", (4, 64, 64), batch(16), precision)),
+        ("encode, SD's KL, 256 px", autoencoding("vae256", vae, "encoder", (3, 256, 256), batch(32), precision)),
+        ("decode, SD's KL, 256 px", autoencoding("vae256", vae, "decoder", (4, 32, 32), batch(32), precision)),
+        ("encode, SD's KL, 512 px", autoencoding("vae512", vae, "encoder", (3, 512, 512), batch(16), precision)),
+        ("decode, SD's KL, 512 px", autoencoding("vae512", vae, "decoder", (4, 64, 64), batch(16), precision)),
         ("predict, DiT-XL/2, 256 px", prediction("dit", dit, (4, 32, 32), batch(64), precision)),
         ("predict, SD 1.5's UNet, 512 px", prediction("unet", unet, (4, 64, 64), batch(32), precision, text=768)),
     ]
     for name in STUDENTS:
         student = partial(new_student, name, channels=3, size=224, classes=1000)
-        found.append((f"train, {name}, 224 px", answering(name, student, (3, 224, 224), batch(256), precision, learns=True)))
+        found.append((f"train, {name}, 224 px", classifier(name, student, (3, 224, 224), batch(256), precision, learns=True)))
     return found
 
 
@@ -94,7 +95,7 @@ def main() -> None:
         print(f"torch {torch.__version__}, {options.precision}\n\n| what | batch | memory, counted |\n|---|---|---|")
         for what, each in rows(options.precision, options.over):
             if options.only in what:
-                print(f"| {what} | {each.batch} | {rehearsal.peak(each) / 1e9:.3g} GB |", flush=True)
+                print(f"| {what} | {each.batch} | {(measure.peak(each) or 0) / 1e9:.3g} GB |", flush=True)
         return
     if options.device == "cuda" and not torch.cuda.is_available():
         parser.error("no GPU is to be seen here; --device cpu --over 64 --only resnet18 shows what it would print")
@@ -106,12 +107,12 @@ def main() -> None:
     for what, each in rows(options.precision, options.over):
         if options.only not in what:
             continue
-        found = rehearsal.timed(each, options.device)
+        found = measure.timed(each, options.device)
         if found.seconds is None:
             print(f"| {what} | {each.batch} | {found.operations:.3g} | does not fit | | |", flush=True)
             continue
         memory = f"{found.memory / 1e9:.3g} GB" if found.memory else ""
-        share = found.operations / found.seconds / top
+        share = (found.operations or 0) / found.seconds / top
         print(
             f"| {what} | {each.batch} | {found.operations:.3g} | {1 / found.seconds:.3g} | {100 * share:.0f} % | {memory} |",
             flush=True,

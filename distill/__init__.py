@@ -1,8 +1,8 @@
 """Dataset distillation as pushforward optimal quantization: images in, a weighted distilled set and evaluated students out.
 
 Order of reading: ``recipe`` (every option), ``images`` (what comes in), ``methods`` (what is compared), ``graph`` (recipe →
-stages), ``stages`` (one file each), ``pipeline`` (what stages, parts and their sealed folder are), ``engines`` (who makes what is
-missing), ``runs`` (the public functions), ``__main__`` (the command).
+stages), ``stages`` (one file each), ``costs`` (what they take), ``pipeline`` (what stages, parts and their sealed folder are),
+``engines`` (who makes what is missing), ``runs`` (the public functions), ``__main__`` (the command).
 """
 
 import sys

@@ -309,7 +309,7 @@ def _show_estimates(found: Sequence[Estimate], console: Console) -> None:
     console.print(table)
     console.print(
         "Hours of one worker's work, a GPU's if the recipe asks for one; memory: the measured peak of a part, or on a GPU of its"
-        " rehearsal, counted where no GPU is here; ?: not known until a part is made.",
+        " microbenchmark, counted where no GPU is here; ?: not known until a part is made.",
         soft_wrap=True,
     )
     for each in found:

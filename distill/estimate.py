@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import TYPE_CHECKING
 
 from distill.pipeline.stage import Stage
 from distill.pipeline.store import Store
-from distill.pipeline.work import Work
 from distill.recipe import RecipeError
+
+if TYPE_CHECKING:
+    from distill.costs import Repeated
 
 SPEED = 1e14  # operations a second, about a third of an A100's or a tenth of an H100's peak in half precision
 
@@ -34,7 +37,7 @@ class Estimate:
 
 
 def estimate(stage: Stage, store: Store, *, timed: bool = True) -> Estimate:
-    """From a stage's finished parts, where there are some; else from the recipe's sizes and, if ``timed``, a rehearsal."""
+    """From a stage's finished parts, where there are some; else from the recipe's sizes and, if ``timed``, a microbenchmark."""
     parts = stage.parts()
     seals = [seal for part in parts if store.holds(stage, part) and (seal := store.seal(stage, part))]
     left = len(parts) - len(seals)
@@ -47,22 +50,24 @@ def estimate(stage: Stage, store: Store, *, timed: bool = True) -> Estimate:
         ground = f"measured on {len(seals)} finished parts: {seconds:.3g} s and {size(each)} each"
         hours = left * seconds * stage.processes / 3600
         return Estimate(stage, len(parts), len(seals), left * each, hours, memory, ground)
-    weight = stage.weight()
-    hours, gpu_memory, ground = _rehearsed(stage) if timed else (None, None, "")
-    held = stage.resident()
-    grounds = [f"disk: {weight[1]}" if weight else "", ground, f"host memory: {size(held[0])}, {held[1]}" if held else ""]
+    from distill.costs import disk_bytes, host_memory_bytes  # loads torch
+
+    disk, host = disk_bytes(stage), host_memory_bytes(stage)
+    hours, gpu_memory, ground = _microbenchmarked(stage) if timed else (None, None, "")
+    grounds = [f"disk: {disk.ground}" if disk else "", ground, f"host memory: {size(host.value)}, {host.ground}" if host else ""]
     ground = "; ".join(filter(None, grounds)) or "unknown until a part is made"
-    disk, host = (found[0] if found else None for found in (weight, held))
-    return Estimate(stage, len(parts), 0, disk, hours, gpu_memory, ground, host)
+    return Estimate(stage, len(parts), 0, disk and disk.value, hours, gpu_memory, ground, host and host.value)
 
 
-def _rehearsed(stage: Stage) -> tuple[float | None, int | None, str]:
+def _microbenchmarked(stage: Stage) -> tuple[float | None, int | None, str]:
     """Hours, peak memory on a GPU, and their grounds: what the stage does over and over, timed if its device is at hand."""
+    from distill.costs import cost
+
     try:
-        works = Counter(stage.work())
+        works = Counter(cost(stage))
         found = [_held(stage, work) for work in works]
     except Exception as error:  # whatever a network of others' raises when it is built, a plan is still to be had
-        return None, None, f"time: unknown, for no rehearsal can be held: {error}"
+        return None, None, f"time: unknown, as no microbenchmark can run: {error}"
     if not works:
         return None, None, ""
     hours = sum(often * each.seconds for often, each in zip(works.values(), found, strict=True)) / 3600
@@ -75,7 +80,7 @@ def _rehearsed(stage: Stage) -> tuple[float | None, int | None, str]:
 
 @dataclass(frozen=True)
 class _Held:
-    """A work's rehearsal. seconds: of all of the work. memory: the peak on a GPU, None where that is not known."""
+    """A work's microbenchmark. seconds: of all of the work. memory: the peak on a GPU, None where that is not known."""
 
     seconds: float
     ground: str
@@ -83,37 +88,37 @@ class _Held:
     memory_ground: str
 
 
-def _held(stage: Stage, work: Work) -> _Held:
+def _held(stage: Stage, work: "Repeated") -> _Held:
     from torch import cuda
 
-    from distill.models.rehearsal import counted, peak, timed
+    from distill.costs.measure import counted, peak, timed
 
-    rehearsal, here = work.rehearsal, stage.device == "cpu" or cuda.is_available()
-    if not rehearsal.network:
-        found = timed(rehearsal, stage.device if here else "cpu")
+    benchmark, here = work.microbenchmark, stage.device == "cpu" or cuda.is_available()
+    if not benchmark.network:
+        found = timed(benchmark, stage.device if here else "cpu")
         if found.seconds is None:
             raise MemoryError("memory ran out")
-        how = f"{found.seconds:.2g} s each, timed {'here' if here else 'on the CPU, for want of a GPU here'}"
+        how = f"{found.seconds:.2g} s each, timed {'here' if here else 'on the CPU, as no GPU is here'}"
     elif here:
-        found = timed(rehearsal, stage.device)
-        timing = f"{rehearsal.batch} at once timed here, {(found.operations or 0.0) / (found.seconds or 1.0):.2g} operations/s"
-        how = timing if found.seconds is not None else f"memory ran out at {rehearsal.batch} at once"
+        found = timed(benchmark, stage.device)
+        timing = f"{benchmark.batch} at once timed here, {(found.operations or 0.0) / (found.seconds or 1.0):.2g} operations/s"
+        how = timing if found.seconds is not None else f"memory ran out at {benchmark.batch} at once"
     else:
-        found, how = counted(rehearsal), f"at {SPEED:.0e}/s, for want of a GPU here"
+        found, how = counted(benchmark), f"at {SPEED:.0e}/s, as no GPU is here"
     operations = found.operations or 0.0
     seconds = work.times * (found.seconds or operations / SPEED)
-    ground = f"{work.what} × {operations:.3g} operations ({how})" if rehearsal.network else f"{work.what} ({how})"
-    memory = found.memory if here else peak(rehearsal)
+    ground = f"{work.what} × {operations:.3g} operations ({how})" if benchmark.network else f"{work.what} ({how})"
+    memory = found.memory if here else peak(benchmark)
     if memory is None:
         return _Held(seconds, ground, None, "")
-    return _Held(seconds, ground, memory + round(work.kept), _memory(work, measured=here))
+    return _Held(seconds, ground, memory + round(work.device_bytes), _memory(work, measured=here))
 
 
-def _memory(work: Work, *, measured: bool) -> str:
+def _memory(work: "Repeated", *, measured: bool) -> str:
     """The ground of a peak of memory."""
-    kept = f", and {size(work.kept)} that lie there meanwhile" if work.kept else ""
-    how = "measured by its rehearsal" if measured else "weights, gradients and activations, counted for want of a GPU here"
-    return f"memory: {work.rehearsal.batch} at once, {how}{kept}{'' if measured else '; not the workspaces of its kernels'}"
+    kept = f", and {size(work.device_bytes)} that lie there meanwhile" if work.device_bytes else ""
+    how = "measured by its microbenchmark" if measured else "weights, gradients and activations, counted as no GPU is here"
+    return f"memory: {work.microbenchmark.batch} at once, {how}{kept}{'' if measured else '; not the workspaces of its kernels'}"
 
 
 def check_disk(found: Sequence[Estimate], folder: Path) -> None:

@@ -7,21 +7,23 @@ from distill.methods import METHODS, Method
 from distill.pipeline.stage import Stage, ordered
 from distill.recipe import Recipe, RecipeError, TrainedTeacher
 from distill.recipe.students import Network
-from distill.stages.codec import codec_stage
-from distill.stages.decode import DiffusionStage, RealImagesStage
+from distill.stages.decode import DiffusionStage
 from distill.stages.distances import DistancesStage
 from distill.stages.draw import images_of
 from distill.stages.encode import EncodeStage
 from distill.stages.evaluate import EvaluateStage
 from distill.stages.given import GivenStage
 from distill.stages.invert import InvertStage
+from distill.stages.kinds import CODECS, PRIORS, SELECTIONS, TEACHERS
 from distill.stages.label import ImageLabelStage, ImagesStage, StoredLabelStage
-from distill.stages.prior import prior_stage
+from distill.stages.quantize import QuantizeStage
+from distill.stages.real_images import RealImagesStage
 from distill.stages.report import ReportStage
-from distill.stages.select import AllStage, ClosestStage, QuantizeStage, RandomStage, SelectStage
+from distill.stages.select import SelectStage
 from distill.stages.survey import SurveyStage
-from distill.stages.teacher import TeacherStage, network, teacher_stage
+from distill.stages.teacher import TeacherStage
 from distill.stages.train import TrainStage
+from distill.stages.untrained import network
 
 Labels = ImageLabelStage | StoredLabelStage | GivenStage | TeacherStage | None
 Line = tuple[SelectStage | GivenStage, Stage, Labels]
@@ -33,18 +35,13 @@ def build(recipe: Recipe) -> list[Stage]:
     _check_shares(recipe, data)
     _check_networks(recipe)
     survey = SurveyStage(recipe, data)
-    codec, teacher = codec_stage(recipe, data, survey), teacher_stage(recipe, data, survey)
+    codec = CODECS[recipe.codec.source](recipe, recipe.codec, data, survey)
+    teacher = TEACHERS[recipe.teacher.source](recipe, recipe.teacher, data, survey)
     encode = EncodeStage(recipe, data, survey, codec)
-    prior = prior_stage(recipe, data, codec, encode)
+    prior = None if recipe.prior.source == "none" else PRIORS[recipe.prior.source](recipe, recipe.prior, data, encode)
     noise = recipe.select.space == "noise"
     space = InvertStage(recipe, data, survey, encode, prior) if noise and prior is not None else encode
     quantize = QuantizeStage(recipe, data, survey, space)
-
-    real = {
-        "random": RandomStage(recipe, data, survey),
-        "all": AllStage(recipe, data, survey),
-        "closest": ClosestStage(recipe, data, survey, space, quantize),
-    }
 
     def line(method: Method) -> Line:
         if method.decode == "diffusion":
@@ -52,7 +49,7 @@ def build(recipe: Recipe) -> list[Stage]:
         elif method.decode == "given":
             select = images = GivenStage(recipe, data)
         else:
-            select = real[method.select]
+            select = SELECTIONS[method.select](recipe, data, survey, space, quantize)
             images = RealImagesStage(recipe, data, survey, select)
         return select, images, _labels(recipe, data, teacher, images, method.select)
 

@@ -47,6 +47,11 @@ def new_scheduler() -> Any:
     )
 
 
+def untrained(kind: str, config: dict[str, Any]) -> Any:
+    """A model of diffusers with random weights, of a configuration."""
+    return getattr(import_module("diffusers"), kind).from_config(config)
+
+
 def load_autoencoder(kind: str, folder: Path, *, subfolder: str = "", dtype: str = "float32") -> Any:
     """The ``AutoencoderKL`` or ``AutoencoderTiny`` in a folder, for inference."""
     diffusers = import_module("diffusers")

@@ -10,7 +10,6 @@ from typing import Any, ClassVar, Protocol
 
 from distill.pipeline.checkpoint import Checkpoint
 from distill.pipeline.process_group import ProcessGroup
-from distill.pipeline.work import Work
 
 Content = Mapping[str, Any] | bytes  # tensors for .safetensors, values for .json, bytes for anything else
 Product = Mapping[str, Content]  # file name → content
@@ -61,21 +60,6 @@ class Stage(ABC):
     def unobtainable(self) -> str | None:
         """Why something that it must fetch is neither here nor to be had, in a sentence; None where nothing stands in the way."""
         return None
-
-    def weight(self) -> tuple[float, str] | None:
-        """What its parts will weigh on disk in bytes, and how that is reckoned; None where only making one tells."""
-        return None
-
-    def resident(self) -> tuple[float, str] | None:
-        """The bytes of the data that each worker has in its own memory while it makes a part, and how that is reckoned.
-
-        None where it reads a class, or a few images, at a time.
-        """
-        return None
-
-    def work(self) -> list[Work]:
-        """What its parts do over and over; nothing where only making one tells how long they take."""
-        return []
 
     @property
     def title(self) -> str:

@@ -22,8 +22,8 @@ from distill.pipeline.store import Store, write_whole
 from distill.recipe import Recipe, RecipeError, read
 from distill.runs.folder import FINISHED, LAST, folder_of, metrics, upto
 from distill.runs.graph_snapshot import keep
-from distill.stages.codec import PretrainedCodecStage
-from distill.stages.prior import PretrainedPriorStage
+from distill.stages.pretrained_codec import PretrainedCodecStage
+from distill.stages.pretrained_prior import PretrainedPriorStage
 from distill.stages.survey import SurveyStage
 
 EngineName = Literal["auto", "local", "ray"]

@@ -5,7 +5,6 @@ from typing import Any
 
 from distill.images import Images
 from distill.pipeline.stage import Product, Progress, Reader, Stage, seed_of
-from distill.pipeline.work import Work
 from distill.recipe import Recipe
 from distill.recipe.images import PretrainedCodec
 from distill.stages.codec import CodecStage
@@ -17,29 +16,23 @@ SHARD = 2000
 class LatentStage(Stage):
     """Points of a class's latent space, ``latents`` (n, c, h, w), in shards of at most 2,000 of the class's readable images."""
 
-    _recipe: Recipe
-    _data: Images
-    _survey: SurveyStage
-    _codec: CodecStage
+    recipe: Recipe
+    data: Images
+    survey: SurveyStage
+    codec: CodecStage
 
     def parts(self) -> list[str]:
-        return [part for index in range(len(self._data.classes)) for part in self.shards(index)]
+        return [part for index in range(len(self.data.classes)) for part in self.shards(index)]
 
     def shards(self, index: int) -> list[str]:
         """The parts of a class."""
-        data = self._data
+        data = self.data
         return [f"{data.part_name(index)}-{shard}" for shard in range(-(-len(data.train.of_class(index)) // SHARD))]
 
     @property
     def entries(self) -> int:
         """Numbers of a latent."""
-        return self._codec.channels * self._codec.side**2
-
-    def weight(self) -> tuple[float, str]:
-        codec = self._recipe.codec
-        images, entries = len(self._data.train), self.entries
-        each = 2 if isinstance(codec, PretrainedCodec) and codec.stored == "float16" else 4
-        return float(images * entries * each), f"{images:,} images × {entries:,} entries × {each} bytes"
+        return self.codec.channels * self.codec.side**2
 
     def latents(self, read: Reader, index: int) -> Any:
         """All latents of a class, (n, c, h, w), in the order of its readable images."""
@@ -51,9 +44,9 @@ class LatentStage(Stage):
         """Positions, in the training split, of a shard's images."""
         import numpy as np
 
-        index, shard = self._data.index_of(part), int(part.split("-")[-1])
-        of_class = self._data.train.of_class(index)[shard * SHARD : (shard + 1) * SHARD]
-        return of_class[np.isin(of_class, self._survey.readable(read, "train", index))]
+        index, shard = self.data.index_of(part), int(part.split("-")[-1])
+        of_class = self.data.train.of_class(index)[shard * SHARD : (shard + 1) * SHARD]
+        return of_class[np.isin(of_class, self.survey.readable(read, "train", index))]
 
 
 class EncodeStage(LatentStage):
@@ -62,36 +55,32 @@ class EncodeStage(LatentStage):
     name = "encode"
 
     def __init__(self, recipe: Recipe, data: Images, survey: SurveyStage, codec: CodecStage) -> None:
-        self._recipe, self._data, self._survey, self._codec = recipe, data, survey, codec
+        self.recipe, self.data, self.survey, self.codec = recipe, data, survey, codec
         self.codec = codec
         self.parents = (survey, codec)
         self.device, self.dtype = codec.device, codec.dtype
 
     def options(self) -> Mapping[str, Any]:
-        codec = self._recipe.codec
+        codec = self.recipe.codec
         kept: dict[str, Any] = {}
         if isinstance(codec, PretrainedCodec):
-            kept = {"latents": codec.latents, "stored": codec.stored, "size": self._codec.size}
-        return {"shard": SHARD, "data": self._data.fingerprint, **kept}
-
-    def work(self) -> list[Work]:
-        images = len(self._data.train)
-        return [Work(images, f"{images:,} images by the encoder", self._codec.rehearsal("encoder", images))]
+            kept = {"latents": codec.latents, "stored": codec.stored, "size": self.codec.size}
+        return {"shard": SHARD, "data": self.data.fingerprint, **kept}
 
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         import torch
 
-        codec, split = self._codec.load(read), self._data.train
+        codec, split = self.codec.load(read), self.data.train
         positions = self.positions(read, part)
         stored = torch.float32
-        if isinstance(self._recipe.codec, PretrainedCodec):
-            stored = getattr(torch, self._recipe.codec.stored)
-        latents = torch.empty((len(positions), self._codec.channels, self._codec.side, self._codec.side), dtype=stored)
+        if isinstance(self.recipe.codec, PretrainedCodec):
+            stored = getattr(torch, self.recipe.codec.stored)
+        latents = torch.empty((len(positions), self.codec.channels, self.codec.side, self.codec.side), dtype=stored)
         for start in range(0, len(positions), codec.batch):
             some = positions[start : start + codec.batch]
             # The name of a table's row costs as much as the row: it is looked up for those that draw.
             seeds = [seed_of("posterior", split.name(int(position))) for position in some] if codec.samples else []
-            encoded = codec.encode(torch.from_numpy(split.read(some, self._codec.size)), seeds)
+            encoded = codec.encode(torch.from_numpy(split.read(some, self.codec.size)), seeds)
             latents[start : start + len(some)] = encoded
             progress((start + len(some)) / len(positions))
         if not torch.isfinite(latents).all():
@@ -99,3 +88,8 @@ class EncodeStage(LatentStage):
                 f"some latents are not finite; codec.dtype or codec.stored may have too small a range ({self.dtype})"
             )
         return {f"{part}.safetensors": {"latents": latents}}
+
+
+def flat(latents: Any) -> Any:
+    """Latents (n, c, h, w) as points (n, c·h·w) of float64 on the host."""
+    return latents.reshape(len(latents), -1).double().numpy()

@@ -30,36 +30,36 @@ class EvaluateStage(Stage):
     def __init__(
         self, recipe: Recipe, data: Images, trains: Mapping[str, TrainStage], distances: Mapping[str, DistancesStage]
     ) -> None:
-        self._recipe, self._data, self._trains, self._distances = recipe, data, dict(trains), dict(distances)
+        self.recipe, self.data, self._trains, self._distances = recipe, data, dict(trains), dict(distances)
         self.parents = (*distances.values(), *trains.values())
         ancestors = dict.fromkeys(stage for train in trains.values() for stage in ordered(train))
-        self._teacher = next((stage for stage in ancestors if isinstance(stage, TeacherStage)), None)
+        self.teacher = next((stage for stage in ancestors if isinstance(stage, TeacherStage)), None)
 
     def options(self) -> Mapping[str, Any]:
-        return {"methods": self._recipe.methods, "seeds": self._recipe.seeds}
+        return {"methods": self.recipe.methods, "seeds": self.recipe.seeds}
 
     def parts(self) -> list[str]:
         return ["metrics"]
 
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         rows, checks = [], _Checks()
-        groups = [(method, k) for method in self._recipe.methods for k in budgets(self._recipe, METHODS[method].select)]
+        groups = [(method, k) for method in self.recipe.methods for k in budgets(self.recipe, METHODS[method].select)]
         for i, (method, k) in enumerate(groups):
             rows.append(self._row(read, method, k, checks))
             progress((i + 1) / len(groups))
-        split = "validation" if self._recipe.data.validation_fraction else "test"
+        split = "validation" if self.recipe.data.validation_fraction else "test"
         return {"metrics.json": {"split": split, "rows": rows, "checks": checks.values(), "teacher": self._known(read)}}
 
     def _known(self, read: Reader) -> dict[str, Any] | None:
         """The teacher whose labels students learn from, its top-1 on the split, and the warning that goes with it."""
-        if self._teacher is None:
+        if self.teacher is None:
             return None
-        about = read.values(self._teacher, "teacher")
+        about = read.values(self.teacher, "teacher")
         return {key: about[key] for key in ("model", "top1", "warning")}
 
     def _row(self, read: Reader, method: str, k: int | None, checks: "_Checks") -> dict[str, Any]:
         train = self._trains[method]
-        todo = [draw for draw in draws(self._recipe, METHODS[method].select) if draw.k == k]
+        todo = [draw for draw in draws(self.recipe, METHODS[method].select) if draw.k == k]
         runs = [read.values(train, run.name) for run in train.runs() if run.draw in todo]
         top1, top5, best, best5 = (np.array([run[key] for run in runs]) for key in ("top1", "top5", "best", "best_top5"))
         means = [self._means(read, method, draw, checks) for draw in todo] if method in self._distances else []
@@ -67,8 +67,8 @@ class EvaluateStage(Stage):
         return {
             "method": method,
             "ipc": k,
-            "student": _named(self._recipe),
-            "protocol": self._recipe.train.protocol,
+            "student": _named(self.recipe),
+            "protocol": self.recipe.train.protocol,
             "top1_mean": float(top1.mean()),
             "top1_std": _std(top1),
             "top5_mean": float(top5.mean()),

@@ -28,15 +28,15 @@ class GivenStage(Stage):
 
     def __init__(self, recipe: Recipe, data: Images) -> None:
         assert recipe.given is not None
-        self._recipe, self._data, self._given = recipe, data, recipe.given
+        self.recipe, self.data, self.section = recipe, data, recipe.given
         options: Any = recipe.data  # as the random images beside them are read
         self._reading = (getattr(options, "resize", "crop"), getattr(options, "bits", None) or 16)
-        self._set = opened(self._given.path, self._given.mean, self._given.std)
+        self._set = opened(self.section.path, self.section.mean, self.section.std)
         self._items[0][0].content()  # tensors that nobody can take for images are refused before any work
         most = max(len(items) for items in self._items)
-        if most != self._given.ipc:
-            raise RecipeError(f"given.ipc = {self._given.ipc}, but a class of {self._set.path} has up to {most} images")
-        if self._given.labels == "own":
+        if most != self.section.ipc:
+            raise RecipeError(f"given.ipc = {self.section.ipc}, but a class of {self._set.path} has up to {most} images")
+        if self.section.labels == "own":
             self._check_labels()
 
     @property
@@ -44,29 +44,29 @@ class GivenStage(Stage):
         return "images given"
 
     def options(self) -> Mapping[str, Any]:
-        normalized = {"mean": self._given.mean, "std": self._given.std} if self._given.mean else {}
-        files = self._set.fingerprint(labels=self._given.labels == "own")
-        return {"files": files, "labels": self._given.labels, "data": self._data.fingerprint, **normalized}
+        normalized = {"mean": self.section.mean, "std": self.section.std} if self.section.mean else {}
+        files = self._set.fingerprint(labels=self.section.labels == "own")
+        return {"files": files, "labels": self.section.labels, "data": self.data.fingerprint, **normalized}
 
     def parts(self) -> list[str]:
-        return self._data.part_names
+        return self.data.part_names
 
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         import torch
 
-        items = self._items[self._data.index_of(part)]
+        items = self._items[self.data.index_of(part)]
         pixels = np.stack([self._pixels(item) for item in items])
         weights = np.array([item.weight for item in items])
-        (draw,) = draws(self._recipe, "given")
+        (draw,) = draws(self.recipe, "given")
         tensors = draw.tensors(images=torch.from_numpy(pixels), weights=torch.from_numpy(weights / weights.sum()))
-        if self._given.labels == "own":
+        if self.section.labels == "own":
             tensors |= draw.tensors(logits=torch.stack([self._logits(item) for item in items]).float())
         return {f"{part}.safetensors": tensors}
 
     @cached_property
     def _items(self) -> list[Sequence[Item]]:
         """The images of each class of the data, in order."""
-        found, classes = self._set.classes, self._data.classes
+        found, classes = self._set.classes, self.data.classes
         names = list(found)
         if set(names) == set(classes):
             chosen = list(classes)
@@ -87,7 +87,7 @@ class GivenStage(Stage):
         if not self._set.brings_labels:
             raise RecipeError(f"given.labels = 'own', but {self._set.path} does not name soft labels of every image")
         order = self._columns
-        if order is not None and set(order) != set(self._data.classes):
+        if order is not None and set(order) != set(self.data.classes):
             raise RecipeError(f"the columns of the soft labels of {self._set.path} are {order[:3]}, ..., not the data's classes")
 
     @cached_property
@@ -96,14 +96,14 @@ class GivenStage(Stage):
 
     def _pixels(self, item: Item) -> Any:
         try:
-            pixels = decode(item.content(), self._data.size, *self._reading)
+            pixels = decode(item.content(), self.data.size, *self._reading)
         except (Unreadable, OSError) as error:
             raise ValueError(f"{item.name}: {error}") from None
-        return pixels[:1] if self._data.channels == 1 else pixels
+        return pixels[:1] if self.data.channels == 1 else pixels
 
     def _logits(self, item: Item) -> Any:
         assert item.logits is not None
-        logits, classes = item.logits(), self._data.classes
+        logits, classes = item.logits(), self.data.classes
         if logits.shape != (len(classes),):
             raise ValueError(f"{item.name} must have logits ({len(classes)},); received {tuple(logits.shape)}")
         return logits if self._columns is None else logits[[self._columns.index(name) for name in classes]]

@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from distill.images import Images
 from distill.pipeline.stage import Product, Progress, Reader
-from distill.pipeline.work import Work
 from distill.recipe import Recipe
-from distill.recipe.codes import taken
 from distill.stages.encode import EncodeStage, LatentStage
 from distill.stages.prior import PriorStage
 from distill.stages.survey import SurveyStage
@@ -24,25 +22,20 @@ class InvertStage(LatentStage):
     version = 2  # since what is not finite is no noise
 
     def __init__(self, recipe: Recipe, data: Images, survey: SurveyStage, encode: EncodeStage, prior: PriorStage) -> None:
-        self._recipe, self._data, self._survey, self._encode, self._prior = recipe, data, survey, encode, prior
-        self._codec = encode.codec
+        self.recipe, self.data, self.survey, self.encode, self.prior = recipe, data, survey, encode, prior
+        self.codec = encode.codec
         self.parents = (survey, encode, prior)
         self.device, self.dtype = prior.device, prior.dtype
 
     def options(self) -> Mapping[str, Any]:
-        decode = self._recipe.decode
+        decode = self.recipe.decode
         return {"steps": decode.steps, "strength": decode.strength, "guidance": decode.inversion_guidance}
-
-    def work(self) -> list[Work]:
-        decode, images = self._recipe.decode, len(self._data.train)
-        calls = taken(decode.steps, decode.strength) * (1 if decode.inversion_guidance == 1 else 2)
-        return [Work(images * calls, f"{images:,} images × {calls} predictions", self._prior.rehearsal(decode.batch))]
 
     @cached_property
     def _batches(self) -> "Batches":
         from distill.models.batches import Batches
 
-        return Batches(self._recipe.decode.batch)
+        return Batches(self.recipe.decode.batch)
 
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         import torch
@@ -50,18 +43,18 @@ class InvertStage(LatentStage):
         from distill.models.diffusion import inverse_of
         from distill.models.sampler import invert
 
-        decode, latents = self._recipe.decode, read.tensors(self._encode, part)["latents"]
-        index, guidance = self._data.index_of(part), decode.inversion_guidance
-        inverse = inverse_of(self._prior.scheduler(read, "ddim"))
+        decode, latents = self.recipe.decode, read.tensors(self.encode, part)["latents"]
+        index, guidance = self.data.index_of(part), decode.inversion_guidance
+        inverse = inverse_of(self.prior.scheduler(read, "ddim"))
         noise: list[Any] = []
         done = 0
 
-        predict = cache(lambda dtype: self._prior.predict(read, index, guidance, dtype))
+        predict = cache(lambda dtype: self.prior.predict(read, index, guidance, dtype))
 
         def sample(dtype: str, rows: Any) -> Any:
             return invert(predict(dtype), inverse, latents[rows].float(), steps=decode.steps, strength=decode.strength)
 
-        for some in self._batches.of(lambda some: self._prior.finite(sample, some), len(latents)):
+        for some in self._batches.of(lambda some: self.prior.finite(sample, some), len(latents)):
             noise.append(some.to(latents.dtype))
             done += len(some)
             progress(done / len(latents))

@@ -6,15 +6,15 @@ from typing import Any
 
 from distill.images import Images
 from distill.pipeline.stage import Product, Progress, Reader, Stage, seed_of
-from distill.pipeline.work import Work
 from distill.recipe import Recipe
-from distill.stages.decode import DiffusionStage, RealImagesStage
+from distill.stages.decode import DiffusionStage
 from distill.stages.draw import Run, draws, images_of, runs
 from distill.stages.given import GivenStage
-from distill.stages.teacher import TeacherStage, in_memory
-from distill.stages.weighted import JOINED, weighted_set
+from distill.stages.real_images import RealImagesStage
+from distill.stages.teacher import TeacherStage
+from distill.stages.weighted import weighted_set
 
-_BATCH = 256
+LABEL_BATCH = 256  # images at once
 _LOGITS, _REMEDY = "logits of the teacher", "look at its weights and at teacher.json: such a teacher labels nothing"
 
 ImagesStage = DiffusionStage | RealImagesStage | GivenStage  # what makes the images that are labelled
@@ -27,34 +27,30 @@ class ImageLabelStage(Stage):
     version = 3  # since what is not finite is no label
 
     def __init__(self, recipe: Recipe, data: Images, teacher: TeacherStage, images: ImagesStage, select: str) -> None:
-        self._recipe, self._data, self._teacher, self._images = recipe, data, teacher, images
-        self._draws = draws(recipe, select)
+        self.recipe, self.data, self.teacher, self.images = recipe, data, teacher, images
+        self.draws = draws(recipe, select)
         self.parents, self.device = (teacher, images), recipe.compute.device
 
     @property
     def title(self) -> str:
-        return f"label {self._images.kind}"
+        return f"label {self.images.kind}"
 
     def options(self) -> Mapping[str, Any]:
         return {"labels": "logits"}
 
     def parts(self) -> list[str]:
-        return self._data.part_names
-
-    def work(self) -> list[Work]:
-        images = sum(images_of(draw, self._data) for draw in self._draws)
-        return [Work(images, f"{images:,} images by the teacher", self._teacher.rehearsal(_BATCH))]
+        return self.data.part_names
 
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         import torch
 
         from distill.models.finite import finite
 
-        teacher, images = self._teacher.load(read), read.tensors(self._images, part)
+        teacher, images = self.teacher.load(read), read.tensors(self.images, part)
 
         @torch.no_grad()
         def logits(pixels: Any) -> Any:
-            each = [teacher(some.to(self.device).float() / 255).float().cpu() for some in pixels.split(_BATCH)]
+            each = [teacher(some.to(self.device).float() / 255).float().cpu() for some in pixels.split(LABEL_BATCH)]
             return finite(torch.cat(each), _LOGITS, _REMEDY)
 
         names = [name for name in images if name.endswith(".images")]
@@ -79,39 +75,25 @@ class StoredLabelStage(Stage):
         images: ImagesStage,
         select: str,
     ) -> None:
-        self._recipe, self._data, self._teacher, self._images = recipe, data, teacher, images
-        self._runs = {run.name: run for run in runs(recipe, select)}
+        self.recipe, self.data, self.teacher, self.images = recipe, data, teacher, images
+        self.all_runs = {run.name: run for run in runs(recipe, select)}
         self.parents, self.device = (teacher, images), recipe.compute.device
 
     @property
     def title(self) -> str:
-        return f"label {self._images.kind}"
+        return f"label {self.images.kind}"
 
     def options(self) -> Mapping[str, Any]:
-        rules, label = self._recipe.train.rules, self._recipe.label
+        rules, label = self.recipe.train.rules, self.recipe.label
         seen = {key: rules.described()[key] for key in ("epochs", "augmentation", "temperature")}
-        return {"labels": "stored", **seen, **label.model_dump(), "runs": list(self._runs), "size": self._recipe.data.size}
+        return {"labels": "stored", **seen, **label.model_dump(), "runs": list(self.all_runs), "size": self.recipe.data.size}
 
     def parts(self) -> list[str]:
-        return [part for run in self._runs.values() for part in self.parts_of(run)]
-
-    def weight(self) -> tuple[float, str]:
-        from distill.models.soft_labels import bytes_an_image
-
-        each, seen = bytes_an_image(len(self._data.classes), self._recipe.label.top), self._seen()
-        return float(seen * each), f"{seen:,} images seen × {each:,} bytes"
-
-    def resident(self) -> tuple[float, str]:
-        most = max(images_of(run.draw, self._data) for run in self._runs.values())
-        return in_memory(self._data, {JOINED: 2 * most})
-
-    def work(self) -> list[Work]:
-        seen = self._seen()
-        return [Work(seen, f"{seen:,} images seen by the teacher", self._teacher.rehearsal(_BATCH))]
+        return [part for run in self.all_runs.values() for part in self.parts_of(run)]
 
     def parts_of(self, run: Run) -> list[str]:
         """The parts of one student, in the order of its epochs."""
-        epochs = self._recipe.train.rules.epochs_at(run.draw.k)
+        epochs = self.recipe.train.rules.epochs_at(run.draw.k)
         assert epochs is not None
         return [f"{run.name}-{start:05d}" for start in range(0, epochs, self.epochs_a_part(run))]
 
@@ -119,8 +101,8 @@ class StoredLabelStage(Stage):
         """Epochs in a file of one student's labels."""
         from distill.models.soft_labels import bytes_an_image
 
-        an_epoch = images_of(run.draw, self._data) * bytes_an_image(len(self._data.classes), self._recipe.label.top)
-        return max(1, math.floor(self._recipe.label.shard_mb * 2**20 / an_epoch))
+        an_epoch = images_of(run.draw, self.data) * bytes_an_image(len(self.data.classes), self.recipe.label.top)
+        return max(1, math.floor(self.recipe.label.shard_mb * 2**20 / an_epoch))
 
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         import torch
@@ -130,28 +112,28 @@ class StoredLabelStage(Stage):
         from distill.models.student import Passes
 
         name, start = part.rsplit("-", 1)
-        run, rules = self._runs[name], self._recipe.train.rules
+        run, rules = self.all_runs[name], self.recipe.train.rules
         device = torch.device(self.device)
-        teacher = self._teacher.load(read)
-        data = weighted_set(read, self._data.part_names, self._data.names, self._images, None, run.draw, "uniform")
-        passes = Passes(data.images, data.weights, rules, self._recipe.data.size, pass_seed(run.seed), device)
+        teacher = self.teacher.load(read)
+        data = weighted_set(read, self.data.part_names, self.data.names, self.images, None, run.draw, "uniform")
+        passes = Passes(data.images, data.weights, rules, self.recipe.data.size, pass_seed(run.seed), device)
         epochs = rules.epochs_at(run.draw.k)
         assert epochs is not None
         todo = range(int(start), min(int(start) + self.epochs_a_part(run), epochs))
         stored: list[dict[str, Any]] = []
         with torch.no_grad():
             for i, epoch in enumerate(todo):
-                places = torch.arange(len(passes)).split(_BATCH)
+                places = torch.arange(len(passes)).split(LABEL_BATCH)
                 logits = torch.cat([teacher(passes.mixed(epoch, some).pixels).float().cpu() for some in places])
                 logits = finite(logits, _LOGITS, _REMEDY)
-                stored.append(compressed(logits, self._recipe.label.top, rules.temperature))
+                stored.append(compressed(logits, self.recipe.label.top, rules.temperature))
                 progress((i + 1) / len(todo))
         return {f"{part}.safetensors": {key: torch.stack([each[key] for each in stored]) for key in stored[0]}}
 
-    def _seen(self) -> int:
+    def seen(self) -> int:
         """Images in all passes of all students."""
-        epochs = self._recipe.train.rules.epochs_at
-        return sum((epochs(run.draw.k) or 0) * images_of(run.draw, self._data) for run in self._runs.values())
+        epochs = self.recipe.train.rules.epochs_at
+        return sum((epochs(run.draw.k) or 0) * images_of(run.draw, self.data) for run in self.all_runs.values())
 
 
 def pass_seed(seed: int) -> int:

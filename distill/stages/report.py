@@ -21,7 +21,7 @@ class ReportStage(Stage):
     version = 3  # since the teacher's accuracy stands under the table
 
     def __init__(self, recipe: Recipe, data: Images, trains: Mapping[str, TrainStage], evaluate: EvaluateStage) -> None:
-        self._recipe, self._data, self._trains, self._evaluate = recipe, data, dict(trains), evaluate
+        self.recipe, self.data, self._trains, self._evaluate = recipe, data, dict(trains), evaluate
         self.parents = (evaluate,)
 
     @property
@@ -29,7 +29,7 @@ class ReportStage(Stage):
         return "report"
 
     def options(self) -> Mapping[str, Any]:
-        return {"recipe": self._recipe.model_dump()}
+        return {"recipe": self.recipe.model_dump()}
 
     def parts(self) -> list[str]:
         return ["report"]
@@ -41,7 +41,7 @@ class ReportStage(Stage):
         ancestors = dict.fromkeys(ordered(self._evaluate))
         manifests = [manifest for stage in ancestors if (manifest := read.manifest(stage))]
         report = {
-            "recipe": self._recipe.model_dump(),
+            "recipe": self.recipe.model_dump(),
             **metrics,
             "stages": [{key: m[key] for key in ("title", "parts", "wall_s", "work_s", "peak_memory_bytes")} for m in manifests],
             "environment": manifests[-1]["environment"] if manifests else {},
@@ -49,7 +49,7 @@ class ReportStage(Stage):
         pictures = {"accuracy.png": figures.accuracy(metrics["rows"], metrics["split"])}
         if any(row["w2_latent"] is not None for row in metrics["rows"]):
             pictures["distortion.png"] = figures.distortion(metrics["rows"])
-        weighted = next((name for name in self._recipe.methods if METHODS[name].weights == "mass" and name != "given"), None)
+        weighted = next((name for name in self.recipe.methods if METHODS[name].weights == "mass" and name != "given"), None)
         if weighted is not None:
             pictures |= self._codes(read, self._trains[weighted], figures)
         progress(0.9)
@@ -57,14 +57,14 @@ class ReportStage(Stage):
 
     def _codes(self, read: Reader, train: TrainStage, figures: Any) -> dict[str, bytes]:
         """A sheet of the distilled images a budget, and the histogram of their weights."""
-        classes, pictures, weights = self._data.names, {}, {}
-        parts = [read.tensors(train.images, part) for part in self._data.part_names]
-        for k in self._recipe.select.budgets:
-            first = Draw(k, self._recipe.seeds[0])
+        classes, pictures, weights = self.data.names, {}, {}
+        parts = [read.tensors(train.images, part) for part in self.data.part_names]
+        for k in self.recipe.select.budgets:
+            first = Draw(k, self.recipe.seeds[0])
             tiles = [(first.of(part, "images").numpy(), first.of(part, "weights").numpy()) for part in parts]
             pictures[f"images-ipc{k}.png"] = figures.sheet(tiles, classes)
             weights[k] = np.concatenate(
-                [k * Draw(k, seed).of(part, "weights").numpy() for part in parts for seed in self._recipe.seeds]
+                [k * Draw(k, seed).of(part, "weights").numpy() for part in parts for seed in self.recipe.seeds]
             )
         pictures["weights.png"] = figures.weights(weights)
         return pictures

@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -14,11 +13,9 @@ from distill.images.pixels import DARK, DEEP, Unreadable
 from distill.images.rows import readers
 from distill.pipeline.stage import Product, Progress, Reader, Stage
 from distill.pipeline.store import Damaged
-from distill.pipeline.work import Rehearsal, Work
 from distill.recipe import Recipe
 
 _SPLITS = ("train", "test")
-_SOME = 64  # images that a rehearsal reads
 
 
 class SurveyStage(Stage):
@@ -32,34 +29,27 @@ class SurveyStage(Stage):
     version = 2  # since images stand upright; all that is made of images has this stage among its parents
 
     def __init__(self, recipe: Recipe, data: Images) -> None:
-        self._recipe, self._data = recipe, data
+        self.recipe, self.data = recipe, data
 
     def options(self) -> Mapping[str, Any]:
-        return {"data": self._data.fingerprint}
+        return {"data": self.data.fingerprint}
 
     def parts(self) -> list[str]:
-        return self._data.part_names
-
-    def work(self) -> list[Work]:
-        split = self._data.train
-        some, images = _spread(split), sum(len(self._data.split(name)) for name in _SPLITS)
-        key = f"survey/{self._data.fingerprint}"
-        rehearsal = Rehearsal(key, len(some), lambda device: lambda: _inspected(split, some), network=False)
-        return [Work(images, f"{images:,} images read and checked, as {len(some)} of them were in one thread", rehearsal)]
+        return self.data.part_names
 
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
-        index = self._data.index_of(part)
-        splits = {name: self._data.split(name) for name in _SPLITS}
-        return {f"{part}.json": {name: _inspected(split, split.of_class(index)) for name, split in splits.items()}}
+        index = self.data.index_of(part)
+        splits = {name: self.data.split(name) for name in _SPLITS}
+        return {f"{part}.json": {name: inspected(split, split.of_class(index)) for name, split in splits.items()}}
 
     def readable(self, read: Reader, split: str, index: int) -> NDArray[np.int64]:
         """Positions, in a split, of a class's images that can be read."""
-        found = read.values(self, self._data.part_name(index))[split]
-        return np.delete(self._data.split(split).of_class(index), [each["at"] for each in found["unreadable"]])
+        found = read.values(self, self.data.part_name(index))[split]
+        return np.delete(self.data.split(split).of_class(index), [each["at"] for each in found["unreadable"]])
 
     def all_readable(self, read: Reader, split: str) -> NDArray[np.int64]:
         """Positions of all images of a split that can be read, in order."""
-        classes = range(len(self._data.classes))
+        classes = range(len(self.data.classes))
         return np.sort(np.concatenate([self.readable(read, split, index) for index in classes]))
 
     def summary(self, read: Reader) -> Mapping[str, Any]:
@@ -75,13 +65,13 @@ class SurveyStage(Stage):
                     converted[kind] = converted.get(kind, 0) + count
                 if len(found["unreadable"]) == found["images"]:
                     raise ValueError(f"none of the {found['images']} images of {part} ({split}) can be read: {_some(unreadable)}")
-        options: Any = self._recipe.data
+        options: Any = self.recipe.data
         if DARK in converted and DEEP not in converted and options.bits is None:
             raise ValueError(
                 f"all {converted[DARK]} images of 16 bits hold values below 4096 alone, as of 12 bits, and would be nearly "
                 "black: say data.bits = 12, or data.bits = 16 if they are so dark"
             )
-        allowed = getattr(self._recipe.data, "max_unreadable", 0.0)
+        allowed = getattr(self.recipe.data, "max_unreadable", 0.0)
         if len(unreadable) > allowed * sum(counts.values()):
             raise ValueError(
                 f"{len(unreadable)} of {sum(counts.values())} images can't be read, more than the share data.max_unreadable = "
@@ -100,31 +90,13 @@ class SurveyStage(Stage):
                 known = read.values(self, part)
             except Damaged:
                 continue
-            if any(known[name]["sha256"] != _contents(self._data.split(name), index) for name in _SPLITS):
-                found.append(self._data.classes[index])
+            if any(known[name]["sha256"] != _contents(self.data.split(name), index) for name in _SPLITS):
+                found.append(self.data.classes[index])
         return found
 
 
-def reading(data: Images, images: int) -> Work:
-    """The work of reading so many training images to pixels."""
-    split = data.train
-    some = _spread(split)
-
-    def read() -> None:
-        for position in some:
-            with suppress(Unreadable):
-                split.read([int(position)])
-
-    rehearsal = Rehearsal(f"reading/{data.fingerprint}", len(some), lambda device: read, network=False)
-    return Work(images, f"{images:,} images read, as {len(some)} were in one thread", rehearsal)
-
-
-def _spread(split: Split) -> NDArray[np.int64]:
-    """Positions of some images, evenly from all of a split."""
-    return np.unique(np.linspace(0, len(split) - 1, min(_SOME, len(split))).astype(np.int64))
-
-
-def _inspected(split: Split, positions: NDArray[np.int64]) -> dict[str, Any]:
+def inspected(split: Split, positions: NDArray[np.int64]) -> dict[str, Any]:
+    """Reads some images of a split: how many, which can't be read and why, from what others are converted, and a hash of all."""
     digest = hashlib.sha256()
     unreadable: list[dict[str, Any]] = []
     converted: dict[str, int] = {}

@@ -1,20 +1,20 @@
 """Train: a student a draw of a method, on its weighted images, under the recipe's protocol; measured on the real test split."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from distill.images import Images
 from distill.methods import METHODS
 from distill.pipeline.stage import Product, Progress, Reader, Stage, seed_of
-from distill.pipeline.work import Work
 from distill.recipe import Recipe
-from distill.stages.draw import Draw, Run, images_of, runs
+from distill.stages.draw import Draw, Run, runs
 from distill.stages.given import GivenStage
 from distill.stages.label import ImageLabelStage, StoredLabelStage, pass_seed
 from distill.stages.survey import SurveyStage
-from distill.stages.teacher import LOOK, TeacherStage, held, in_memory, looking, moments, network, scores_on_test
-from distill.stages.weighted import JOINED, WeightedSet, weighted_set
+from distill.stages.teacher import TeacherStage
+from distill.stages.testing import scores_on_test
+from distill.stages.untrained import held, network
+from distill.stages.weighted import WeightedSet, weighted_set
 
 
 class TrainStage(Stage):
@@ -40,7 +40,7 @@ class TrainStage(Stage):
         images: Stage,
         labels: ImageLabelStage | StoredLabelStage | GivenStage | TeacherStage | None,
     ) -> None:
-        self._recipe, self.data, self._survey, self.method = recipe, data, survey, method
+        self.recipe, self.data, self.survey, self.method = recipe, data, survey, method
         self.select, self.images, self.labels = select, images, labels
         self.parents = (survey, images) if labels is None else (survey, images, labels)
         self.device, self.dtype = recipe.compute.device, recipe.train.precision
@@ -56,42 +56,13 @@ class TrainStage(Stage):
         return self.labels if isinstance(self.labels, ImageLabelStage | GivenStage) else None
 
     def options(self) -> Mapping[str, Any]:
-        train = self._recipe.train
+        train = self.recipe.train
         network = {name: getattr(train, name) for name in ("student", "width", "depth", "small_stem", "processes")}
         weights = METHODS[self.method].weights
         return {**train.rules.described(), **network, "weights": weights, "data": self.data.fingerprint}
 
     def parts(self) -> list[str]:
         return [run.name for run in self.runs()]
-
-    def resident(self) -> tuple[float, str]:
-        most = max(images_of(run.draw, self.data) for run in self.runs())
-        return in_memory(self.data, {JOINED: 2 * most, "test images": len(self.data.test)})
-
-    def work(self) -> list[Work]:
-        from distill.models.rehearsal import answering, peak, weight
-
-        options, rules, side, found = self._recipe.train, self._recipe.train.rules, self._recipe.data.size, list[Work]()
-        for k in dict.fromkeys(run.draw.k for run in self.runs()):
-            those = [run for run in self.runs() if run.draw.k == k]
-            n = images_of(those[0].draw, self.data)
-            batch = rules.batch_at(k, n)
-            epochs = rules.epochs_at(k)
-            seen = len(those) * (rules.steps_at(k, n) * batch if epochs is None else epochs * n)
-            shape, share = (self.data.channels, side, side), -(-batch // self.processes)
-            key = json.dumps([options.model_dump(), len(self.data.classes)])
-            learning = answering(key, self._new, shape, share, options.precision, learns=True)
-            # Processes that train together gather their gradients in a copy of them.
-            kept = weight(self._new, moments(rules) + (self.processes > 1))[0]
-            labelling = self.labels.rehearsal(share, options.precision) if isinstance(self.labels, TeacherStage) else None
-            # The teacher answers while all that the student's gradient needs is there.
-            teaching = (labelling and peak(labelling)) or 0
-            found.append(Work(seen, f"{seen:,} images seen by students", learning, kept + teaching))
-            if labelling:
-                found.append(Work(seen, f"{seen:,} by the teacher", labelling))
-            times = self.processes * rules.evaluations * len(those)
-            found.append(looking(self.data, times, answering(key, self._new, shape, LOOK), kept + teaching))
-        return found
 
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         run = next(run for run in self.runs() if run.name == part)
@@ -104,17 +75,17 @@ class TrainStage(Stage):
 
     def runs(self) -> list[Run]:
         """The students, a part each."""
-        return runs(self._recipe, METHODS[self.method].select)
+        return runs(self.recipe, METHODS[self.method].select)
 
     def _student(self, read: Reader, run: Run, data: WeightedSet, progress: Progress) -> dict[str, Any]:
         import torch
 
         from distill.models.student import Passes, learn
 
-        options, rules = self._recipe.train, self._recipe.train.rules
-        device, size = torch.device(self.device), self._recipe.data.size
+        options, rules = self.recipe.train, self.recipe.train.rules
+        device, size = torch.device(self.device), self.recipe.data.size
         torch.manual_seed(seed_of("student", run.seed))  # the same start for every method
-        model = self._new().to(device)
+        model = self.untrained().to(device)
         passes = Passes(held(data.images, device), data.weights, rules, size, pass_seed(run.seed), device)
         targets, label_bytes = self._targets(read, run, data, device)
         seen = learn(
@@ -123,7 +94,7 @@ class TrainStage(Stage):
             data.weights,
             rules,
             targets,
-            scores_on_test(self.data, self._survey, read, device),
+            scores_on_test(self.data, self.survey, read, device),
             progress,
             student=options.student,
             ipc=run.draw.k,
@@ -141,15 +112,15 @@ class TrainStage(Stage):
             "label_bytes": label_bytes,
         }
 
-    def _new(self) -> Any:
+    def untrained(self) -> Any:
         """A student with random weights."""
-        return network(self._recipe.train.student, self._recipe.train, self.data)
+        return network(self.recipe.train.student, self.recipe.train, self.data)
 
     def _targets(self, read: Reader, run: Run, data: WeightedSet, device: Any) -> tuple[Any, int]:
         """What the student learns to say, and how many bytes of labels that takes on disk."""
         from distill.models import student
 
-        rules, labels = self._recipe.train.rules, self.labels
+        rules, labels = self.recipe.train.rules, self.labels
         if isinstance(labels, StoredLabelStage):
             return stored_targets(read, labels, run, len(self.data.classes), rules.temperature, device)
         if isinstance(labels, ImageLabelStage | GivenStage):
@@ -157,7 +128,7 @@ class TrainStage(Stage):
             return student.image_targets(data.logits, rules.temperature, device), size
         if labels is None:
             return student.hard_targets(data.labels, len(self.data.classes), device), 0
-        return student.online_targets(labels.load(read), rules.temperature, device, self._recipe.train.precision), 0
+        return student.online_targets(labels.load(read), rules.temperature, device, self.recipe.train.precision), 0
 
 
 def stored_targets(

@@ -10,8 +10,6 @@ from distill.methods.weights import moded, sample_weights
 from distill.pipeline.stage import Reader, Stage
 from distill.stages.draw import Draw
 
-JOINED = "images of a student, each twice while they are joined,"  # what a set takes of memory, in words
-
 
 @dataclass(frozen=True)
 class WeightedSet:

@@ -3,6 +3,7 @@
 import shutil
 import time
 from collections import namedtuple
+from functools import partial
 
 import pytest
 import torch
@@ -10,13 +11,15 @@ from diffusers import AutoencoderKL, DiTTransformer2DModel, UNet2DConditionModel
 from torch.utils.flop_counter import FlopCounterMode
 
 from distill import estimate as estimating
+from distill.costs import Microbenchmark, Repeated, cost, disk_bytes, host_memory_bytes, measure
+from distill.costs.inference import of_teacher
+from distill.costs.measure import counted, peak, timed
+from distill.costs.networks import autoencoding, classifier, prediction, weight_bytes
 from distill.engines.worker import make_part
 from distill.estimate import check_disk, estimate, size
 from distill.graph import build
-from distill.models import rehearsal as rehearsing
-from distill.models.rehearsal import answering, coding, counted, from_config, peak, prediction, timed, weight
+from distill.models.diffusion import untrained
 from distill.pipeline.store import Store
-from distill.pipeline.work import Rehearsal, Work
 from distill.recipe import RecipeError, read
 
 
@@ -43,7 +46,7 @@ def test_bytes_are_those_of_the_tensors_to_be_written(stages, tmp_path):
     for title, beside in (("encode", 0), ("select quantize", 0), ("images random", 8 * 6)):
         tensors = [tensor for part in stages[title].parts() for tensor in store.tensors(stages[title], part).values()]
         # Images carry their weights, eight bytes each of six.
-        assert stages[title].weight()[0] == sum(t.numel() * t.element_size() for t in tensors) - beside
+        assert disk_bytes(stages[title]).value == sum(t.numel() * t.element_size() for t in tensors) - beside
     left = estimate(stages["encode"], store)
     assert (left.disk, left.hours, left.done) == (0, 0, 3)
     assert left.memory > 0
@@ -52,9 +55,13 @@ def test_bytes_are_those_of_the_tensors_to_be_written(stages, tmp_path):
 def test_networks_that_are_trained_weigh_what_their_files_do(digits):
     """And a checkpoint of four times as much while they are."""
     stages = {stage.name: stage for stage in build(digits)}
-    for name, make in (("codec", stages["codec"]._new), ("prior", stages["prior"]._new), ("teacher", stages["teacher"]._network)):
+    for name, make in (
+        ("codec", stages["codec"].untrained),
+        ("prior", stages["prior"].untrained),
+        ("teacher", stages["teacher"].untrained),
+    ):
         state = make().state_dict()
-        assert stages[name].weight()[0] == 5 * sum(tensor.numel() * 4 for tensor in state.values()), name
+        assert disk_bytes(stages[name]).value == 5 * sum(tensor.numel() * 4 for tensor in state.values()), name
 
 
 def test_finished_parts_tell_what_the_others_take(stages, tmp_path):
@@ -85,10 +92,13 @@ def test_operations_are_those_of_the_real_models(stable_diffusion, dit):
     unet = UNet2DConditionModel.from_pretrained(stable_diffusion / "unet", low_cpu_mem_usage=False)
     model = DiTTransformer2DModel.from_pretrained(dit / "transformer", low_cpu_mem_usage=False)
     latents, time, batch = torch.zeros(3, 4, 16, 16), torch.zeros(3, dtype=torch.long), 3
-    make = from_config("AutoencoderKL", dict(vae.config))
-    encoder, decoder = coding("vae", make, "encoder", (3, 32, 32), batch), coding("vae", make, "decoder", (4, 16, 16), batch)
-    of_text = prediction("unet", from_config("UNet2DConditionModel", dict(unet.config)), (4, 16, 16), batch, text=16)
-    of_class = prediction("dit", from_config("DiTTransformer2DModel", dict(model.config)), (4, 16, 16), batch)
+    make = partial(untrained, "AutoencoderKL", dict(vae.config))
+    encoder, decoder = (
+        autoencoding("vae", make, "encoder", (3, 32, 32), batch),
+        autoencoding("vae", make, "decoder", (4, 16, 16), batch),
+    )
+    of_text = prediction("unet", partial(untrained, "UNet2DConditionModel", dict(unet.config)), (4, 16, 16), batch, text=16)
+    of_class = prediction("dit", partial(untrained, "DiTTransformer2DModel", dict(model.config)), (4, 16, 16), batch)
     assert batch * counted(encoder).operations == operations(lambda: vae.encode(torch.zeros(3, 3, 32, 32)))
     assert batch * counted(decoder).operations == operations(lambda: vae.decode(latents))
     assert batch * counted(of_text).operations == operations(
@@ -98,25 +108,27 @@ def test_operations_are_those_of_the_real_models(stable_diffusion, dit):
 
 
 def test_what_is_counted_is_what_is_timed(stages):
-    """A rehearsal on a device does the operations that were counted without one, its gradient's among them."""
+    """A microbenchmark on a device does the operations that were counted without one, its gradient's among them."""
     for title in ("encode", "decode diffusion", "teacher", "train ddoq"):
-        for work in stages[title].work():
-            run = work.rehearsal.on("cpu")
-            assert counted(work.rehearsal).operations * work.rehearsal.batch == operations(run, learns=work.rehearsal.learns)
-            found = timed(work.rehearsal, "cpu")
-            assert found.operations == counted(work.rehearsal).operations
+        for work in cost(stages[title]):
+            run = work.microbenchmark.on("cpu")
+            assert counted(work.microbenchmark).operations * work.microbenchmark.batch == operations(
+                run, learns=work.microbenchmark.learns
+            )
+            found = timed(work.microbenchmark, "cpu")
+            assert found.operations == counted(work.microbenchmark).operations
             assert found.seconds > 0
             assert found.memory is None
 
 
 def test_a_gradient_costs_twice_its_network(stages):
     """Of a network of products, without the gradient of the images themselves."""
-    work, _ = stages["teacher"].work()
-    forward = stages["teacher"].rehearsal(work.rehearsal.batch)
-    assert 2 < counted(work.rehearsal).operations / counted(forward).operations <= 3
+    work, _ = cost(stages["teacher"])
+    forward = of_teacher(stages["teacher"], work.microbenchmark.batch)
+    assert 2 < counted(work.microbenchmark).operations / counted(forward).operations <= 3
 
 
-def test_the_slow_are_rehearsed_once_and_the_fast_often_enough():
+def test_the_slow_run_once_and_the_fast_often_enough():
     calls = []
 
     def waiting(seconds):
@@ -127,15 +139,15 @@ def test_the_slow_are_rehearsed_once_and_the_fast_often_enough():
 
             return run
 
-        return Rehearsal(f"waits {seconds}", 2, on)
+        return Microbenchmark(f"waits {seconds}", 2, on)
 
-    slow = timed(waiting(rehearsing._SECONDS * 10), "cpu")
+    slow = timed(waiting(measure._SECONDS * 10), "cpu")
     assert calls == ["meta", "cpu"]
-    assert 2 * slow.seconds >= rehearsing._SECONDS * 10
+    assert 2 * slow.seconds >= measure._SECONDS * 10
     timed(waiting(0.001), "cpu")
-    assert len(calls) == 2 + 2 + rehearsing._RUNS
+    assert len(calls) == 2 + 2 + measure._RUNS
     timed(waiting(0.001), "cpu")
-    assert len(calls) == 2 + 2 + rehearsing._RUNS, "alike ones are held once"
+    assert len(calls) == 2 + 2 + measure._RUNS, "alike ones run once"
 
 
 def test_a_batch_that_does_not_fit_is_said_and_counted(stages, tmp_path, monkeypatch):
@@ -147,7 +159,7 @@ def test_a_batch_that_does_not_fit_is_said_and_counted(stages, tmp_path, monkeyp
         return run
 
     encode = stages["encode"]
-    monkeypatch.setattr(type(encode), "work", lambda self: [Work(7, "7 images", Rehearsal("too large", 64, on))])
+    monkeypatch.setattr("distill.costs.cost", lambda stage: [Repeated(7, "7 images", Microbenchmark("too large", 64, on))])
     assert "memory ran out at 64 at once" in estimate(encode, Store(tmp_path)).ground
 
 
@@ -155,9 +167,9 @@ def test_without_its_device_the_operations_are_counted(recipe, tmp_path):
     (encode,) = (stage for stage in build(read(recipe, ["compute.device=cuda"])) if stage.title == "encode")
     if torch.cuda.is_available():
         pytest.skip("its device is here")
-    (work,), found = encode.work(), estimate(encode, Store(tmp_path))
-    assert found.hours == pytest.approx(15 * counted(work.rehearsal).operations / estimating.SPEED / 3600)
-    assert "for want of a GPU here" in found.ground
+    (work,), found = cost(encode), estimate(encode, Store(tmp_path))
+    assert found.hours == pytest.approx(15 * counted(work.microbenchmark).operations / estimating.SPEED / 3600)
+    assert "as no GPU is here" in found.ground
 
 
 def test_without_its_device_the_memory_is_counted(recipe, tmp_path):
@@ -166,51 +178,51 @@ def test_without_its_device_the_memory_is_counted(recipe, tmp_path):
         pytest.skip("its device is here")
     table = {**recipe, "train": {"protocol": "rd3", "epochs": 3}}
     stages = {stage.title: stage for stage in build(read(table, ["compute.device=cuda"]))}
-    (encode,), found = stages["encode"].work(), estimate(stages["encode"], Store(tmp_path))
-    assert found.memory == peak(encode.rehearsal)
-    assert "counted for want of a GPU here; not the workspaces" in found.ground
+    (encode,), found = cost(stages["encode"]), estimate(stages["encode"], Store(tmp_path))
+    assert found.memory == peak(encode.microbenchmark)
+    assert "counted as no GPU is here; not the workspaces" in found.ground
     teacher, student = stages["teacher"], stages["train ddoq"]
-    most = max(peak(work.rehearsal) + work.kept for work in student.work())
+    most = max(peak(work.microbenchmark) + work.device_bytes for work in cost(student))
     assert estimate(student, Store(tmp_path)).memory == most
-    learning, labelling, _ = student.work()
-    assert learning.kept == weight(student._new, 2)[0] + peak(labelling.rehearsal)
-    assert {work.kept for work in teacher.work()} == {weight(teacher._network, 2)[0]}
+    learning, labelling, _ = cost(student)
+    assert learning.device_bytes == weight_bytes(student.untrained, 2).value + peak(labelling.microbenchmark)
+    assert {work.device_bytes for work in cost(teacher)} == {weight_bytes(teacher.untrained, 2).value}
 
 
 @pytest.mark.parametrize(("train", "copies"), [({"processes": 1}, 1), ({"processes": 2}, 2)])
 def test_momentum_is_one_number_a_weight_and_gathered_gradients_another(recipe, train, copies):
     table = {**recipe, "train": {"protocol": "rd3", "optimizer": "sgd", "labels": "hard", "epochs": 3, **train}}
     student = next(stage for stage in build(read(table)) if stage.title == "train ddoq")
-    assert student.work()[0].kept == weight(student._new, copies)[0]
+    assert cost(student)[0].device_bytes == weight_bytes(student.untrained, copies).value
 
 
 def test_what_is_trained_here_keeps_its_data_beside_it(digits):
     stages = {stage.name: stage for stage in build(digits)}
-    data, codec, prior = stages["survey"]._data, stages["codec"], stages["prior"]
+    data, codec, prior = stages["survey"].data, stages["codec"], stages["prior"]
     images, latents = data.train.images.nbytes, 4 * len(data.train) * stages["encode"].entries
-    assert codec.work()[0].kept == weight(codec._new, 2)[0] + images
-    assert prior.work()[0].kept == weight(prior._new, 2 + (digits.prior.ema > 0))[0] + latents
+    assert cost(codec)[0].device_bytes == weight_bytes(codec.untrained, 2).value + images
+    assert cost(prior)[0].device_bytes == weight_bytes(prior.untrained, 2 + (digits.prior.ema > 0)).value + latents
 
 
 def test_data_that_workers_hold_are_those_that_they_read(digits, tmp_path):
     """Pixels of the test split and of what is learnt from, 256 bytes an image: what is read whole, to the last byte."""
     stages = {stage.title: stage for stage in build(digits)}
-    data = stages["survey"]._data
+    data = stages["survey"].data
     tests, trained = data.test.images.nbytes, data.train.images.nbytes
-    assert stages["teacher"].resident()[0] == tests + trained
-    assert stages["codec"].resident()[0] == trained
-    assert stages["train ddoq"].resident()[0] == tests + 2 * 10 * 10 * 256
-    assert stages["train full"].resident()[0] == tests + 2 * trained
-    assert stages["encode"].resident() is None
+    assert host_memory_bytes(stages["teacher"]).value == tests + trained
+    assert host_memory_bytes(stages["codec"]).value == trained
+    assert host_memory_bytes(stages["train ddoq"]).value == tests + 2 * 10 * 10 * 256
+    assert host_memory_bytes(stages["train full"]).value == tests + 2 * trained
+    assert host_memory_bytes(stages["encode"]) is None
     found = estimate(stages["train full"], Store(tmp_path))
     assert found.host == tests + 2 * trained
     said = "2,874 images of a student, each twice while they are joined, and 360 test images × 256 bytes in each worker"
     assert f"host memory: {size(found.host)}, {said}" in found.ground
 
 
-def test_hours_are_those_of_the_rehearsal(stages, tmp_path):
+def test_hours_are_those_of_the_microbenchmark(stages, tmp_path):
     decode = stages["decode diffusion"]
-    seconds = [work.times * timed(work.rehearsal, "cpu").seconds for work in decode.work()]
+    seconds = [work.times * timed(work.microbenchmark, "cpu").seconds for work in cost(decode)]
     assert estimate(decode, Store(tmp_path)).hours == pytest.approx(sum(seconds) / 3600)
 
 
@@ -220,7 +232,7 @@ def test_gradients_of_grouped_convolutions_count_as_their_groups():
     def make():
         return torch.nn.Sequential(torch.nn.Conv2d(8, 8, 3, groups=8), torch.nn.Flatten(), torch.nn.Linear(8 * 36, 5))
 
-    looks, learns = (counted(answering("grouped", make, (8, 8, 8), 2, learns=learns)).operations for learns in (False, True))
+    looks, learns = (counted(classifier("grouped", make, (8, 8, 8), 2, learns=learns)).operations for learns in (False, True))
     convolution, last = 2 * 8 * 9 * 36, 2 * 8 * 36 * 5
     assert looks == convolution + last
     assert learns == 3 * looks - convolution  # nothing asks for the images' gradient
@@ -228,7 +240,7 @@ def test_gradients_of_grouped_convolutions_count_as_their_groups():
 
 def test_guidance_doubles_the_predictions(stages):
     # Half of 4 steps, with and without the text, for 3 × 2 codes.
-    assert [work.times for work in stages["decode diffusion"].work()] == [6 * 2 * 2, 6, 6]
+    assert [work.times for work in cost(stages["decode diffusion"])] == [6 * 2 * 2, 6, 6]
 
 
 def test_codes_of_noise_space_are_not_inverted_again(recipe):
@@ -237,8 +249,8 @@ def test_codes_of_noise_space_are_not_inverted_again(recipe):
         {stage.title: stage for stage in build(read(recipe, [*inverted, f"select.space={space}"]))}
         for space in ("latent", "noise")
     )
-    assert latent["decode diffusion"].work()[0].times - noise["decode diffusion"].work()[0].times == 6 * 2 * 2
-    assert noise["invert"].work()[0].times == 15 * 2 * 2
+    assert cost(latent["decode diffusion"])[0].times - cost(noise["decode diffusion"])[0].times == 6 * 2 * 2
+    assert cost(noise["invert"])[0].times == 15 * 2 * 2
 
 
 @pytest.mark.parametrize(
@@ -252,46 +264,48 @@ def test_codes_of_noise_space_are_not_inverted_again(recipe):
 def test_students_see_what_their_protocol_says(recipe, settings, seen):
     table = {**recipe, "train": {}}
     found = {stage.title: stage for stage in build(read(table, [*settings, "seeds=[0, 1]"]))}
-    assert sum(work.times for work in found["train ddoq"].work() if work.rehearsal.learns) == seen
+    assert sum(work.times for work in cost(found["train ddoq"]) if work.microbenchmark.learns) == seen
 
 
 def test_looks_at_the_test_images_are_counted(recipe):
     table = {**recipe, "train": {"protocol": "rd3", "epochs": 3, "evaluations": 4, "processes": 2}}
     found = {stage.title: stage for stage in build(read(table))}
-    tests = len(build(read(table))[0]._data.test.labels)
-    assert [work.times for work in found["train ddoq"].work() if "test images" in work.what] == [2 * 4 * tests]
-    assert {work.rehearsal.batch for work in found["train ddoq"].work() if work.rehearsal.learns} == {3}, "a share of six"
+    tests = len(build(read(table))[0].data.test.labels)
+    assert [work.times for work in cost(found["train ddoq"]) if "test images" in work.what] == [2 * 4 * tests]
+    assert {work.microbenchmark.batch for work in cost(found["train ddoq"]) if work.microbenchmark.learns} == {3}, (
+        "a share of six"
+    )
 
 
 @pytest.mark.parametrize("size", [None, 256])
-def test_a_teacher_of_one_size_is_rehearsed_at_another(recipe, tmp_path, size):
+def test_a_teacher_of_one_size_is_measured_at_another(recipe, tmp_path, size):
     table = {**recipe, "teacher": {"source": "timm", "model": "swin_tiny_patch4_window7_224", **({"size": size} if size else {})}}
     teacher = next(stage for stage in build(read(table)) if stage.title == "teacher")
-    per_image = counted(teacher.rehearsal(2)).operations
+    per_image = counted(of_teacher(teacher, 2)).operations
     # 4.5 G multiply-adds at 224 pixels. At 256 its stages are 64, 32, 16 and 8 a side, not 56, 28, 14 and 7, padded to windows
     # of 7: at least (8/7)² of that, and at most 2², as in the last.
     assert (0.9 < per_image / 9e9 < 1.1) if size is None else ((8 / 7) ** 2 < per_image / 9e9 < 4)
 
 
-def test_what_can_not_be_rehearsed_is_said_and_the_plan_goes_on(stages, tmp_path, monkeypatch):
-    def fails(self):
+def test_what_can_not_run_is_said_and_the_plan_goes_on(stages, tmp_path, monkeypatch):
+    def fails(stage):
         raise AssertionError("Input height (256) doesn't match model (224)")
 
     encode = stages["encode"]
-    monkeypatch.setattr(type(encode), "work", fails)
+    monkeypatch.setattr("distill.costs.cost", fails)
     found = estimate(encode, Store(tmp_path))
     assert found.hours is None
     assert found.disk > 0
-    assert "no rehearsal can be held: Input height (256)" in found.ground
+    assert "no microbenchmark can run: Input height (256)" in found.ground
 
 
-def test_rehearsals_of_other_shapes_are_others(recipe):
+def test_microbenchmarks_of_other_shapes_are_others(recipe):
     small, large = (
         next(stage for stage in build(read(recipe, [f"data.size={size}"])) if stage.title == "encode") for size in (32, 64)
     )
-    assert small._codec.digest == large._codec.digest
-    (first,), (second,) = small.work(), large.work()
-    assert counted(second.rehearsal).operations > 3 * counted(first.rehearsal).operations
+    assert small.codec.digest == large.codec.digest
+    (first,), (second,) = cost(small), cost(large)
+    assert counted(second.microbenchmark).operations > 3 * counted(first.microbenchmark).operations
 
 
 def test_a_disk_too_small_is_refused_before_anything_is_written(stages, tmp_path, monkeypatch):

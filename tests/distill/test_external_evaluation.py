@@ -307,7 +307,7 @@ def test_a_set_is_read_as_the_images_are_that_stand_beside_it(photos, tmp_path, 
     stages = build(read(table))
     stage = next(stage for stage in stages if isinstance(stage, GivenStage))
     made = stage.make("0000-a", None, None)["0000-a.safetensors"]["k4.seed0.images"].numpy()
-    data = stage._data.train
+    data = stage.data.train
     np.testing.assert_array_equal(made, data.read(data.of_class(0)))
 
 

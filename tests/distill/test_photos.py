@@ -327,7 +327,7 @@ def test_what_can_not_be_read_is_counted_listed_and_left_out(tree, table, tmp_pa
     assert [each["name"] for each in found["unreadable"]] == [f"{WNIDS[0]}/{WNIDS[0]}_{i}.JPEG" for i in (1, 3, 9)]
     assert all(each["reason"] for each in found["unreadable"])
     assert found["converted"] == {"greyscale": 1}
-    split = survey._data.train
+    split = survey.data.train
     positions = survey.readable(store, "train", 0)
     assert [split.name(p).split("_")[1] for p in positions] == ["0.JPEG", "2.JPEG", "4.JPEG", "5.JPEG"]
     assert split.read(positions).shape == (4, 3, 16, 16)
@@ -346,7 +346,7 @@ def test_twelve_bits_stored_in_sixteen_are_not_taken_for_black_images(tree, tabl
         table["data"]["bits"] = bits
         survey, store = surveyed(table, tmp_path / str(bits))
         survey.summary(store)
-        assert survey._data.train.read([0]).max() == (255 if bits == 12 else 16)
+        assert survey.data.train.read([0]).max() == (255 if bits == 12 else 16)
         assert (survey.digest == first) == (bits == 16)
 
 

@@ -39,7 +39,7 @@ def test_imagenette_through_taesd_and_back(tmp_path):
     for name in ("survey", "codec", "encode", "select", "decode"):
         for part in stages[name].parts():
             make_part(store, stages[name], part, lambda fraction: None)
-    data, codec = stages["encode"]._data, stages["codec"].load(store)
+    data, codec = stages["encode"].data, stages["codec"].load(store)
     assert data.names[:2] == ("tench", "English springer")
     photos = torch.from_numpy(data.train.read(range(len(data.train))))
     back = codec.decode(codec.encode(photos)).float()

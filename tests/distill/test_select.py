@@ -3,7 +3,8 @@ import pytest
 import torch
 
 import quantization as qz
-from distill.stages.select import _on_host, flat, nearest_distinct
+from distill.stages.codebooks import _on_host, nearest_distinct
+from distill.stages.encode import flat
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -20,7 +20,8 @@ from distill.models.teachers import pretrained, rebuilt, state_in
 from distill.pipeline.store import Store
 from distill.recipe import RecipeError, read
 from distill.runs.run import estimates, run
-from distill.stages.teacher import TeacherStage, imagenet_outputs
+from distill.stages.pretrained_teacher import imagenet_outputs
+from distill.stages.teacher import TeacherStage
 
 TINY = "test_resnet.r160_in1k"  # timm's own network for tests
 
@@ -262,4 +263,4 @@ def test_networks_that_take_means_over_a_batch_are_not_given_one_image():
 
 def test_a_trained_teacher_may_be_one_of_timms(tmp_path):
     stage = next(s for s in build(read("digits", ["teacher.model=resnet18", "teacher.small_stem=true"])) if s.name == "teacher")
-    assert np.prod(stage._network().network.conv1.weight.shape) == 64 * 9
+    assert np.prod(stage.untrained().network.conv1.weight.shape) == 64 * 9

@@ -13,7 +13,7 @@ def test_encoding_is_the_posterior_mean_times_the_factor(table, stable_diffusion
     from diffusers import AutoencoderKL
 
     store, stages = made(table, tmp_path, "encode")
-    encode, data = stages["encode"], stages["encode"]._data
+    encode, data = stages["encode"], stages["encode"].data
     model = AutoencoderKL.from_pretrained(stable_diffusion / "vae", low_cpu_mem_usage=False).eval()
     for index, part in enumerate(data.part_names):
         pixels = torch.from_numpy(data.train.read(data.train.of_class(index))).float() / 127.5 - 1

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import quantization as qz
-from distill.stages.select import flat
+from distill.stages.encode import flat
 from tests.distill.pretrained.parts import made
 
 

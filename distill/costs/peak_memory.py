@@ -27,7 +27,7 @@ _WHOLE = {
 _SUMS = {"softmax", "log_softmax", "sum", "prod", "cumsum", "cumprod"}
 
 
-class Living(TorchDispatchMode):
+class LiveTensorTracker(TorchDispatchMode):
     """``now``: the bytes of the tensors that operations gave while this lasts and still live; ``peak``: the most at once.
 
     A storage counts once, however many views look at it, from the operation that gives it until nothing refers to it: what a

@@ -5,10 +5,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from distill.models.memory import FusedAttention, Living, LoweredPrecision
-from distill.models.rehearsal import answering, peak, weight
+from distill.costs import Microbenchmark
+from distill.costs.measure import peak
+from distill.costs.networks import classifier, weight_bytes
+from distill.costs.peak_memory import FusedAttention, LiveTensorTracker, LoweredPrecision
 from distill.models.training import moving_average
-from distill.pipeline.work import Rehearsal
 
 BATCH, WIDTH, LAYERS = 64, 8, 5
 SQUARE, ROWS = WIDTH * WIDTH, BATCH * WIDTH  # numbers of a layer's weight, and of what it gives
@@ -25,23 +26,23 @@ def learning(device):
 
 
 def test_a_chain_holds_its_weights_its_input_and_two_activations():
-    assert peak(answering("chain", chain, (WIDTH,), BATCH)) == 4 * (LAYERS * SQUARE + ROWS + 2 * ROWS)
+    assert peak(classifier("chain", chain, (WIDTH,), BATCH)) == 4 * (LAYERS * SQUARE + ROWS + 2 * ROWS)
 
 
 def test_a_gradient_holds_every_activation():
     """Weights and the last step's gradients; input and all activations; the gradients before and behind a layer, its weight's."""
     expected = 4 * (2 * LAYERS * SQUARE + ROWS + LAYERS * ROWS + 2 * ROWS + SQUARE)
-    assert peak(Rehearsal("a chain that learns", BATCH, learning, learns=True)) == expected
+    assert peak(Microbenchmark("a chain that learns", BATCH, learning, learns=True)) == expected
 
 
 def test_in_half_precision_activations_weigh_half_and_every_weight_is_there_twice():
     """The input in both precisions only while the first layer works, beside the first of the lowered weights."""
     expected = 4 * (LAYERS * SQUARE + ROWS) + 2 * (LAYERS * SQUARE + 2 * ROWS)
-    assert peak(answering("chain", chain, (WIDTH,), BATCH, "bfloat16")) == expected
+    assert peak(classifier("chain", chain, (WIDTH,), BATCH, "bfloat16")) == expected
 
 
 def test_views_and_what_is_done_in_place_take_nothing():
-    with Living() as living:
+    with LiveTensorTracker() as living:
         given = torch.empty(10, 6, device="meta")
         assert living.now == living.peak == 240
         seen = given.view(60)[3:].relu_().add_(1)
@@ -66,9 +67,9 @@ def test_attention_makes_no_square_matrices(mask):
         among = None if mask is None else torch.empty(points, points, device="meta", dtype=mask)
         return F.scaled_dot_product_attention(query, query, query, among)
 
-    with Living() as whole:
+    with LiveTensorTracker() as whole:
         answer = attends()
-    with Living() as fused, FusedAttention():
+    with LiveTensorTracker() as fused, FusedAttention():
         assert attends().shape == answer.shape
     # A mask of truths is added as numbers.
     there = 4 * 2 * answer.numel() + points * points * {None: 0, torch.bool: 1 + 4, torch.float32: 4}[mask]
@@ -98,14 +99,14 @@ def test_precisions_are_those_of_autocast_on_a_gpu():
 
 def test_optimizers_keep_what_is_said(digits_prior):
     """The moments of AdamW and the moving average of weights, of a transformer as it is trained here."""
-    model = digits_prior._new()
+    model = digits_prior.untrained()
     optimizer = torch.optim.AdamW(model.parameters())
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
     optimizer.step()
     moments = [each for state in optimizer.state.values() for each in (state["exp_avg"], state["exp_avg_sq"])]
     average = list(moving_average(model, 0.9).module.parameters())
-    assert sum(4 * each.numel() for each in [*moments, *average]) == weight(digits_prior._new, 3)[0]
+    assert sum(4 * each.numel() for each in [*moments, *average]) == weight_bytes(digits_prior.untrained, 3).value
 
 
 @pytest.fixture
@@ -127,7 +128,7 @@ class Awkward(nn.Module):
 
 
 def test_networks_are_counted_however_they_name_what_they_give():
-    assert peak(answering("awkward", Awkward, (WIDTH,), BATCH, "bfloat16", learns=True)) > 4 * ROWS
+    assert peak(classifier("awkward", Awkward, (WIDTH,), BATCH, "bfloat16", learns=True)) > 4 * ROWS
 
 
 def test_what_can_not_be_counted_has_no_peak():
@@ -137,5 +138,5 @@ def test_what_can_not_be_counted_has_no_peak():
 
         return run
 
-    assert peak(Rehearsal("uncountable", 1, on)) is None
-    assert peak(Rehearsal("no network", 1, on, network=False)) is None
+    assert peak(Microbenchmark("uncountable", 1, on)) is None
+    assert peak(Microbenchmark("no network", 1, on, network=False)) is None

@@ -1,4 +1,4 @@
-"""Rehearsals of what is no network: quantizing, exact transport, reading images."""
+"""Microbenchmarks of what is no network: quantizing, exact transport, reading images."""
 
 import time
 
@@ -6,14 +6,14 @@ import pytest
 import torch
 
 import quantization as qz
+from distill.costs import Microbenchmark, cost
+from distill.costs.measure import timed
+from distill.costs.random_class import RandomClass
 from distill.estimate import estimate
 from distill.graph import build
 from distill.images.pixels import Unreadable
-from distill.models.rehearsal import timed
 from distill.pipeline.store import Store
-from distill.pipeline.work import Rehearsal
 from distill.recipe import read
-from distill.stages.random_class import RandomClass
 from quantization.threads import available
 
 
@@ -32,7 +32,7 @@ def test_what_is_no_network_is_timed_in_one_thread():
 
         return run
 
-    found = timed(Rehearsal("no network", 4, on, network=False), "cpu")
+    found = timed(Microbenchmark("no network", 4, on, network=False), "cpu")
     assert found.operations is None
     assert 0.0025 <= found.seconds < 0.025
     assert set(seen) == {("cpu", 1)}
@@ -43,8 +43,10 @@ def test_what_is_no_network_is_timed_on_the_cpu_where_no_gpu_is(recipe, tmp_path
         pytest.skip("its device is here")
     select = next(s for s in build(read(recipe, ["compute.device=cuda"])) if s.title == "select quantize")
     found = estimate(select, Store(tmp_path))
-    assert found.hours == pytest.approx(sum(work.times * timed(work.rehearsal, "cpu").seconds for work in select.work()) / 3600)
-    assert "timed on the CPU, for want of a GPU here" in found.ground
+    assert found.hours == pytest.approx(
+        sum(work.times * timed(work.microbenchmark, "cpu").seconds for work in cost(select)) / 3600
+    )
+    assert "timed on the CPU, as no GPU is here" in found.ground
     assert found.memory is None
 
 
@@ -63,21 +65,21 @@ def solves(monkeypatch):
 
 
 @pytest.mark.parametrize(("solver", "few"), [("lloyd", 1), ("clvq", 39)])
-def test_quantizing_is_rehearsed_as_it_is_done(recipe, solves, solver, few):
+def test_quantizing_is_timed_as_it_is_done(recipe, solves, solver, few):
     """A class of 5 at 4 × 16 × 16 entries: begun once under every seed, and moved on for all but the first of the steps."""
     settings = [f"select.solver={solver}", "select.k=[2, 3]", "seeds=[0, 1]", "select.steps=40", "select.restarts=2"]
     select = next(stage for stage in build(read(recipe, settings)) if stage.title == "select quantize")
-    begun, moved = select.work()
+    begun, moved = cost(select)
     assert (begun.times, moved.times) == (3 * 2, 3 * 2 * 39)
-    assert (begun.rehearsal.batch, moved.rehearsal.batch) == (1, few)
+    assert (begun.microbenchmark.batch, moved.microbenchmark.batch) == (1, few)
     assert "39 more steps at most" in moved.what
-    begun.rehearsal.on("cpu")()
-    moved.rehearsal.on("cpu")()
+    begun.microbenchmark.on("cpu")()
+    moved.microbenchmark.on("cpu")()
     name = {"lloyd": "Lloyd", "clvq": "CLVQ"}[solver]
     assert solves == [((5, 1024), k, name, steps, 2, given) for steps, given in ((1, False), (few, True)) for k in (2, 3)]
 
 
-def test_streams_are_rehearsed_as_streams(recipe, monkeypatch):
+def test_streams_are_timed_as_streams(recipe, monkeypatch):
     asked, real = [], qz.quantize
 
     def watched(law, k, *, max_iter, **rest):
@@ -87,23 +89,23 @@ def test_streams_are_rehearsed_as_streams(recipe, monkeypatch):
     monkeypatch.setattr(qz, "quantize", watched)
     settings = ["select.solver=clvq", "select.streaming=true", "select.steps=8"]
     select = next(stage for stage in build(read(recipe, settings)) if stage.title == "select quantize")
-    for work in select.work():
-        work.rehearsal.on("cpu")()
+    for work in cost(select):
+        work.microbenchmark.on("cpu")()
         assert "not read from a disk" in work.what
     assert asked == [("Stream", 2, 1), ("Stream", 2, 7)]
 
 
 def test_one_step_is_a_beginning(recipe):
     select = next(stage for stage in build(read(recipe, ["select.steps=1"])) if stage.title == "select quantize")
-    assert [work.times for work in select.work()] == [3]
+    assert [work.times for work in cost(select)] == [3]
 
 
-def test_a_class_too_large_for_a_rehearsal_is_taken_in_part():
+def test_a_class_too_large_for_a_microbenchmark_is_taken_in_part():
     small, large = RandomClass(1300, 4096), RandomClass(10**6, 4096)
     assert (small.held, small.times, small.ground) == (1300, 1, "")
     assert large.held * 4096 == 2**25
     assert large.held * large.times == 10**6
-    assert "8,192 of 1,000,000 images a class rehearsed" in large.ground
+    assert "8,192 of 1,000,000 images a class timed" in large.ground
     assert RandomClass(3, 2).points().shape == (3, 2)
 
 
@@ -122,24 +124,24 @@ def test_transports_are_counted_as_they_are_made(finished, monkeypatch):
         solved.clear()
         stage.make(stage.parts()[0], store, lambda fraction: None)
         made = len(solved)
-        works = stage.work()
+        works = cost(stage)
         solved.clear()
         for work in works:
-            work.rehearsal.on("cpu")()
-        assert made == plans * 4 == len(solved) * 2, "budgets 1 and 3 under two seeds; a rehearsal of each budget"
+            work.microbenchmark.on("cpu")()
+        assert made == plans * 4 == len(solved) * 2, "budgets 1 and 3 under two seeds; a microbenchmark of each budget"
         assert [work.times for work in works] == ([20, 20] if plans else [])
 
 
 def test_noise_needs_a_transport_more(recipe):
     stages = {stage.title: stage for stage in build(read(recipe, ["select.space=noise"]))}
-    (work,) = stages["distances random"].work()
+    (work,) = cost(stages["distances random"])
     assert "× 2 exact transports" in work.what
 
 
-def test_reading_is_rehearsed_on_the_images_at_hand(recipe, tmp_path, monkeypatch):
+def test_reading_is_timed_on_the_images_at_hand(recipe, tmp_path, monkeypatch):
     stages = {stage.title: stage for stage in build(read(recipe))}
     survey, images = stages["survey"], stages["images random"]
-    data, seen = survey._data, []
+    data, seen = survey.data, []
     content = type(data.train).content
 
     def watched(self, position):
@@ -149,10 +151,10 @@ def test_reading_is_rehearsed_on_the_images_at_hand(recipe, tmp_path, monkeypatc
         return content(self, position)
 
     monkeypatch.setattr(type(data.train), "content", watched)
-    (checks,), (reads,) = survey.work(), images.work()
+    (checks,), (reads,) = cost(survey), cost(images)
     assert (checks.times, reads.times) == (len(data.train) + len(data.test), 6)
     for work in (checks, reads):
         seen.clear()
-        work.rehearsal.on("cpu")()
+        work.microbenchmark.on("cpu")()
         assert sorted(seen) == list(range(15)), "all there are, as they are few, whatever can't be read"
     assert estimate(survey, Store(tmp_path)).hours > 0

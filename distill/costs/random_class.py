@@ -1,17 +1,17 @@
-"""A class that is made up, of the size of the real ones, for rehearsals of what is done to a class's latents."""
+"""A synthetic class, of the size of the real ones, for microbenchmarks of what is done to a class's latents."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-_NUMBERS = 2**25  # that a rehearsal holds at most, so that a plan is made within the memory of a small machine
+_NUMBERS = 2**25  # that a microbenchmark holds at most, so that a plan is made within the memory of a small machine
 _CENTRES = 40
 
 
 @dataclass(frozen=True)
 class RandomClass:
-    """n latents of d entries, or as many as a rehearsal holds; what is done to them is taken to take ``times`` as long for all.
+    """n latents of d entries, or as many as a microbenchmark holds; all of them are taken to take ``times`` as long.
 
     Right for what grows with the number of points; too much for what does not.
     """
@@ -31,7 +31,7 @@ class RandomClass:
     @property
     def ground(self) -> str:
         """What is to be said where the points at hand are not all."""
-        return f", {self.held:,} of {self.n:,} images a class rehearsed" if self.held < self.n else ""
+        return f", {self.held:,} of {self.n:,} images a class timed" if self.held < self.n else ""
 
     def points(self) -> NDArray[np.float64]:
         """(held, d): clusters in noise. In noise alone, where all are equally far, mini-batches take several times as long."""

@@ -1,0 +1,64 @@
+"""Quantize: codes and masses of each class's latents."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distill.images import Images
+from distill.pipeline.stage import Product, Progress, Reader, seed_of
+from distill.recipe import Recipe
+from distill.stages.codebooks import quantized
+from distill.stages.draw import Draw, draws
+from distill.stages.encode import LatentStage, flat
+from distill.stages.select import SelectStage
+from distill.stages.survey import SurveyStage
+
+
+class QuantizeStage(SelectStage):
+    r"""Codes and masses that minimize $W_2$ to a class's latents, ``points`` (K, c·h·w) and ``weights`` (K,), float64; how many.
+
+    Lloyd and CLVQ see the latents whole, all draws as one batch of problems; streaming CLVQ sees them shard by shard, in an
+    order drawn again at every pass, and the masses are those of a last pass.
+    """
+
+    kind = "quantize"
+    version = 5  # since fewer distinct images than codes are fewer codes
+
+    def __init__(self, recipe: Recipe, data: Images, survey: SurveyStage, latents: LatentStage) -> None:
+        super().__init__(recipe, data, survey)
+        self.space = latents
+        self.parents = (survey, latents)
+        self.device = recipe.compute.device
+
+    def options(self) -> Mapping[str, Any]:
+        return {**super().options(), **self.recipe.select.model_dump(), "k": self.recipe.select.budgets}
+
+    def make(self, part: str, read: Reader, progress: Progress) -> Product:
+        import torch
+
+        options, todo = self.recipe.select, draws(self.recipe, "quantize")
+        sizes = [self.size(read, part, draw) for draw in todo]
+        seeds = [seed_of("quantize", part, draw.name) for draw in todo]
+        index = self.data.index_of(part)
+        shards = [partial(self._shard, read, shard) for shard in self.space.shards(index)]
+        if not options.streaming:
+            shards = [lambda: flat(self.space.latents(read, index))]
+        try:
+            measures = quantized(shards, sizes, seeds, options, self.device, progress)
+        except ValueError as error:
+            raise ValueError(f"select.k = {options.k} does not suit class {part}: {error}") from None
+        tensors: dict[str, Any] = {}
+        for draw, measure in zip(todo, measures, strict=True):
+            tensors |= draw.tensors(points=torch.from_numpy(measure.points), weights=torch.from_numpy(measure.weights))
+        sizes = {draw.name: len(measure.points) for draw, measure in zip(todo, measures, strict=True)}
+        return {f"{part}.safetensors": tensors, f"{part}.json": sizes}
+
+    def found(self, read: Reader, part: str, draw: Draw) -> int:
+        """The codes: fewer than images where some of these are the same."""
+        return read.values(self, part)[draw.name]
+
+    def _shard(self, read: Reader, shard: str) -> NDArray[np.float64]:
+        return flat(read.tensors(self.space, shard)["latents"])

@@ -1,0 +1,48 @@
+"""The real images that were selected, read."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from distill.images import Images
+from distill.pipeline.stage import Product, Progress, Reader, Stage
+from distill.recipe import Recipe
+from distill.stages.select import RealStage
+from distill.stages.survey import SurveyStage
+
+
+class RealImagesStage(Stage):
+    """The selected real images, with their weights: nothing is decoded, so nothing moves."""
+
+    name = "decode"
+
+    def __init__(self, recipe: Recipe, data: Images, survey: SurveyStage, select: RealStage) -> None:
+        self.recipe, self.data, self.survey, self.select = recipe, data, survey, select
+        self.parents = (survey, select)
+
+    @property
+    def kind(self) -> str:
+        """What the images are, for titles."""
+        return self.select.kind
+
+    @property
+    def title(self) -> str:
+        return f"images {self.kind}"
+
+    def options(self) -> Mapping[str, Any]:
+        return {"decode": "real"}
+
+    def parts(self) -> list[str]:
+        return self.data.part_names
+
+    def make(self, part: str, read: Reader, progress: Progress) -> Product:
+        import torch
+
+        selected = read.tensors(self.select, part)
+        of_class = self.survey.readable(read, "train", self.data.index_of(part))
+        tensors: dict[str, Any] = {}
+        for name, indices in selected.items():
+            if name.endswith(".indices"):
+                draw = name.removesuffix(".indices")
+                tensors[f"{draw}.images"] = torch.from_numpy(self.data.train.read(of_class[indices.numpy()]))
+                tensors[f"{draw}.weights"] = selected[f"{draw}.weights"]
+        return {f"{part}.safetensors": tensors}

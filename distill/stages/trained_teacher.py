@@ -1,0 +1,70 @@
+"""A teacher trained here, on all of the training images."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from distill.images import Images
+from distill.models.kept import kept
+from distill.pipeline.stage import Product, Progress, Reader, seed_of
+from distill.recipe import Recipe, TrainedTeacher
+from distill.stages.survey import SurveyStage
+from distill.stages.teacher import TeacherStage
+from distill.stages.testing import confusions_on_test, scores_on_test
+from distill.stages.untrained import held, network
+
+
+class TrainedTeacherStage(TeacherStage):
+    """min E ℓ(T(x), y), cross-entropy to the classes under augmentation."""
+
+    version = 3  # since it says how well it knows the classes
+
+    def __init__(self, recipe: Recipe, section: TrainedTeacher, data: Images, survey: SurveyStage) -> None:
+        self.recipe, self.section, self.data, self.survey = recipe, section, data, survey
+        self.parents, self.device, self.dtype = (survey,), recipe.compute.device, section.precision
+        self.shape = (data.channels, recipe.data.size, recipe.data.size)
+
+    def options(self) -> Mapping[str, Any]:
+        return {**self.section.model_dump(), "data": self.data.fingerprint}
+
+    def make(self, part: str, read: Reader, progress: Progress) -> Product:
+        import torch
+
+        from distill.models.recognition import recognition
+        from distill.models.student import Passes, hard_targets, learn
+
+        options, rules = self.section, self.section.protocol
+        device = torch.device(self.device)
+        known = self.survey.all_readable(read, "train")
+        images, labels = torch.from_numpy(self.data.train.read(known)), torch.from_numpy(self.data.train.labels[known])
+        model = self.untrained().to(device)
+        weights = torch.ones(len(images), dtype=torch.float64)
+        passes = Passes(held(images, device), weights, rules, images.shape[-1], seed_of(self.digest, "batches"), device)
+        targets = hard_targets(labels, len(self.data.classes), device)
+        look = scores_on_test(self.data, self.survey, read, device)
+        learn(
+            model,
+            passes,
+            weights,
+            rules,
+            targets,
+            look,
+            progress,
+            student=options.model,
+            ipc=None,
+            precision=options.precision,
+            checkpoint=read.checkpoint(self, part),
+        )
+        known = recognition(confusions_on_test(self.data, self.survey, read, device)(model.eval()), None)
+        about = {"model": options.model, "trained": True, **known}
+        return {"teacher.safetensors": model.state_dict(), "teacher.json": about}
+
+    def load(self, read: Reader) -> Any:
+        def make() -> Any:
+            model = self.untrained()
+            model.load_state_dict(read.tensors(self, "teacher"))
+            return model.eval().to(self.device)
+
+        return kept((read.check(self, "teacher"), self.digest), make)
+
+    def untrained(self) -> Any:
+        return network(self.section.model, self.section, self.data)
