@@ -6,6 +6,7 @@ from distill.images import Images, load
 from distill.methods import METHODS, Method
 from distill.pipeline.stage import Stage, ordered
 from distill.recipe import Recipe, RecipeError, TrainedTeacher
+from distill.recipe.codes import NoPrior
 from distill.recipe.students import Network
 from distill.stages.decode import DiffusionStage
 from distill.stages.distances import DistancesStage
@@ -14,12 +15,12 @@ from distill.stages.encode import EncodeStage
 from distill.stages.evaluate import EvaluateStage
 from distill.stages.given import GivenStage
 from distill.stages.invert import InvertStage
-from distill.stages.kinds import CODECS, PRIORS, SELECTIONS, TEACHERS
+from distill.stages.kinds import CODECS, PRIORS, SELECTIONS, TEACHERS, kind_of
 from distill.stages.label import ImageLabelStage, ImagesStage, StoredLabelStage
 from distill.stages.quantize import QuantizeStage
 from distill.stages.real_images import RealImagesStage
 from distill.stages.report import ReportStage
-from distill.stages.select import SelectStage
+from distill.stages.select import RealStage, SelectStage
 from distill.stages.survey import SurveyStage
 from distill.stages.teacher import TeacherStage
 from distill.stages.train import TrainStage
@@ -35,22 +36,27 @@ def build(recipe: Recipe) -> list[Stage]:
     _check_shares(recipe, data)
     _check_networks(recipe)
     survey = SurveyStage(recipe, data)
-    codec = CODECS[recipe.codec.source](recipe, recipe.codec, data, survey)
+    codec = kind_of(CODECS, "codecs", recipe.codec.source)(recipe, recipe.codec, data, survey)
     teacher = TEACHERS[recipe.teacher.source](recipe, recipe.teacher, data, survey)
     encode = EncodeStage(recipe, data, survey, codec)
-    prior = None if recipe.prior.source == "none" else PRIORS[recipe.prior.source](recipe, recipe.prior, data, encode)
+    prior = None
+    if not isinstance(recipe.prior, NoPrior):
+        prior = kind_of(PRIORS, "priors", recipe.prior.source)(recipe, recipe.prior, data, encode)
     noise = recipe.select.space == "noise"
     space = InvertStage(recipe, data, survey, encode, prior) if noise and prior is not None else encode
     quantize = QuantizeStage(recipe, data, survey, space)
 
     def line(method: Method) -> Line:
-        if method.decode == "diffusion":
-            select, images = quantize, DiffusionStage(recipe, data, codec, prior, quantize)
-        elif method.decode == "given":
+        if method.decode == "given":
             select = images = GivenStage(recipe, data)
-        else:
-            select = SELECTIONS[method.select](recipe, data, survey, space, quantize)
+            return select, images, _labels(recipe, data, teacher, images, method.select)
+        select = quantize
+        if method.select != quantize.kind:
+            select = kind_of(SELECTIONS, "select", method.select)(recipe, data, survey, space, quantize)
+        if isinstance(select, RealStage):
             images = RealImagesStage(recipe, data, survey, select)
+        else:
+            images = DiffusionStage(recipe, data, codec, prior, select)
         return select, images, _labels(recipe, data, teacher, images, method.select)
 
     lines: dict[tuple[str, str], Line] = {}

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from distill.methods.entry_points import load, registered
 from distill.methods.weights import exponent
 
 
@@ -10,7 +11,7 @@ from distill.methods.weights import exponent
 class Method:
     """select: which stage draws the codes. weights: mode of :mod:`distill.methods.weights`. decode: how they become images."""
 
-    select: str  # quantize | random | closest | all
+    select: str  # quantize | random | closest | all | what a package registers
     weights: str  # uniform | mass | sqrt | power(a)
     decode: str  # diffusion | real
     summary: str
@@ -34,11 +35,16 @@ _GIVEN = Method("given", "mass", "given", "the images of a folder, weighted as i
 
 
 class _Methods(Mapping[str, Method]):
-    """The named methods; beside them ``ddoq-<mode>``, ddoq under another mode of weights, and ``given``, a folder's images."""
+    """The named methods; beside them ``ddoq-<mode>``, ddoq under another mode of weights, ``given``, a folder's images, and what
+    packages of others register.
+    """
 
     def __getitem__(self, name: str) -> Method:
         if name == "given":
             return _GIVEN
+        if name not in _NAMED and name in registered("select"):
+            kind = load("select", name)
+            return Method(name, kind.weights, kind.decode, (kind.__doc__ or name).strip().splitlines()[0])
         base, dash, mode = name.partition("-") if isinstance(name, str) else (name, "", "")
         if not dash:
             return _NAMED[base]

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from distill.methods.entry_points import load, registered
 from distill.models.convnet import ConvNet
 from distill.protocols.protocol import Protocol
 
@@ -34,12 +35,14 @@ def new_student(
 ) -> Normalized:
     """A student with random weights from the global generator.
 
-    name: ``convnet`` (``width`` and ``depth`` are its) or a model of timm's. small_stem: a ResNet for images of 32 or 64 pixels,
-    its first convolution 3×3 at stride 1 and no pooling after it. timm's networks keep their weights channels last, in which
-    convolutions are fastest.
+    name: ``convnet`` (``width`` and ``depth`` are its), what a package registers (given pixels from 0 to 1), or a model of
+    timm's. small_stem: a ResNet for images of 32 or 64 pixels, its first convolution 3×3 at stride 1 and no pooling after it.
+    timm's networks keep their weights channels last, in which convolutions are fastest.
     """
     if name == "convnet":
         return Normalized(ConvNet(channels, size, classes, width, depth), (0.5,) * channels, (0.5,) * channels)
+    if name in registered("students"):
+        return Normalized(load("students", name)(channels=channels, size=size, classes=classes), (0.0,), (1.0,))
     network = timm_model(name, channels=channels, size=size, classes=classes)
     if small_stem:
         network.conv1 = nn.Conv2d(channels, network.conv1.out_channels, 3, padding=1, bias=False)
@@ -60,6 +63,8 @@ def why_not(name: str, *, small_stem: bool) -> str | None:
     """What is wrong with a student's name, in a sentence, without building it."""
     if name == "convnet":
         return "small_stem is for ResNets; leave it out for a convnet" if small_stem else None
+    if name in registered("students"):
+        return f"small_stem is for ResNets; leave it out for {name}" if small_stem else None
     timm: Any = import_module("timm")
     if not timm.is_model(name):
         near = import_module("difflib").get_close_matches(name, timm.list_models(), n=3)

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, model_validator
 
-from distill.recipe.section import LocalPath, Precision, Section, Steps, Training, by_source, distinct, tag
+from distill.recipe.section import LocalPath, Precision, Registered, Section, Steps, Training, by_source, distinct, tag
 
 
 class Select(Section):
@@ -75,8 +75,11 @@ class NoPrior(Section):
 
 
 Prior = Annotated[
-    Annotated[TrainedPrior, tag("train")] | Annotated[PretrainedPrior, tag("pretrained")] | Annotated[NoPrior, tag("none")],
-    by_source("train", "pretrained", "none"),
+    Annotated[TrainedPrior, tag("train")]
+    | Annotated[PretrainedPrior, tag("pretrained")]
+    | Annotated[NoPrior, tag("none")]
+    | Annotated[Registered, tag("registered")],
+    by_source("train", "pretrained", "none", group="priors"),
 ]
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from distill.recipe.section import LocalPath, Precision, Section, Steps, Training, by_source, tag
+from distill.recipe.section import LocalPath, Precision, Registered, Section, Steps, Training, by_source, tag
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 
@@ -138,5 +138,8 @@ class PretrainedCodec(Precision):
 
 
 Codec = Annotated[
-    Annotated[TrainedCodec, tag("train")] | Annotated[PretrainedCodec, tag("pretrained")], by_source("train", "pretrained")
+    Annotated[TrainedCodec, tag("train")]
+    | Annotated[PretrainedCodec, tag("pretrained")]
+    | Annotated[Registered, tag("registered")],
+    by_source("train", "pretrained", group="codecs"),
 ]

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, model_validator
 
 from distill.methods import METHODS
+from distill.methods.entry_points import registered
 from distill.recipe.codes import Decode, NoPrior, Prior, Select, TrainedPrior
 from distill.recipe.compute import Compute
 from distill.recipe.images import Codec, Data, TrainedCodec
@@ -15,7 +16,8 @@ from distill.recipe.students import Given, Label, Teacher, Train
 def _known_methods(values: list[Any]) -> list[Any]:
     for value in values:
         if value not in METHODS:
-            raise ValueError(f"names no method {value!r}; the methods are {', '.join(METHODS)} and ddoq-sqrt, ddoq-power(a)")
+            named = ", ".join([*METHODS, *registered("select")])
+            raise ValueError(f"names no method {value!r}; the methods are {named} and ddoq-sqrt, ddoq-power(a)")
     known: dict[Any, Any] = {}
     for value in values:
         same = known.setdefault(METHODS[value].does, value)

@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
+from distill.methods.entry_points import Group, registered
+
 
 class RecipeError(ValueError):
     """A recipe that cannot be run, in sentences that name the key, what was received and what is wanted."""
@@ -21,6 +23,14 @@ Steps = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0, le=1)]
 LocalPath = Annotated[str, Field(min_length=1), AfterValidator(expanduser)]  # ~ is the user's folder
 UNKNOWN_SOURCE = "unknown_source"
+
+
+class Registered(BaseModel):
+    """What a package registers under this ``source``; it checks its other options itself."""
+
+    model_config = ConfigDict(extra="allow", strict=True, frozen=True, allow_inf_nan=False)
+
+    source: str
 
 
 class Training(Section):
@@ -64,14 +74,17 @@ def is_tag(part: int | str) -> bool:
     return re.fullmatch(r"<\w+>", str(part)) is not None
 
 
-def by_source(*sources: str) -> Discriminator:
+def by_source(*sources: str, group: Group | None = None) -> Discriminator:
     """Tells the types of a section apart by its ``source``, the first one being meant where it is missing.
+
+    group: of packages' entry points, whose names are sources too; their section is :class:`Registered`.
 
     Written ``Annotated[Annotated[Trained, tag("train")] | Annotated[Pretrained, tag("pretrained")], by_source("train", ...)]``.
     """
 
     def chosen(value: Any) -> str:
         source = value.get("source", sources[0]) if isinstance(value, dict) else getattr(value, "source", sources[0])
-        return f"<{source}>"
+        return "<registered>" if group and source not in sources and source in registered(group) else f"<{source}>"
 
-    return Discriminator(chosen, custom_error_type=UNKNOWN_SOURCE, custom_error_message=f"must be one of {', '.join(sources)}")
+    known = f"must be one of {', '.join(sources)}{f', or what a package registers as distill.{group}' if group else ''}"
+    return Discriminator(chosen, custom_error_type=UNKNOWN_SOURCE, custom_error_message=known)

@@ -11,7 +11,7 @@ from distill.stages.codec import CodecStage
 from distill.stages.draw import Draw, draws
 from distill.stages.encode import flat
 from distill.stages.prior import PriorStage
-from distill.stages.quantize import QuantizeStage
+from distill.stages.select import SelectStage
 from distill.stages.sheet import sheet
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class DiffusionStage(Stage):
     kind = "diffusion"
     version = 2  # since what is not finite is no image
 
-    def __init__(self, recipe: Recipe, data: Images, codec: CodecStage, prior: PriorStage | None, select: QuantizeStage) -> None:
+    def __init__(self, recipe: Recipe, data: Images, codec: CodecStage, prior: PriorStage | None, select: SelectStage) -> None:
         self.recipe, self.data, self.codec, self.prior, self.select = recipe, data, codec, prior, select
         self.parents = (codec, *([prior] if prior else []), select)
         self.device, self.dtype = codec.device, prior.dtype if prior else codec.dtype
@@ -63,7 +63,7 @@ class DiffusionStage(Stage):
         import torch
 
         codec, selected, index = self.codec.load(read), read.tensors(self.select, part), self.data.index_of(part)
-        todo = draws(self.recipe, "quantize")
+        todo = draws(self.recipe, self.select.kind)
         shape = (-1, self.codec.channels, self.codec.side, self.codec.side)
         codes = torch.cat([draw.of(selected, "points") for draw in todo]).float().reshape(shape)
         names = [(draw, k) for draw in todo for k in range(len(draw.of(selected, "points")))]

@@ -13,7 +13,7 @@ from distill.methods.weights import moded
 from distill.pipeline.stage import Product, Progress, Reader, Stage
 from distill.recipe import Recipe
 from distill.stages.draw import Draw, draws
-from distill.stages.encode import EncodeStage, LatentStage, flat
+from distill.stages.encode import EncodeStage, LatentStage
 from distill.stages.select import SelectStage
 
 
@@ -53,8 +53,8 @@ class DistancesStage(Stage):
 
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         index = self.data.index_of(part)
-        law = qz.DiscreteMeasure(flat(self.space.latents(read, index)))
-        clean = law if self.space is self.encode else qz.DiscreteMeasure(flat(self.encode.latents(read, index)))
+        law = qz.DiscreteMeasure(self.space.points(read, index))
+        clean = law if self.space is self.encode else qz.DiscreteMeasure(self.encode.points(read, index))
         chosen = read.tensors(self.select, part)
         todo = draws(self.recipe, METHODS[self.method].select)
         found: dict[str, Any] = {}

@@ -40,6 +40,10 @@ class LatentStage(Stage):
 
         return torch.cat([read.tensors(self, part)["latents"] for part in self.shards(index)])
 
+    def points(self, read: Reader, index: int) -> Any:
+        """The same as points (n, c·h·w) of float64."""
+        return flat(self.latents(read, index))
+
     def positions(self, read: Reader, part: str) -> Any:
         """Positions, in the training split, of a shard's images."""
         import numpy as np

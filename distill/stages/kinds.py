@@ -1,12 +1,17 @@
-"""Which stage makes what a recipe names: by ``source`` for models, by method for what is selected."""
+"""Which stage makes what a recipe names, of this package or of those that register their own (docs/extending.md)."""
 
+from collections.abc import Mapping
+from typing import TypeVar
+
+from distill.methods.entry_points import Group, load
+from distill.recipe import RecipeError
 from distill.stages.codec import CodecStage
 from distill.stages.pretrained_codec import PretrainedCodecStage
 from distill.stages.pretrained_prior import PretrainedPriorStage
 from distill.stages.pretrained_teacher import PretrainedTeacherStage
 from distill.stages.prior import PriorStage
 from distill.stages.real_selection import AllStage, ClosestStage, RandomStage
-from distill.stages.select import RealStage
+from distill.stages.select import SelectStage
 from distill.stages.teacher import TeacherStage
 from distill.stages.trained_codec import TrainedCodecStage
 from distill.stages.trained_prior import TrainedPriorStage
@@ -19,4 +24,16 @@ TEACHERS: dict[str, type[TeacherStage]] = {
     "timm": PretrainedTeacherStage,
     "torchvision": PretrainedTeacherStage,
 }
-SELECTIONS: dict[str, type[RealStage]] = {"all": AllStage, "random": RandomStage, "closest": ClosestStage}
+SELECTIONS: dict[str, type[SelectStage]] = {"all": AllStage, "random": RandomStage, "closest": ClosestStage}
+
+Kind = TypeVar("Kind")
+
+
+def kind_of(known: Mapping[str, type[Kind]], group: Group, name: str) -> type[Kind]:
+    """The kind of stage of a name: known here, or registered by a package."""
+    if name in known:
+        return known[name]
+    try:
+        return load(group, name)
+    except ValueError as error:
+        raise RecipeError(str(error)) from None

@@ -25,12 +25,11 @@ class QuantizeStage(SelectStage):
     """
 
     kind = "quantize"
+    reads = ("latents",)
     version = 5  # since fewer distinct images than codes are fewer codes
 
     def __init__(self, recipe: Recipe, data: Images, survey: SurveyStage, latents: LatentStage) -> None:
-        super().__init__(recipe, data, survey)
-        self.space = latents
-        self.parents = (survey, latents)
+        super().__init__(recipe, data, survey, latents)
         self.device = recipe.compute.device
 
     def options(self) -> Mapping[str, Any]:
@@ -45,7 +44,7 @@ class QuantizeStage(SelectStage):
         index = self.data.index_of(part)
         shards = [partial(self._shard, read, shard) for shard in self.space.shards(index)]
         if not options.streaming:
-            shards = [lambda: flat(self.space.latents(read, index))]
+            shards = [lambda: self.space.points(read, index)]
         try:
             measures = quantized(shards, sizes, seeds, options, self.device, progress)
         except ValueError as error:

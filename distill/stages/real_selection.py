@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from distill.pipeline.stage import Reader, seed_of
 from distill.stages.codebooks import nearest_distinct
 from distill.stages.draw import Draw
-from distill.stages.encode import flat
 from distill.stages.select import RealStage
 
 
@@ -45,5 +44,5 @@ class ClosestStage(RealStage):
     reads = ("latents", "codes")
 
     def indices(self, part: str, draw: Draw, read: Reader) -> NDArray[np.int64]:
-        latents = flat(self.space.latents(read, self.data.index_of(part)))
+        latents = self.space.points(read, self.data.index_of(part))
         return nearest_distinct(latents, draw.of(read.tensors(self.codes, part), "points").numpy())

@@ -16,14 +16,32 @@ from distill.stages.survey import SurveyStage
 
 
 class SelectStage(Stage):
-    """What the ways to select share: a part a class, with all its draws; budgets that no class exceeds its images by."""
+    """What the ways to select share: a part a class, with all its draws; budgets that no class exceeds its images by.
+
+    Codes are ``points`` (K, c·h·w) with ``weights`` (K,), which a prior and the codec make images of. reads: what they are chosen
+    by, ``latents`` (of all images, in their order) or the ``codes`` of optimal quantization; nothing for neither. weights: the
+    mode in which a method of this kind's own name weights them.
+    """
 
     name = "select"
     kind: ClassVar[str]
+    reads: ClassVar[tuple[str, ...]] = ()
+    weights: ClassVar[str] = "mass"
+    decode: ClassVar[str] = "diffusion"
 
-    def __init__(self, recipe: Recipe, data: Images, survey: SurveyStage) -> None:
-        self.recipe, self.data, self.survey = recipe, data, survey
-        self.parents = (survey,)
+    def __init__(
+        self, recipe: Recipe, data: Images, survey: SurveyStage, space: LatentStage, codes: "SelectStage | None" = None
+    ) -> None:
+        self.recipe, self.data, self.survey, self.space = recipe, data, survey, space
+        self._codes = codes
+        known = {"latents": space, "codes": codes}
+        self.parents = (survey, *(stage for what, stage in known.items() if stage and what in self.reads))
+
+    @property
+    def codes(self) -> "SelectStage":
+        """The stage whose codes are read."""
+        assert self._codes is not None, f"select {self.kind} reads no codes"
+        return self._codes
 
     @property
     def title(self) -> str:
@@ -68,17 +86,10 @@ class SelectStage(Stage):
 
 
 class RealStage(SelectStage):
-    """Real images of a class: a draw's ``indices`` (K,) among the class's readable training images, and equal ``weights``.
+    """Real images of a class: a draw's ``indices`` (K,) among the class's readable training images, and equal ``weights``."""
 
-    reads: what they are chosen by, ``latents`` (of all images, in the order of the indices) or ``codes``; nothing for neither.
-    """
-
-    reads: ClassVar[tuple[str, ...]] = ()
-
-    def __init__(self, recipe: Recipe, data: Images, survey: SurveyStage, space: LatentStage, codes: SelectStage) -> None:
-        super().__init__(recipe, data, survey)
-        self.space, self.codes = space, codes
-        self.parents = (survey, *(stage for what, stage in (("latents", space), ("codes", codes)) if what in self.reads))
+    weights = "uniform"
+    decode = "real"
 
     @abstractmethod
     def indices(self, part: str, draw: Draw, read: Reader) -> NDArray[np.int64]:
