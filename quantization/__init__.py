@@ -41,6 +41,7 @@ from quantization.processes import (
     Process,
 )
 from quantization.quasi_monte_carlo import QuasiMonteCarlo
+from quantization.shards import Shards
 from quantization.solution import NotConverged, Solution, Trace
 from quantization.solvers.balanced import Balanced
 from quantization.solvers.balanced_1d import Balanced1D
@@ -94,6 +95,7 @@ __all__ = [
     "RobbinsMonro",
     "Schedule",
     "SemiDiscrete",
+    "Shards",
     "Sinkhorn",
     "Solution",
     "Solver",

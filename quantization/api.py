@@ -15,6 +15,7 @@ from quantization.iteration import snapshots, solve_tasks
 from quantization.make_problem import LawLike, make_problem
 from quantization.measure import DiscreteMeasure
 from quantization.precision import full_precision
+from quantization.shards import in_parts
 from quantization.solution import Solution
 from quantization.solvers.base import ProblemError, Solver, Task, solves_batches
 from quantization.status import ConvergenceWarning, Status, TooFewPoints
@@ -46,8 +47,9 @@ def quantize(
 
     Parameters
     ----------
-    law : array (n, d), DiscreteMeasure, Law, Stream or frozen scipy.stats distribution
-        What is quantized: numpy or torch, dense or (samples) CSR.
+    law : array (n, d), DiscreteMeasure, Law, Shards, Stream or frozen scipy.stats distribution
+        What is quantized: numpy or torch, dense or (samples) CSR. A memmap (n, d ≥ 2) of more than 32 MB is read in parts, as
+        :class:`Shards` are.
     k : int
         Number of codes, at most the number of distinct points.
     r : float, default 2
@@ -56,8 +58,8 @@ def quantize(
         The weights of the codes: "free" as above, "uniform" 1/k each, or positive numbers of sum 1: those of the returned codes,
         in this order. The codes are then the best for these masses: clusters of equal or given size. r = 2.
     solver : Solver, optional
-        ``None`` takes :class:`Newton` for densities on the line and Gaussian mixtures in the plane, :class:`Lloyd` for samples,
-        and :class:`CLVQ` otherwise; :class:`Balanced` where masses are prescribed.
+        ``None`` takes :class:`Newton` for densities on the line and Gaussian mixtures in the plane, :class:`Lloyd` for samples
+        and shards, and :class:`CLVQ` otherwise; :class:`Balanced` where masses are prescribed.
     init : optional
         ``None`` takes "global" on the line and in that plane and "k-means++" otherwise. Else "k-means++", "random", "global", an
         :class:`Initialization`, codes (k, d), a DiscreteMeasure, an earlier Solution (which resumes CLVQ), or a callable
@@ -233,8 +235,8 @@ def distortion(
 ) -> Estimate:  # fmt: skip
     r"""$D_r(x) = E \min_k |X - x_k|^r$: no factor ½, no root, summed over coordinates.
 
-    Exact (to float64 round-off) for samples and for laws whose cells are computed exactly. For other laws the mean over ``draws``
-    independent draws, for a stream over its first ``draws`` points (taken for independent), with a confidence interval.
+    Exact (to float64 round-off) for samples, shards and for laws whose cells are computed exactly. For other laws the mean over
+    ``draws`` independent draws, for a stream over its first ``draws`` points (taken for independent), with a confidence interval.
 
     Parameters
     ----------
@@ -284,7 +286,7 @@ def distortion(
     """
     codes = _codes(points)
     confidence = checked_confidence(confidence)
-    problem = make_problem(law, len(codes), r)
+    problem = make_problem(in_parts(law) if r == 2 else law, len(codes), r)
     draws, generator = checked_count("draws", draws, least=2), checked_rng(rng)
     if codes.shape[1] != problem.dim:
         raise ValueError(f"points must have the law's dimension {problem.dim}; received shape {codes.shape}")
@@ -353,7 +355,8 @@ def _solve_together(tasks: list[Task], which: list[int]) -> dict[int, Solution]:
 
 def _checked(law: LawLike) -> Any:
     """``law`` with its array, if it is one, checked: as a measure, which need not be checked again."""
-    return DiscreteMeasure(law) if hasattr(law, "__array__") else law
+    array = hasattr(law, "__array__") and not isinstance(cast(Any, law), np.memmap)
+    return DiscreteMeasure(law) if array else law
 
 
 def _device(law: LawLike) -> str | None:

@@ -139,7 +139,11 @@ def as_floating(x: Any, what: str = "points") -> Array:
         floating = array if array.dtype.kind == "f" else array.astype(np.float64)
     except (TypeError, ValueError, OverflowError) as error:
         first: Any = cast(list[Any], x)[0] if isinstance(x, list) and x else None
-        hint = ". For a list of batches write Stream(batches)" if getattr(first, "ndim", 0) > 1 else ""
+        hint = (
+            ". For a list of batches write Stream(batches), for parts of one sample Shards(parts)"
+            if getattr(first, "ndim", 0) > 1
+            else ""
+        )
         raise ValueError(
             f"{what} must be an array of real numbers; received {type(cast(Any, x)).__name__} ({error}){hint}"
         ) from None

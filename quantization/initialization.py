@@ -9,6 +9,8 @@ import numpy as np
 from quantization.arrays import Array, FloatArray, as_floating, asarray_like, check_exact, namespace, rounded, to_host
 from quantization.assignment.d2_sampling import d2_sampling
 from quantization.clvq_state import CLVQState
+from quantization.empirical.out_of_core import OutOfCoreSamples
+from quantization.empirical.pooled_start import pooled_codes
 from quantization.empirical.sparse_samples import SparseSamples
 from quantization.exact_law import has_global_search
 from quantization.measure import DiscreteMeasure
@@ -29,7 +31,9 @@ class KMeansPlusPlus:
     ----------
     pool : int, default 50,000
         Above this many points (at least 100 a code) the best of the candidates is judged on a sample of so many, drawn in
-        proportion to weights and costs. Of a stream it sees the first 2^14 points (at least 64 a code).
+        proportion to weights and costs. Of a law that is sampled and of a stream it sees 2^14 points (at least 64 a code). So
+        it does of shards and of a stream that Lloyd reads, but further passes over all points add those that this sample
+        missed: a set of points that bears the share s of the cost then is missed with probability $(1 - s)^{1024}$ at most.
     on_progress : callable, optional
         ``on_progress(drawn, k)`` is called now and then: many codes of many points take minutes to draw.
 
@@ -75,6 +79,8 @@ class KMeansPlusPlus:
     def draw(self, problem: Problem, rng: np.random.Generator) -> FloatArray:
         if isinstance(problem.exact, SparseSamples):
             return problem.exact.dense(problem.exact.d2_sampling(problem.k, rng))
+        if isinstance(problem.exact, OutOfCoreSamples):
+            return pooled_codes(problem.exact, problem.k, problem.pilot_size, rng, self.on_progress)
         pilot = problem.pilot(rng)
         chosen = d2_sampling(pilot.points, pilot.weights_float64, problem.k, rng, pool=self.pool, on_progress=self.on_progress)
         return to_host(pilot.points[asarray_like(chosen, pilot.points, dtype=namespace(pilot.points).int64)])

@@ -1,6 +1,7 @@
 """From what users give to a :class:`~quantization.problem.Problem`: which kind of law it is, and whether its cells are exact."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TypeAlias, cast
 
 import numpy as np
@@ -8,6 +9,8 @@ import numpy as np
 from quantization.arrays import Array, as_floating
 from quantization.discrete_laws import discrete_measure
 from quantization.empirical.one_dimensional import EmpiricalLaw1D
+from quantization.empirical.out_of_core import OutOfCoreSamples
+from quantization.empirical.readers import ShardReader, StreamReader
 from quantization.empirical.samples import EmpiricalLaw
 from quantization.empirical.sparse_samples import SparseSamples, is_csr, sparse_samples
 from quantization.exact_law import ExactLaw
@@ -20,14 +23,15 @@ from quantization.laws_1d.quantile_law import QuantileLaw1D
 from quantization.laws_2d.gaussian_mixture_law import GaussianMixture2D, definite
 from quantization.measure import DiscreteMeasure
 from quantization.problem import Problem
+from quantization.shards import Shards
 from quantization.stream import Stream, numbered
 from quantization.validation import check_magnitude, checked_count, checked_order
 
 _LAWS = (
-    "an array (n, d), dense or CSR, a DiscreteMeasure, a Law (with .sample(n, rng)), a Stream or a loader of batches, "
+    "an array (n, d), dense or CSR, a DiscreteMeasure, a Law (with .sample(n, rng)), Shards, a Stream or a loader of batches, "
     "or a scipy.stats distribution: a frozen one on the line, gaussian_kde or a frozen multivariate_normal"
 )
-LawLike: TypeAlias = DiscreteMeasure | Law | Stream | Array  # or a matrix, a loader or a distribution of other libraries
+LawLike: TypeAlias = DiscreteMeasure | Law | Stream | Shards | Array  # or a matrix, a loader or a distribution of other libraries
 _NOT_BATCHES: tuple[type, ...] = (str, bytes, dict, set, frozenset)  # iterables that hold no batches
 # Of a mixture by dimension, from where on sampling is the better way: cells take time in proportion, and to search for the best
 # ten codes takes some 3 s on the line, for thirty in the plane a minute.
@@ -41,6 +45,11 @@ def make_problem(law: LawLike, k: int, r: float) -> Problem:
     law = known_law(law, r)
     if isinstance(law, Stream):
         return _stream_problem(law, k, r)
+    if isinstance(law, Shards):
+        if r != 2:
+            raise ValueError(f"shards are for r = 2; received r = {r:g}")
+        samples = OutOfCoreSamples(ShardReader(law))
+        return Problem(k, r, samples.like, law.dim, exact=samples)
     if isinstance(law, DiscreteMeasure):
         tell_of_lost_gradients("neither codes nor weights", law)
         return _measure_problem(law, k, r)
@@ -62,9 +71,16 @@ def make_problem(law: LawLike, k: int, r: float) -> Problem:
     return Problem(k, r, probe, int(probe.shape[1]), law=law, exact=exact_law(law, r))
 
 
-def known_law(law: LawLike, r: float) -> DiscreteMeasure | SparseSamples | Stream | Law:
+def read_again(problem: Problem) -> Problem:
+    """The problem of a stream, as one whose cells are computed by reading it at every step."""
+    if problem.stream is None or problem.r != 2:
+        return problem
+    return replace(problem, exact=OutOfCoreSamples(StreamReader(problem.stream, problem.like)))
+
+
+def known_law(law: LawLike, r: float) -> DiscreteMeasure | SparseSamples | Stream | Shards | Law:
     """``law`` as what it is, whatever library it came from; of a discrete one what bears on its moment of order ``r``."""
-    if isinstance(law, Stream | DiscreteMeasure | SparseSamples):
+    if isinstance(law, Stream | Shards | DiscreteMeasure | SparseSamples):
         return law
     if hasattr(law, "__array__"):
         return DiscreteMeasure(law)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard
 
 import numpy as np
 
@@ -15,6 +15,32 @@ from quantization.stream import Batch, Stream, checked_batch, numbered, reservoi
 
 _PASS_DRAWS = 2**17
 _PILOT_DRAWS_PER_CODE, _PILOT_DRAWS, _PILOT_READS = 64, 2**14, 16
+
+
+class HasBatches(ExactLaw, Protocol):
+    """An exact law on points that are not one array in memory."""
+
+    def batches(self, size: int, rng: np.random.Generator) -> Iterator[Batch]:
+        """One pass in mini-batches of about ``size`` points."""
+        ...
+
+
+class HasPilot(HasBatches, Protocol):
+    """One of which few points are drawn quickly."""
+
+    def pilot(self, wanted: int, rng: np.random.Generator) -> DiscreteMeasure:
+        """About so many of the points, drawn in proportion to their weights."""
+        ...
+
+
+def has_batches(law: Any) -> TypeGuard[HasBatches]:
+    """Whether ``law`` is an exact law that gives its points batch by batch."""
+    return hasattr(law, "batches")
+
+
+def has_pilot(law: Any) -> TypeGuard[HasPilot]:
+    """Whether ``law`` is an exact law that draws a pilot of its own."""
+    return hasattr(law, "pilot")
 
 
 @dataclass(frozen=True)
@@ -46,22 +72,29 @@ class Problem:
             return "samples"
         if self.stream is not None:
             return "a stream"
-        return "a law known by sampling" if self.law is not None else "sparse samples"
+        return "a law known by sampling" if self.law is not None else str(getattr(self.exact, "kind", "a law"))
 
     def pilot(self, rng: np.random.Generator) -> DiscreteMeasure:
         """A finite measure to draw starting codes from: the law itself where it is finite, else a sample of it.
 
         Of 2^14 points, or 64 a code. Of a stream they are drawn evenly from one pass, of which no more than 16 times as many are
-        read: so a long sorted stream should be shuffled.
+        read: so a long sorted stream should be shuffled. Of shards, and of a stream that Lloyd reads, from all.
         """
         if self.measure is not None:
             return self.measure
+        if has_pilot(self.exact):
+            return self.exact.pilot(self.pilot_size, rng)
         if self.law is None and self.stream is None:
             raise ValueError("this start needs points in memory; received sparse samples. Use k-means++, random points or codes")
-        wanted = max(_PILOT_DRAWS, _PILOT_DRAWS_PER_CODE * self.k)
+        wanted = self.pilot_size
         if self.law is not None:
             return DiscreteMeasure(self.draw(wanted, rng))
         return DiscreteMeasure(reservoir(self.batches(1, rng, epochs=1), wanted, _PILOT_READS * wanted, rng))
+
+    @property
+    def pilot_size(self) -> int:
+        """The number of points of a pilot that is drawn."""
+        return max(_PILOT_DRAWS, _PILOT_DRAWS_PER_CODE * self.k)
 
     def draw(self, n: int, rng: np.random.Generator) -> Array:
         """n checked draws of the sampled law."""
@@ -91,12 +124,8 @@ class Problem:
             for start in range(0, len(order), size):
                 chosen = asarray_like(order[start : start + size], points, dtype=namespace(points).int64)
                 yield Batch(points[chosen], masses[chosen])
-        elif self.exact is not None:  # sparse samples, of which a batch at a time is made dense
-            sparse: Any = self.exact
-            order = rng.permutation(len(sparse.weights))
-            for start in range(0, len(order), size):
-                chosen = order[start : start + size]
-                yield Batch(sparse.dense(chosen).astype(self.like.dtype), sparse.weights[chosen] * len(order))
+        elif has_batches(self.exact):
+            yield from self.exact.batches(size, rng)
         else:
             assert self.stream is not None
             batch = None

@@ -15,6 +15,9 @@ from quantization.validation import checked_points
 class Stream:
     """A law known only through batches, such as a data loader or a cache of latents too large for memory.
 
+    It goes to :class:`CLVQ`; with ``solver=Lloyd()`` it is read at every step, and must give the same points every time. Files
+    and memmaps are better given as :class:`Shards`.
+
     Parameters
     ----------
     make_batches : callable or iterable

@@ -9,8 +9,9 @@ from quantization.exact_law import has_global_search, has_hessian, has_prices
 from quantization.initialization import GlobalSearch, InitLike, KMeansPlusPlus, RandomPoints, as_initialization
 from quantization.laws_2d.balanced_mixture_law import BalancedMixture2D
 from quantization.laws_2d.gaussian_mixture_law import GaussianMixture2D
-from quantization.make_problem import LawLike, make_problem
+from quantization.make_problem import LawLike, make_problem, read_again
 from quantization.problem import Initialization, Problem
+from quantization.shards import in_parts
 from quantization.solvers.balanced import Balanced
 from quantization.solvers.balanced_1d import Balanced1D, on_the_line
 from quantization.solvers.base import Solver, Task, max_iter_of
@@ -43,7 +44,8 @@ def make_task(
     max_iter: int | None, masses: Array = "free",
 ) -> Task:  # fmt: skip
     """The arguments of ``quantize`` as a task; ``ValueError`` for what is not one."""
-    problem = make_problem(law, k, r)
+    masses_free = isinstance(masses, str) and masses == "free"
+    problem = make_problem(in_parts(law) if masses_free and r == 2 and isinstance(solver, Lloyd | None) else law, k, r)
     problem = replace(problem, masses=checked_masses(masses, problem.k))
     if problem.masses is not None and problem.r != 2:
         raise ValueError(f"prescribed masses are for r = 2; received r = {problem.r:g}")
@@ -54,6 +56,8 @@ def make_task(
     if solver is not None and (isinstance(solver, type) or not callable(getattr(solver, "solve", None))):
         raise ValueError(f"solver must be Lloyd(...), Newton(...), CLVQ(...) or Balanced(...); received {solver!r}")
     solver = default_solver if solver is None else solver
+    if isinstance(solver, Lloyd):
+        problem = read_again(problem)
     init = default_init if init is None else as_initialization(init)
     steps = max_iter_of(solver, max_iter)
     problem = replace(problem, steps=min(steps, _USUAL_STEPS), restarts=n_init)

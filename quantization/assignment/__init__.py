@@ -47,6 +47,7 @@ __all__ = [
     "nearest_priced",
     "select_strategy",
     "squared_distances",
+    "sums_of_cells",
 ]
 
 _WORTH_COMPILING = 2**17  # n K (d + 8) times the steps, below which array operations take less than loading compiled code
@@ -174,12 +175,30 @@ def cells(
     to the own code, so that a spread far below the points' magnitude is not lost. What overflows float64 becomes infinite.
     variance: whether that of the costs is wanted too.
     """
-    return _sums(points, weights, codes, r, variance, strategy).cells(codes, r)
+    return sums_of_cells(points, weights, codes, r, variance, strategy).cells(codes, r)
 
 
 def cells_of(parts: Iterable[tuple[Array, Array]], codes: FloatArray, r: float = 2.0, *, variance: bool = False) -> Cells:
     """:func:`cells` of a measure that comes in parts, each of them (points, weights), at least one."""
-    return reduce(add, (_sums(points, weights, codes, r, variance, None) for points, weights in parts)).cells(codes, r)
+    return reduce(add, (sums_of_cells(points, weights, codes, r, variance, None) for points, weights in parts)).cells(codes, r)
+
+
+def sums_of_cells(
+    points: Array, weights: Array, codes: FloatArray, r: float = 2.0, variance: bool = False, strategy: str | None = None
+) -> Sums:
+    """The sums that :func:`cells` are made of: those of parts of a measure are added."""
+    exponent = _exponent(points, codes)
+    if exponent:
+        scaled = sums_of_cells(double(points) * 2.0**-exponent, weights, codes * 2.0**-exponent, r, variance, strategy)
+        return scaled.times(2.0**exponent, r)
+    name = _selected(points, codes) if strategy is None else strategy
+    if name == "blocks":
+        return sums_by_blocks(points, weights, codes, r, variance)
+    made = make_strategy(name, points, weights)
+    if r == 2 and not variance:
+        return made.sums(codes)
+    labels = asarray_like(made.nearest(codes)[0], points, dtype=namespace(points).int64)
+    return sums_by_blocks(points, weights, codes, r, variance, labels)
 
 
 def on_host(points: Array) -> bool:
@@ -206,18 +225,3 @@ def _exponent(points: Array, codes: FloatArray) -> int:
 def _selected(points: Array, codes: FloatArray, r: float = 2.0) -> str:
     n, d = points.shape
     return select_strategy(n, d, len(codes), dtype_of(points), device_of(points), r=r)
-
-
-def _sums(points: Array, weights: Array, codes: FloatArray, r: float, variance: bool, strategy: str | None) -> Sums:
-    exponent = _exponent(points, codes)
-    if exponent:
-        scaled = _sums(double(points) * 2.0**-exponent, weights, codes * 2.0**-exponent, r, variance, strategy)
-        return scaled.times(2.0**exponent, r)
-    name = _selected(points, codes) if strategy is None else strategy
-    if name == "blocks":
-        return sums_by_blocks(points, weights, codes, r, variance)
-    made = make_strategy(name, points, weights)
-    if r == 2 and not variance:
-        return made.sums(codes)
-    labels = asarray_like(made.nearest(codes)[0], points, dtype=namespace(points).int64)
-    return sums_by_blocks(points, weights, codes, r, variance, labels)

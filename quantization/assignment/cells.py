@@ -58,6 +58,12 @@ class Sums:
                 spread += gap * gap * self.mass * other.mass / mass
         return Sums(self.masses + other.masses, shifts, pulls, self.cost + other.cost, mass, spread)
 
+    def normalized(self) -> "Sums":
+        """The sums of a measure of mass 1."""
+        mass, shifts = self.mass, self.shifts / self.mass
+        pulls = shifts if self.pulls is self.shifts else self.pulls / mass
+        return Sums(self.masses / mass, shifts, pulls, self.cost / mass, 1.0, self.spread and self.spread / mass)
+
     def times(self, scale: float, r: float) -> "Sums":
         """The sums of points and codes that are ``scale`` times as large."""
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
@@ -96,7 +102,7 @@ def stationarity(gradient: FloatArray, masses: FloatArray, distortion: float, r:
         return float(size / np.float64(distortion) ** ((r - 1) / r)) if distortion > 0 else float("inf")
 
 
-def relocated(codes: FloatArray, masses: FloatArray, costs: FloatArray, place: Place) -> FloatArray:
+def relocated(codes: FloatArray, masses: FloatArray, costs: FloatArray, place: Place, others: float = 0.0) -> FloatArray:
     r"""``codes`` with those of empty cells moved to the points that cost the most, one after the other.
 
     Each move lowers the distortion, as an empty cell's code bears none of it.
@@ -110,6 +116,8 @@ def relocated(codes: FloatArray, masses: FloatArray, costs: FloatArray, place: P
         $w_i |x_i - c|^2$, c the nearest code.
     place : callable
         The coordinates (d,) of a point, and the costs of some of the points where it is the only code.
+    others : float
+        What points that are not among these cost at most: where one of them may be the costliest, the codes that are left stay.
 
     Raises
     ------
@@ -119,15 +127,15 @@ def relocated(codes: FloatArray, masses: FloatArray, costs: FloatArray, place: P
     if not costs.max() > 0:
         raise TooFewPoints(len(codes), int((masses > 0).sum()))
     codes, chosen, many = codes.copy(), list[int](), _CANDIDATES
-    candidates, left = _costliest(costs, many)
+    candidates, left = costliest_of(costs, many)
     for k in np.flatnonzero(masses == 0):
         while not left.max() > costs[candidates].min() and len(candidates) < len(costs):  # others may cost more by now
             many *= 8
-            candidates, left = _costliest(costs, many)
+            candidates, left = costliest_of(costs, many)
             for point in chosen:
                 left = np.minimum(left, place(point, candidates)[1])
         costliest = int(left.argmax())
-        if not left[costliest] > 0:
+        if not left[costliest] > 0 or left[costliest] < others:
             break
         chosen.append(int(candidates[costliest]))
         codes[k], reached = place(chosen[-1], candidates)
@@ -135,7 +143,7 @@ def relocated(codes: FloatArray, masses: FloatArray, costs: FloatArray, place: P
     return codes
 
 
-def _costliest(costs: FloatArray, many: int) -> tuple[IntArray, FloatArray]:
+def costliest_of(costs: FloatArray, many: int) -> tuple[IntArray, FloatArray]:
     """The points that cost the most, in their order, so many of them; and their costs."""
     n = len(costs)
     found = np.sort(np.argpartition(costs, n - many)[n - many :]) if many < n else np.arange(n)

@@ -90,7 +90,7 @@ def _measure(j: int, law: LawLike, draws: int, rng: np.random.Generator) -> tupl
         if problem.measure is not None:
             return problem.measure, False
         if problem.law is None:
-            raise ValueError("a stream can't be transported. Give an array, a DiscreteMeasure or a Law")
+            raise ValueError(f"{problem.kind} can't be transported. Give an array, a DiscreteMeasure or a Law")
         return DiscreteMeasure(problem.draw(draws, rng)), True
     except ValueError as error:
         raise ValueError(f"measure {j}: {error}") from error

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from quantization.arrays import FloatArray, IntArray, rounded, summed_by
 from quantization.assignment import nearest
 from quantization.assignment.cells import Cells, relocated, stationarity
 from quantization.status import TooFewPoints
+from quantization.stream import Batch
 from quantization.validation import check_magnitude
 
 _BLOCK_NUMBERS = 2**21  # float64 numbers of a block of scores, or of rows made dense: 16 MB
@@ -42,6 +43,8 @@ class SparseSamples:
         if self.points.nnz:
             check_magnitude(self.points.data[:, None], 2.0)
         object.__setattr__(self, "_norms", squared_norms(self.points))
+
+    kind: ClassVar[str] = "sparse samples"
 
     @property
     def like(self) -> Any:
@@ -119,6 +122,13 @@ class SparseSamples:
         for rows, block in _squared_blocks(self.points, codes, self._norms):
             squared[rows] = block
         return squared
+
+    def batches(self, size: int, rng: np.random.Generator) -> Iterator[Batch]:
+        """One pass in random order, of which a batch at a time is made dense."""
+        order = rng.permutation(len(self.weights))
+        for start in range(0, len(order), size):
+            chosen = order[start : start + size]
+            yield Batch(self.dense(chosen).astype(self.points.dtype), self.weights[chosen] * len(order))
 
     def dense(self, rows: Any) -> FloatArray:
         """Some of the rows as a dense array in float64."""

@@ -23,10 +23,10 @@ BATCHED_DEVICES = {"cuda"}  # on which all runs of a batch take their steps toge
 class Lloyd:
     r"""$x_k \leftarrow E[X \mid X \in V_k]$ until $(\sum_k w_k |x_k - E[X|V_k]|^2 / D_2)^{1/2} \le$ ``rtol``.
 
-    For finite measures and laws whose cells are computed exactly, r = 2. The distortion falls by at least
-    $\sum_k w_k |x_k - E[X|V_k]|^2$ a step and never rises. A code whose cell is empty moves to the point that costs the most,
-    which never raises the distortion either. Where no label changes the algorithm has converged, whatever the tolerance: the
-    codes are the centroids of their own cells, as far as the dtype of the points can tell.
+    For finite measures and laws whose cells are computed exactly, r = 2, and for shards and streams, which are read at every
+    step. The distortion falls by at least $\sum_k w_k |x_k - E[X|V_k]|^2$ a step and never rises. A code whose cell is empty
+    moves to the point that costs the most, which never raises the distortion either. Where no label changes the algorithm has
+    converged, whatever the tolerance: the codes are the centroids of their own cells, as far as the dtype of the points can tell.
 
     Parameters
     ----------
