@@ -45,8 +45,8 @@ $(READY) $(DEMO_READY):
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 
-docs: $(READY) ## the documentation as a site, in site/
-	$(BIN)/mkdocs build --strict --quiet
+docs: $(READY) ## the documentation as a site, in site/; runs the examples (DOCS="-D plot_gallery=0": not)
+	$(ONE_THREAD) $(BIN)/python -m sphinx -W --keep-going -q -b html $(DOCS) docs site
 
 lock: ## choose new versions; hashes, no addresses
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -57,4 +57,4 @@ lock: ## choose new versions; hashes, no addresses
 		--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet -o requirements-demo.lock
 
 clean: ## remove the environment and the runs
-	rm -rf $(VENV) runs site
+	rm -rf $(VENV) runs site docs/gallery docs/reference/generated docs/reference/backreferences
