@@ -254,3 +254,17 @@ def test_quantizing_numpy_samples_does_not_load_torch():
         "print('torch' in sys.modules)"
     )
     assert output(code).strip() == "False"
+
+
+@pytest.mark.skipif(not (ROOT / "docs").is_dir(), reason="the documentation is not part of this copy")
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_public_name_is_listed_in_the_reference(package):
+    """Each gets a page of its own when the site is built."""
+    names = next(
+        ast.literal_eval(node.value)
+        for node in ast.parse((ROOT / package / "__init__.py").read_text()).body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+    )
+    page = (ROOT / "docs" / "reference" / f"{package}.md").read_text()
+    listed = re.findall(r"^   (\w+)$", page, re.MULTILINE)
+    assert sorted(set(names) - set(listed) - {"claims"}) == [], f"add them to docs/reference/{package}.md"
