@@ -26,7 +26,8 @@ from distill.pipeline.store import Damaged
 from distill.recipe import RecipeError
 
 _GRACE = 30.0  # seconds for actors to save what they train
-_LATE = 2.0  # seconds that the others of a group have to say more than that one is gone
+_ALL = 30.0  # seconds for all actors to begin before the first is given a part
+_LATE = 10.0  # seconds that the others of a group have to say more than that one is gone; a lost node is noticed after 4
 _SEEN = 10.0  # seconds in which a file must be seen by all nodes
 _FAILURES = 3  # times that an actor may fail to begin
 
@@ -43,7 +44,7 @@ class RayEngine:
     """Actors on the cluster that ``RAY_ADDRESS`` names, or on one that Ray starts here for as long as this lasts.
 
     workers: how many, by default one a GPU or processor that the cluster has, but no more than ``most``. group: how many of them
-    the largest part takes. Raises RecipeError where they can't be had, and where a node is not like this process.
+    the largest part takes. Raises RecipeError where they can't be had, and ``free`` does where a node is not like this process.
     """
 
     def __init__(self, root: Path, workers: int | None, device: str, most: int, group: int = 1) -> None:
@@ -72,25 +73,18 @@ class RayEngine:
             max_restarts=0, runtime_env={"env_vars": variables}, **{"num_gpus" if kind == "GPU" else "num_cpus": 1}
         )(_Worker)
         self._probe.write_bytes(b"")
+        self._deadline = time.monotonic() + _ALL
         for _ in range(count):
             self._start()
 
     def free(self) -> int:
         for ref in self._done(list(self._starting)):
-            actor = self._starting.pop(ref)
-            if (error := self._error(ref)) is None:
-                self._check(*self._ray.get(ref))
-                self._idle.append(actor)
-            else:
-                self._failures += 1
-                if self._failures > _FAILURES:
-                    raise PartFailed(f"workers do not begin: {error}")
-                self._start()
+            self._begun(self._starting.pop(ref), ref)
         for key, fraction in self._fractions.get_nowait_batch(self._fractions.qsize()):
             self._told[key](fraction)
         for future, run in list(self._running.items()):
             self._settle(future, run)
-        return len(self._idle)
+        return 0 if self._starting and time.monotonic() < self._deadline else len(self._idle)
 
     def submit(self, stage: Stage, part: str, on_progress: Callable[[float], None]) -> Future[Any]:
         size, key = stage.processes, (stage.folder_name, part)
@@ -112,8 +106,7 @@ class RayEngine:
         for future in list(self._running):
             self.cancel(future)
         # Who trains ends once it has saved, and the answer of one that ended is an error.
-        if ended := [actor.ready.remote("") for actor in self._leaving]:
-            self._ray.wait(ended, num_returns=len(ended), timeout=_GRACE)
+        self._done([actor.address.remote() for actor in self._leaving], _GRACE)
         for actor in [*self._idle, *self._leaving, *self._starting.values()]:
             self._ray.kill(actor)
         for path in self._root.glob(f"{self._probe.name}*"):
@@ -123,52 +116,59 @@ class RayEngine:
 
     def _start(self) -> None:
         actor = self._actor.remote(self._root, self._fractions)
-        self._starting[actor.ready.remote(self._probe.name)] = actor
+        self._starting[actor.begin.remote(self._probe.name, _versions())] = actor
 
-    def _done(self, refs: list[Any]) -> list[Any]:
-        return self._ray.wait(refs, num_returns=len(refs), timeout=0)[0] if refs else []
-
-    def _settle(self, future: Future[Any], run: _Run) -> None:
-        """Say what came of a part, if it is known; after an error in a group no process of it is used again."""
-        if not any(map(self._error, done := self._done(run.refs))) and len(done) < len(run.refs):
+    def _begun(self, actor: Any, ref: Any) -> None:
+        """Take an actor that has begun as idle; refuse its node, or try again."""
+        if error := self._error(ref):
+            self._failures += 1
+            if isinstance(error, RecipeError) or self._failures > _FAILURES:
+                raise error if isinstance(error, RecipeError) else PartFailed(f"workers do not begin: {error}")
+            self._start()
             return
-        if len(done) < len(run.refs):
-            done, _ = self._ray.wait(run.refs, num_returns=len(run.refs), timeout=_LATE)
-        errors = [error for error in map(self._error, done) if error is not None]
-        del self._running[future]
-        if any(isinstance(error, BrokenExecutor) for error in errors) or (errors and len(run.actors) > 1):
-            for actor in run.actors:
-                self._ray.kill(actor)
-                self._start()
-        else:
-            self._idle += run.actors
-        if errors:  # one that failed alone is the reason of what the others say
-            future.set_exception(min(errors, key=lambda error: (Damaged, BrokenExecutor, PartFailed).index(type(error))))
-        else:
-            future.set_result(None)
-
-    def _error(self, ref: Any) -> Exception | None:
-        errors = self._ray.exceptions
-        try:
-            self._ray.get(ref)
-        except errors.RayTaskError as error:
-            return error.cause if isinstance(error.cause, Damaged | PartFailed) else PartFailed(str(error.cause))
-        except errors.RayError as error:
-            return BrokenExecutor(str(error).partition("\n")[0])
-        return None
-
-    def _check(self, node: str, versions: tuple[str, str | None], seen: bool, answer: str) -> None:
-        """Refuse a node that has other versions, or another disk."""
-        if versions != _versions():
-            theirs, ours = ("Python {}, distill {}".format(*each) for each in (versions, _versions()))
-            raise RecipeError(f"the node {node} has {theirs}, and this one {ours}; all nodes must have the same")
-        if not seen:
-            raise RecipeError(f"the node {node} does not see {self._root}; it must lie on a disk that all nodes share")
+        node, answer = self._ray.get(ref)
         if not _appears(self._root / answer):
             raise RecipeError(
                 f"what the node {node} writes to {self._root} is not seen here within {_SEEN:.0f} s; the disk keeps old "
                 "listings of folders: mount it without (for NFS: lookupcache=none), or give another folder with --out"
             )
+        self._idle.append(actor)
+
+    def _done(self, refs: list[Any], timeout: float = 0.0) -> list[Any]:
+        return self._ray.wait(refs, num_returns=len(refs), timeout=timeout)[0] if refs else []
+
+    def _settle(self, future: Future[Any], run: _Run) -> None:
+        """Say what came of a part, if it is known; after an error in a group no process of it is used again."""
+        if len(done := self._done(run.refs)) < len(run.refs):
+            if not any(map(self._error, done)):
+                return
+            done = self._done(run.refs, _LATE)
+        del self._running[future]
+        if not (errors := [error for error in map(self._error, done) if error]):
+            self._idle += run.actors
+            future.set_result(None)
+            return
+        # One that failed alone is the reason of what the others say.
+        reason = min(errors, key=lambda error: [Damaged, BrokenExecutor, PartFailed].index(type(error)))
+        if isinstance(reason, BrokenExecutor) or len(run.actors) > 1:
+            for actor in run.actors:
+                self._ray.kill(actor)
+                self._start()
+        else:
+            self._idle += run.actors
+        future.set_exception(reason)
+
+    def _error(self, ref: Any) -> Exception | None:
+        """What an answer that is there says of a failure."""
+        errors = self._ray.exceptions
+        try:
+            self._ray.get(ref)
+        except errors.RayTaskError as error:
+            known = isinstance(error.cause, Damaged | PartFailed | RecipeError)
+            return error.cause if known else PartFailed(str(error.cause))
+        except errors.RayError as error:
+            return BrokenExecutor(str(error).partition("\n")[0])
+        return None
 
 
 class _Worker:
@@ -177,16 +177,18 @@ class _Worker:
     def __init__(self, root: Path, fractions: Any) -> None:
         self._root, self._fractions, self._context = root, fractions, import_module("ray").get_runtime_context()
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        self._seen = _appears(root)
-        if self._seen:
-            worker.begin(root)
 
-    def ready(self, probe: str) -> tuple[str, tuple[str, str | None], bool, str]:
-        """What this process is, and whether it sees a file in the run's folder, which it answers with another."""
-        seen, answer = self._seen and _appears(self._root / probe), f"{probe}.{uuid.uuid4().hex}"
-        if seen and probe:
-            (self._root / answer).write_bytes(b"")
-        return platform.node(), _versions(), seen, answer
+    def begin(self, probe: str, versions: tuple[str, str | None]) -> tuple[str, str]:
+        """Become a worker; the names of the node and of a file it wrote. RecipeError where the node is not like the driver's."""
+        node, answer = platform.node(), f"{probe}.{uuid.uuid4().hex}"
+        if versions != _versions():
+            theirs, ours = ("Python {}, distill {}".format(*each) for each in (_versions(), versions))
+            raise RecipeError(f"the node {node} has {theirs}, and this one {ours}; all nodes must have the same")
+        if not _appears(self._root / probe):
+            raise RecipeError(f"the node {node} does not see {self._root}; it must lie on a disk that all nodes share")
+        worker.begin(self._root)
+        (self._root / answer).write_bytes(b"")
+        return node, answer
 
     def address(self) -> str:
         """Where a process group of which this is the first may meet."""
@@ -211,9 +213,10 @@ def _connected(workers: int | None) -> tuple[Any, bool]:
     ray = import_module("ray")
     if ray.is_initialized():
         return ray, False
-    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+    quiet = ("RAY_USAGE_STATS_ENABLED", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "RAY_prestart_worker_first_driver")
+    os.environ |= dict.fromkeys(quiet, "0")
     address, before = os.environ.get("RAY_ADDRESS"), signal.getsignal(signal.SIGTERM)
-    here = {} if address else {"num_cpus": workers or processors(), "include_dashboard": False}
+    here = {} if address else {"address": "local", "num_cpus": workers or processors(), "include_dashboard": False}
     try:
         if address and (found := re.fullmatch(r"\[?([^/]+?)\]?:(\d+)", address)):  # Ray itself asks for two minutes
             socket.create_connection((found[1], int(found[2])), timeout=5).close()

@@ -32,6 +32,8 @@ class LocalEngine:
         self._workers = [_Worker(root, environment) for environment in environments(workers, device)]
 
     def free(self) -> int:
+        for each in self._workers:
+            each.listen()
         return sum(each.free for each in self._workers)
 
     def submit(self, stage: Stage, part: str, on_progress: Callable[[float], None]) -> Future[Any]:
@@ -61,6 +63,7 @@ class _Worker:
         return self.future is None or self.future.done()
 
     def submit(self, folder: str, part: str, on_progress: Callable[[float], None]) -> Future[Any]:
+        self.listen()
         self._on_progress = on_progress
         with suppress(BrokenExecutor):  # the process is gone: a new one takes its place
             if self._pool is not None:
@@ -73,13 +76,13 @@ class _Worker:
             self.future = self._pool.submit(_make, folder, part)
         (self._process,) = set(active_children()) - set(others)
         theirs.close()
-        Thread(target=self._listen, args=(self._pipe,), daemon=True).start()
         return self.future
 
-    def _listen(self, pipe: Connection) -> None:
-        with suppress(EOFError, OSError), pipe:
-            while True:
-                self._on_progress(pipe.recv())
+    def listen(self) -> None:
+        """Pass on what it told of its progress."""
+        with suppress(EOFError, OSError):
+            while self._pool is not None and self._pipe.poll():
+                self._on_progress(self._pipe.recv())
 
     def stop(self) -> None:
         """Let it save what it trains, and end."""
@@ -93,6 +96,7 @@ class _Worker:
             if not wait([self._process.sentinel], max(0.0, deadline - time.monotonic())):
                 self._process.kill()
             self._pool.shutdown()
+            self._pipe.close()
 
 
 @contextmanager

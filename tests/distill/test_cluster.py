@@ -1,8 +1,10 @@
 """The engine of a cluster: two nodes of Ray on this machine, with fake GPUs; a run's bytes are those of one machine."""
 
 import os
+import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -11,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from distill.pipeline.checkpoint import EVERY
-from tests.distill.test_kills import alive, contents
+from tests.distill.test_kills import alive, children, contents, kill_and_resume
 
 pytestmark = pytest.mark.xdist_group("ray")
 
@@ -50,6 +52,11 @@ def actors():
     return found
 
 
+def descendants(pid):
+    below = children(pid)
+    return below + [each for child in below for each in descendants(child)]
+
+
 def unmade(folder, names):
     for name in names:
         for path in folder.glob(f"{name}-*"):
@@ -73,14 +80,26 @@ def test_two_nodes_of_which_a_worker_is_killed_give_the_bytes_of_one_machine(fin
     assert not list(copied.glob(".seen.*"))
 
 
-def test_a_student_of_two_processes_on_two_nodes(copied, tiny_command, clustered):
+def test_a_student_of_two_processes_of_which_one_is_killed(copied, tiny_command, clustered):
+    """On two nodes; another group goes on from the checkpoint, to the same bytes."""
+    unmade(copied, ["train"])
     changes = ["--set", "train.processes=2", "--set", 'methods=["random"]', "--set", "select.k=[3]", "--set", "seeds=[0]"]
-    done = subprocess.run(
-        [*tiny_command, *changes, "--until", "train", "--out", str(copied)],
-        env=clustered, capture_output=True, text=True, check=False, timeout=240,
-    )  # fmt: skip
+    command = [*tiny_command, *changes, "--set", "train.steps=60", "--until", "train", "--out", str(copied)]
+    done = subprocess.run(command, env=clustered, capture_output=True, text=True, check=False, timeout=240)
     assert done.returncode == 0, done.stderr
     assert "train random          1 parts" in done.stdout
+    expected = contents(copied)
+    unmade(copied, ["train"])
+    process = subprocess.Popen(
+        command, env={**clustered, EVERY: "0"}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 120
+    while not list(copied.glob("train-*/.checkpoints/*.json")) and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.02)
+    os.kill(next(pid for pid, title in actors().items() if b"make" in title), signal.SIGKILL)
+    err = process.communicate(timeout=240)[1]
+    assert process.returncode == 0, err
+    assert contents(copied) == expected
 
 
 GPUS = """
@@ -162,6 +181,38 @@ def test_a_killed_run_leaves_no_worker(copied, tiny_command, clustered):
 
 
 @pytest.mark.slow
+def test_a_killed_run_ends_the_cluster_that_was_its_own(copied, tiny_command, clean_environment):
+    """But for two agents of Ray's, which wait a minute for an answer of its other processes before they end."""
+    unmade(copied, ["train"])
+    environment = {name: value for name, value in clean_environment.items() if name != "RAY_ADDRESS"}
+    process = subprocess.Popen(
+        [*tiny_command, "--engine", "ray", "--set", "train.steps=3000", "--out", str(copied)],
+        env={**environment, EVERY: "0"}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not list(copied.glob("train-*/.checkpoints/*.json")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    ours = {pid: Path(f"/proc/{pid}/comm").read_text() for pid in descendants(process.pid)}
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 10
+    for pid in [pid for pid, name in ours.items() if name.startswith(("ray::Dashboard", "ray::RuntimeEnv"))]:
+        del ours[pid]
+    while (left := [name for pid, name in ours.items() if alive(pid)]) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert len(ours) > 5
+    assert left == []
+
+
+@pytest.mark.slow
+def test_killed_ten_times_on_two_nodes_the_results_are_the_same_bytes(finished, tiny_command, clustered, tmp_path, stages):
+    moments = kill_and_resume(
+        tiny_command, clustered, tmp_path / "run", stages, kills=10, workers=2, processes=lambda _: [*actors()]
+    )
+    assert contents(tmp_path / "run") == contents(finished.folder), moments
+
+
+@pytest.mark.slow
 def test_ctrl_c_saves_what_is_trained_on_the_cluster(copied, tiny_command, clustered):
     unmade(copied, ["train"])
     process = subprocess.Popen(
@@ -196,3 +247,82 @@ def test_a_node_that_goes_and_comes_changes_no_byte(finished, copied, tiny_comma
     err = process.communicate(timeout=300)[1].decode()
     assert process.returncode == 0, err
     assert contents(copied) == contents(finished.folder)
+
+
+VERSIONS = "Metadata-Version: 2.1\nName: optimal-quantization\nVersion: 0.0.0\n"
+
+
+def test_a_node_of_another_version_is_refused_before_work_begins(copied, clustered, tiny_command, tmp_path):
+    """Here it is the driver that has another."""
+    unmade(copied, ["train"])
+    other = tmp_path / "other" / "optimal_quantization-0.0.0.dist-info"
+    other.mkdir(parents=True)
+    (other / "METADATA").write_text(VERSIONS)
+    path = os.pathsep.join([str(other.parent), *sys.path])
+    done = subprocess.run(
+        [*tiny_command, "--out", str(copied)], env={**clustered, "PYTHONPATH": path}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2, done.stderr
+    assert re.fullmatch(r"the node .* has Python .*, distill .*, and this one Python .*, distill 0\.0\.0; .*\n", done.stderr)
+    assert not list(copied.glob("train-*"))
+    assert not list(copied.glob(".seen.*"))
+
+
+# Of the folders given a tmpfs hides the first, and of the second a layer of its own takes what is written there.
+HIDDEN = """
+set -e
+mount -t tmpfs none "$1"
+mount -t tmpfs none "$3"
+mkdir "$3/upper" "$3/work"
+mount -t overlay none -o "lowerdir=$2,upperdir=$3/upper,workdir=$3/work" "$2"
+exec ray start --head --port "$4" --num-cpus 1 --include-dashboard false --object-store-memory 80000000 --block
+"""
+REFUSED = """
+import sys, time
+from pathlib import Path
+from distill.engines.cluster import RayEngine
+from distill.recipe import RecipeError
+
+for folder in sys.argv[1:]:
+    engine = RayEngine(Path(folder), None, "cpu", 1)
+    try:
+        while not engine.free():
+            time.sleep(0.1)
+    except RecipeError as error:
+        print(error)
+    engine.close()
+    print(list(Path(folder).glob(".seen.*")))
+"""
+
+
+@pytest.mark.slow
+def test_nodes_that_do_not_share_the_folder_are_refused(clustered, tmp_path):
+    """A node whose view of the disk is another's: a mount namespace of its own."""
+    if subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode:
+        pytest.skip("needs the right to mount")
+    unseen, cached, scratch = (tmp_path / name for name in ("unseen", "cached", "scratch"))
+    for folder in (unseen, cached, scratch):
+        folder.mkdir()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {**clustered, "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
+    node = subprocess.Popen(
+        ["unshare", "--mount", "sh", "-c", HIDDEN, "sh", *map(str, (unseen, cached, scratch, port))], env=environment,
+        stdout=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    try:
+        while "Ray runtime started" not in (line := node.stdout.readline()):
+            assert line, "the node does not start"
+        done = subprocess.run(
+            [sys.executable, "-c", REFUSED, str(unseen), str(cached)],
+            env={**environment, "RAY_ADDRESS": f"127.0.0.1:{port}"}, capture_output=True, text=True, check=False, timeout=120,
+        )  # fmt: skip
+    finally:
+        node.terminate()
+        node.communicate(timeout=60)
+    assert done.returncode == 0, done.stderr
+    hidden, none, kept, nothing = done.stdout.splitlines()
+    assert re.fullmatch(rf"the node .* does not see {unseen}; it must lie on a disk that all nodes share", hidden)
+    assert re.fullmatch(rf"what the node .* writes to {cached} is not seen here within 10 s; the disk keeps old listings.*", kept)
+    assert none == nothing == "[]"

@@ -247,7 +247,7 @@ def test_verifying_finds_what_sizes_and_times_hide(diamond, store, made):
     assert store.values(diamond[0], "b")["part"] == "b"
 
 
-def test_a_damaged_parent_found_on_reading_is_made_anew(diamond, store, made):
+def test_a_damaged_parent_found_on_reading_is_made_again(diamond, store, made):
     go(diamond, store)
     made.clear()
     alter(store, diamond[0], "b")
@@ -323,7 +323,7 @@ def test_a_manifest_is_written_where_a_kill_left_none(diamond, store, made):
     assert store.manifest(diamond[1])["parts"] == 2
 
 
-def test_a_manifest_of_an_older_recipe_is_written_anew(fake, store, made, record):
+def test_a_manifest_of_an_older_recipe_is_written_again(fake, store, made, record):
     """A folder that keeps its name (the report's), its new parts sealed, killed before its manifest."""
     old, new = fake(options={"o": 1}, folder="report"), fake(options={"o": 2}, folder="report")
     go([old], store)

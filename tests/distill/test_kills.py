@@ -44,7 +44,7 @@ def alive(pid):
     return not re.search(r"^State:\s+[ZX]", status, re.MULTILINE)
 
 
-def killed(command, folder, environment, rng, share):
+def killed(command, folder, environment, rng, share, processes):
     """Start the command and kill it soon after a random part within ``share``; the workers' ids, or None if it had ended."""
     target = seals(folder) + rng.randint(1, share)
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -53,14 +53,15 @@ def killed(command, folder, environment, rng, share):
         while seals(folder) < target and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.005)
         time.sleep(rng.random() * 0.05)
-        workers = children(process.pid)
+        workers = processes(process.pid)
         return workers if process.poll() is None else None
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
 
 
-def kill_and_resume(tiny_command, environment, folder, stages, *, kills, workers):
+def kill_and_resume(tiny_command, environment, folder, stages, *, kills, workers, processes=children):
+    """processes: of the id of a run, the ids of its workers."""
     seed = secrets.randbits(32)
     rng = random.Random(seed)
     environment = {**environment, EVERY: "0"}  # every training saves at every step, so that kills fall between and within saves
@@ -69,7 +70,7 @@ def kill_and_resume(tiny_command, environment, folder, stages, *, kills, workers
     times = 0
     for _ in range(kills):
         # Half of the parts are left for what is made between the moment aimed at and the kill.
-        orphans = killed(command, folder, environment, rng, max(1, total // (2 * kills)))
+        orphans = killed(command, folder, environment, rng, max(1, total // (2 * kills)), processes)
         assert orphans is not None, f"it came to its end before a kill; moments of seed {seed}"
         times += 1
         assert 1 <= len(orphans) <= workers, f"moments of seed {seed}"

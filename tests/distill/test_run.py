@@ -111,7 +111,7 @@ def test_misuse_is_refused_before_anything_is_written(tmp_path, options):
 
 
 def test_pictures_of_another_recipe_do_not_stay_in_the_report(once, finished):
-    """A report made anew, without the best method and one budget, holds the pictures that it names and no others."""
+    """A report made again, without the best method and one budget, holds the pictures that it names and no others."""
     folder = fewer_budgets(once, finished)
     report = folder / "report"
     assert json.loads((report / "report.json").read_bytes())["recipe"]["select"]["k"] == 3

@@ -41,7 +41,7 @@ def test_one_that_does_not_fit_alone_is_reported():
         list(Batches(4).of(lambda some: (_ for _ in ()).throw(RuntimeError("shapes")), 3))
 
 
-def test_memory_runs_out_once_and_not_anew_for_every_class():
+def test_memory_runs_out_once_and_not_again_for_every_class():
     asked, batches = [], Batches(32)
 
     def work(some):
