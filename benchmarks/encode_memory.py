@@ -1,6 +1,6 @@
 """What memory encoding takes as a data set grows: `python -m benchmarks.encode_memory FOLDER_OF_TAESD`.
 
-For each count a tree of that many small JPEGs of noise is written (20 files, the others hard links), surveyed and encoded by the
+For each count a tree of that many small JPEGs of noise is written (20 files, the others hard links), validated and encoded by the
 stages that recipes use, in a process of its own with one thread; the figure is the highest resident memory of a part. It is to
 stay flat from 2,000 images, one shard, to 20,000.
 """
@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def peak(codec: Path, count: int, size: int = 32) -> int:
-    """The highest resident memory, in bytes, of surveying and encoding ``count`` images of one class."""
+    """The highest resident memory, in bytes, of validating and encoding ``count`` images of one class."""
     with tempfile.TemporaryDirectory() as place:
         _write(Path(place), count)
         recipe = read("digits").model_dump() | {"seeds": [0], "methods": ["ddoq"], "prior": {"source": "none"}}
@@ -51,7 +51,7 @@ def measured() -> None:
     """In the process that is measured: make the parts of the recipe on the command line, and print the peak."""
     store, highest = Store(Path(sys.argv[1])), 0
     for stage in build(check(json.loads(sys.argv[2]))):
-        if stage.name in ("survey", "codec", "encode"):
+        if stage.name in ("validate", "codec", "encode"):
             for part in stage.parts():
                 make_part(store, stage, part, lambda fraction: None)
                 highest = max(highest, peak_memory())

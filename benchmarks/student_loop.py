@@ -68,7 +68,7 @@ def prepared(row, device, precision):
         online_targets(teacher, rules.temperature, device, precision)
         if teacher is not None
         else image_targets(torch.randn(n, classes), rules.temperature, device)
-        if rules.labels == "image"
+        if rules.labels == "fixed"
         else hard_targets(labels, classes, device)
     )
     first = Passes(images, weights, rules, pixels, 0, device).batch(0, batch, whole=True)

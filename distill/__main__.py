@@ -224,7 +224,7 @@ def _status(options: argparse.Namespace, console: Console) -> int:
 
 def _evaluate(options: argparse.Namespace, console: Console) -> int:
     from distill.runs.external_evaluation import evaluate, evaluation_recipe
-    from distill.stages.given import brings_labels
+    from distill.stages.external_images import brings_labels
 
     asked = {"protocol": options.protocol, "own_labels": options.own_labels, "set": options.set}
     if options.dry_run:

@@ -13,7 +13,7 @@ from distill.stages.distances import DistancesStage
 from distill.stages.draw import images_of
 from distill.stages.encode import EncodeStage
 from distill.stages.evaluate import EvaluateStage
-from distill.stages.given import GivenStage
+from distill.stages.external_images import ExternalImagesStage
 from distill.stages.invert import InvertStage
 from distill.stages.kinds import CODECS, PRIORS, SELECTIONS, TEACHERS, kind_of
 from distill.stages.label import ImageLabelStage, ImagesStage, StoredLabelStage
@@ -21,40 +21,40 @@ from distill.stages.quantize import QuantizeStage
 from distill.stages.real_images import RealImagesStage
 from distill.stages.report import ReportStage
 from distill.stages.select import RealStage, SelectStage
-from distill.stages.survey import SurveyStage
 from distill.stages.teacher import TeacherStage
 from distill.stages.train import TrainStage
 from distill.stages.untrained import network
+from distill.stages.validate_images import ValidateImagesStage
 
-Labels = ImageLabelStage | StoredLabelStage | GivenStage | TeacherStage | None
-Line = tuple[SelectStage | GivenStage, Stage, Labels]
+Labels = ImageLabelStage | StoredLabelStage | ExternalImagesStage | TeacherStage | None
+Line = tuple[SelectStage | ExternalImagesStage, Stage, Labels]
 
 
 def build(recipe: Recipe) -> list[Stage]:
-    """survey → codec → encode → select → decode → label → train → evaluate → report; prior and teacher where they are needed."""
+    """validate → codec → encode → select → decode → label → train → evaluate → report; prior, teacher where they are needed."""
     data = load(recipe.data)
     _check_shares(recipe, data)
     _check_networks(recipe)
-    survey = SurveyStage(recipe, data)
-    codec = kind_of(CODECS, "codecs", recipe.codec.source)(recipe, recipe.codec, data, survey)
-    teacher = TEACHERS[recipe.teacher.source](recipe, recipe.teacher, data, survey)
-    encode = EncodeStage(recipe, data, survey, codec)
+    validated = ValidateImagesStage(recipe, data)
+    codec = kind_of(CODECS, "codecs", recipe.codec.source)(recipe, recipe.codec, data, validated)
+    teacher = TEACHERS[recipe.teacher.source](recipe, recipe.teacher, data, validated)
+    encode = EncodeStage(recipe, data, validated, codec)
     prior = None
     if not isinstance(recipe.prior, NoPrior):
         prior = kind_of(PRIORS, "priors", recipe.prior.source)(recipe, recipe.prior, data, encode)
     noise = recipe.select.space == "noise"
-    space = InvertStage(recipe, data, survey, encode, prior) if noise and prior is not None else encode
-    quantize = QuantizeStage(recipe, data, survey, space)
+    space = InvertStage(recipe, data, validated, encode, prior) if noise and prior is not None else encode
+    quantize = QuantizeStage(recipe, data, validated, space)
 
     def line(method: Method) -> Line:
-        if method.decode == "given":
-            select = images = GivenStage(recipe, data)
+        if method.decode == "external":
+            select = images = ExternalImagesStage(recipe, data)
             return select, images, _labels(recipe, data, teacher, images, method.select)
         select = quantize
         if method.select != quantize.kind:
-            select = kind_of(SELECTIONS, "select", method.select)(recipe, data, survey, space, quantize)
+            select = kind_of(SELECTIONS, "select", method.select)(recipe, data, validated, space, quantize)
         if isinstance(select, RealStage):
-            images = RealImagesStage(recipe, data, survey, select)
+            images = RealImagesStage(recipe, data, validated, select)
         else:
             images = DiffusionStage(recipe, data, codec, prior, select)
         return select, images, _labels(recipe, data, teacher, images, method.select)
@@ -63,14 +63,14 @@ def build(recipe: Recipe) -> list[Stage]:
     trains: dict[str, TrainStage] = {}
     distances: dict[str, DistancesStage] = {}
     # A folder beside random images alone is judged by its students: nothing is encoded.
-    judged = recipe.given is not None and all(METHODS[name].select in ("given", "random", "all") for name in recipe.methods)
+    judged = recipe.external is not None and all(METHODS[name].select in ("external", "random", "all") for name in recipe.methods)
     for name in recipe.methods:
         method = METHODS[name]
         alike = (method.select, method.decode)
         if alike not in lines:
             lines[alike] = line(method)
         select, images, _ = lines[alike]
-        trains[name] = TrainStage(recipe, data, name, survey, *lines[alike])
+        trains[name] = TrainStage(recipe, data, name, validated, *lines[alike])
         if isinstance(select, SelectStage) and not judged:
             distances[name] = DistancesStage(recipe, data, name, encode, space, select, images)
     evaluate = EvaluateStage(recipe, data, trains, distances)
@@ -79,11 +79,11 @@ def build(recipe: Recipe) -> list[Stage]:
 
 
 def _labels(recipe: Recipe, data: Images, teacher: TeacherStage, images: ImagesStage, select: str) -> Labels:
-    """Where a protocol's labels come from: stored, a given set's own, the teacher itself while students train, or none."""
+    """Where a protocol's labels come from: stored, an external set's own, the teacher itself while students train, or none."""
     kind = recipe.train.rules.labels
-    if isinstance(images, GivenStage) and recipe.given is not None and recipe.given.labels == "own":
+    if isinstance(images, ExternalImagesStage) and recipe.external is not None and recipe.external.labels == "own":
         return images
-    if kind == "image":
+    if kind == "fixed":
         return ImageLabelStage(recipe, data, teacher, images, select)
     if kind == "stored":
         return StoredLabelStage(recipe, data, teacher, images, select)

@@ -20,11 +20,11 @@ from distill.stages.label import ImageLabelStage, StoredLabelStage
 from distill.stages.pretrained_teacher import PretrainedTeacherStage
 from distill.stages.quantize import QuantizeStage
 from distill.stages.real_images import RealImagesStage
-from distill.stages.survey import SurveyStage
 from distill.stages.train import TrainStage
 from distill.stages.trained_codec import TrainedCodecStage
 from distill.stages.trained_prior import TrainedPriorStage
 from distill.stages.trained_teacher import TrainedTeacherStage
+from distill.stages.validate_images import ValidateImagesStage
 
 __all__ = ["Bytes", "Microbenchmark", "Repeated", "cost", "disk_bytes", "host_memory_bytes"]
 
@@ -39,7 +39,7 @@ class _Costs:
 
 
 _TABLE: dict[type[Stage], _Costs] = {
-    SurveyStage: _Costs(images.validate),
+    ValidateImagesStage: _Costs(images.validate),
     TrainedCodecStage: _Costs(training.codec, training.trained_disk, images.training_images),
     EncodeStage: _Costs(inference.encode, inference.latents_disk),
     TrainedPriorStage: _Costs(training.prior, training.trained_disk, training.latents),

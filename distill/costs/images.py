@@ -10,17 +10,17 @@ from distill.costs.microbenchmark import Bytes, Microbenchmark, Repeated
 from distill.images import Images, Split
 from distill.images.pixels import Unreadable
 from distill.stages.real_images import RealImagesStage
-from distill.stages.survey import SurveyStage, inspected
 from distill.stages.teacher import TeacherStage
 from distill.stages.train import TrainStage
 from distill.stages.trained_codec import TrainedCodecStage
 from distill.stages.trained_teacher import TrainedTeacherStage
+from distill.stages.validate_images import ValidateImagesStage, inspected
 
 JOINED = "images of a student, each twice while they are joined,"  # what a set takes of memory, in words
 _SOME = 64  # images that a microbenchmark reads
 
 
-def validate(stage: SurveyStage) -> list[Repeated]:
+def validate(stage: ValidateImagesStage) -> list[Repeated]:
     """Every image of both splits, read and checked."""
     split = stage.data.train
     some, images = _spread(split), len(split) + len(stage.data.test)

@@ -27,12 +27,12 @@ def quantize(stage: QuantizeStage) -> list[Repeated]:
     sizes = [min(draw.k or law.n, law.held) for draw in some]
     ground = f"{law.ground}{', not read from a disk' if select.streaming else ''}"
     solves, what = classes * len(todo) / len(some), f"{classes * len(todo) // len(some):,} × {len(some)} codebooks"
-    more = select.steps - 1
+    more = select.max_iter - 1
     # Lloyd's algorithm may come to rest after a step or two on noise; CLVQ takes all it is given.
     few = min(more, _FEW if select.solver == "clvq" else 1)
 
     def benchmark(steps: int, *, begun: bool) -> Microbenchmark:
-        asked = select.model_copy(update={"steps": steps, "medoids": select.medoids and not begun})
+        asked = select.model_copy(update={"max_iter": steps, "medoids": select.medoids and not begun})
 
         def on(device: str) -> Callable[[], Any]:
             points = law.points()

@@ -11,7 +11,7 @@ from distill.methods.weights import exponent
 class Method:
     """select: which stage draws the codes. weights: mode of :mod:`distill.methods.weights`. decode: how they become images."""
 
-    select: str  # quantize | random | closest | all | what a package registers
+    select: str  # quantize | random | nearest | all | what a package registers
     weights: str  # uniform | mass | sqrt | power(a)
     decode: str  # diffusion | real
     summary: str
@@ -26,22 +26,22 @@ _NAMED = {
     "ddoq": Method("quantize", "mass", "diffusion", "optimal quantization: decoded codes, weighted by their cells' masses"),
     "uniform": Method("quantize", "uniform", "diffusion", "the same images, equal weights (the view of D4M)"),
     "random": Method("random", "uniform", "real", "random real images"),
-    "closest": Method("closest", "uniform", "real", "the real image nearest each code"),
+    "nearest": Method("nearest", "uniform", "real", "the real image nearest each code"),
     "full": Method("all", "uniform", "real", "all of the training data: the ceiling"),
 }
 
 
-_GIVEN = Method("given", "mass", "given", "the images of a folder, weighted as it says")
+_EXTERNAL = Method("external", "mass", "external", "the images of a folder, weighted as it says")
 
 
 class _Methods(Mapping[str, Method]):
-    """The named methods; beside them ``ddoq-<mode>``, ddoq under another mode of weights, ``given``, a folder's images, and what
-    packages of others register.
+    """The named methods; beside them ``ddoq-<mode>``, ddoq under another mode of weights, ``external``, a folder's images, and
+    what packages of others register.
     """
 
     def __getitem__(self, name: str) -> Method:
-        if name == "given":
-            return _GIVEN
+        if name == "external":
+            return _EXTERNAL
         if name not in _NAMED and name in registered("select"):
             kind = load("select", name)
             return Method(name, kind.weights, kind.decode, (kind.__doc__ or name).strip().splitlines()[0])

@@ -51,7 +51,7 @@ PRESETS = {
             schedule="cycle",
             temperature=4.0,
             augmentation=Augmentation(shift=2),
-            labels="image",
+            labels="fixed",
             evaluations=5,
         ),
     )

@@ -9,7 +9,7 @@ from distill.protocols.pairs import PAIRINGS
 ByBudget = int | tuple[tuple[int, int], ...]  # a number, or (budget, number) in rising order: a number up to each budget
 
 Schedule = Literal["cosine", "half-cosine", "steps", "cycle"]
-Labels = Literal["online", "stored", "image", "hard"]
+Labels = Literal["online", "stored", "fixed", "hard"]
 
 
 def batches_of(n: int, size: int, processes: int = 1) -> int:
@@ -55,7 +55,7 @@ class Protocol:
     weight_decay: not of parameters with one dimension. schedule: of the learning rate in the share x of the epochs done (of the
     steps, where steps are given): ``cosine`` ½(1 + cos πx), ``half-cosine`` ½(1 + cos ½πx), ``steps`` × 0.2 at ⅔ and ⅚, ``cycle``
     a rise over a tenth and a fall. labels: ``online``, the teacher's of every augmented image; ``stored``, the same made
-    beforehand, in fp16; ``image``, the teacher's of every image before augmentation; ``hard``, the class. evaluations: looks at
+    beforehand, in fp16; ``fixed``, the teacher's of every image before augmentation; ``hard``, the class. evaluations: looks at
     the test images.
     """
 

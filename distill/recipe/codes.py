@@ -10,10 +10,10 @@ from distill.recipe.section import LocalPath, Precision, Registered, Section, St
 class Select(Section):
     """How a class is quantized: K codes for every K in ``k``, an int or a list; fewer where a class has fewer images.
 
-    solver: ``lloyd``, or ``clvq`` (streaming: latents are read shard by shard, never held as one). steps: mini-batches of
-    ``batch`` (CLVQ) or full passes (Lloyd) at most. restarts: of which the best is kept. space: of the codes, the latents or the
-    noise to which DDIM inverts them. medoids: each code is replaced by the image's latent nearest to it, with the masses of the
-    new cells. shares: of some classes' budgets, such as 2.0 for twice as many codes.
+    solver: ``lloyd``, or ``clvq`` (streaming: latents are read shard by shard, never held as one). max_iter: mini-batches of
+    ``batch`` (CLVQ) or full passes (Lloyd) at most. n_init: initializations, of which the best is kept. space: of the codes, the
+    latents or the noise to which DDIM inverts them. medoids: each code is replaced by the image's latent nearest to it, with the
+    masses of the new cells. shares: of some classes' budgets, such as 2.0 for twice as many codes.
     """
 
     k: Annotated[
@@ -22,8 +22,8 @@ class Select(Section):
     ]
     solver: Literal["clvq", "lloyd"]
     batch: Steps
-    steps: Steps
-    restarts: Steps = 1
+    max_iter: Steps
+    n_init: Steps = 1
     streaming: bool = False
     space: Literal["latent", "noise"] = "latent"
     medoids: bool = False

@@ -14,6 +14,14 @@ from pydantic import ValidationError
 from distill.recipe.recipe import Recipe
 from distill.recipe.section import UNKNOWN_SOURCE, RecipeError, Section, is_tag
 
+RENAMED: dict[str, str | dict[str, str]] = {  # keys and values of earlier recipes
+    "select.steps": "select.max_iter",
+    "select.restarts": "select.n_init",
+    "given": "external",
+    "methods": {"closest": "nearest", "given": "external"},
+    "train.labels": {"image": "fixed"},
+}
+
 
 def embedded() -> list[str]:
     """The names of the recipes that ship with the package."""
@@ -143,6 +151,9 @@ def _sentences(error: ValidationError) -> Iterator[str]:
             yield f"{path}.source: {problem['msg']}; received {problem['input']['source']!r}"
         else:
             message = problem["msg"].removeprefix("Value error, ")
+            if new := _renamed(path, problem["input"]):
+                yield f"{path}: {new}"
+                continue
             message = message[0].lower() + message[1:] if not message.startswith("must") else message
             if not path:
                 yield message
@@ -150,7 +161,18 @@ def _sentences(error: ValidationError) -> Iterator[str]:
             yield f"{path}: {message}; received {problem['input']!r} ({type(problem['input']).__name__})"
 
 
+def _renamed(path: str, value: Any) -> str | None:
+    """What a value of an option is called now, in a sentence, if an earlier name is among it."""
+    names = RENAMED.get(path)
+    if not isinstance(names, dict):
+        return None
+    found = [each for each in (value if isinstance(value, list) else [value]) if isinstance(each, str) and each in names]
+    return ", ".join(f"{each!r} is called {names[each]!r} now" for each in found) or None
+
+
 def _unknown(path: str) -> str:
+    if path in RENAMED:
+        return f"{path} is called {RENAMED[path]} now"
     known = list(keys())
     if path in known:
         section = path.rpartition(".")[0]

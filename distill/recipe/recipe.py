@@ -10,7 +10,7 @@ from distill.recipe.codes import Decode, NoPrior, Prior, Select, TrainedPrior
 from distill.recipe.compute import Compute
 from distill.recipe.images import Codec, Data, TrainedCodec
 from distill.recipe.section import Section, distinct
-from distill.recipe.students import Given, Label, Teacher, Train
+from distill.recipe.students import External, Label, Teacher, Train
 
 
 def _known_methods(values: list[Any]) -> list[Any]:
@@ -30,7 +30,7 @@ class Recipe(Section):
     """All of a run. name: of its folder.
 
     seeds: each varies the random draw, the quantization, the decoding noise and the student.
-    methods: ``ddoq``, ``ddoq-sqrt``, ``ddoq-power(a)``, ``uniform``, ``random``, ``closest``, ``full`` or ``given``.
+    methods: ``ddoq``, ``ddoq-sqrt``, ``ddoq-power(a)``, ``uniform``, ``random``, ``nearest``, ``full`` or ``external``.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
@@ -42,15 +42,15 @@ class Recipe(Section):
     teacher: Teacher
     select: Select
     decode: Decode
-    given: Given | None = None
+    external: External | None = None
     label: Label = Label()
     train: Train
     compute: Compute = Compute()
 
     @model_validator(mode="after")
-    def _given_where_asked(self) -> "Recipe":
-        if ("given" in self.methods) != (self.given is not None):
-            raise ValueError("the method 'given' and the section [given] belong together: set both, or none")
+    def _external_where_asked(self) -> "Recipe":
+        if ("external" in self.methods) != (self.external is not None):
+            raise ValueError("the method 'external' and the section [external] belong together: set both, or none")
         return self
 
     @model_validator(mode="after")

@@ -107,8 +107,8 @@ class Label(Section):
     shard_mb: Annotated[float, Field(gt=0)] = 256.0
 
 
-class Given(Section):
-    """Somebody's distilled set, in the place of a method's images: the method ``given``.
+class External(Section):
+    """Somebody's distilled set, in the place of a method's images: the method ``external``.
 
     path: a folder of images a class, parquet, webdataset's tars, or tensors of torch. ipc: images a class, the most that one has.
     labels: the ``protocol``'s, or the ``own`` soft labels that the set brings. mean, std: a number a channel, by which tensors
@@ -122,7 +122,7 @@ class Given(Section):
     std: Annotated[list[Positive], Field(min_length=1, max_length=3)] | None = None
 
     @model_validator(mode="after")
-    def _both_or_none(self) -> "Given":
+    def _both_or_none(self) -> "External":
         if (self.mean and len(self.mean)) != (self.std and len(self.std)):
             raise ValueError(f"mean and std belong together, a number a channel each; received {self.mean} and {self.std}")
         return self
@@ -137,7 +137,7 @@ class Train(Network):
     shift: pixels of random translation. patches, crop, flip, cutmix: the rest of the augmentation; crop = [1, 1] and cutmix = 0
     are none. processes: workers of Ray, so on GPUs as many GPUs, that train one student together; its bits then depend on
     how many.
-    temperature: of the soft labels. labels: ``online``, ``stored``, ``image`` or ``hard``. evaluations: looks at the
+    temperature: of the soft labels. labels: ``online``, ``stored``, ``fixed`` or ``hard``. evaluations: looks at the
     test images.
     """
 
@@ -154,7 +154,7 @@ class Train(Network):
     momentum: Annotated[float, Field(ge=0, lt=1)] | None = None
     schedule: Literal["cosine", "half-cosine", "steps", "cycle"] | None = None
     temperature: Positive | None = None
-    labels: Literal["online", "stored", "image", "hard"] | None = None
+    labels: Literal["online", "stored", "fixed", "hard"] | None = None
     shift: Annotated[int, Field(ge=0)] | None = None
     patches: Annotated[int, Field(ge=1, le=16)] | None = None
     crop: Crop | None = None

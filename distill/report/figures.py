@@ -13,8 +13,8 @@ from matplotlib import font_manager
 from matplotlib import pyplot as plt
 from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
 
-_COLOURS = {"ddoq": "#c0392b", "uniform": "#2471a3", "random": "#7f8c8d", "closest": "#27ae60", "full": "#2c3e50"}
-_MARKS = {"ddoq": "o", "uniform": "s", "random": "^", "closest": "D"}
+_COLOURS = {"ddoq": "#c0392b", "uniform": "#2471a3", "random": "#7f8c8d", "nearest": "#27ae60", "full": "#2c3e50"}
+_MARKS = {"ddoq": "o", "uniform": "s", "random": "^", "nearest": "D"}
 
 
 def accuracy(rows: Sequence[Mapping[str, Any]], split: str) -> bytes:

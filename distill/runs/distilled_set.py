@@ -56,7 +56,7 @@ def load(folder: str | Path, method: str | None = None, ipc: int | None = None, 
     if method not in graph.sets:
         raise RecipeError(f"this run has no method {method!r}; it has {', '.join(graph.sets)}")
     select = METHODS[method].select
-    held, one = draws(recipe, select), select in ("all", "given")  # whatever the seed
+    held, one = draws(recipe, select), select in ("all", "external")  # whatever the seed
     if held[0].k is None and ipc is not None:
         raise RecipeError(f"{method} has all images, not ipc = {ipc}; leave ipc out")
     chosen = [draw for draw in held if ipc in (None, draw.k) and (one or seed in (None, draw.seed))]

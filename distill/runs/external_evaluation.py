@@ -10,7 +10,7 @@ from distill.pipeline.store import RECIPES
 from distill.recipe import Recipe, RecipeError, read
 from distill.runs.folder import recipe_of
 from distill.runs.run import EngineName, Run, run
-from distill.stages.given import classes_of, images_a_class, numbers
+from distill.stages.external_images import classes_of, images_a_class, numbers
 
 _IMAGENET = {  # embedded recipes, and the subsets that they are for
     "imagenet1k-dit-ipc10": None,
@@ -40,7 +40,7 @@ def evaluate(
     do, and else those of the embedded recipe for the ImageNet classes that it holds. protocol: instead of the recipe's own, and
     of what the recipe sets of it. own_labels: learn from the soft labels that the set brings. out: the folder,
     ``runs/judged-<name of the folder>`` by default; the same call resumes. verify, workers, engine: as in :func:`distill.run`. Of
-    tensors that were normalized the changes ``given.mean`` and ``given.std`` say how.
+    tensors that were normalized the changes ``external.mean`` and ``external.std`` say how.
     """
     asked = evaluation_recipe(folder, recipe, protocol=protocol, own_labels=own_labels, set=set)
     return run(asked, out=out, verify=verify, workers=workers, engine=engine, watcher=watcher)
@@ -55,15 +55,15 @@ def evaluation_recipe(
     set: Sequence[str] = (),
 ) -> Recipe:
     """The recipe of such a run."""
-    students = [change for change in set if change.strip().startswith(("train.", "given."))]
+    students = [change for change in set if change.strip().startswith(("train.", "external."))]
     table = read(
         _own_recipe(folder) if recipe is None else recipe, [change for change in set if change not in students]
     ).model_dump()
     ipc = images_a_class(folder)
     table |= {
         "name": f"judged-{_slug(Path(folder).resolve().name)}",
-        "methods": ["given", "random"],
-        "given": {"path": str(folder), "ipc": ipc, "labels": "own" if own_labels else "protocol"},
+        "methods": ["external", "random"],
+        "external": {"path": str(folder), "ipc": ipc, "labels": "own" if own_labels else "protocol"},
     }
     table["select"] |= {"k": ipc, "shares": {}}
     if protocol is not None:

@@ -24,7 +24,7 @@ from distill.runs.folder import FINISHED, LAST, folder_of, metrics, upto
 from distill.runs.graph_snapshot import keep
 from distill.stages.pretrained_codec import PretrainedCodecStage
 from distill.stages.pretrained_prior import PretrainedPriorStage
-from distill.stages.survey import SurveyStage
+from distill.stages.validate_images import ValidateImagesStage
 
 EngineName = Literal["auto", "local", "ray"]
 
@@ -156,7 +156,7 @@ def estimates(recipe: Recipe, folder: str | Path, *, until: str | None = None) -
 def _check_sources(stages: Sequence[Stage], store: Store) -> None:
     """Refuse images and models that hold other bytes than what the folder's artifacts were made of. Reads all of them."""
     for stage in stages:
-        if isinstance(stage, SurveyStage) and store.manifest(stage) is not None:
+        if isinstance(stage, ValidateImagesStage) and store.manifest(stage) is not None:
             what, changed = "the images of {} classes", stage.changed(store)
         elif isinstance(stage, PretrainedCodecStage | PretrainedPriorStage) and store.holds(stage, "model"):
             what, changed = f"{{}} files of the {stage.name}'s model", stage.changed(store)

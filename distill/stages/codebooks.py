@@ -46,7 +46,7 @@ def _whole(
 
     there = points if device == "cpu" else torch.from_numpy(points).float().to(device)
     law, solver = qz.DiscreteMeasure(there), qz.CLVQ(batch=options.batch) if options.solver == "clvq" else qz.Lloyd()
-    limits: dict[str, Any] = {"n_init": options.restarts, "max_iter": options.steps}
+    limits: dict[str, Any] = {"n_init": options.n_init, "max_iter": options.max_iter}
     if device != "cpu":  # all draws in step
         found = _fewer([law] * len(sizes), list(sizes), solver=solver, rng=list(seeds), init=list(starts), **limits)
     else:
@@ -77,7 +77,7 @@ def _streamed(
     progress: Progress,
 ) -> list[qz.DiscreteMeasure]:
     measures: list[qz.DiscreteMeasure] = []
-    limits: dict[str, Any] = {"n_init": options.restarts, "max_iter": options.steps}
+    limits: dict[str, Any] = {"n_init": options.n_init, "max_iter": options.max_iter}
     distinct = len({point.tobytes() for read in shards for point in read() + 0.0})  # −0.0 is 0.0
     for i, (size, seed, start) in enumerate(zip(np.minimum(sizes, distinct).tolist(), seeds, starts, strict=True)):
         stream = qz.Stream(_Passes(shards, options.batch, seed))

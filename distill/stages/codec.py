@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from distill.images import Images
 from distill.pipeline.stage import Reader, Stage
 from distill.recipe import Recipe
-from distill.stages.survey import SurveyStage
+from distill.stages.validate_images import ValidateImagesStage
 
 if TYPE_CHECKING:
     from distill.models.autoencoder import Autoencoder
@@ -23,7 +23,7 @@ class CodecStage(Stage):
     section: Any
 
     @abstractmethod
-    def __init__(self, recipe: Recipe, section: Any, data: Images, survey: SurveyStage) -> None:
+    def __init__(self, recipe: Recipe, section: Any, data: Images, validated: ValidateImagesStage) -> None:
         """section: of the recipe."""
 
     def parts(self) -> list[str]:

@@ -32,9 +32,9 @@ def draws(recipe: Recipe, select: str) -> list[Draw]:
     """The draws of a way to select: every budget under every seed; one of everything for ``all``."""
     if select == "all":
         return [Draw(None, 0)]
-    if select == "given":
-        assert recipe.given is not None
-        return [Draw(recipe.given.ipc, 0)]
+    if select == "external":
+        assert recipe.external is not None
+        return [Draw(recipe.external.ipc, 0)]
     return [Draw(k, seed) for k in recipe.select.budgets for seed in recipe.seeds]
 
 
@@ -60,7 +60,7 @@ class Run:
 def runs(recipe: Recipe, select: str) -> list[Run]:
     """The students of a way to select: one a draw, with its seed; where there is one draw alone, one a seed."""
     todo = draws(recipe, select)
-    if select in ("all", "given"):
+    if select in ("all", "external"):
         return [Run(replace(draw, seed=seed).name, draw, seed) for draw in todo for seed in recipe.seeds]
     return [Run(draw.name, draw, draw.seed) for draw in todo]
 

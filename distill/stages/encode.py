@@ -8,7 +8,7 @@ from distill.pipeline.stage import Product, Progress, Reader, Stage, seed_of
 from distill.recipe import Recipe
 from distill.recipe.images import PretrainedCodec
 from distill.stages.codec import CodecStage
-from distill.stages.survey import SurveyStage
+from distill.stages.validate_images import ValidateImagesStage
 
 SHARD = 2000
 
@@ -18,7 +18,7 @@ class LatentStage(Stage):
 
     recipe: Recipe
     data: Images
-    survey: SurveyStage
+    validated: ValidateImagesStage
     codec: CodecStage
 
     def parts(self) -> list[str]:
@@ -50,7 +50,7 @@ class LatentStage(Stage):
 
         index, shard = self.data.index_of(part), int(part.split("-")[-1])
         of_class = self.data.train.of_class(index)[shard * SHARD : (shard + 1) * SHARD]
-        return of_class[np.isin(of_class, self.survey.readable(read, "train", index))]
+        return of_class[np.isin(of_class, self.validated.readable(read, "train", index))]
 
 
 class EncodeStage(LatentStage):
@@ -58,10 +58,10 @@ class EncodeStage(LatentStage):
 
     name = "encode"
 
-    def __init__(self, recipe: Recipe, data: Images, survey: SurveyStage, codec: CodecStage) -> None:
-        self.recipe, self.data, self.survey, self.codec = recipe, data, survey, codec
+    def __init__(self, recipe: Recipe, data: Images, validated: ValidateImagesStage, codec: CodecStage) -> None:
+        self.recipe, self.data, self.validated, self.codec = recipe, data, validated, codec
         self.codec = codec
-        self.parents = (survey, codec)
+        self.parents = (validated, codec)
         self.device, self.dtype = codec.device, codec.dtype
 
     def options(self) -> Mapping[str, Any]:

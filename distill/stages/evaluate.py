@@ -20,7 +20,7 @@ class EvaluateStage(Stage):
 
     ``w2_latent``: $(\mathrm{mean}_c\, W_2^2)^{1/2}$ between a class's latents and its weighted codes before decoding, by exact
     transport, then the mean over seeds. ``w2_decoded``: the same with the decoded images encoded again. ``distortion``: mean over
-    classes and seeds of $D_2$ of the codes; None, like the other two, of a set that was given. ``checks``: what must hold for
+    classes and seeds of $D_2$ of the codes; None, like the other two, of an external set. ``checks``: what must hold for
     every codebook, and how it did. ``teacher``: its own top-1, and a warning where that is near chance; None without one.
     """
 

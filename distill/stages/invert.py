@@ -9,7 +9,7 @@ from distill.pipeline.stage import Product, Progress, Reader
 from distill.recipe import Recipe
 from distill.stages.encode import EncodeStage, LatentStage
 from distill.stages.prior import PriorStage
-from distill.stages.survey import SurveyStage
+from distill.stages.validate_images import ValidateImagesStage
 
 if TYPE_CHECKING:
     from distill.models.batches import Batches
@@ -21,10 +21,12 @@ class InvertStage(LatentStage):
     name = "invert"
     version = 2  # since what is not finite is no noise
 
-    def __init__(self, recipe: Recipe, data: Images, survey: SurveyStage, encode: EncodeStage, prior: PriorStage) -> None:
-        self.recipe, self.data, self.survey, self.encode, self.prior = recipe, data, survey, encode, prior
+    def __init__(
+        self, recipe: Recipe, data: Images, validated: ValidateImagesStage, encode: EncodeStage, prior: PriorStage
+    ) -> None:
+        self.recipe, self.data, self.validated, self.encode, self.prior = recipe, data, validated, encode, prior
         self.codec = encode.codec
-        self.parents = (survey, encode, prior)
+        self.parents = (validated, encode, prior)
         self.device, self.dtype = prior.device, prior.dtype
 
     def options(self) -> Mapping[str, Any]:

@@ -10,7 +10,7 @@ from distill.stages.pretrained_codec import PretrainedCodecStage
 from distill.stages.pretrained_prior import PretrainedPriorStage
 from distill.stages.pretrained_teacher import PretrainedTeacherStage
 from distill.stages.prior import PriorStage
-from distill.stages.real_selection import AllStage, ClosestStage, RandomStage
+from distill.stages.real_selection import AllStage, NearestStage, RandomStage
 from distill.stages.select import SelectStage
 from distill.stages.teacher import TeacherStage
 from distill.stages.trained_codec import TrainedCodecStage
@@ -24,7 +24,7 @@ TEACHERS: dict[str, type[TeacherStage]] = {
     "timm": PretrainedTeacherStage,
     "torchvision": PretrainedTeacherStage,
 }
-SELECTIONS: dict[str, type[SelectStage]] = {"all": AllStage, "random": RandomStage, "closest": ClosestStage}
+SELECTIONS: dict[str, type[SelectStage]] = {"all": AllStage, "random": RandomStage, "nearest": NearestStage}
 
 Kind = TypeVar("Kind")
 

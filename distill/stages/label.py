@@ -9,7 +9,7 @@ from distill.pipeline.stage import Product, Progress, Reader, Stage, seed_of
 from distill.recipe import Recipe
 from distill.stages.decode import DiffusionStage
 from distill.stages.draw import Run, draws, images_of, runs
-from distill.stages.given import GivenStage
+from distill.stages.external_images import ExternalImagesStage
 from distill.stages.real_images import RealImagesStage
 from distill.stages.teacher import TeacherStage
 from distill.stages.weighted import weighted_set
@@ -17,7 +17,7 @@ from distill.stages.weighted import weighted_set
 LABEL_BATCH = 256  # images at once
 _LOGITS, _REMEDY = "logits of the teacher", "look at its weights and at teacher.json: such a teacher labels nothing"
 
-ImagesStage = DiffusionStage | RealImagesStage | GivenStage  # what makes the images that are labelled
+ImagesStage = DiffusionStage | RealImagesStage | ExternalImagesStage  # what makes the images that are labelled
 
 
 class ImageLabelStage(Stage):

@@ -11,7 +11,7 @@ from distill.pipeline.stage import Product, Progress, Reader
 from distill.recipe import Recipe, RecipeError
 from distill.recipe.images import PretrainedCodec
 from distill.stages.codec import CodecStage
-from distill.stages.survey import SurveyStage
+from distill.stages.validate_images import ValidateImagesStage
 
 if TYPE_CHECKING:
     from distill.models.autoencoder import Autoencoder
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class PretrainedCodecStage(CodecStage):
     """An autoencoder that others trained; ``model.json`` says which: its configuration, and every file with its SHA-256."""
 
-    def __init__(self, recipe: Recipe, section: PretrainedCodec, data: Images, survey: SurveyStage) -> None:
+    def __init__(self, recipe: Recipe, section: PretrainedCodec, data: Images, validated: ValidateImagesStage) -> None:
         self.section, self.device, self.dtype = section, recipe.compute.device, section.dtype
         self._source = Pretrained("codec", section.path, (section.subfolder,), section.revision)
         self.config = config = self._source.config()

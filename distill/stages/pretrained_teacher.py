@@ -11,9 +11,9 @@ from distill.images.names import imagenet_classes
 from distill.models.kept import kept
 from distill.pipeline.stage import Product, Progress, Reader
 from distill.recipe import PretrainedTeacher, Recipe, RecipeError
-from distill.stages.survey import SurveyStage
 from distill.stages.teacher import TeacherStage
 from distill.stages.testing import confusions_on_test
+from distill.stages.validate_images import ValidateImagesStage
 
 
 class PretrainedTeacherStage(TeacherStage):
@@ -21,9 +21,9 @@ class PretrainedTeacherStage(TeacherStage):
 
     version = 2  # since it says how well it knows the classes
 
-    def __init__(self, recipe: Recipe, section: PretrainedTeacher, data: Images, survey: SurveyStage) -> None:
-        self.section, self.data, self.survey = section, data, survey
-        self.parents, self.device = (survey,), recipe.compute.device
+    def __init__(self, recipe: Recipe, section: PretrainedTeacher, data: Images, validated: ValidateImagesStage) -> None:
+        self.section, self.data, self.validated = section, data, validated
+        self.parents, self.device = (validated,), recipe.compute.device
         if section.weights != "pretrained" and _is_file(section.weights) and not Path(section.weights).is_file():
             raise RecipeError(f"teacher.weights: there is no file {section.weights}; give one, or 'pretrained'")
 
@@ -54,7 +54,7 @@ class PretrainedTeacherStage(TeacherStage):
         progress(0.5)
         device = torch.device(self.device)
         teacher = rebuilt(made, network.state_dict(), outputs).to(device)
-        known = recognition(confusions_on_test(self.data, self.survey, read, device)(teacher), outputs)
+        known = recognition(confusions_on_test(self.data, self.validated, read, device)(teacher), outputs)
         about = {**made, "trained": False, "outputs": outputs, **known}
         return {"teacher.safetensors": network.state_dict(), "teacher.json": about}
 

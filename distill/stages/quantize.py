@@ -14,7 +14,7 @@ from distill.stages.codebooks import quantized
 from distill.stages.draw import Draw, draws
 from distill.stages.encode import LatentStage, flat
 from distill.stages.select import SelectStage
-from distill.stages.survey import SurveyStage
+from distill.stages.validate_images import ValidateImagesStage
 
 
 class QuantizeStage(SelectStage):
@@ -28,8 +28,8 @@ class QuantizeStage(SelectStage):
     reads = ("latents",)
     version = 5  # since fewer distinct images than codes are fewer codes
 
-    def __init__(self, recipe: Recipe, data: Images, survey: SurveyStage, latents: LatentStage) -> None:
-        super().__init__(recipe, data, survey, latents)
+    def __init__(self, recipe: Recipe, data: Images, validated: ValidateImagesStage, latents: LatentStage) -> None:
+        super().__init__(recipe, data, validated, latents)
         self.device = recipe.compute.device
 
     def options(self) -> Mapping[str, Any]:

@@ -7,7 +7,7 @@ from distill.images import Images
 from distill.pipeline.stage import Product, Progress, Reader, Stage
 from distill.recipe import Recipe
 from distill.stages.select import RealStage
-from distill.stages.survey import SurveyStage
+from distill.stages.validate_images import ValidateImagesStage
 
 
 class RealImagesStage(Stage):
@@ -15,9 +15,9 @@ class RealImagesStage(Stage):
 
     name = "decode"
 
-    def __init__(self, recipe: Recipe, data: Images, survey: SurveyStage, select: RealStage) -> None:
-        self.recipe, self.data, self.survey, self.select = recipe, data, survey, select
-        self.parents = (survey, select)
+    def __init__(self, recipe: Recipe, data: Images, validated: ValidateImagesStage, select: RealStage) -> None:
+        self.recipe, self.data, self.validated, self.select = recipe, data, validated, select
+        self.parents = (validated, select)
 
     @property
     def kind(self) -> str:
@@ -38,7 +38,7 @@ class RealImagesStage(Stage):
         import torch
 
         selected = read.tensors(self.select, part)
-        of_class = self.survey.readable(read, "train", self.data.index_of(part))
+        of_class = self.validated.readable(read, "train", self.data.index_of(part))
         tensors: dict[str, Any] = {}
         for name, indices in selected.items():
             if name.endswith(".indices"):

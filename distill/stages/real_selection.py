@@ -37,10 +37,10 @@ class RandomStage(RealStage):
         return np.sort(np.random.default_rng(seed_of("random", part, draw.name)).choice(count, size, replace=False))
 
 
-class ClosestStage(RealStage):
+class NearestStage(RealStage):
     """For each code the real image whose latent is nearest, every image once."""
 
-    kind = "closest"
+    kind = "nearest"
     reads = ("latents", "codes")
 
     def indices(self, part: str, draw: Draw, read: Reader) -> NDArray[np.int64]:

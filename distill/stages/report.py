@@ -49,7 +49,7 @@ class ReportStage(Stage):
         pictures = {"accuracy.png": figures.accuracy(metrics["rows"], metrics["split"])}
         if any(row["w2_latent"] is not None for row in metrics["rows"]):
             pictures["distortion.png"] = figures.distortion(metrics["rows"])
-        weighted = next((name for name in self.recipe.methods if METHODS[name].weights == "mass" and name != "given"), None)
+        weighted = next((name for name in self.recipe.methods if METHODS[name].weights == "mass" and name != "external"), None)
         if weighted is not None:
             pictures |= self._codes(read, self._trains[weighted], figures)
         progress(0.9)

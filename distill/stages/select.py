@@ -12,7 +12,7 @@ from distill.pipeline.stage import Product, Progress, Reader, Stage
 from distill.recipe import Recipe
 from distill.stages.draw import Draw, draws, size_of
 from distill.stages.encode import LatentStage
-from distill.stages.survey import SurveyStage
+from distill.stages.validate_images import ValidateImagesStage
 
 
 class SelectStage(Stage):
@@ -30,12 +30,12 @@ class SelectStage(Stage):
     decode: ClassVar[str] = "diffusion"
 
     def __init__(
-        self, recipe: Recipe, data: Images, survey: SurveyStage, space: LatentStage, codes: "SelectStage | None" = None
+        self, recipe: Recipe, data: Images, validated: ValidateImagesStage, space: LatentStage, codes: "SelectStage | None" = None
     ) -> None:
-        self.recipe, self.data, self.survey, self.space = recipe, data, survey, space
+        self.recipe, self.data, self.validated, self.space = recipe, data, validated, space
         self._codes = codes
         known = {"latents": space, "codes": codes}
-        self.parents = (survey, *(stage for what, stage in known.items() if stage and what in self.reads))
+        self.parents = (validated, *(stage for what, stage in known.items() if stage and what in self.reads))
 
     @property
     def codes(self) -> "SelectStage":
@@ -58,7 +58,7 @@ class SelectStage(Stage):
     def size(self, read: Reader, part: str, draw: Draw) -> int:
         """The images that a draw takes of a class."""
         index = self.data.index_of(part)
-        count = len(self.survey.readable(read, "train", index))
+        count = len(self.validated.readable(read, "train", index))
         return count if draw.k is None else size_of(self.recipe, self.data.classes[index], count, draw.k)
 
     def count(self) -> int:

@@ -6,7 +6,7 @@ from typing import Any
 from distill.images import Images
 from distill.pipeline.stage import Reader, Stage
 from distill.recipe import Recipe
-from distill.stages.survey import SurveyStage
+from distill.stages.validate_images import ValidateImagesStage
 
 
 class TeacherStage(Stage):
@@ -18,7 +18,7 @@ class TeacherStage(Stage):
     shape: tuple[int, int, int]  # of an image that it is fed
 
     @abstractmethod
-    def __init__(self, recipe: Recipe, section: Any, data: Images, survey: SurveyStage) -> None:
+    def __init__(self, recipe: Recipe, section: Any, data: Images, validated: ValidateImagesStage) -> None:
         """section: of the recipe."""
 
     def parts(self) -> list[str]:

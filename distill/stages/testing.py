@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 from distill.images import Images
 from distill.models.kept import kept
 from distill.pipeline.stage import Reader
-from distill.stages.survey import SurveyStage
+from distill.stages.validate_images import ValidateImagesStage
 
 LOOK = 512  # test images at once
 
 
-def scores_on_test(data: Images, survey: SurveyStage, read: Reader, device: Any, batch: int = LOOK) -> Any:
+def scores_on_test(data: Images, validated: ValidateImagesStage, read: Reader, device: Any, batch: int = LOOK) -> Any:
     """A look at the test images: a model → its top-1 and top-5 there, as fractions.
 
     A worker decodes these images once and keeps them in its memory: students look many times, and decoding takes longer than most
@@ -22,7 +22,7 @@ def scores_on_test(data: Images, survey: SurveyStage, read: Reader, device: Any,
     """
     import torch
 
-    ranks, top = _ranks_on_test(data, survey, read, device, batch), min(5, len(data.classes))
+    ranks, top = _ranks_on_test(data, validated, read, device, batch), min(5, len(data.classes))
 
     def scores(model: Any) -> dict[str, float]:
         hits, count = torch.zeros(2, dtype=torch.long), 0
@@ -35,9 +35,9 @@ def scores_on_test(data: Images, survey: SurveyStage, read: Reader, device: Any,
     return scores
 
 
-def confusions_on_test(data: Images, survey: SurveyStage, read: Reader, device: Any) -> Any:
+def confusions_on_test(data: Images, validated: ValidateImagesStage, read: Reader, device: Any) -> Any:
     """A look at the test images: a model → how often it took an image of a class for another, (classes, classes)."""
-    ranks = _ranks_on_test(data, survey, read, device, LOOK)
+    ranks = _ranks_on_test(data, validated, read, device, LOOK)
 
     def confusions(model: Any) -> NDArray[np.int64]:
         found = np.zeros((len(data.classes), len(data.classes)), np.int64)
@@ -48,14 +48,14 @@ def confusions_on_test(data: Images, survey: SurveyStage, read: Reader, device: 
     return confusions
 
 
-def _ranks_on_test(data: Images, survey: SurveyStage, read: Reader, device: Any, batch: int) -> Any:
+def _ranks_on_test(data: Images, validated: ValidateImagesStage, read: Reader, device: Any, batch: int) -> Any:
     """(model, top) → batch by batch of the test images, the classes (b, top) that it ranks first, and theirs (b,)."""
     import torch
 
     from distill.models.finite import finite
 
-    seen = survey.all_readable(read, "test")
-    pixels = kept(("test", survey.digest), lambda: torch.from_numpy(data.test.read(seen)))
+    seen = validated.all_readable(read, "test")
+    pixels = kept(("test", validated.digest), lambda: torch.from_numpy(data.test.read(seen)))
     labels = torch.from_numpy(data.test.labels[seen])
 
     @torch.no_grad()

@@ -8,12 +8,12 @@ from distill.methods import METHODS
 from distill.pipeline.stage import Product, Progress, Reader, Stage, seed_of
 from distill.recipe import Recipe
 from distill.stages.draw import Draw, Run, runs
-from distill.stages.given import GivenStage
+from distill.stages.external_images import ExternalImagesStage
 from distill.stages.label import ImageLabelStage, StoredLabelStage, pass_seed
-from distill.stages.survey import SurveyStage
 from distill.stages.teacher import TeacherStage
 from distill.stages.testing import scores_on_test
 from distill.stages.untrained import held, network
+from distill.stages.validate_images import ValidateImagesStage
 from distill.stages.weighted import WeightedSet, weighted_set
 
 
@@ -35,14 +35,14 @@ class TrainStage(Stage):
         recipe: Recipe,
         data: Images,
         method: str,
-        survey: SurveyStage,
+        validated: ValidateImagesStage,
         select: Stage,
         images: Stage,
-        labels: ImageLabelStage | StoredLabelStage | GivenStage | TeacherStage | None,
+        labels: ImageLabelStage | StoredLabelStage | ExternalImagesStage | TeacherStage | None,
     ) -> None:
-        self.recipe, self.data, self.survey, self.method = recipe, data, survey, method
+        self.recipe, self.data, self.validated, self.method = recipe, data, validated, method
         self.select, self.images, self.labels = select, images, labels
-        self.parents = (survey, images) if labels is None else (survey, images, labels)
+        self.parents = (validated, images) if labels is None else (validated, images, labels)
         self.device, self.dtype = recipe.compute.device, recipe.train.precision
         self.processes = recipe.train.processes
 
@@ -51,9 +51,9 @@ class TrainStage(Stage):
         return f"train {self.method}"
 
     @property
-    def logits(self) -> ImageLabelStage | GivenStage | None:
+    def logits(self) -> ImageLabelStage | ExternalImagesStage | None:
         """The stage that labels each image once, if one does."""
-        return self.labels if isinstance(self.labels, ImageLabelStage | GivenStage) else None
+        return self.labels if isinstance(self.labels, ImageLabelStage | ExternalImagesStage) else None
 
     def options(self) -> Mapping[str, Any]:
         train = self.recipe.train
@@ -94,7 +94,7 @@ class TrainStage(Stage):
             data.weights,
             rules,
             targets,
-            scores_on_test(self.data, self.survey, read, device),
+            scores_on_test(self.data, self.validated, read, device),
             progress,
             student=options.student,
             ipc=run.draw.k,
@@ -123,7 +123,7 @@ class TrainStage(Stage):
         rules, labels = self.recipe.train.rules, self.labels
         if isinstance(labels, StoredLabelStage):
             return stored_targets(read, labels, run, len(self.data.classes), rules.temperature, device)
-        if isinstance(labels, ImageLabelStage | GivenStage):
+        if isinstance(labels, ImageLabelStage | ExternalImagesStage):
             size = data.logits.numel() * data.logits.element_size()
             return student.image_targets(data.logits, rules.temperature, device), size
         if labels is None:

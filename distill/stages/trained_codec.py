@@ -9,7 +9,7 @@ from distill.pipeline.stage import Product, Progress, Reader, seed_of
 from distill.recipe import Recipe
 from distill.recipe.images import TrainedCodec
 from distill.stages.codec import CodecStage
-from distill.stages.survey import SurveyStage
+from distill.stages.validate_images import ValidateImagesStage
 
 if TYPE_CHECKING:
     from distill.models.autoencoder import Autoencoder
@@ -22,9 +22,9 @@ class TrainedCodecStage(CodecStage):
     Its folder loads with ``AutoencoderKL.from_pretrained``.
     """
 
-    def __init__(self, recipe: Recipe, section: TrainedCodec, data: Images, survey: SurveyStage) -> None:
-        self.recipe, self.section, self.data, self.survey = recipe, section, data, survey
-        self.parents = (survey,)
+    def __init__(self, recipe: Recipe, section: TrainedCodec, data: Images, validated: ValidateImagesStage) -> None:
+        self.recipe, self.section, self.data, self.validated = recipe, section, data, validated
+        self.parents = (validated,)
         self.device = recipe.compute.device
         self.colours, self.size = data.channels, data.size
         self.channels, self.side = section.latent_channels, data.size // 2 ** (len(section.channels) - 1)
@@ -40,7 +40,7 @@ class TrainedCodecStage(CodecStage):
         from distill.models.training import train
 
         options, device = self.section, self.device
-        images = torch.from_numpy(self.data.train.read(self.survey.all_readable(read, "train"))).to(device)
+        images = torch.from_numpy(self.data.train.read(self.validated.all_readable(read, "train"))).to(device)
         model = self.untrained().to(device)
         generator = torch.Generator().manual_seed(seed_of(self.digest, "batches"))
 

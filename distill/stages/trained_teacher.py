@@ -7,10 +7,10 @@ from distill.images import Images
 from distill.models.kept import kept
 from distill.pipeline.stage import Product, Progress, Reader, seed_of
 from distill.recipe import Recipe, TrainedTeacher
-from distill.stages.survey import SurveyStage
 from distill.stages.teacher import TeacherStage
 from distill.stages.testing import confusions_on_test, scores_on_test
 from distill.stages.untrained import held, network
+from distill.stages.validate_images import ValidateImagesStage
 
 
 class TrainedTeacherStage(TeacherStage):
@@ -18,9 +18,9 @@ class TrainedTeacherStage(TeacherStage):
 
     version = 3  # since it says how well it knows the classes
 
-    def __init__(self, recipe: Recipe, section: TrainedTeacher, data: Images, survey: SurveyStage) -> None:
-        self.recipe, self.section, self.data, self.survey = recipe, section, data, survey
-        self.parents, self.device, self.dtype = (survey,), recipe.compute.device, section.precision
+    def __init__(self, recipe: Recipe, section: TrainedTeacher, data: Images, validated: ValidateImagesStage) -> None:
+        self.recipe, self.section, self.data, self.validated = recipe, section, data, validated
+        self.parents, self.device, self.dtype = (validated,), recipe.compute.device, section.precision
         self.shape = (data.channels, recipe.data.size, recipe.data.size)
 
     def options(self) -> Mapping[str, Any]:
@@ -34,13 +34,13 @@ class TrainedTeacherStage(TeacherStage):
 
         options, rules = self.section, self.section.protocol
         device = torch.device(self.device)
-        known = self.survey.all_readable(read, "train")
+        known = self.validated.all_readable(read, "train")
         images, labels = torch.from_numpy(self.data.train.read(known)), torch.from_numpy(self.data.train.labels[known])
         model = self.untrained().to(device)
         weights = torch.ones(len(images), dtype=torch.float64)
         passes = Passes(held(images, device), weights, rules, images.shape[-1], seed_of(self.digest, "batches"), device)
         targets = hard_targets(labels, len(self.data.classes), device)
-        look = scores_on_test(self.data, self.survey, read, device)
+        look = scores_on_test(self.data, self.validated, read, device)
         learn(
             model,
             passes,
@@ -54,7 +54,7 @@ class TrainedTeacherStage(TeacherStage):
             precision=options.precision,
             checkpoint=read.checkpoint(self, part),
         )
-        known = recognition(confusions_on_test(self.data, self.survey, read, device)(model.eval()), None)
+        known = recognition(confusions_on_test(self.data, self.validated, read, device)(model.eval()), None)
         about = {"model": options.model, "trained": True, **known}
         return {"teacher.safetensors": model.state_dict(), "teacher.json": about}
 

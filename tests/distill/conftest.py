@@ -27,7 +27,7 @@ TINY = (
     "teacher.width=4",
     "teacher.steps=10",
     "select.k=[1, 3]",
-    "select.steps=20",
+    "select.max_iter=20",
     "decode.steps=4",
     "train.width=4",
     "train.steps=4",
@@ -295,6 +295,6 @@ def table(once, photos, stable_diffusion):
     recipe["data"] = {"source": "folder", "path": str(tree), "size": 32}
     recipe["codec"] = {"source": "pretrained", "kind": "AutoencoderKL", "path": str(stable_diffusion), "subfolder": "vae"}
     recipe["prior"] = {"source": "pretrained", "kind": "UNet2DConditionModel", "path": str(stable_diffusion)}
-    recipe["select"] |= {"k": [2], "steps": 5, "solver": "lloyd"}
+    recipe["select"] |= {"k": [2], "max_iter": 5, "solver": "lloyd"}
     recipe["decode"] = {"strength": 0.5, "steps": 4, "guidance": 2.0}
     return recipe

@@ -128,7 +128,7 @@ while not future.done():
     assert engine.free() <= 1 or future.done()
     time.sleep(0.02)
 print("made", future.result())
-future = engine.submit(next(stage for stage in stages if stage.name == "survey"), "none", told.append)
+future = engine.submit(next(stage for stage in stages if stage.name == "validate"), "none", told.append)
 while not future.done():
     engine.free()
     time.sleep(0.02)

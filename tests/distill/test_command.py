@@ -62,7 +62,7 @@ def test_what_cannot_be_parsed_exits_with_two(capsys, arguments):
         (["run", "{tmp}/bytes.toml"], "bytes.toml"),
         (["run", "digits", "--set", "select.kk=3"], "unknown key select.kk; did you mean select.k?"),
         (["run", "digits", "--set", "select.k"], "received 'select.k'"),
-        (["run", "digits", "--until", "magic"], "no stage 'magic'; the stages are survey"),
+        (["run", "digits", "--until", "magic"], "no stage 'magic'; the stages are validate"),
         (["run", "digits", "--workers", "0"], "workers must be at least 1"),
         (["run", "digits", "--dry-run", "--until", "magic"], "no stage 'magic'"),
         (["run", "digits", "--set", "data.test_fraction=0.001"], "data.test_fraction"),
@@ -184,7 +184,7 @@ def test_off_a_terminal_a_stage_is_a_plain_line(finished):
     assert "\r" not in finished.output
     assert re.search(r"Report: .*/report/index\.html\. Took \d+\.\d s\.$", finished.output.strip())
     assert "…" not in finished.output, "no figure is cut off"
-    for method in ("ddoq", "uniform", "random", "closest", "full"):
+    for method in ("ddoq", "uniform", "random", "nearest", "full"):
         assert any(re.search(rf"\b{method}\b.*\d\.\d{{4}} ± \d\.\d{{4}}", line) for line in lines)
 
 

@@ -23,7 +23,7 @@ def draw(tensors, k, seed, *names):
 
 def test_rows_are_every_method_and_budget_with_fractions(metrics):
     assert [(row["method"], row["ipc"]) for row in metrics["rows"]] == [
-        *((method, k) for method in ("ddoq", "uniform", "random", "closest") for k in BUDGETS),
+        *((method, k) for method in ("ddoq", "uniform", "random", "nearest") for k in BUDGETS),
         ("full", None),
     ]
     for row in metrics["rows"]:
@@ -140,7 +140,7 @@ def test_codes_are_those_before_decoding_and_images_are_bytes(finished, by_title
 
 def test_real_images_are_distinct_images_of_their_class(finished, by_title, stages):
     data = next(stage for stage in stages if isinstance(stage, TrainStage)).data
-    for method in ("random", "closest"):
+    for method in ("random", "nearest"):
         for index, part in enumerate(data.part_names):
             chosen = load_file(finished.folder / by_title[f"select {method}"].folder_name / f"{part}.safetensors")
             images = load_file(finished.folder / by_title[f"images {method}"].folder_name / f"{part}.safetensors")

@@ -40,7 +40,7 @@ def stages(recipe):
 
 def test_bytes_are_those_of_the_tensors_to_be_written(stages, tmp_path):
     store = Store(tmp_path)
-    for title in ("survey", "codec", "encode", "select quantize", "select random", "images random"):
+    for title in ("validate", "codec", "encode", "select quantize", "select random", "images random"):
         for part in stages[title].parts():
             make_part(store, stages[title], part, lambda fraction: None)
     for title, beside in (("encode", 0), ("select quantize", 0), ("images random", 8 * 6)):
@@ -66,7 +66,7 @@ def test_networks_that_are_trained_weigh_what_their_files_do(digits):
 
 def test_finished_parts_tell_what_the_others_take(stages, tmp_path):
     store = Store(tmp_path)
-    for title in ("survey", "codec"):
+    for title in ("validate", "codec"):
         for part in stages[title].parts():
             make_part(store, stages[title], part, lambda fraction: None)
     encode = stages["encode"]
@@ -198,7 +198,7 @@ def test_momentum_is_one_number_a_weight_and_gathered_gradients_another(recipe, 
 
 def test_what_is_trained_here_keeps_its_data_beside_it(digits):
     stages = {stage.name: stage for stage in build(digits)}
-    data, codec, prior = stages["survey"].data, stages["codec"], stages["prior"]
+    data, codec, prior = stages["validate"].data, stages["codec"], stages["prior"]
     images, latents = data.train.images.nbytes, 4 * len(data.train) * stages["encode"].entries
     assert cost(codec)[0].device_bytes == weight_bytes(codec.untrained, 2).value + images
     assert cost(prior)[0].device_bytes == weight_bytes(prior.untrained, 2 + (digits.prior.ema > 0)).value + latents
@@ -207,7 +207,7 @@ def test_what_is_trained_here_keeps_its_data_beside_it(digits):
 def test_data_that_workers_hold_are_those_that_they_read(digits, tmp_path):
     """Pixels of the test split and of what is learnt from, 256 bytes an image: what is read whole, to the last byte."""
     stages = {stage.title: stage for stage in build(digits)}
-    data = stages["survey"].data
+    data = stages["validate"].data
     tests, trained = data.test.images.nbytes, data.train.images.nbytes
     assert host_memory_bytes(stages["teacher"]).value == tests + trained
     assert host_memory_bytes(stages["codec"]).value == trained

@@ -31,7 +31,7 @@ from distill.stages.trained_prior import TrainedPriorStage
 
 
 class Averages(CodecStage):
-    def __init__(self, recipe, section, data, survey):
+    def __init__(self, recipe, section, data, validated):
         self.section, self.device = section, recipe.compute.device
         self.pixels = section.model_extra["pixels"]
         self.colours, self.channels, self.size, self.side = data.channels, data.channels, data.size, data.size // self.pixels

@@ -15,7 +15,7 @@ from distill.graph import build
 from distill.recipe import RecipeError, read
 from distill.runs.distilled_set import load
 from distill.runs.export import export
-from distill.stages.given import GivenStage, brings_labels, images_a_class
+from distill.stages.external_images import ExternalImagesStage, brings_labels, images_a_class
 
 CLASSES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
@@ -42,13 +42,13 @@ def exports(finished, tmp_path_factory):
 
 
 def stage_of(path, *changes):
-    table = [f"given.path='{path}'", "given.ipc=3", "methods=['given', 'ddoq']", "data.size=16", *changes]
-    return next(stage for stage in build(read("digits", table)) if isinstance(stage, GivenStage))
+    table = [f"external.path='{path}'", "external.ipc=3", "methods=['external', 'ddoq']", "data.size=16", *changes]
+    return next(stage for stage in build(read("digits", table)) if isinstance(stage, ExternalImagesStage))
 
 
 def holds(path, distilled, *changes, weights=True, labels=None):
     """Whether the set at a path gives the distilled images, class by class, with their weights and soft labels."""
-    stage = stage_of(path, *changes, *(["given.labels=own"] if labels is not None else []))
+    stage = stage_of(path, *changes, *(["external.labels=own"] if labels is not None else []))
     for index, part in enumerate(stage.parts()):
         made = stage.make(part, None, None)[f"{part}.safetensors"]
         mine = distilled.labels == index
@@ -82,7 +82,7 @@ def test_tensors_of_torch_are_read_without_unpickling_more(distilled, tmp_path, 
         torch.save({"data": floats, "targets": labels}, path)
     elif form == "normalized":
         torch.save((((floats - 0.3) / 0.2), labels), path)
-        changes = ["given.mean=[0.3]", "given.std=[0.2]"]
+        changes = ["external.mean=[0.3]", "external.std=[0.2]"]
     elif form == "pair":
         torch.save([images, labels], path)
     elif form == "two files":
@@ -104,10 +104,10 @@ def test_soft_labels_of_tensors_are_the_sets_own(distilled, tmp_path):
 
 def test_normalized_tensors_are_refused_with_the_remedy(distilled, tmp_path):
     torch.save((distilled.images.float() / 127.5 - 1, distilled.labels), tmp_path / "set.pt")
-    with pytest.raises(RecipeError, match=r"values from -1 to 1, .*given\.mean and given\.std"):
+    with pytest.raises(RecipeError, match=r"values from -1 to 1, .*external\.mean and external\.std"):
         stage_of(tmp_path / "set.pt")
     with pytest.raises(RecipeError, match="mean and std belong together"):
-        read("digits", ["given.path=x", "given.ipc=1", "methods=given", "given.mean=[0.5]"])
+        read("digits", ["external.path=x", "external.ipc=1", "methods=external", "external.mean=[0.5]"])
 
 
 class Evil:

@@ -22,7 +22,7 @@ from distill.runs.distilled_set import load
 from distill.runs.export import export
 from distill.runs.external_evaluation import evaluate, evaluation_recipe
 from distill.runs.folder import recipe_of
-from distill.stages.given import GivenStage, brings_labels, images_a_class, numbers
+from distill.stages.external_images import ExternalImagesStage, brings_labels, images_a_class, numbers
 from distill.stages.label import StoredLabelStage
 from distill.stages.train import TrainStage
 
@@ -51,10 +51,10 @@ def test_the_command_judges_a_folder_beside_random_images_and_encodes_nothing(fo
         "1",
     ]
     assert main([*command, *changes]) == 0
-    assert "given" in capsys.readouterr().out
+    assert "external" in capsys.readouterr().out
     report = json.loads((tmp_path / "run" / "report" / "report.json").read_bytes())
     assert [(row["method"], row["ipc"], row["seeds"], row["protocol"]) for row in report["rows"]] == [
-        ("given", 3, 2, "rded"),
+        ("external", 3, 2, "rded"),
         ("random", 3, 2, "rded"),
     ]
     assert all(row["label_bytes"] == 0 and row["w2_latent"] is None for row in report["rows"])
@@ -104,7 +104,9 @@ def test_a_set_may_bring_its_own_labels(folder, tiny_changes, tmp_path):
 
 
 def judged(path, *changes, ipc=3):
-    return read("digits", [f"given.path='{path}'", f"given.ipc={ipc}", "methods=['given', 'ddoq']", "data.size=16", *changes])
+    return read(
+        "digits", [f"external.path='{path}'", f"external.ipc={ipc}", "methods=['external', 'ddoq']", "data.size=16", *changes]
+    )
 
 
 def test_labels_do_not_depend_on_the_batch_nor_on_the_network(folder):
@@ -120,7 +122,7 @@ def test_labels_do_not_depend_on_the_batch_nor_on_the_network(folder):
 
 def test_a_folder_stands_beside_a_method_in_one_run(folder):
     stages = build(judged(folder))
-    assert sum(isinstance(stage, GivenStage) for stage in stages) == 1
+    assert sum(isinstance(stage, ExternalImagesStage) for stage in stages) == 1
     assert {"train given", "train ddoq", "codec", "report"} <= {stage.title for stage in stages}
 
 
@@ -129,7 +131,7 @@ def test_numbered_folders_are_the_classes_in_order(folder, tmp_path):
         (tmp_path / f"{index:05d}").mkdir()
         for path in (folder / "train" / name).glob("*.png"):
             (tmp_path / f"{index:05d}" / path.name).write_bytes(path.read_bytes())
-    stage = next(stage for stage in build(judged(tmp_path)) if isinstance(stage, GivenStage))
+    stage = next(stage for stage in build(judged(tmp_path)) if isinstance(stage, ExternalImagesStage))
     made = stage.make("0003-three", None, None)["0003-three.safetensors"]
     assert made["k3.seed0.images"].shape == (3, 1, 16, 16)
     assert made["k3.seed0.weights"].tolist() == [1 / 3] * 3
@@ -139,7 +141,7 @@ def testnumbers_behind_one_beginning_arenumbers_too(folder, tmp_path):
     """As some write them: new000, new001."""
     for index, name in enumerate(("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")):
         shutil.copytree(folder / "train" / name, tmp_path / f"new{index:03d}")
-    stage = next(stage for stage in build(judged(tmp_path)) if isinstance(stage, GivenStage))
+    stage = next(stage for stage in build(judged(tmp_path)) if isinstance(stage, ExternalImagesStage))
     assert [Path(items[0].name).parent.name for items in stage._items] == [f"new{index:03d}" for index in range(10)]
     assert numbers(["n02086240", "n02087394", "n02088364"]) is None
     (tmp_path / "new003").rename(tmp_path / "old003")
@@ -152,9 +154,9 @@ def test_an_export_within_a_run_is_judged_by_the_runs_own_recipe(copied, tmp_pat
     capsys.readouterr()
     place = next((copied / "exports").iterdir())
     asked = evaluation_recipe(place)
-    assert asked.given.path == str(place)
+    assert asked.external.path == str(place)
     assert asked.data == recipe_of(copied).data
-    assert asked.methods == ["given", "random"]
+    assert asked.methods == ["external", "random"]
     elsewhere = shutil.copytree(place, tmp_path / "elsewhere")
     assert main(["evaluate", str(elsewhere), "--protocol", "rded"]) == 2
     assert "lies in no run's folder; say whose data" in capsys.readouterr().err
@@ -172,7 +174,7 @@ def test_a_set_of_imagenets_classes_is_judged_by_the_recipe_for_them(tmp_path, c
 
     for name, subset_of in (("imagenette", "imagenette"), ("imagewoof", "imagewoof"), ("imagenet-100", "imagenet-100")):
         asked = evaluation_recipe(set_of(name, subset(subset_of)), protocol="rd3")
-        assert (asked.data.subset, asked.train.protocol, asked.given.ipc) == (subset_of, "rd3", 1)
+        assert (asked.data.subset, asked.train.protocol, asked.external.ipc) == (subset_of, "rd3", 1)
     for whole in (imagenet_classes(), [f"new{index:03d}" for index in range(1000)]):
         asked = evaluation_recipe(set_of(f"all-{whole[0]}", whole))
         assert (asked.data.subset, asked.data.path) == (None, "data/imagenet")
@@ -188,7 +190,7 @@ def test_a_set_of_imagenets_classes_is_judged_by_the_recipe_for_them(tmp_path, c
 
 
 def own(path):
-    return next(stage for stage in build(judged(path, "given.labels=own")) if isinstance(stage, GivenStage))
+    return next(stage for stage in build(judged(path, "external.labels=own")) if isinstance(stage, ExternalImagesStage))
 
 
 def weighted(words, weight):
@@ -251,7 +253,7 @@ def test_own_labels_are_those_of_each_image(noted):
 def test_weights_are_found_behind_a_spreadsheets_mark(noted):
     train, words = noted
     (train / "metadata.csv").write_text(words, encoding="utf-8-sig")
-    stage = next(stage for stage in build(judged(train)) if isinstance(stage, GivenStage))
+    stage = next(stage for stage in build(judged(train)) if isinstance(stage, ExternalImagesStage))
     weights = stage.make("0003-three", None, None)["0003-three.safetensors"]["k3.seed0.weights"]
     expected = np.array([float(row["weight"]) for row in csv.DictReader(words.splitlines()) if row["label"] == "three"])
     assert len(set(expected)) > 1
@@ -284,9 +286,9 @@ def test_a_given_set_is_loaded_as_every_other_whatever_the_budgets(folder, tmp_p
     (tmp_path / "recipe.json").write_text(json.dumps(recipe.model_dump()))
     for arguments in ({}, {"ipc": 3}, {"seed": 5}):
         with pytest.raises(RecipeError, match="not finished"):
-            load(tmp_path, "given", **arguments)
+            load(tmp_path, "external", **arguments)
     with pytest.raises(RecipeError, match=r"no set of given with 2 images a class and any seed; it has 3 images a class"):
-        load(tmp_path, "given", 2)
+        load(tmp_path, "external", 2)
 
 
 @pytest.mark.parametrize("resize", ["crop", "stretch"])
@@ -302,23 +304,23 @@ def test_a_set_is_read_as_the_images_are_that_stand_beside_it(photos, tmp_path, 
     assert images_a_class(tmp_path / "set") == 4
     table = read("digits", ["methods=['ddoq']"]).model_dump()
     table["data"] = {"source": "folder", "path": str(tree), "size": 16, "resize": resize}
-    table |= {"methods": ["given", "random"], "given": {"path": str(tmp_path / "set"), "ipc": 4}}
+    table |= {"methods": ["external", "random"], "external": {"path": str(tmp_path / "set"), "ipc": 4}}
     table["codec"]["channels"] = [4, 4]
     stages = build(read(table))
-    stage = next(stage for stage in stages if isinstance(stage, GivenStage))
+    stage = next(stage for stage in stages if isinstance(stage, ExternalImagesStage))
     made = stage.make("0000-a", None, None)["0000-a.safetensors"]["k4.seed0.images"].numpy()
     data = stage.data.train
     np.testing.assert_array_equal(made, data.read(data.of_class(0)))
 
 
 def test_what_is_no_set_of_the_classes_is_refused(folder, tmp_path, capsys):
-    with pytest.raises(RecipeError, match=r"given\.ipc = 4, but a class of .* has up to 3"):
+    with pytest.raises(RecipeError, match=r"external\.ipc = 4, but a class of .* has up to 3"):
         build(judged(folder, ipc=4))
     (tmp_path / "cat").mkdir()
     (tmp_path / "cat" / "1.png").write_bytes(b"")
     with pytest.raises(RecipeError, match="must hold a folder a class"):
         build(judged(tmp_path, ipc=1))
-    with pytest.raises(RecipeError, match="the method 'given' and the section"):
-        read("digits", ["methods=['given']"])
+    with pytest.raises(RecipeError, match="the method 'external' and the section"):
+        read("digits", ["methods=['external']"])
     assert main(["evaluate", str(tmp_path / "none"), "--recipe", "digits"]) == 2
     assert "there is no folder" in capsys.readouterr().err

@@ -4,7 +4,7 @@ from distill.graph import build
 from distill.recipe import RecipeError, read
 from distill.stages.train import TrainStage
 
-METHODS = ["ddoq", "uniform", "random", "closest", "full"]
+METHODS = ["ddoq", "uniform", "random", "nearest", "full"]
 
 
 def stages_of(*changes):
@@ -70,10 +70,10 @@ def test_everyone_shares_the_encoding_and_the_teacher(graph):
 def test_a_method_shares_what_it_needs_and_no_more():
     names = {stage.title for stage in stages_of("methods=['full']")}
     assert names == {
-        *("survey", "codec", "encode", "teacher", "select all", "images all", "label all", "train full"),
+        *("validate", "codec", "encode", "teacher", "select all", "images all", "label all", "train full"),
         *("distances full", "evaluate", "report"),
     }
-    assert "prior" not in {stage.name for stage in stages_of("methods=['closest', 'random']")}
+    assert "prior" not in {stage.name for stage in stages_of("methods=['nearest', 'random']")}
 
 
 def test_what_methods_share_does_not_depend_on_who_else_takes_part():
@@ -99,7 +99,7 @@ def test_changing_the_decoding_leaves_the_selection_and_real_images_alone():
 def test_changing_the_teacher_changes_labels_alone_of_what_comes_before_training():
     after = changed("teacher.steps=7")
     assert {title for title in after if title.startswith("label")} == {
-        f"label {x}" for x in ("diffusion", "random", "closest", "all")
+        f"label {x}" for x in ("diffusion", "random", "nearest", "all")
     }
     assert not after & {"codec", "encode", "prior", "select quantize", "decode diffusion", "images random"}
 
@@ -107,12 +107,12 @@ def test_changing_the_teacher_changes_labels_alone_of_what_comes_before_training
 def test_changing_the_prior_leaves_the_codes_alone():
     after = changed("prior.steps=7")
     assert {"prior", "decode diffusion"} <= after
-    assert not after & {"codec", "encode", "select quantize", "select closest", "teacher"}
+    assert not after & {"codec", "encode", "select quantize", "select nearest", "teacher"}
 
 
 @pytest.mark.parametrize("change", ["codec.steps=7", "data.seed=1", "data.size=16"])
 def test_changing_codec_or_data_changes_every_latent(change):
-    assert changed(change) >= {"encode", "prior", "select quantize", "select closest", "decode diffusion", "train ddoq"}
+    assert changed(change) >= {"encode", "prior", "select quantize", "select nearest", "decode diffusion", "train ddoq"}
 
 
 def test_changing_the_data_changes_teacher_and_students():

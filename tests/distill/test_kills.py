@@ -125,7 +125,7 @@ def test_sigterm_saves_what_is_trained_and_the_same_command_goes_on_from_it(tiny
     ]
     process = subprocess.Popen(command, env=clean_environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     deadline = time.monotonic() + 120
-    while not list((tmp_path / "run").glob("survey-*/manifest.json")) and time.monotonic() < deadline:
+    while not list((tmp_path / "run").glob("validate-*/manifest.json")) and time.monotonic() < deadline:
         time.sleep(0.05)
     time.sleep(3)
     process.send_signal(signal.SIGTERM)

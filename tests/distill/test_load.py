@@ -51,7 +51,7 @@ def test_classes_come_in_order_each_with_its_budget(ddoq):
     assert ddoq.logits.shape == (30, 10)
 
 
-@pytest.mark.parametrize("method", ["ddoq", "uniform", "random", "closest"])
+@pytest.mark.parametrize("method", ["ddoq", "uniform", "random", "nearest"])
 @pytest.mark.parametrize("ipc", [1, 3])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_every_class_weighs_the_same_and_the_mean_is_one(finished, method, ipc, seed):
@@ -96,7 +96,7 @@ def test_a_loader_gives_batches_of_everything(ddoq):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"method": "magic"}, "no method 'magic'; it has ddoq, uniform, random, closest, full"),
+        ({"method": "magic"}, "no method 'magic'; it has ddoq, uniform, random, nearest, full"),
         ({"ipc": 7}, "with 7 images a class and any seed; it has 1 or 3 images a class"),
         ({"ipc": 0}, "with 0 images a class and any seed; it has 1 or 3 images a class"),
         ({"ipc": -1}, "with -1 images a class and any seed; it has 1 or 3 images a class"),

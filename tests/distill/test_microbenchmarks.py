@@ -67,7 +67,7 @@ def solves(monkeypatch):
 @pytest.mark.parametrize(("solver", "few"), [("lloyd", 1), ("clvq", 39)])
 def test_quantizing_is_timed_as_it_is_done(recipe, solves, solver, few):
     """A class of 5 at 4 × 16 × 16 entries: begun once under every seed, and moved on for all but the first of the steps."""
-    settings = [f"select.solver={solver}", "select.k=[2, 3]", "seeds=[0, 1]", "select.steps=40", "select.restarts=2"]
+    settings = [f"select.solver={solver}", "select.k=[2, 3]", "seeds=[0, 1]", "select.max_iter=40", "select.n_init=2"]
     select = next(stage for stage in build(read(recipe, settings)) if stage.title == "select quantize")
     begun, moved = cost(select)
     assert (begun.times, moved.times) == (3 * 2, 3 * 2 * 39)
@@ -87,7 +87,7 @@ def test_streams_are_timed_as_streams(recipe, monkeypatch):
         return real(law, k, max_iter=max_iter, **rest)
 
     monkeypatch.setattr(qz, "quantize", watched)
-    settings = ["select.solver=clvq", "select.streaming=true", "select.steps=8"]
+    settings = ["select.solver=clvq", "select.streaming=true", "select.max_iter=8"]
     select = next(stage for stage in build(read(recipe, settings)) if stage.title == "select quantize")
     for work in cost(select):
         work.microbenchmark.on("cpu")()
@@ -96,7 +96,7 @@ def test_streams_are_timed_as_streams(recipe, monkeypatch):
 
 
 def test_one_step_is_a_beginning(recipe):
-    select = next(stage for stage in build(read(recipe, ["select.steps=1"])) if stage.title == "select quantize")
+    select = next(stage for stage in build(read(recipe, ["select.max_iter=1"])) if stage.title == "select quantize")
     assert [work.times for work in cost(select)] == [3]
 
 
@@ -119,7 +119,7 @@ def test_transports_are_counted_as_they_are_made(finished, monkeypatch):
 
     monkeypatch.setattr(qz, "wasserstein", watched)
     store, by_title = Store(finished.folder), {stage.title: stage for stage in build(finished.recipe)}
-    for title, plans in (("ddoq", 3), ("uniform", 2), ("random", 1), ("closest", 1), ("full", 0)):
+    for title, plans in (("ddoq", 3), ("uniform", 2), ("random", 1), ("nearest", 1), ("full", 0)):
         stage = by_title[f"distances {title}"]
         solved.clear()
         stage.make(stage.parts()[0], store, lambda fraction: None)
@@ -140,8 +140,8 @@ def test_noise_needs_a_transport_more(recipe):
 
 def test_reading_is_timed_on_the_images_at_hand(recipe, tmp_path, monkeypatch):
     stages = {stage.title: stage for stage in build(read(recipe))}
-    survey, images = stages["survey"], stages["images random"]
-    data, seen = survey.data, []
+    validated, images = stages["validate"], stages["images random"]
+    data, seen = validated.data, []
     content = type(data.train).content
 
     def watched(self, position):
@@ -151,10 +151,10 @@ def test_reading_is_timed_on_the_images_at_hand(recipe, tmp_path, monkeypatch):
         return content(self, position)
 
     monkeypatch.setattr(type(data.train), "content", watched)
-    (checks,), (reads,) = cost(survey), cost(images)
+    (checks,), (reads,) = cost(validated), cost(images)
     assert (checks.times, reads.times) == (len(data.train) + len(data.test), 6)
     for work in (checks, reads):
         seen.clear()
         work.microbenchmark.on("cpu")()
         assert sorted(seen) == list(range(15)), "all there are, as they are few, whatever can't be read"
-    assert estimate(survey, Store(tmp_path)).hours > 0
+    assert estimate(validated, Store(tmp_path)).hours > 0

@@ -290,7 +290,7 @@ def test_a_hubs_name_needs_its_commit():
         load(HubData(source="hub", path="some/where", size=16))
 
 
-# The survey
+# Validation of images
 
 
 @pytest.fixture
@@ -311,85 +311,85 @@ def harmed(tree):
     (place / f"{WNIDS[0]}_9.JPEG").symlink_to(place / "nowhere")
 
 
-def surveyed(table, path):
-    survey = next(stage for stage in build(read(table)) if stage.name == "survey")
+def validated_at(table, path):
+    validated = next(stage for stage in build(read(table)) if stage.name == "validate")
     store = Store(path)
-    for part in survey.parts():
-        make_part(store, survey, part, lambda fraction: None)
-    return survey, store
+    for part in validated.parts():
+        make_part(store, validated, part, lambda fraction: None)
+    return validated, store
 
 
 def test_what_can_not_be_read_is_counted_listed_and_left_out(tree, table, tmp_path):
     harmed(tree)
-    survey, store = surveyed(table, tmp_path / "run")
-    found = survey.summary(store)
+    validated, store = validated_at(table, tmp_path / "run")
+    found = validated.summary(store)
     assert found["images"] == {"train": 19, "test": 6}
     assert [each["name"] for each in found["unreadable"]] == [f"{WNIDS[0]}/{WNIDS[0]}_{i}.JPEG" for i in (1, 3, 9)]
     assert all(each["reason"] for each in found["unreadable"])
     assert found["converted"] == {"greyscale": 1}
-    split = survey.data.train
-    positions = survey.readable(store, "train", 0)
+    split = validated.data.train
+    positions = validated.readable(store, "train", 0)
     assert [split.name(p).split("_")[1] for p in positions] == ["0.JPEG", "2.JPEG", "4.JPEG", "5.JPEG"]
     assert split.read(positions).shape == (4, 3, 16, 16)
-    assert len(survey.all_readable(store, "train")) == 16
+    assert len(validated.all_readable(store, "train")) == 16
 
 
 def test_twelve_bits_stored_in_sixteen_are_not_taken_for_black_images(tree, table, tmp_path):
     deep = np.full((20, 20), 4095, np.uint16)
     for path in (tree / "train" / WNIDS[0]).iterdir():
         Image.fromarray(deep).save(path, "PNG")
-    survey, store = surveyed(table, tmp_path / "run")
+    validated, store = validated_at(table, tmp_path / "run")
     with pytest.raises(ValueError, match=r"all 6 images of 16 bits hold values below 4096 alone.*data\.bits = 12"):
-        survey.summary(store)
-    first = survey.digest
+        validated.summary(store)
+    first = validated.digest
     for bits in (12, 16):
         table["data"]["bits"] = bits
-        survey, store = surveyed(table, tmp_path / str(bits))
-        survey.summary(store)
-        assert survey.data.train.read([0]).max() == (255 if bits == 12 else 16)
-        assert (survey.digest == first) == (bits == 16)
+        validated, store = validated_at(table, tmp_path / str(bits))
+        validated.summary(store)
+        assert validated.data.train.read([0]).max() == (255 if bits == 12 else 16)
+        assert (validated.digest == first) == (bits == 16)
 
 
 def test_too_many_of_them_stop_the_run_before_anything_is_made_of_the_rest(tree, table, tmp_path):
     harmed(tree)
     table["data"]["max_unreadable"] = 0.05
-    survey, store = surveyed(table, tmp_path / "run")
+    validated, store = validated_at(table, tmp_path / "run")
     with pytest.raises(PartFailed, match=r"3 of 25 images can't be read, more than the share data\.max_unreadable = 0\.05"):
-        execute([survey], store, lambda most: LocalEngine(store.root, 1, "cpu"), {}, Watcher(), verify=False)
+        execute([validated], store, lambda most: LocalEngine(store.root, 1, "cpu"), {}, Watcher(), verify=False)
 
 
 def test_a_class_of_which_nothing_can_be_read_stops_it_too(tree, table, tmp_path):
     table["data"]["max_unreadable"] = 1.0
     for path in (tree / "val" / WNIDS[2]).iterdir():
         path.write_bytes(b"")
-    survey, store = surveyed(table, tmp_path / "run")
+    validated, store = validated_at(table, tmp_path / "run")
     with pytest.raises(ValueError, match=r"none of the 2 images of 0002-n03126707 \(test\) can be read"):
-        survey.summary(store)
+        validated.summary(store)
 
 
 def test_other_bytes_of_the_same_size_are_noticed_when_contents_are_asked_for(tree, table, tmp_path):
-    survey, store = surveyed(table, tmp_path / "run")
-    assert survey.changed(store) == []
+    validated, store = validated_at(table, tmp_path / "run")
+    assert validated.changed(store) == []
     path = tree / "train" / WNIDS[1] / f"{WNIDS[1]}_2.JPEG"
     content = bytearray(path.read_bytes())
     content[-30] ^= 1
     path.write_bytes(content)
-    assert build(read(table))[0].digest == survey.digest, "names and sizes are what they were"
-    assert survey.changed(store) == [WNIDS[1]]
+    assert build(read(table))[0].digest == validated.digest, "names and sizes are what they were"
+    assert validated.changed(store) == [WNIDS[1]]
 
 
-def test_a_damaged_survey_says_nothing_of_its_class_and_ends_no_check(tree, table, tmp_path):
-    survey, store = surveyed(table, tmp_path / "run")
-    harm = store.folder(survey) / f"{survey.parts()[0]}.json"
+def test_a_damaged_record_says_nothing_of_its_class_and_ends_no_check(tree, table, tmp_path):
+    validated, store = validated_at(table, tmp_path / "run")
+    harm = store.folder(validated) / f"{validated.parts()[0]}.json"
     harm.write_bytes(harm.read_bytes().replace(b"0", b"1"))
     path = tree / "train" / WNIDS[1] / f"{WNIDS[1]}_2.JPEG"
     path.write_bytes(path.read_bytes()[:-1] + b"x")
-    assert survey.changed(store) == [WNIDS[1]]
+    assert validated.changed(store) == [WNIDS[1]]
 
 
 def test_the_list_is_in_the_manifest(tree, table, tmp_path):
     harmed(tree)
-    survey, store = surveyed(table, tmp_path / "run")
-    store.finish(survey, {})
-    manifest = json.loads((store.folder(survey) / "manifest.json").read_bytes())
+    validated, store = validated_at(table, tmp_path / "run")
+    store.finish(validated, {})
+    manifest = json.loads((store.folder(validated) / "manifest.json").read_bytes())
     assert len(manifest["unreadable"]) == 3

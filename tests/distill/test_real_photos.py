@@ -18,7 +18,7 @@ def table(path, size, **data):
     recipe = read("digits").model_dump() | {"seeds": [0], "methods": ["ddoq"]}
     recipe["data"] = {"source": "folder", "path": str(path), "size": size, **data}
     recipe["codec"] = {"source": "pretrained", "kind": "AutoencoderTiny", "path": str(SHARED / "models" / "taesd")}
-    recipe["select"] |= {"k": [2], "solver": "lloyd", "steps": 5}
+    recipe["select"] |= {"k": [2], "solver": "lloyd", "max_iter": 5}
     return recipe | {"prior": {"source": "none"}}
 
 
@@ -36,7 +36,7 @@ def test_imagenette_through_taesd_and_back(tmp_path):
                 (tmp_path / "data" / split / folder.name / path.name).symlink_to(path)
     stages = {stage.name: stage for stage in build(read(table(tmp_path / "data", 64, subset="imagenette")))}
     store = Store(tmp_path / "run")
-    for name in ("survey", "codec", "encode", "select", "decode"):
+    for name in ("validate", "codec", "encode", "select", "decode"):
         for part in stages[name].parts():
             make_part(store, stages[name], part, lambda fraction: None)
     data, codec = stages["encode"].data, stages["codec"].load(store)

@@ -73,6 +73,21 @@ def test_an_unknown_key_on_the_command_line_is_named_alike():
     assert refused("digits", "selct.k=3") == "unknown key selct; did you mean select?"
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("select.steps=3", "select.steps is called select.max_iter now"),
+        ("select.restarts=3", "select.restarts is called select.n_init now"),
+        ("given.path=x", "given is called external now"),
+        ("methods=ddoq,closest", "methods: 'closest' is called 'nearest' now"),
+        ("methods=['given']", "methods: 'given' is called 'external' now"),
+        ("train.labels=image", "train.labels: 'image' is called 'fixed' now"),
+    ],
+)
+def test_an_earlier_name_is_answered_by_the_present_one(change, said):
+    assert refused("digits", change) == said
+
+
 def test_an_option_of_another_source_is_said_to_be_one():
     message = refused("digits", "teacher.source=timm", "teacher.model=resnet18")
     assert "teacher.width is an option of another teacher.source than the recipe's" in message

@@ -123,9 +123,9 @@ def teacher_of(weights, *changes):
 def test_a_teacher_of_others_becomes_part_of_the_run(weights, tmp_path, record):
     stage = teacher_of(weights)
     store = Store(tmp_path)
-    (survey,) = stage.parents
-    for part in survey.parts():
-        store.write(survey, part, survey.make(part, store, lambda fraction: None), record)
+    (validated,) = stage.parents
+    for part in validated.parts():
+        store.write(validated, part, validated.make(part, store, lambda fraction: None), record)
     store.write(stage, "teacher", stage.make("teacher", store, lambda fraction: None), record)
     about = store.values(stage, "teacher")
     assert about["trained"] is False
@@ -175,9 +175,9 @@ def test_below_three_times_chance_a_teacher_is_warned_of(share):
 def test_a_runs_own_teacher_is_given_to_another(weights, tmp_path, record):
     """With the mean, the deviation and the size that it was fed with."""
     stage, store = teacher_of(weights), Store(tmp_path)
-    (survey,) = stage.parents
-    for part in survey.parts():
-        store.write(survey, part, survey.make(part, store, lambda fraction: None), record)
+    (validated,) = stage.parents
+    for part in validated.parts():
+        store.write(validated, part, validated.make(part, store, lambda fraction: None), record)
     product = dict(stage.make("teacher", store, lambda fraction: None))
     product["teacher.json"] = product["teacher.json"] | {"mean": [0.1, 0.2, 0.3]}
     store.write(stage, "teacher", product, record)

@@ -46,9 +46,9 @@ def test_a_student_learns_what_has_weight(tmp_path, record):
     recipe = read("digits", ["train.steps=80", "train.temperature=1.0", "train.evaluations=1"])
     data = load(recipe.data)
     stage = next(stage for stage in build(recipe) if isinstance(stage, TrainStage))
-    store, survey = Store(tmp_path), stage.parents[0]
-    for part in survey.parts():
-        store.write(survey, part, survey.make(part, store, lambda fraction: None), record)
+    store, validated = Store(tmp_path), stage.parents[0]
+    for part in validated.parts():
+        store.write(validated, part, validated.make(part, store, lambda fraction: None), record)
     chosen = np.concatenate([data.train.of_class(c)[:8] for c in range(10)])
     images, labels = torch.from_numpy(data.train.read(chosen)), torch.from_numpy(data.train.labels[chosen])
     logits = 20.0 * torch.nn.functional.one_hot(labels, 10).float()

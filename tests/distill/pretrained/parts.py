@@ -17,7 +17,7 @@ def made(table, folder, last="decode", *changes):
     store, stages = Store(folder), build(read(table, changes))
     names = [stage.name for stage in stages]
     for stage in stages[: len(names) - names[::-1].index(last)]:
-        if stage.name in ("survey", "codec", "encode", "prior", "invert", "select", "decode"):
+        if stage.name in ("validate", "codec", "encode", "prior", "invert", "select", "decode"):
             for part in stage.parts():
                 if not store.holds(stage, part):
                     make_part(store, stage, part, lambda fraction: None)

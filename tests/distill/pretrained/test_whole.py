@@ -23,7 +23,7 @@ def recipe(request, table, dit):
         table["prior"] = {"source": "pretrained", "kind": "DiTTransformer2DModel", "path": str(dit), "classes": "data"}
     for section, changes in TINY.items():
         table[section] |= changes
-    return table | {"methods": ["ddoq", "uniform", "ddoq-sqrt", "random", "closest"], "seeds": [0, 1]}
+    return table | {"methods": ["ddoq", "uniform", "ddoq-sqrt", "random", "nearest"], "seeds": [0, 1]}
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_from_photographs_to_a_report_and_a_set_to_load(command, clean_environme
     done([*command, "--out", str(tmp_path / "run")], clean_environment)
     assert (tmp_path / "run" / "report" / "index.html").is_file()
     metrics = json.loads(next((tmp_path / "run").glob("evaluate-*/metrics.json")).read_text())
-    assert {row["method"] for row in metrics["rows"]} == {"ddoq", "uniform", "ddoq-sqrt", "random", "closest"}
+    assert {row["method"] for row in metrics["rows"]} == {"ddoq", "uniform", "ddoq-sqrt", "random", "nearest"}
     export = ["export", str(tmp_path / "run"), "--format", "parquet", "--out", str(tmp_path / "set")]
     done([*command[:3], *export], clean_environment)
     rows = datasets.load_dataset(str(tmp_path / "set"), split="train", cache_dir=str(tmp_path / "cache"))

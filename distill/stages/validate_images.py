@@ -1,4 +1,4 @@
-"""Survey: every image is read once, before anything is made of it; what can't be read is listed and left out."""
+"""Validate images: every one is read once, before anything is made of it; what can't be read is listed and left out."""
 
 import hashlib
 from collections.abc import Mapping
@@ -18,14 +18,14 @@ from distill.recipe import Recipe
 _SPLITS = ("train", "test")
 
 
-class SurveyStage(Stage):
+class ValidateImagesStage(Stage):
     """``<class>.json``: for each split the number of images, those unreadable with reasons, from what others are converted.
 
     Positions are of the class's images in their order. ``sha256`` covers the stored bytes, so that ``--verify`` can tell whether
     images changed whose names and sizes did not.
     """
 
-    name = "survey"
+    name = "validate"
     version = 2  # since images stand upright; all that is made of images has this stage among its parents
 
     def __init__(self, recipe: Recipe, data: Images) -> None:
@@ -80,9 +80,9 @@ class SurveyStage(Stage):
         return {"images": counts, "unreadable": unreadable, "converted": converted}
 
     def changed(self, read: Reader) -> list[str]:
-        """The classes whose images hold other bytes than when they were surveyed. Reads all of the data.
+        """The classes whose images hold other bytes than when they were validated. Reads all of the data.
 
-        Of a class whose own survey is damaged nothing is known: it is made again.
+        Of a class whose own record is damaged nothing is known: it is made again.
         """
         found: list[str] = []
         for index, part in enumerate(self.parts()):

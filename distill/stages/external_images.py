@@ -1,4 +1,4 @@
-"""Given: somebody's distilled set in the place of a method's images."""
+"""Somebody's distilled set in the place of a method's images."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -16,32 +16,32 @@ from distill.recipe import Recipe, RecipeError
 from distill.stages.draw import draws
 
 
-class GivenStage(Stage):
+class ExternalImagesStage(Stage):
     """A draw's ``images`` (K, C, H, W) uint8, ``weights`` (K,) of sum 1, and ``logits`` (K, classes) where the set has its own.
 
     The set (:mod:`distill.external`) calls its classes as the data do, or by number in their order (000 or new000).
     """
 
-    name = "given"
-    kind = "given"
+    name = "external"
+    kind = "external"
     version = 2  # since images are read as the data are, and soft labels say which classes their columns are
 
     def __init__(self, recipe: Recipe, data: Images) -> None:
-        assert recipe.given is not None
-        self.recipe, self.data, self.section = recipe, data, recipe.given
+        assert recipe.external is not None
+        self.recipe, self.data, self.section = recipe, data, recipe.external
         options: Any = recipe.data  # as the random images beside them are read
         self._reading = (getattr(options, "resize", "crop"), getattr(options, "bits", None) or 16)
         self._set = opened(self.section.path, self.section.mean, self.section.std)
         self._items[0][0].content()  # tensors that nobody can take for images are refused before any work
         most = max(len(items) for items in self._items)
         if most != self.section.ipc:
-            raise RecipeError(f"given.ipc = {self.section.ipc}, but a class of {self._set.path} has up to {most} images")
+            raise RecipeError(f"external.ipc = {self.section.ipc}, but a class of {self._set.path} has up to {most} images")
         if self.section.labels == "own":
             self._check_labels()
 
     @property
     def title(self) -> str:
-        return "images given"
+        return "images external"
 
     def options(self) -> Mapping[str, Any]:
         normalized = {"mean": self.section.mean, "std": self.section.std} if self.section.mean else {}
@@ -57,7 +57,7 @@ class GivenStage(Stage):
         items = self._items[self.data.index_of(part)]
         pixels = np.stack([self._pixels(item) for item in items])
         weights = np.array([item.weight for item in items])
-        (draw,) = draws(self.recipe, "given")
+        (draw,) = draws(self.recipe, "external")
         tensors = draw.tensors(images=torch.from_numpy(pixels), weights=torch.from_numpy(weights / weights.sum()))
         if self.section.labels == "own":
             tensors |= draw.tensors(logits=torch.stack([self._logits(item) for item in items]).float())
@@ -85,7 +85,7 @@ class GivenStage(Stage):
 
     def _check_labels(self) -> None:
         if not self._set.brings_labels:
-            raise RecipeError(f"given.labels = 'own', but {self._set.path} does not name soft labels of every image")
+            raise RecipeError(f"external.labels = 'own', but {self._set.path} does not name soft labels of every image")
         order = self._columns
         if order is not None and set(order) != set(self.data.classes):
             raise RecipeError(f"the columns of the soft labels of {self._set.path} are {order[:3]}, ..., not the data's classes")
