@@ -2,92 +2,59 @@
 
 import hashlib
 import json
-import re
 from pathlib import Path
 from typing import Any
+
+from huggingface_hub import DatasetCardData, RepoCard
 
 from distill.methods import METHODS
 from distill.models.networks import IMAGENET_MEAN, IMAGENET_STD
 from distill.pipeline.store import Damaged, Store
 from distill.recipe import Recipe
+from distill.report.page import environment
 from distill.report.table import top1
 from distill.runs.distilled_set import DistilledSet
 from distill.runs.folder import finished_of, metrics
 from distill.runs.graph_snapshot import graph_of
 
-_FILES = ("configs:", "- config_name: default", "  data_files:", "  - split: train", "    path: data/*.parquet")
+_FILES = [{"config_name": "default", "data_files": [{"split": "train", "path": "data/*.parquet"}]}]
 
 
 def card(run: str | Path, recipe: Recipe, data: DistilledSet, method: str, format: str) -> str:
-    """README.md, with the header that the ``datasets`` library reads."""
+    """README.md, with the header that the ``datasets`` library reads: values into ``report/templates/card.md``."""
     stages = graph_of(run, recipe, finished_of(run)).stages
     store = Store(Path(run))
-    digest = hashlib.sha256(json.dumps(recipe.model_dump(), sort_keys=True).encode()).hexdigest()
-    soft = data.logits is not None
-    made = ", ".join(f"`{stage.folder_name}`" for stage in stages if stage.name != "report")
-    columns = "image, label, weight" + (", soft_label" if soft and format == "parquet" else "")
-    lines = [
-        "---",
-        "license: other",
-        "task_categories: [image-classification]",
-        *(_FILES if format == "parquet" else []),
-        "---",
-        f"# {recipe.name}: {method}, {data.ipc or 'all'} images per class",
-        "",
-        f"{len(data)} images of {len(data.classes)} classes, {tuple(data.images.shape[1:])} (channels, height, width); "
-        f"seed {data.seed}. Method `{method}`: {METHODS[method].summary}. `weight` is the factor of an image's loss, of mean 1 "
-        "over the set and the same total for every class"
-        + ("; soft labels are the teacher's logits, in fp16." if soft else f". {labels_left(recipe)}"),
-        "",
-        f"A student of it, in a few lines (columns: {columns}). The number of a class is its place in `classes.json`"
-        + (", as is the column of a soft label." if soft else "."),
-        "",
-        "```python",
-        *_loop(recipe, data),
-        "```",
-        "",
-        "## Data",
-        f"`{_shown(recipe.data.model_dump())}`",
-        "",
-        _terms(recipe, data),
-        "",
-        "## Models",
-        *(_model(part, getattr(recipe, part).model_dump()) for part in ("codec", "prior", "teacher")),
-        *_teacher(store, stages),
-        "",
-        "## How it was made",
-        f"Recipe digest: `{digest}`. Stages: {made}.",
-        "",
-        "## Measured",
-        *_scores(store, stages, method, data.ipc),
-        "",
-    ]
-    return "\n".join(lines)
-
-
-def _loop(recipe: Recipe, data: DistilledSet) -> list[str]:
-    """A training with the set's weights, its order of classes and the normalization of the students that it was measured by."""
-    channels = data.images.shape[1]
+    soft, channels = data.logits is not None, data.images.shape[1]
+    # Students were measured under these; the field's own network for small images is no model of timm's.
     imagenet = recipe.train.student != "convnet" and channels == 3
-    mean, std = (IMAGENET_MEAN, IMAGENET_STD) if imagenet else ((0.5,) * channels, (0.5,) * channels)
-    network = "resnet18" if recipe.train.student == "convnet" else recipe.train.student
-    return [
-        "import json, datasets, timm, torch",
-        "from torchvision.transforms.functional import pil_to_tensor",
-        "order = [each['class'] for each in json.load(open(f'{FOLDER}/classes.json', encoding='utf-8'))]",
-        "rows = datasets.load_dataset(FOLDER, split='train')",
-        f"mean, std = (torch.tensor(x).view(-1, 1, 1) for x in ({list(mean)}, {list(std)}))",
-        "images = (torch.stack([pil_to_tensor(row['image']) for row in rows]) / 255 - mean) / std",
-        "labels = torch.tensor([order.index(y) if isinstance(y, str) else y for y in rows['label']])",
-        "weights = torch.tensor([float(weight) for weight in rows['weight']])",
-        f"model = timm.create_model('{network}', num_classes=len(order), in_chans={channels})",
-        "optimizer = torch.optim.AdamW(model.parameters(), 1e-3)",
-        "for batch in (batch for epoch in range(300) for batch in torch.randperm(len(rows)).split(50)):",
-        "    losses = torch.nn.functional.cross_entropy(model(images[batch]), labels[batch], reduction='none')",
-        "    optimizer.zero_grad()",
-        "    (weights[batch] * losses).mean().backward()",
-        "    optimizer.step()",
-    ]
+    models = [_model(part, getattr(recipe, part).model_dump()) for part in ("codec", "prior", "teacher")]
+    header = DatasetCardData(
+        license="other", task_categories=["image-classification"], configs=_FILES if format == "parquet" else None
+    )
+    values = {
+        "name": recipe.name,
+        "method": method,
+        "summary": METHODS[method].summary,
+        "ipc": data.ipc or "all",
+        "seed": data.seed,
+        "images": len(data),
+        "classes": len(data.classes),
+        "shape": tuple(data.images.shape[1:]),
+        "channels": channels,
+        "soft": soft,
+        "labels_left": "" if soft else labels_left(recipe),
+        "columns": "image, label, weight" + (", soft_label" if soft and format == "parquet" else ""),
+        "mean": list(IMAGENET_MEAN if imagenet else (0.5,) * channels),
+        "std": list(IMAGENET_STD if imagenet else (0.5,) * channels),
+        "network": "resnet18" if recipe.train.student == "convnet" else recipe.train.student,
+        "data": _shown(recipe.data.model_dump()),
+        "terms": _terms(recipe, data),
+        "models": [*models, *_teacher(store, stages)],
+        "digest": hashlib.sha256(json.dumps(recipe.model_dump(), sort_keys=True).encode()).hexdigest(),
+        "stages": ", ".join(f"`{stage.folder_name}`" for stage in stages if stage.name != "report"),
+        "measured": _scores(store, stages, method, data.ipc),
+    }
+    return environment().get_template("card.md").render(values, card_data=header.to_yaml())
 
 
 def labels_left(recipe: Recipe) -> str:
@@ -110,20 +77,22 @@ def _terms(recipe: Recipe, data: DistilledSet) -> str:
 
 def _model(part: str, options: dict[str, Any]) -> str:
     """A model's options, and the licence that its own card states, if others made it and it lies here."""
-    line = f"* {part}: `{_shown(options)}`"
+    line = f"{part}: `{_shown(options)}`"
     if options["source"] in ("train", "none"):
         return line
     path = Path(options.get("path") or "")
     places = [path, *([path.parent] if (path.parent / "model_index.json").is_file() else [])] if options.get("path") else []
-    header = next((_header(place / "README.md") for place in places if (place / "README.md").is_file()), "")
-    stated = re.search(r"^license: *(\S.*)$", header, re.MULTILINE)
-    return f"{line}; licence: {stated[1].strip() if stated else 'not stated where it lies; see where it came from'}"
+    cards = (place / "README.md" for place in places)
+    stated = next((_licence(card) for card in cards if card.is_file()), None)
+    return f"{line}; licence: {stated or 'not stated where it lies; see where it came from'}"
 
 
-def _header(card: Path) -> str:
-    """What stands between the first two lines of ---."""
-    parts = card.read_text(encoding="utf-8", errors="replace").split("---", 2)
-    return parts[1] if len(parts) == 3 and not parts[0].strip() else ""
+def _licence(card: Path) -> str | None:
+    """What a model's card states in its header."""
+    try:
+        return RepoCard(card.read_text(encoding="utf-8", errors="replace"), ignore_metadata_errors=True).data.get("license")
+    except Exception:  # a header of somebody else's may hold anything
+        return None
 
 
 def _teacher(store: Store, stages: list[Any]) -> list[str]:
@@ -136,21 +105,21 @@ def _teacher(store: Store, stages: list[Any]) -> list[str]:
         return []
     licence = f"; licence {about['licence']}" if about.get("licence") else ""
     warning = f". Warning: {about['warning']}" if about.get("warning") else ""
-    return [f"* the teacher's own top-1 on the test split: {about['top1']:.4f}{licence}{warning}"]
+    return [f"the teacher's own top-1 on the test split: {about['top1']:.4f}{licence}{warning}"]
 
 
-def _scores(store: Store, stages: list[Any], method: str, ipc: int | None) -> list[str]:
+def _scores(store: Store, stages: list[Any], method: str, ipc: int | None) -> str:
     found = metrics(store, stages)
     rows = [row for row in (found or {}).get("rows", []) if (row["method"], row["ipc"]) == (method, ipc)]
     if not rows:
-        return ["Not evaluated."]
+        return "Not evaluated."
     row = rows[0]
     seeds = f"{row['seeds']} seeds" if row["seeds"] > 1 else "one seed"
-    return [
+    return (
         f"Top-1 {top1(row)} and top-5 {row['top5_mean']:.4f} after the last step, "
         f"{row['best_mean']:.4f} at the best look, as fractions over {seeds}: {row['student']} under the protocol "
         f"`{row['protocol']}`, on the real {(found or {})['split']} split."
-    ]
+    )
 
 
 def _shown(options: dict[str, Any]) -> str:

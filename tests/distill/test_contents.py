@@ -171,7 +171,7 @@ def test_the_report_is_there_and_offline(finished, metrics):
     assert all(stage["wall_s"] <= stage["work_s"] + 1e-3 and stage["peak_memory_bytes"] > 0 for stage in report["stages"])
     page = (folder / "index.html").read_text(encoding="utf-8")
     assert page.startswith("<!doctype html>")
-    pictures = re.findall(r"<img src='([^']+)'", page)
+    pictures = re.findall(r'<img src="([^"]+)"', page)
     assert set(pictures) == {path.name for path in folder.glob("*.png")}
     assert {"accuracy.png", "distortion.png", "weights.png", "images-ipc1.png", "images-ipc3.png"} <= set(pictures)
     assert not re.search(r"https?://|<script|<link", page)

@@ -115,7 +115,7 @@ def test_pictures_of_another_recipe_do_not_stay_in_the_report(once, finished):
     folder = fewer_budgets(once, finished)
     report = folder / "report"
     assert json.loads((report / "report.json").read_bytes())["recipe"]["select"]["k"] == 3
-    named = set(re.findall(r"<img src='([^']+)'", (report / "index.html").read_text(encoding="utf-8")))
+    named = set(re.findall(r'<img src="([^"]+)"', (report / "index.html").read_text(encoding="utf-8")))
     assert {path.name for path in report.glob("*.png")} == named
 
 

@@ -1,0 +1,75 @@
+"""The templates of the report and the card: escaped, complete, the same bytes every time."""
+
+import copy
+
+import pytest
+from jinja2 import UndefinedError
+
+from distill.report.page import environment, render
+
+ROW = {
+    "method": "ddoq",
+    "ipc": 3,
+    "student": "<i>net</i>",
+    "protocol": "small",
+    "seeds": 2,
+    "label_bytes": 2048,
+    "top1_mean": 0.5,
+    "top1_std": 0.125,
+    "top5_mean": 0.75,
+    "best_mean": 0.625,
+    "w2_latent": 1.5,
+    "w2_decoded": None,
+}
+CHECKS = {
+    "codebooks": 4,
+    "w2_squared_minus_distortion_relative_max": 1.5e-15,
+    "mass_minus_uniform_w2_squared_relative_max": -0.25,
+}
+REPORT = {
+    "recipe": {"name": "a & b", "methods": ["ddoq", "random"], "train": {"protocol": "small"}},
+    "rows": [ROW, {**ROW, "method": "full", "ipc": None, "seeds": 1}],
+    "split": "test",
+    "checks": CHECKS,
+    "teacher": {"model": "convnet", "top1": 0.9, "warning": 'classes "1" < 2'},
+    "stages": [{"title": "codec", "parts": 1, "wall_s": 1.25, "work_s": 2.5, "peak_memory_bytes": 3 * 2**20}],
+    "environment": {"processor": "<script>alert(1)</script>", "processors": 2, "workers": None},
+}
+PICTURES = ["accuracy.png", "images-ipc1.png", "images-ipc10.png"]
+
+
+def test_the_page_holds_what_is_measured():
+    page = render(REPORT, PICTURES)
+    cells = page.replace("\n", "")
+    assert "<td>ddoq</td><td>3</td><td>0.5000 ± 0.1250</td><td>0.6250</td><td>0.7500</td><td>2</td><td>2.0 KiB</td>" in cells
+    assert "<td>1.5000</td><td></td>" in cells
+    assert "<td>full</td><td>all</td><td>0.5000</td>" in cells
+    assert "<td>codec</td><td>1</td><td>1.2</td><td>2.5</td><td>3</td>" in cells
+    assert "Over 4 codebooks" in page
+    assert "at most 1.5e-15 (zero in exact arithmetic)" in page
+    assert "a cluster of workers" in page
+    assert page.index("images-ipc10.png") < page.index("images-ipc1.png"), "the largest budget first"
+    assert "weights.png" not in page
+
+
+def test_what_is_put_into_html_is_escaped():
+    page = render(REPORT, PICTURES)
+    assert "<title>a &amp; b</title>" in page
+    assert "&lt;script&gt;alert(1)" in page
+    assert "&lt;i&gt;net" in page
+    assert "<script>" not in page
+    assert "&lt; 2" in page
+    assert environment().from_string("{{ x }}").render(x="a & b") == "a & b", "a card is Markdown"
+
+
+def test_without_codebooks_nothing_is_said_of_them():
+    report = {**copy.deepcopy(REPORT), "checks": {**CHECKS, "codebooks": 0}, "teacher": None}
+    page = render(report, PICTURES)
+    assert "codebooks" not in page
+    assert "No teacher labels here." in page
+
+
+def test_what_is_missing_is_an_error_and_the_bytes_are_always_the_same():
+    assert render(REPORT, PICTURES) == render(copy.deepcopy(REPORT), tuple(PICTURES))
+    with pytest.raises(UndefinedError):
+        render({**REPORT, "rows": [{**ROW, "row": 1} | {"method": "ddoq"}], "recipe": {"name": "x", "methods": []}}, PICTURES)
