@@ -14,6 +14,7 @@ from typing import Any
 from distill.pipeline.checkpoint import Interrupted, save_on_sigterm
 from distill.pipeline.engine import PartFailed
 from distill.pipeline.environment import peak_memory, reset_peak_memory
+from distill.pipeline.format import plain
 from distill.pipeline.process_group import ALONE, ProcessGroup
 from distill.pipeline.safe_path import inside
 from distill.pipeline.stage import Stage, seed_of
@@ -84,4 +85,4 @@ def _stages(root: Path) -> dict[str, Stage]:
     from distill.graph import build
     from distill.recipe import check
 
-    return {stage.folder_name: stage for stage in build(check(json.loads((root / "recipe.json").read_bytes())))}
+    return {stage.folder_name: stage for stage in build(check(plain(json.loads((root / "recipe.json").read_bytes()), root)))}

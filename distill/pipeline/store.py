@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from distill.pipeline.checkpoint import Checkpoint
+from distill.pipeline.format import FORMAT, numbered
 from distill.pipeline.process_group import ALONE, ProcessGroup
 from distill.pipeline.safe_path import inside
 from distill.pipeline.stage import Content, Product, Stage
@@ -62,7 +63,7 @@ class Store:
             write_whole(path, data)
             stat = path.stat()
             files[name] = {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": hashlib.sha256(data).hexdigest()}
-        seal = {"digest": stage.digest, "files": files, **record}
+        seal = numbered({"digest": stage.digest, "files": files, **record})
         for name in self._sealed_names(stage, part) - files.keys():
             self._inside(stage.folder_name, name).unlink(missing_ok=True)  # of an earlier recipe, in a folder that keeps its name
         write_whole(seal_path, json.dumps(seal, indent=1, sort_keys=True).encode())
@@ -73,10 +74,12 @@ class Store:
         return Checkpoint(self._inside(stage.folder_name, ".checkpoints"), part, write_whole, self.group)
 
     def seal(self, stage: Stage, part: str) -> dict[str, Any] | None:
-        """The seal of a part, or None where there is none, none for this digest, or it cannot be read."""
+        """The seal of a part, or None where there is none, none of this digest and format, or none to be read."""
         try:
             seal = json.loads(self._seal(stage, part).read_bytes())
-            whole = seal["digest"] == stage.digest and isinstance(seal["files"], dict) and seal["files"]
+            whole = (
+                (seal["format"], seal["digest"]) == (FORMAT, stage.digest) and isinstance(seal["files"], dict) and seal["files"]
+            )
             return seal if whole and seal["began"] <= seal["ended"] and seal["peak_memory_bytes"] >= 0 else None
         except (OSError, ValueError, KeyError, TypeError):
             return None

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from distill.graph import build
+from distill.pipeline.format import OtherFormat, plain
 from distill.pipeline.safe_path import PathEscapesRun
 from distill.pipeline.stage import Stage, ordered
 from distill.pipeline.store import RECIPES, Store
@@ -80,9 +81,25 @@ def finished_of(folder: str | Path) -> Recipe | None:
     return _read(path) if path.is_file() else None
 
 
+def check_format(folder: Path) -> None:
+    """Refuses a folder that another version wrote; one whose recipe can't be read is to be written again."""
+    try:
+        content = json.loads((folder / LAST).read_bytes())
+    except (OSError, ValueError):
+        return
+    _plain(content, folder)
+
+
+def _plain(content: Any, folder: Path) -> Any:
+    try:
+        return plain(content, folder)
+    except OtherFormat as error:
+        raise RecipeError(str(error)) from None
+
+
 def _read(path: Path) -> Recipe:
     try:
-        return check(json.loads(path.read_bytes()))
+        return check(_plain(json.loads(path.read_bytes()), path.parent))
     except json.JSONDecodeError as error:
         raise RecipeError(f"{path} is not valid JSON ({error}); run the recipe again to write it again") from None
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from distill.graph import build
+from distill.pipeline.format import numbered, plain
 from distill.pipeline.stage import Product, Progress, Reader, Stage
 from distill.pipeline.store import GRAPHS, RECIPES, write_whole
 from distill.recipe import Recipe, RecipeError
@@ -84,7 +85,7 @@ def keep(folder: Path, stages: list[Stage], recipe: str) -> None:
     if kept is None or _told(kept.stages) != _told(stages):  # else it is there, and names of classes take a while
         content = (folder / recipe).read_bytes()
         entry = {"recipe": hashlib.sha256(content).hexdigest(), "graph": Graph.of(stages).written()}
-        write_whole(folder / GRAPHS, json.dumps({**_known(folder), recipe: entry}).encode())
+        write_whole(folder / GRAPHS, json.dumps(numbered({**_known(folder), recipe: entry})).encode())
 
 
 def graph_of(folder: str | Path, recipe: Recipe, finished: Recipe | None) -> Graph:
@@ -125,6 +126,6 @@ def _kept(folder: Path, recipe: str) -> Graph | None:
 
 def _known(folder: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads((folder / GRAPHS).read_bytes()))
-    except (OSError, RecursionError, TypeError, ValueError):
+        return dict(plain(json.loads((folder / GRAPHS).read_bytes()), folder))
+    except (OSError, RecursionError, TypeError, ValueError):  # of another format too: it is written again with the recipe
         return {}

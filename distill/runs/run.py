@@ -15,12 +15,13 @@ from distill.estimate import Estimate, check_disk, estimate
 from distill.graph import build
 from distill.pipeline.engine import Engine
 from distill.pipeline.environment import describe, gpus, processors
+from distill.pipeline.format import numbered
 from distill.pipeline.lock import locked
 from distill.pipeline.safe_path import inside
 from distill.pipeline.stage import Stage, ordered
 from distill.pipeline.store import Store, write_whole
 from distill.recipe import Recipe, RecipeError, read
-from distill.runs.folder import FINISHED, LAST, folder_of, metrics, upto
+from distill.runs.folder import FINISHED, LAST, check_format, folder_of, metrics, upto
 from distill.runs.graph_snapshot import keep
 from distill.stages.pretrained_codec import PretrainedCodecStage
 from distill.stages.pretrained_prior import PretrainedPriorStage
@@ -128,7 +129,7 @@ def _make(
     _check_folder(folder)
     with locked(folder):
         store.sweep()
-        written = json.dumps(recipe.model_dump(), indent=1).encode()
+        written = json.dumps(numbered(recipe.model_dump()), indent=1).encode()
         write_whole(folder / LAST, written)
         keep(folder, graph, LAST)
         if verify:
@@ -182,3 +183,4 @@ def _check_folder(folder: Path) -> None:
         raise RecipeError(
             f"{folder} holds other files, such as {strangers[0]}, and no run. Give an empty folder, or a new one, with --out"
         )
+    check_format(folder)

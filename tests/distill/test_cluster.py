@@ -108,6 +108,7 @@ from pathlib import Path
 import ray
 from distill.graph import build
 from distill.engines.cluster import RayEngine
+from distill.pipeline.format import plain
 from distill.recipe import check, RecipeError
 import json
 
@@ -120,7 +121,7 @@ engine = RayEngine(root, None, "cuda", 9, 2)
 while engine.free() < 2:
     time.sleep(0.1)
 print("GPUs in use", ray.cluster_resources()["GPU"] - ray.available_resources().get("GPU", 0))
-stages = build(check(json.loads((root / "recipe.json").read_bytes())))
+stages = build(check(plain(json.loads((root / "recipe.json").read_bytes()), root)))
 stage = next(stage for stage in stages if stage.title == "train random")
 told = []
 future = engine.submit(stage, stage.parts()[0], told.append)

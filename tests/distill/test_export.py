@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 import distill
 from distill.__main__ import main
+from distill.pipeline.format import numbered
 from distill.pipeline.lock import locked
 from distill.recipe import RecipeError, read
 from distill.runs import export as exporting
@@ -186,7 +187,7 @@ def test_cleaning_removes_what_the_recipe_does_not_refer_to_and_nothing_else(cop
     assert "Nothing to remove" in capsys.readouterr().out
     changed = tiny.model_copy(update={"train": tiny.train.model_copy(update={"steps": 5})})
     for name in ("recipe.json", "finished.json"):
-        (copied / name).write_text(json.dumps(changed.model_dump()))
+        (copied / name).write_text(json.dumps(numbered(changed.model_dump())))
     (copied / "notes.txt").write_text("mine")
     trains = {path for path in copied.iterdir() if path.name.startswith(("train-", "evaluate-"))}
     assert {each.path for each in leftovers(copied)} == trains
@@ -217,7 +218,7 @@ def test_another_recipe_that_did_not_come_to_its_end_takes_nothing_from_the_fini
     """Of what was finished nothing is a leftover, and an export says which recipe it wants."""
     assert json.loads((copied / "finished.json").read_text()) == json.loads((copied / "recipe.json").read_text())
     changed = tiny.model_copy(update={"select": tiny.select.model_copy(update={"k": 2})})
-    (copied / "recipe.json").write_text(json.dumps(changed.model_dump()))
+    (copied / "recipe.json").write_text(json.dumps(numbered(changed.model_dump())))
     assert leftovers(copied) == []
     with pytest.raises(RecipeError, match="given here last is not the one that was finished here; run that again: it is kept"):
         export(copied, format="parquet", out=tmp_path / "set")

@@ -16,6 +16,7 @@ from distill.__main__ import main
 from distill.graph import build
 from distill.images.names import imagenet_classes, subset
 from distill.models.soft_labels import bytes_an_image
+from distill.pipeline.format import numbered
 from distill.pipeline.store import Store
 from distill.recipe import RecipeError, read
 from distill.runs.distilled_set import load
@@ -59,7 +60,7 @@ def test_the_command_judges_a_folder_beside_random_images_and_encodes_nothing(fo
     ]
     assert all(row["label_bytes"] == 0 and row["w2_latent"] is None for row in report["rows"])
     assert not list((tmp_path / "run").glob("codec-*"))
-    (given,) = (tmp_path / "run").glob("given-*")
+    (given,) = (tmp_path / "run").glob("external-*")
     tensors = load_file(given / "0003-three.safetensors")
     with (folder / "train" / "metadata.csv").open(newline="") as file:
         weights = np.array([float(row["weight"]) for row in csv.DictReader(file) if row["label"] == "three"])
@@ -71,7 +72,7 @@ def test_what_a_judgement_takes_is_said_beforehand(folder, tiny_changes, tmp_pat
     command = ["evaluate", str(folder), "--recipe", "digits", "--out", str(tmp_path / "run"), "--dry-run", *changes]
     assert main(command) == 0
     said = capsys.readouterr().out
-    assert re.search(r"train given", said)
+    assert re.search(r"train external", said)
     assert "all that is known" in said
     assert not (tmp_path / "run").exists()
 
@@ -123,7 +124,7 @@ def test_labels_do_not_depend_on_the_batch_nor_on_the_network(folder):
 def test_a_folder_stands_beside_a_method_in_one_run(folder):
     stages = build(judged(folder))
     assert sum(isinstance(stage, ExternalImagesStage) for stage in stages) == 1
-    assert {"train given", "train ddoq", "codec", "report"} <= {stage.title for stage in stages}
+    assert {"train external", "train ddoq", "codec", "report"} <= {stage.title for stage in stages}
 
 
 def test_numbered_folders_are_the_classes_in_order(folder, tmp_path):
@@ -283,11 +284,11 @@ def test_notes_that_leave_images_out_are_refused_before_work(noted, change, said
 def test_a_given_set_is_loaded_as_every_other_whatever_the_budgets(folder, tmp_path):
     """Its budget is its own, and it has one draw for all seeds."""
     recipe = judged(folder, "select.k=[1, 2]", "seeds=[4, 5]")
-    (tmp_path / "recipe.json").write_text(json.dumps(recipe.model_dump()))
+    (tmp_path / "recipe.json").write_text(json.dumps(numbered(recipe.model_dump())))
     for arguments in ({}, {"ipc": 3}, {"seed": 5}):
         with pytest.raises(RecipeError, match="not finished"):
             load(tmp_path, "external", **arguments)
-    with pytest.raises(RecipeError, match=r"no set of given with 2 images a class and any seed; it has 3 images a class"):
+    with pytest.raises(RecipeError, match=r"no set of external with 2 images a class and any seed; it has 3 images a class"):
         load(tmp_path, "external", 2)
 
 

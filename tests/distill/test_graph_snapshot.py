@@ -7,6 +7,7 @@ import pytest
 import distill
 from distill.graph import build
 from distill.images import Images
+from distill.pipeline.format import numbered
 from distill.runs.folder import plan, recipe_of
 from distill.runs.garbage_collection import leftovers
 from distill.runs.graph_snapshot import keep
@@ -39,9 +40,11 @@ def test_a_run_that_was_begun_with_other_data_does_not_take_the_finished_ones_re
         "[",
         "[" * 100_000,
         "[]",
-        json.dumps({name: [] for name in WHOLE}),
-        json.dumps({name: {"recipe": 3, "graph": {}} for name in WHOLE}),
+        json.dumps(numbered({name: [] for name in WHOLE})),
+        json.dumps(numbered({name: {"recipe": 3, "graph": {}} for name in WHOLE})),
+        json.dumps(numbered({"recipe.json": "x"})),
         json.dumps({"recipe.json": "x"}),
+        json.dumps({"format": 99}),
     ],
 )
 def test_a_record_that_is_none_is_passed_over_and_mended(copied, tiny, content):
@@ -56,7 +59,7 @@ def test_a_record_that_is_none_is_passed_over_and_mended(copied, tiny, content):
 @pytest.mark.parametrize("harm", [{"stages": [["a", "b", "c", "d", [None]]]}, {"sets": []}, {"sets": {"ddoq": ["..", None]}}])
 def test_a_record_of_another_shape_is_none(copied, harm):
     written = json.loads((copied / "graphs.json").read_bytes())
-    for entry in written.values():
+    for entry in (written[name] for name in WHOLE):
         entry["graph"] |= harm
     (copied / "graphs.json").write_text(json.dumps(written))
     before = distill.load(copied)
