@@ -16,15 +16,17 @@ from rich.table import Table
 from rich.text import Text
 
 from distill.engines.watch import Bars, Lines
-from distill.estimate import Estimate, size
+from distill.estimate import Estimate, duration, size
 from distill.pipeline.engine import PartFailed
+from distill.pipeline.environment import gpus, processors
 from distill.pipeline.lock import InUse
 from distill.pipeline.safe_path import PathEscapesRun
 from distill.protocols import PRESETS
-from distill.recipe import Listed, RecipeError, embedded, listing, read
+from distill.recipe import Listed, Recipe, RecipeError, embedded, listing, read
 from distill.report.table import accuracies
 from distill.runs.folder import Planned, folder_of, plan
-from distill.runs.run import estimates, run
+from distill.runs.planning import Plan, planned
+from distill.runs.run import run
 
 _LOG_WIDTH = 160
 _RUN = """Run a recipe to its report. What the run's folder holds already is kept, so giving the command again resumes; the
@@ -156,8 +158,12 @@ def _parser() -> argparse.ArgumentParser:
 def _add_how(command: argparse.ArgumentParser) -> None:
     """How a recipe is run, whichever it is."""
     command.add_argument(
-        "--dry-run", action="store_true", help="say what would be made and what it takes: disk, hours, memory; and stop"
+        "--dry-run",
+        action="store_true",
+        help="say what would be made and what it takes: disk, time, memory; and stop. Needs neither data nor models of an "
+        "embedded recipe",
     )
+    command.add_argument("--why", action="store_true", help="with --dry-run: what each figure is reckoned from")
     command.add_argument(
         "--verify", action="store_true", help="check the contents of finished parts, not only their sizes and times"
     )
@@ -175,7 +181,7 @@ def _add_how(command: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace, console: Console) -> int:
     if options.dry_run:
         recipe = read(options.recipe, options.set)
-        _show_estimates(estimates(recipe, folder_of(recipe, options.out), until=options.until), console)
+        _show_plan(planned(recipe, folder_of(recipe, options.out), until=options.until), recipe, options, console)
         return 0
     began = time.monotonic()
     settings = {
@@ -229,7 +235,7 @@ def _evaluate(options: argparse.Namespace, console: Console) -> int:
     asked = {"protocol": options.protocol, "own_labels": options.own_labels, "set": options.set}
     if options.dry_run:
         recipe = evaluation_recipe(options.folder, options.recipe, **asked)
-        _show_estimates(estimates(recipe, folder_of(recipe, options.out)), console)
+        _show_plan(planned(recipe, folder_of(recipe, options.out)), recipe, options, console)
         return 0
     if brings_labels(options.folder) and not options.own_labels:
         console.print("The set brings soft labels; the protocol's are used. --own-labels learns from the set's.", soft_wrap=True)
@@ -293,29 +299,47 @@ def _show(planned: Sequence[Planned], console: Console) -> None:
     console.print(table)
 
 
-def _show_estimates(found: Sequence[Estimate], console: Console) -> None:
-    table = Table()
-    for column in ("stage", "folder", "disk", "hours", "memory", "parts", "done", "missing"):
-        table.add_column(column, justify="left" if column in ("stage", "folder") else "right")
-    for each in found:
-        disk, hours = "?" if each.disk is None else size(each.disk), "?" if each.hours is None else f"{each.hours:.3g}"
-        memory = "?" if each.memory is None else size(each.memory)
-        counts = map(str, (each.parts, each.done, each.parts - each.done))
-        table.add_row(each.stage.title, each.stage.folder_name, disk, hours, memory, *counts)
-    disk, hours = sum(each.disk or 0.0 for each in found), sum(each.hours or 0.0 for each in found)
-    left = str(sum(each.parts - each.done for each in found))
-    table.add_section()
-    table.add_row("all that is known", "", size(disk), f"{hours:.3g}", "", "", "", left)
-    console.print(table)
+_COLUMNS = ("disk", "work", "wall", "memory", "parts", "done", "missing")
+
+
+def _show_plan(plan: Plan, recipe: Recipe, options: argparse.Namespace, console: Console) -> None:
+    """A line a stage, as soon as it is known."""
+    workers = options.workers or (len(gpus()) or 1 if recipe.compute.device == "cuda" else processors())
+    kind = "GPU" if recipe.compute.device == "cuda" else "worker"
+
+    def line(*cells: str) -> None:
+        first, *rest = cells
+        text = f"{first:<{width}}" + "".join(f"{cell:>{12 if i < 4 else 9}}" for i, cell in enumerate(rest))
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    width = max(len(each.title) for each in plan.stages) + 2
+    for each in plan.missing:
+        console.print(f"{each}.", highlight=False, markup=False, soft_wrap=True)
+    line("", *_COLUMNS)
+    found = list[Estimate]()
+    for each in plan:
+        found.append(each)
+        disk, memory = ("?" if value is None else size(value) for value in (each.disk, each.memory))
+        work, wall = ("?" if value is None else duration(value) for value in (_seconds(each), each.wall(workers)))
+        line(each.stage.title, disk, work, wall, memory, *map(str, (each.parts, each.done, each.parts - each.done)))
+    work, wall = sum(_seconds(each) or 0.0 for each in found), sum(each.wall(workers) or 0.0 for each in found)
+    disk, left = sum(each.disk or 0.0 for each in found), sum(each.parts - each.done for each in found)
+    line("all that is known", size(disk), duration(work), duration(wall), "", "", "", str(left))
     console.print(
-        "Hours of one worker's work, a GPU's if the recipe asks for one; memory: the measured peak of a part, or on a GPU of its"
-        " microbenchmark, counted where no GPU is here; ?: not known until a part is made.",
+        f"work: of one {kind}; wall: by {workers} {kind}{'s' if workers > 1 else ''} (--workers), stage after stage, so rather "
+        "too long; memory: the peak of a part, measured or counted; ?: not known until a part is made."
+        + ("" if options.why else " --why says what each figure is reckoned from."),
+        highlight=False,
         soft_wrap=True,
     )
-    for each in found:
+    for each in found if options.why else ():
         known = any(figure is not None for figure in (each.disk, each.hours, each.host))
         if known and each.parts > each.done:
-            console.print(f"  {each.stage.title}: {each.ground}", highlight=False, soft_wrap=True)
+            console.print(f"  {each.stage.title}: {each.ground}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _seconds(each: Estimate) -> float | None:
+    return None if each.hours is None else 3600 * each.hours
 
 
 if __name__ == "__main__":

@@ -35,6 +35,12 @@ class Estimate:
     ground: str
     host: float | None = None
 
+    def wall(self, workers: int) -> float | None:
+        """Seconds until so many workers have done it, each with parts as long as the others'."""
+        if self.hours is None:
+            return None
+        return 3600 * self.hours / min(workers, max(1, self.parts - self.done) * self.stage.processes)
+
 
 def estimate(stage: Stage, store: Store, *, timed: bool = True) -> Estimate:
     """From a stage's finished parts, where there are some; else from the recipe's sizes and, if ``timed``, a microbenchmark."""
@@ -131,6 +137,14 @@ def check_disk(found: Sequence[Estimate], folder: Path) -> None:
             f"the run needs {size(needed)} more on disk, and {there} has {size(free)}; the most, {size(largest.disk or 0)}, is "
             f"for {largest.stage.title}. Choose another disk with --out, or ask for less"
         )
+
+
+def duration(seconds: float) -> str:
+    """A time, for people."""
+    for unit, length, most in (("s", 1, 120), ("min", 60, 120 * 60), ("h", 3600, 72 * 3600)):
+        if seconds < most:
+            return f"{seconds / length:.2g} {unit}" if seconds < 10 * length else f"{seconds / length:.0f} {unit}"
+    return f"{seconds / 86400:,.0f} days"
 
 
 def size(count: float) -> str:

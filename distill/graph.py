@@ -30,9 +30,12 @@ Labels = ImageLabelStage | StoredLabelStage | ExternalImagesStage | TeacherStage
 Line = tuple[SelectStage | ExternalImagesStage, Stage, Labels]
 
 
-def build(recipe: Recipe) -> list[Stage]:
-    """validate → codec → encode → select → decode → label → train → evaluate → report; prior, teacher where they are needed."""
-    data = load(recipe.data)
+def build(recipe: Recipe, data: Images | None = None) -> list[Stage]:
+    """validate → codec → encode → select → decode → label → train → evaluate → report; prior, teacher where they are needed.
+
+    data: instead of the images that the recipe names, for a plan.
+    """
+    data = load(recipe.data) if data is None else data
     _check_shares(recipe, data)
     _check_networks(recipe)
     validated = ValidateImagesStage(recipe, data)

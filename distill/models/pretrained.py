@@ -4,7 +4,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib import import_module
+from importlib import import_module, resources
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,15 @@ _FILES = (".json", ".safetensors", ".txt")
 _VARIANTS = ("*.fp16.*", "*.non_ema.*")
 _LONGEST_HEADER = 10**8  # bytes that safetensors allows
 _ENDS = 4096  # bytes of a tensor that are looked at on either side
+
+
+_SHAPES = Path(str(resources.files("distill"))) / "recipes" / "shapes"
+
+
+def shapes_of(path: str) -> Path | None:
+    """The folder of configurations that ships for models of this name, without weights; None where none does."""
+    found = _SHAPES / Path(path).name
+    return found if found.is_dir() else None
 
 
 @dataclass(frozen=True)
@@ -98,6 +107,8 @@ class Pretrained:
     def _check_whole(self) -> None:
         """Refuses a folder here without a part of the model, or with weights of another format alone, before any work."""
         root = Path(self.path)
+        if root.parent == _SHAPES:  # configurations alone, for plans
+            return
         for folder in self.folders if root.is_dir() else ():
             if not (root / folder).is_dir():
                 raise RecipeError(f"{self.key}.path = {self.path!r} lacks the folder {folder}")

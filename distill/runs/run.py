@@ -11,18 +11,19 @@ from typing import Any, Literal
 
 from distill.engines import local
 from distill.engines.execute import Watcher, execute
-from distill.estimate import Estimate, check_disk, estimate
+from distill.estimate import check_disk, estimate
 from distill.graph import build
 from distill.pipeline.engine import Engine
 from distill.pipeline.environment import describe, gpus, processors
 from distill.pipeline.format import numbered
 from distill.pipeline.lock import locked
 from distill.pipeline.safe_path import inside
-from distill.pipeline.stage import Stage, ordered
+from distill.pipeline.stage import Stage
 from distill.pipeline.store import Store, write_whole
 from distill.recipe import Recipe, RecipeError, read
 from distill.runs.folder import FINISHED, LAST, check_format, folder_of, metrics, upto
 from distill.runs.graph_snapshot import keep
+from distill.runs.planning import unobtainable
 from distill.stages.pretrained_codec import PretrainedCodecStage
 from distill.stages.pretrained_prior import PretrainedPriorStage
 from distill.stages.validate_images import ValidateImagesStage
@@ -98,18 +99,6 @@ def _check_device(recipe: Recipe) -> None:
         raise RecipeError('compute.device = "cuda", but no GPU is to be seen here; --set compute.device=cpu computes without one')
 
 
-def _check_obtainable(stages: Sequence[Stage], store: Store) -> None:
-    """Refuses what is to be fetched hours from now and is not to be had, as on a node without network.
-
-    A teacher's weights are in the run once they were fetched; a codec's or a prior's are read as long as something is missing.
-    """
-    missing = [stage for stage in stages if not all(store.holds(stage, part) for part in stage.parts())]
-    needed = dict.fromkeys(each for stage in missing for each in ordered(stage) if each in missing or each.name != "teacher")
-    reasons = [reason for stage in needed if (reason := stage.unobtainable())]
-    if reasons:
-        raise RecipeError("\n".join(reasons))
-
-
 def _make(
     recipe: Recipe,
     graph: list[Stage],
@@ -124,7 +113,8 @@ def _make(
 ) -> None:
     """Lock the folder and make what is missing in it. whole: whether these are all stages of the recipe."""
     store = Store(folder)
-    _check_obtainable(stages, store)
+    if reasons := unobtainable(stages, store):
+        raise RecipeError("\n".join(reasons))
     check_disk([estimate(stage, store, timed=False) for stage in stages], folder)
     _check_folder(folder)
     with locked(folder):
@@ -139,19 +129,6 @@ def _make(
             write_whole(folder / FINISHED, written)
             keep(folder, graph, FINISHED)
         store.sweep()
-
-
-def estimates(recipe: Recipe, folder: str | Path, *, until: str | None = None) -> list[Estimate]:
-    """What is left of a recipe in a folder, and what it will take. Writes nothing.
-
-    Raises RecipeError for what would be refused before work begins: a disk too small among others.
-    """
-    store = Store(Path(folder))
-    stages = upto(build(recipe), until)
-    _check_obtainable(stages, store)
-    found = [estimate(stage, store) for stage in stages]
-    check_disk(found, Path(folder))
-    return found
 
 
 def _check_sources(stages: Sequence[Stage], store: Store) -> None:

@@ -19,7 +19,8 @@ from distill.models.recognition import recognition
 from distill.models.teachers import pretrained, rebuilt, state_in
 from distill.pipeline.store import Store
 from distill.recipe import RecipeError, read
-from distill.runs.run import estimates, run
+from distill.runs.planning import planned
+from distill.runs.run import run
 from distill.stages.pretrained_teacher import imagenet_outputs
 from distill.stages.teacher import TeacherStage
 
@@ -201,11 +202,11 @@ def test_what_can_not_be_fetched_is_said_before_any_work_and_in_a_plan(source, m
     table = read("digits").model_dump() | {"teacher": {"source": source, "model": model}}
     recipe = read(table)
     words = rf"teacher\.model = '{model}': its weights are not here, and can't be fetched: .*no route.*teacher\.weights"
-    for refused in (lambda: estimates(recipe, tmp_path / "run"), lambda: run(recipe, out=tmp_path / "run", workers=1)):
+    for refused in (lambda: list(planned(recipe, tmp_path / "run")), lambda: run(recipe, out=tmp_path / "run", workers=1)):
         with pytest.raises(RecipeError, match=words):
             refused()
     assert not (tmp_path / "run").exists()
-    assert estimates(recipe, tmp_path / "run", until="select"), "nothing of it is needed so far"
+    assert list(planned(recipe, tmp_path / "run", until="select")), "nothing of it is needed so far"
     if source == "torchvision":
         name = torchvision.models.get_model_weights(model).DEFAULT.url.rpartition("/")[2]
         (tmp_path / "torch" / "hub" / "checkpoints").mkdir(parents=True)
