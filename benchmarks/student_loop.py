@@ -13,7 +13,7 @@ from dataclasses import replace
 import torch
 
 from distill.models.networks import new_student, optimizer_for
-from distill.models.student import Passes, autocast, hard_targets, image_targets, learn, online_targets
+from distill.models.student import Passes, autocast, hard_targets, image_targets, online_targets, train_student
 from distill.models.training import weighted_cross_entropy
 from distill.protocols import PRESETS
 
@@ -76,7 +76,7 @@ def prepared(row, device, precision):
     def loop():
         passes = Passes(images, weights, rules, pixels, 0, device)
         look = lambda model: {"top1": 0.0, "top5": 0.0}  # noqa: E731
-        learn(fresh(), passes, weights, rules, targets, look, lambda f: None, student=student, ipc=1, precision=precision)
+        train_student(fresh(), passes, weights, rules, targets, look, lambda f: None, student=student, ipc=1, precision=precision)
 
     def model():
         network = fresh().train()

@@ -11,7 +11,7 @@ from typing import Any
 
 from distill.external.items import ExternalSet, Item
 from distill.images.listing import images_in
-from distill.models.kept import kept
+from distill.models.model_cache import cached
 from distill.recipe import RecipeError
 
 
@@ -117,4 +117,4 @@ def _labels_in(path: Path) -> tuple[Any, list[str] | None]:
             order = (file.metadata() or {}).get("classes")
             return file.get_tensor("logits"), None if order is None else json.loads(order)
 
-    return kept((str(path), path.stat().st_mtime_ns), make)
+    return cached((str(path), path.stat().st_mtime_ns), make)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from distill.images.file_dataset import FileDataset, Table
 from distill.images.names import imagenet_classes
-from distill.images.rows import Rows, Table
 from distill.recipe import RecipeError
 from distill.recipe.images import HubData, TableData, WebdatasetData
 
@@ -78,7 +78,7 @@ def classes_in(data: TableData, dataset: Any) -> tuple[str, ...]:
     return tuple(str(value) for value in values)
 
 
-def rows(data: TableData, dataset: Any, mark: bytes, known: Sequence[str], kept: Sequence[str]) -> Rows:
+def rows(data: TableData, dataset: Any, mark: bytes, known: Sequence[str], kept: Sequence[str]) -> FileDataset:
     """The rows whose class is among ``kept``, of a table whose labels stand for ``known``."""
     values = _labels(data, dataset)
     whole = values.dtype.kind in "iu" and (data.labels is not None or hasattr(dataset.features[data.label], "names"))
@@ -98,7 +98,7 @@ def rows(data: TableData, dataset: Any, mark: bytes, known: Sequence[str], kept:
             raise RecipeError(f"data.label: the class {strange[0]!r} is in the test split alone")
         labels = np.array([place.get(str(value), -1) for value in distinct], dtype=np.int64)[inverse]
     chosen = np.flatnonzero(labels >= 0)
-    return Rows(
+    return FileDataset(
         Table(dataset, *data.image.split(";")),
         chosen,
         labels[chosen].astype(np.int64),

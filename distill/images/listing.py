@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from distill.images.file_dataset import FileDataset, Files
 from distill.images.pixels import is_image
-from distill.images.rows import Files, Rows
 from distill.recipe import RecipeError
 from distill.recipe.images import FolderData
 
@@ -18,7 +18,7 @@ def classes_of(data: FolderData) -> tuple[str, ...]:
     return tuple(sorted(entry.name for entry in _entries(Path(data.path) / data.train, "data.train") if entry.is_dir()))
 
 
-def listed(data: FolderData, folder: str, classes: Sequence[str]) -> Rows:
+def listed(data: FolderData, folder: str, classes: Sequence[str]) -> FileDataset:
     """The images of some classes below ``<path>/<folder>``, by class and path."""
     root = Path(data.path) / folder
     paths: list[str] = []
@@ -30,7 +30,7 @@ def listed(data: FolderData, folder: str, classes: Sequence[str]) -> Rows:
         paths += [path for path, _ in found]
         labels += [index] * len(found)
     rows = np.arange(len(paths))
-    return Rows(
+    return FileDataset(
         Files(root, paths), rows, np.array(labels, dtype=np.int64), data.size, data.resize, mark.digest(), data.bits or 16
     )
 

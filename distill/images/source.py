@@ -6,9 +6,9 @@ import numpy as np
 
 from distill.images import library
 from distill.images.digits import digits
+from distill.images.file_dataset import FileDataset
 from distill.images.listing import classes_of, has_classes, listed
 from distill.images.names import namer, subset
-from distill.images.rows import Rows
 from distill.images.split import Images, Split, held_out
 from distill.recipe import Data, RecipeError
 from distill.recipe.images import DigitsData, FolderData, PhotoData, TableData
@@ -43,13 +43,13 @@ def load(data: Data) -> Images:
     return images
 
 
-def _folder(data: FolderData) -> tuple[Rows, Rows | None, tuple[str, ...]]:
+def _folder(data: FolderData) -> tuple[FileDataset, FileDataset | None, tuple[str, ...]]:
     classes = _chosen(data, classes_of(data))
     test = listed(data, data.test, classes) if has_classes(data, data.test) else None
     return listed(data, data.train, classes), test, classes
 
 
-def _table(data: TableData) -> tuple[Rows, Rows | None, tuple[str, ...]]:
+def _table(data: TableData) -> tuple[FileDataset, FileDataset | None, tuple[str, ...]]:
     found = library.opened(data, "train")
     if found is None:
         raise RecipeError(f"data.path = {data.path!r} has no training split {data.train!r}; name it with data.train")
@@ -80,7 +80,7 @@ def _chosen(data: PhotoData, classes: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(name for name in classes if name in wanted)
 
 
-def _split(rows: Rows, fraction: float, seed: int) -> tuple[Rows, Rows]:
+def _split(rows: FileDataset, fraction: float, seed: int) -> tuple[FileDataset, FileDataset]:
     kept, out = held_out(rows.labels, fraction, seed)
     return tuple(replace(rows, rows=rows.rows[part], labels=rows.labels[part]) for part in (kept, out))  # type: ignore[return-value]
 

@@ -73,7 +73,7 @@ def draw(
     return Draws(*(torch.from_numpy(array) for array in (image, partner, shift, strips, crop, flip, box)))
 
 
-def moved(images: Tensor, draws: Draws, size: int) -> Tensor:
+def warp(images: Tensor, draws: Draws, size: int) -> Tensor:
     """Images (b, C, H, W) of uint8, moved as their rows of draws say: (b, C, size, size) in float32 from 0 to 1."""
     b, channels, height, width = images.shape
     if move_whole(draws, (height, width), size):
@@ -104,7 +104,7 @@ def looked_up(images: Tensor, draws: Draws) -> Tensor:
     return edged.gather(2, at.reshape(b, 1, -1).expand(-1, channels, -1)).reshape(images.shape)
 
 
-def pasted(images: Tensor, others: Tensor, draws: Draws) -> Tensor:
+def cutmix(images: Tensor, others: Tensor, draws: Draws) -> Tensor:
     """``images`` (b, C, S, S) with each one's box taken from ``others``."""
     along = torch.arange(images.shape[-1], device=images.device)
     top, left, bottom, right = (side[:, None] for side in draws.box.unbind(1))
@@ -112,7 +112,7 @@ def pasted(images: Tensor, others: Tensor, draws: Draws) -> Tensor:
     return torch.where(rows[:, None, :, None] & columns[:, None, None, :], others, images)
 
 
-def kept(draws: Draws, size: int) -> Tensor:
+def mixing_share(draws: Draws, size: int) -> Tensor:
     """λ (b,): the share of each image that is left beside what is pasted in, counted in pixels."""
     top, left, bottom, right = draws.box.unbind(1)
     return 1 - (bottom - top) * (right - left) / size**2

@@ -13,10 +13,10 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from distill.models.augment import Draws, draw, joined, kept, laid_end_to_end, move_whole, moved, pasted
+from distill.models.augment import Draws, cutmix, draw, joined, laid_end_to_end, mixing_share, move_whole, warp
 from distill.models.networks import optimizer_for
 from distill.models.schedules import cycle, factor
-from distill.models.training import descend, weighted_cross_entropy
+from distill.models.training import train_loop, weighted_cross_entropy
 from distill.pipeline.checkpoint import Checkpoint
 from distill.pipeline.process_group import ALONE, ProcessGroup
 from distill.pipeline.stage import seed_of
@@ -25,7 +25,7 @@ from distill.protocols.protocol import Protocol as Rules
 from distill.protocols.protocol import batches_of
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
-_AT_ONCE = 2**18  # bytes of images that are drawn for, and moved, at once
+_AT_ONCE = 2**18  # bytes of images that are drawn for, and warp, at once
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Mixed:
     place: Tensor
     first: Tensor
     second: Tensor
-    kept: Tensor
+    share: Tensor
 
 
 class Targets(Protocol):
@@ -134,24 +134,24 @@ class Passes:
         epoch = torch.cat([each.epoch[rows] for each, rows in parts])
         place = torch.cat([each.place[rows] for each, rows in parts])
         here = joined([each.draws.at(rows, self.device) for each, rows in parts])
-        pixels, second, share = moved(self._chosen(here), here, self.size), here.image, torch.ones(len(place), device=self.device)
+        pixels, second, share = warp(self._chosen(here), here, self.size), here.image, torch.ones(len(place), device=self.device)
         if self._rules.augmentation.cutmix is not None:
             there = joined([each.draws.at(each.draws.partner[rows], self.device) for each, rows in parts])
-            pixels = pasted(pixels, moved(self._chosen(there), there, self.size), here)
-            second, share = there.image, kept(here, self.size)
+            pixels = cutmix(pixels, warp(self._chosen(there), there, self.size), here)
+            second, share = there.image, mixing_share(here, self.size)
         return Mixed(pixels, epoch, place, here.image, second, share)
 
     def _chosen(self, draws: Draws) -> Tensor:
         return self.images[draws.image.to(self.images.device)].to(self.device)
 
 
-def learn(
+def train_student(
     model: nn.Module,
     passes: Passes,
     weights: Tensor,
     rules: Rules,
     targets: Targets,
-    look: Callable[[nn.Module], dict[str, float]],
+    evaluate: Callable[[nn.Module], dict[str, float]],
     progress: Callable[[float], None],
     *,
     student: str,
@@ -160,9 +160,9 @@ def learn(
     checkpoint: Checkpoint | None = None,
     group: ProcessGroup = ALONE,
 ) -> list[dict[str, Any]]:
-    """Train ``model``, which is on the passes' device, and return its looks at the test images, the last one last.
+    """Train ``model``, which is on the passes' device, and return its scores on the test images as it learns, the last ones last.
 
-    weights: (n,), of mean 1. look: the scores of the model as it is. student: its name, which may have a learning rate of its
+    weights: (n,), of mean 1. evaluate: the scores of the model as it is. student: its name, which may have a learning rate of its
     own. ipc: images a class, None for all. precision: of the student's own arithmetic; weights and optimizer stay in float32.
     group: the processes that train it together, each on its share of every batch.
     """
@@ -173,7 +173,7 @@ def learn(
     mixes = rules.augmentation.cutmix is not None
     scaler = torch.amp.GradScaler(device.type) if precision == "float16" else None
     seen: list[dict[str, Any]] = []
-    looks = {round(steps * (i + 1) / rules.evaluations) for i in range(rules.evaluations)} | {steps}
+    evaluations = {round(steps * (i + 1) / rules.evaluations) for i in range(rules.evaluations)} | {steps}
     model.train()
 
     def loss(step: int) -> Tensor:
@@ -183,7 +183,7 @@ def learn(
         with autocast(device, precision):
             logits = network(batch.pixels)
         if mixes or rules.weighting == "draw":
-            counts = pair_weights(weights[batch.first], weights[batch.second], batch.kept, rules.weighting)
+            counts = pair_weights(weights[batch.first], weights[batch.second], batch.share, rules.weighting)
         else:
             counts = weights[batch.first]
         value = weighted_cross_entropy(logits.float(), targets(batch), counts, rules.temperature)
@@ -202,13 +202,13 @@ def learn(
         return {"lr": full * factor(rules.schedule, done)}
 
     def after_step(step: int) -> None:
-        if step in looks:
+        if step in evaluations:
             model.eval()
-            seen.append({"step": step, **look(model)})
+            seen.append({"step": step, **evaluate(model)})
             model.train()
 
     with group.parallel(model, device) as network:
-        descend(
+        train_loop(
             model,
             loss,
             optimizer,
@@ -257,20 +257,20 @@ def _part(batch: Mixed, rows: Tensor | slice) -> Mixed:
     """Some rows of a batch; what is not mixed stays so."""
     first = batch.first[rows]
     second = first if batch.second is batch.first else batch.second[rows]
-    return Mixed(batch.pixels[rows], batch.epoch[rows], batch.place[rows], first, second, batch.kept[rows])
+    return Mixed(batch.pixels[rows], batch.epoch[rows], batch.place[rows], first, second, batch.share[rows])
 
 
 def _end_to_end(parts: list[Mixed]) -> Mixed:
     """One batch of several."""
-    pixels, epoch, place, first, kept = (
-        torch.cat([getattr(part, name) for part in parts]) for name in ("pixels", "epoch", "place", "first", "kept")
+    pixels, epoch, place, first, share = (
+        torch.cat([getattr(part, name) for part in parts]) for name in ("pixels", "epoch", "place", "first", "share")
     )
     mixes = any(part.second is not part.first for part in parts)
-    return Mixed(pixels, epoch, place, first, torch.cat([part.second for part in parts]) if mixes else first, kept)
+    return Mixed(pixels, epoch, place, first, torch.cat([part.second for part in parts]) if mixes else first, share)
 
 
 def _blend(rows: Tensor, batch: Mixed) -> Tensor:
     if batch.second is batch.first:  # nothing is mixed
         return rows[batch.first]
-    share = batch.kept[:, None]
+    share = batch.share[:, None]
     return share * rows[batch.first] + (1 - share) * rows[batch.second]

@@ -25,7 +25,7 @@ class Draws(Protocol):
     def restore(self, state: dict[str, Tensor]) -> None: ...
 
 
-def descend(
+def train_loop(
     model: nn.Module,
     loss: Callable[[int], Tensor],
     optimizer: torch.optim.Optimizer,
@@ -120,7 +120,7 @@ def train(
         learning_rate, beta = cycle(options.learning_rate, options.steps, step)
         return {"lr": learning_rate, "betas": (beta, 0.999)}
 
-    descend(
+    train_loop(
         model,
         lambda step: loss(next(batches)),
         optimizer,

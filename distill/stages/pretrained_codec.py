@@ -5,7 +5,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from distill.images import Held, Images
-from distill.models.kept import kept
+from distill.models.model_cache import cached
 from distill.models.pretrained import Pretrained
 from distill.pipeline.stage import Product, Progress, Reader
 from distill.recipe import Recipe, RecipeError
@@ -76,4 +76,4 @@ class PretrainedCodecStage(CodecStage):
             sample = options.latents == "sample"
             return Autoencoder(model(options.dtype), device=self.device, batch=options.batch, sample=sample, wider=wider)
 
-        return kept((self.digest, options.path, options.latents, options.batch), make)
+        return cached((self.digest, options.path, options.latents, options.batch), make)

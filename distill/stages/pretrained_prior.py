@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from distill.images import Images
 from distill.images.names import imagenet_classes
-from distill.models.kept import kept
+from distill.models.model_cache import cached
 from distill.models.pretrained import Pretrained
 from distill.pipeline.stage import Product, Progress, Reader
 from distill.recipe import Recipe, RecipeError
@@ -95,7 +95,7 @@ class PretrainedPriorStage(PriorStage):
             load = load_transformer if what == "transformer" else load_unet
             return load(folder, subfolder=what, dtype=dtype).to(self.device)
 
-        return kept((self.digest, self.section.path, what, dtype), make)
+        return cached((self.digest, self.section.path, what, dtype), make)
 
     def _text(self, index: int) -> str:
         return self.section.prompt.replace("{name}", self.data.prompts[index])

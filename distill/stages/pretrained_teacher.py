@@ -8,7 +8,7 @@ from typing import Any
 
 from distill.images import Images
 from distill.images.names import imagenet_classes
-from distill.models.kept import kept
+from distill.models.model_cache import cached
 from distill.pipeline.stage import Product, Progress, Reader
 from distill.recipe import PretrainedTeacher, Recipe, RecipeError
 from distill.stages.teacher import TeacherStage
@@ -78,7 +78,7 @@ class PretrainedTeacherStage(TeacherStage):
             made = read.values(self, "teacher")
             return rebuilt(made, read.tensors(self, "teacher"), made["outputs"]).to(self.device)
 
-        return kept((read.check(self, "teacher"), self.digest), make)
+        return cached((read.check(self, "teacher"), self.digest), make)
 
     def _outputs(self, held: int) -> list[int] | None:
         """The network's outputs that are the data's classes; None where they are all of them, in their order."""

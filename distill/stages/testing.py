@@ -1,4 +1,4 @@
-"""Looks at the real test images: how often a classifier is right there, and what it takes for what."""
+"""Evaluation on the real test images: how often a classifier is right there, and what it takes for what."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distill.images import Images
-from distill.models.kept import kept
+from distill.models.model_cache import cached
 from distill.pipeline.stage import Reader
 from distill.stages.validate_images import ValidateImagesStage
 
@@ -15,10 +15,10 @@ LOOK = 512  # test images at once
 
 
 def scores_on_test(data: Images, validated: ValidateImagesStage, read: Reader, device: Any, batch: int = LOOK) -> Any:
-    """A look at the test images: a model → its top-1 and top-5 there, as fractions.
+    """Evaluates on the test images: a model → its top-1 and top-5 there, as fractions.
 
-    A worker decodes these images once and keeps them in its memory: students look many times, and decoding takes longer than most
-    looks. What they take there, stages say (:meth:`Stage.resident`).
+    A worker decodes these images once and keeps them in its memory: students are evaluated many times, and decoding takes longer
+    than most evaluations. What they take there, :mod:`distill.costs` says.
     """
     import torch
 
@@ -36,7 +36,7 @@ def scores_on_test(data: Images, validated: ValidateImagesStage, read: Reader, d
 
 
 def confusions_on_test(data: Images, validated: ValidateImagesStage, read: Reader, device: Any) -> Any:
-    """A look at the test images: a model → how often it took an image of a class for another, (classes, classes)."""
+    """Evaluates on the test images: a model → how often it took an image of a class for another, (classes, classes)."""
     ranks = _ranks_on_test(data, validated, read, device, LOOK)
 
     def confusions(model: Any) -> NDArray[np.int64]:
@@ -55,7 +55,7 @@ def _ranks_on_test(data: Images, validated: ValidateImagesStage, read: Reader, d
     from distill.models.finite import finite
 
     seen = validated.all_readable(read, "test")
-    pixels = kept(("test", validated.digest), lambda: torch.from_numpy(data.test.read(seen)))
+    pixels = cached(("test", validated.digest), lambda: torch.from_numpy(data.test.read(seen)))
     labels = torch.from_numpy(data.test.labels[seen])
 
     @torch.no_grad()

@@ -21,14 +21,14 @@ class TrainStage(Stage):
     r"""$\min_\theta \sum_k w_k\, \ell(x_k, y_k; \theta)$, by the recipe's protocol (:mod:`distill.protocols`).
 
     One part a draw and seed, ``<draw>.json``: top-1 and top-5 on the test split after the last step, the best of
-    ``train.evaluations`` looks (a figure chosen on the test split, so shown only beside the last), all looks, and the bytes of
+    ``train.evaluations`` (a figure chosen on the test split, so shown only beside the last), all of these, and the bytes of
     the labels read. Every method has the same steps, batches and student starts.
 
     labels: what they come from: a stage of logits, the teacher itself where it labels while students train, or None for classes.
     """
 
     name = "train"
-    version = 3  # since a training that diverges has no score
+    version = 4  # since its file says evaluations
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class TrainStage(Stage):
     def _student(self, read: Reader, run: Run, data: WeightedSet, progress: Progress) -> dict[str, Any]:
         import torch
 
-        from distill.models.student import Passes, learn
+        from distill.models.student import Passes, train_student
 
         options, rules = self.recipe.train, self.recipe.train.rules
         device, size = torch.device(self.device), self.recipe.data.size
@@ -88,7 +88,7 @@ class TrainStage(Stage):
         model = self.untrained().to(device)
         passes = Passes(held(data.images, device), data.weights, rules, size, pass_seed(run.seed), device)
         targets, label_bytes = self._targets(read, run, data, device)
-        seen = learn(
+        seen = train_student(
             model,
             passes,
             data.weights,
@@ -102,13 +102,13 @@ class TrainStage(Stage):
             checkpoint=read.checkpoint(self, run.name),
             group=read.group,
         )
-        best = max(seen, key=lambda look: (look["top1"], look["step"]))
+        best = max(seen, key=lambda each: (each["top1"], each["step"]))
         return {
             "top1": seen[-1]["top1"],
             "top5": seen[-1]["top5"],
             "best": best["top1"],
             "best_top5": best["top5"],
-            "looks": seen,
+            "evaluations": seen,
             "label_bytes": label_bytes,
         }
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from distill.images import Images
-from distill.models.kept import kept
+from distill.models.model_cache import cached
 from distill.pipeline.stage import Product, Progress, Reader, seed_of
 from distill.recipe import Recipe
 from distill.recipe.images import TrainedCodec
@@ -70,4 +70,4 @@ class TrainedCodecStage(CodecStage):
         from distill.models.diffusion import load_autoencoder
 
         folder = read.check(self, "model")
-        return kept((folder, self.digest), lambda: Autoencoder(load_autoencoder("AutoencoderKL", folder), device=self.device))
+        return cached((folder, self.digest), lambda: Autoencoder(load_autoencoder("AutoencoderKL", folder), device=self.device))

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from distill.images import Images
-from distill.models.kept import kept
+from distill.models.model_cache import cached
 from distill.pipeline.stage import Product, Progress, Reader, seed_of
 from distill.recipe import Recipe, RecipeError
 from distill.recipe.codes import TrainedPrior
@@ -82,7 +82,7 @@ class TrainedPriorStage(PriorStage):
         from distill.models.sampler import guided, of_class
 
         folder = read.check(self, "model")
-        model = kept((folder, self.digest), lambda: load_transformer(folder).to(self.device))
+        model = cached((folder, self.digest), lambda: load_transformer(folder).to(self.device))
         return guided(of_class(model, index), of_class(model, model.config.num_embeds_ada_norm), guidance)
 
     def scheduler(self, read: Reader, kind: str) -> Any:

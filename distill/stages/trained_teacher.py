@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from distill.images import Images
-from distill.models.kept import kept
+from distill.models.model_cache import cached
 from distill.pipeline.stage import Product, Progress, Reader, seed_of
 from distill.recipe import Recipe, TrainedTeacher
 from distill.stages.teacher import TeacherStage
@@ -30,7 +30,7 @@ class TrainedTeacherStage(TeacherStage):
         import torch
 
         from distill.models.recognition import recognition
-        from distill.models.student import Passes, hard_targets, learn
+        from distill.models.student import Passes, hard_targets, train_student
 
         options, rules = self.section, self.section.protocol
         device = torch.device(self.device)
@@ -40,14 +40,14 @@ class TrainedTeacherStage(TeacherStage):
         weights = torch.ones(len(images), dtype=torch.float64)
         passes = Passes(held(images, device), weights, rules, images.shape[-1], seed_of(self.digest, "batches"), device)
         targets = hard_targets(labels, len(self.data.classes), device)
-        look = scores_on_test(self.data, self.validated, read, device)
-        learn(
+        evaluate = scores_on_test(self.data, self.validated, read, device)
+        train_student(
             model,
             passes,
             weights,
             rules,
             targets,
-            look,
+            evaluate,
             progress,
             student=options.model,
             ipc=None,
@@ -64,7 +64,7 @@ class TrainedTeacherStage(TeacherStage):
             model.load_state_dict(read.tensors(self, "teacher"))
             return model.eval().to(self.device)
 
-        return kept((read.check(self, "teacher"), self.digest), make)
+        return cached((read.check(self, "teacher"), self.digest), make)
 
     def untrained(self) -> Any:
         return network(self.section.model, self.section, self.data)

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distill.images import Images, Split
+from distill.images.file_dataset import readers
 from distill.images.pixels import DARK, DEEP, Unreadable
-from distill.images.rows import readers
 from distill.pipeline.stage import Product, Progress, Reader, Stage
 from distill.pipeline.store import Damaged
 from distill.recipe import Recipe

@@ -6,7 +6,7 @@ import torch
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2.functional import resized_crop
 
-from distill.models.augment import _matrix, draw, kept, looked_up, moved, pasted
+from distill.models.augment import _matrix, cutmix, draw, looked_up, mixing_share, warp
 from distill.protocols import Augmentation
 
 EPS = float(np.finfo(np.float32).eps)
@@ -23,9 +23,9 @@ def drawn(augmentation, n=6, source=(20, 20), size=20, seed=1, weights=None, pai
 def test_nothing_to_do_is_the_image_itself():
     x = images()
     draws = drawn(Augmentation())
-    assert torch.equal(moved(x, draws, 20), x.float() / 255)
-    assert (kept(draws, 20) == 1).all()
-    assert torch.equal(pasted(x.float(), 0 * x.float(), draws), x.float())
+    assert torch.equal(warp(x, draws, 20), x.float() / 255)
+    assert (mixing_share(draws, 20) == 1).all()
+    assert torch.equal(cutmix(x.float(), 0 * x.float(), draws), x.float())
 
 
 @pytest.mark.parametrize(("source", "size"), [((20, 20), 20), ((20, 20), 31), ((40, 40), 16), ((24, 36), 20)])
@@ -33,7 +33,7 @@ def test_crops_are_those_of_torchvision(source, size):
     """An independent computation: torchvision's antialiased bilinear resize of each crop."""
     x = images(8, 3, *source)
     draws = drawn(Augmentation(crop=(0.08, 1.0)), 8, source, size)
-    found = moved(x, draws, size)
+    found = warp(x, draws, size)
     for image, box, one in zip(x, draws.crop.tolist(), found, strict=True):
         expected = resized_crop(image.float() / 255, *box, [size, size], InterpolationMode.BILINEAR, antialias=True)
         # Two products with rows of averages, rounded in float32, on either side; positions are rounded too: 2^-24 of at most 40
@@ -50,7 +50,7 @@ def test_flips_shuffles_and_shifts_are_those_of_a_loop():
         Augmentation(shift=3),
     ):
         draws = drawn(augmentation, 40, (9, 9), 9)
-        found = moved(x, draws, 9)
+        found = warp(x, draws, 9)
         for i, image in enumerate(x.float() / 255):
             expected = image
             if augmentation.patches > 1:
@@ -79,14 +79,14 @@ def test_pixels_that_move_whole_are_looked_up_to_the_bits_of_the_products(augmen
     if draws.flip.shape[1]:
         columns = torch.where(draws.flip[:, :, None], columns.flip(1), columns)
     expected = torch.einsum("bij,bcjk,blk->bcil", rows, x.float() / 255, columns)
-    assert torch.equal(moved(x, draws, 20), expected)
+    assert torch.equal(warp(x, draws, 20), expected)
     assert torch.equal(looked_up(x, draws).float() / 255, expected)
 
 
 def test_every_shift_occurs_and_equally_often():
     x = torch.zeros(4000, 1, 5, 5, dtype=torch.uint8)
     x[:, 0, 2, 2] = 255
-    where = moved(x, drawn(Augmentation(shift=1), 4000, (5, 5), 5), 5).flatten(1).argmax(1)
+    where = warp(x, drawn(Augmentation(shift=1), 4000, (5, 5), 5), 5).flatten(1).argmax(1)
     counts = torch.bincount(where, minlength=25).reshape(5, 5)[1:4, 1:4]
     assert counts.sum() == 4000
     # Binomial(4000, 1/9): six standard deviations for nine counts leave a chance of 2e-8 to fail.
@@ -94,7 +94,7 @@ def test_every_shift_occurs_and_equally_often():
 
 
 def test_a_shift_wider_than_the_image_leaves_it_dark_or_partly_seen():
-    found = moved(images(50, 1, 4, 4), drawn(Augmentation(shift=6), 50, (4, 4), 4), 4)
+    found = warp(images(50, 1, 4, 4), drawn(Augmentation(shift=6), 50, (4, 4), 4), 4)
     assert found.shape == (50, 1, 4, 4)
     assert (found.flatten(1) == 0).all(1).any()
 
@@ -103,11 +103,11 @@ def test_patches_are_shuffled_before_the_crop():
     x = images(5)
     draws = drawn(Augmentation(patches=2, crop=(0.3, 0.6)), 5)
     whole = drawn(Augmentation(patches=2), 5)
-    shuffled = moved(x, type(draws)(**{**whole.__dict__, "strips": draws.strips}), 20)
-    again = moved(
+    shuffled = warp(x, type(draws)(**{**whole.__dict__, "strips": draws.strips}), 20)
+    again = warp(
         (shuffled * 255).round().byte(), type(draws)(**{**draws.__dict__, "strips": drawn(Augmentation(), 5).strips}), 20
     )
-    torch.testing.assert_close(moved(x, draws, 20), again, rtol=0, atol=64 * EPS)
+    torch.testing.assert_close(warp(x, draws, 20), again, rtol=0, atol=64 * EPS)
 
 
 def test_a_crop_has_an_area_and_an_aspect_in_range():
@@ -130,8 +130,8 @@ def test_a_crop_has_an_area_and_an_aspect_in_range():
 def test_boxes_leave_the_share_that_is_counted():
     draws = drawn(Augmentation(cutmix=1.0), 400, size=16)
     first, second = torch.zeros(400, 1, 16, 16), torch.ones(400, 1, 16, 16)
-    assert torch.equal(pasted(first, second, draws).mean((1, 2, 3)), 1 - kept(draws, 16))
-    lam = kept(draws, 16)
+    assert torch.equal(cutmix(first, second, draws).mean((1, 2, 3)), 1 - mixing_share(draws, 16))
+    lam = mixing_share(draws, 16)
     assert lam.min() >= 0
     assert lam.max() == 1
     assert 0.4 < float(lam.mean()) < 0.8
@@ -143,9 +143,9 @@ def test_draws_follow_their_seed_alone_and_rows_do_not_depend_on_the_batch():
     assert all(torch.equal(getattr(one, name), getattr(two, name)) for name in one.__dict__)
     assert not torch.equal(one.crop, other.crop)
     x = images(50)
-    whole = moved(x, one, 20)
+    whole = warp(x, one, 20)
     for places in (torch.arange(7), torch.tensor([49, 3])):
-        part = moved(x[places], one.at(places), 20)
+        part = warp(x[places], one.at(places), 20)
         # Another batch may take another kernel of the product: rounding of sums of 20 terms, twice.
         torch.testing.assert_close(part, whole[places], rtol=0, atol=80 * EPS)
 

@@ -50,9 +50,9 @@ def test_means_and_deviations_are_those_of_the_students(finished, metrics, by_ti
         assert row["top1_std"] == pytest.approx(abs(top1[0] - top1[1]) / 2**0.5, abs=4 * EPS)
         assert row["best_mean"] == pytest.approx(sum(student["best"] for student in students) / 2, abs=4 * EPS)
         for student in students:
-            assert student["best"] == max(look["top1"] for look in student["looks"])
-            assert student["looks"][-1] == {"step": tiny.train.steps, "top1": student["top1"], "top5": student["top5"]}
-            assert len(student["looks"]) == tiny.train.evaluations
+            assert student["best"] == max(look["top1"] for look in student["evaluations"])
+            assert student["evaluations"][-1] == {"step": tiny.train.steps, "top1": student["top1"], "top5": student["top5"]}
+            assert len(student["evaluations"]) == tiny.train.evaluations
 
 
 def test_accuracies_are_counts_of_the_test_images(metrics, stages):

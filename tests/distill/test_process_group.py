@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 from torch import nn
 from safetensors.torch import save_file
-from distill.models.student import Passes, hard_targets, learn
+from distill.models.student import Passes, hard_targets, train_student
 from distill.pipeline.checkpoint import Checkpoint, Interrupted, save_on_sigterm
 from distill.pipeline.store import write_whole
 from distill.pipeline.process_group import ProcessGroup
@@ -51,7 +51,7 @@ checkpoint = Checkpoint(folder / ("checkpoints" if slow != -2 or rank == 0 else 
 look = lambda model: {"top1": 0.0, "top5": 0.0}
 tell = lambda fraction: print(fraction, flush=True)
 try:
-    learn(model, passes, weights, rules, targets, look, tell, student="net", ipc=1, checkpoint=checkpoint, group=group)
+    train_student(model, passes, weights, rules, targets, look, tell, student="net", ipc=1, checkpoint=checkpoint, group=group)
 except Interrupted:
     os._exit(143)  # as workers do: a group is left in good order by all of it alone
 except RuntimeError as error:

@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from distill.models import student
 from distill.models.networks import Normalized, new_student, why_not
 from distill.models.soft_labels import bytes_an_image, compressed, restored
-from distill.models.student import Passes, hard_targets, image_targets, learn, online_targets
+from distill.models.student import Passes, hard_targets, image_targets, online_targets, train_student
 from distill.pipeline.checkpoint import EVERY, Checkpoint
 from distill.pipeline.process_group import ProcessGroup
 from distill.pipeline.store import write_whole
@@ -79,7 +79,7 @@ def trained(rules, *, checkpoint=None, stop=None, precision="float32", targets=N
 
     look = lambda model: {"top1": float(model(IMAGES / 255).detach().abs().mean()), "top5": 1.0}  # noqa: E731
     options = {"student": "net", "ipc": 5, "precision": precision, "checkpoint": checkpoint}
-    return model, learn(model, passes(rules, seed), WEIGHTS, rules, targets, look, progress, **options)
+    return model, train_student(model, passes(rules, seed), WEIGHTS, rules, targets, look, progress, **options)
 
 
 def same(first, second):
@@ -128,7 +128,7 @@ def test_no_batch_is_of_one_image():
     few = Passes(IMAGES[:9], torch.ones(9), rules, 16, 0, CPU)
     model = Thin()
     arguments = (few, torch.ones(9), rules, hard_targets(LABELS[:9], CLASSES, CPU), lambda model: {"top1": 0.0})
-    looks = learn(model, *arguments, lambda fraction: None, student="thin", ipc=9)
+    looks = train_student(model, *arguments, lambda fraction: None, student="thin", ipc=9)
     assert looks[-1]["step"] == 4 == rules.steps_at(9, 9)
     batches = [few.batch(step, 4, whole=False) for step in range(4)]
     assert [len(batch.pixels) for batch in batches] == [4, 5] * 2
@@ -228,13 +228,13 @@ def test_targets_are_blended_by_the_share_that_is_left():
     hard = hard_targets(LABELS, CLASSES, CPU)(batch)
     for i in range(N):
         expected = np.zeros(CLASSES)
-        expected[LABELS[batch.first[i]]] += float(batch.kept[i])
-        expected[LABELS[batch.second[i]]] += 1 - float(batch.kept[i])
+        expected[LABELS[batch.first[i]]] += float(batch.share[i])
+        expected[LABELS[batch.second[i]]] += 1 - float(batch.share[i])
         np.testing.assert_allclose(hard[i].numpy(), expected, atol=2**-23)
     logits = torch.randn(N, CLASSES, generator=torch.Generator().manual_seed(3))
     soft = image_targets(logits, 4.0, CPU)(batch)
     first, second = ((logits / 4).softmax(1)[rows] for rows in (batch.first, batch.second))
-    torch.testing.assert_close(soft, batch.kept[:, None] * first + (1 - batch.kept[:, None]) * second)
+    torch.testing.assert_close(soft, batch.share[:, None] * first + (1 - batch.share[:, None]) * second)
     alone = passes(RULES["small"]).mixed(0, torch.arange(N))
     assert torch.equal(image_targets(logits, 4.0, CPU)(alone), (logits / 4).softmax(1)[alone.first])
 

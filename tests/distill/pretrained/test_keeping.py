@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from distill.models.batches import Batches
-from distill.models.kept import kept
+from distill.models.model_cache import cached
 
 
 def test_models_are_made_once_and_the_one_not_asked_for_longest_goes(monkeypatch):
-    monkeypatch.setattr("distill.models.kept._kept", OrderedDict())
+    monkeypatch.setattr("distill.models.model_cache._cached", OrderedDict())
     made = []
     for key in (1, 2, 3, 4, 1, 5, 1, 3, 2):
-        assert kept(key, lambda key=key: made.append(key) or key) == key
+        assert cached(key, lambda key=key: made.append(key) or key) == key
     assert made == [1, 2, 3, 4, 5, 2]
 
 

@@ -177,7 +177,7 @@ def scaled(weights, factor):
 
 def test_weights_that_changed_since_they_were_recorded_are_not_mixed_in(table, stable_diffusion, tmp_path, monkeypatch):
     """Models of one kind have files of one size."""
-    monkeypatch.setattr("distill.models.kept._kept", {})
+    monkeypatch.setattr("distill.models.model_cache._cached", {})
     shutil.copytree(stable_diffusion, tmp_path / "sd")
     table["codec"]["path"] = str(tmp_path / "sd")
     weights = tmp_path / "sd" / "vae" / "diffusion_pytorch_model.safetensors"

@@ -5,14 +5,14 @@ from collections.abc import Callable, Hashable
 from typing import Any
 
 _MOST = 4
-_kept: OrderedDict[Hashable, Any] = OrderedDict()
+_cached: OrderedDict[Hashable, Any] = OrderedDict()
 
 
-def kept(key: Hashable, make: Callable[[], Any]) -> Any:
+def cached(key: Hashable, make: Callable[[], Any]) -> Any:
     """What ``make()`` gave when ``key`` was first asked for. A key names the content: a stage's digest and folder."""
-    if key not in _kept:
-        while len(_kept) >= _MOST:
-            _kept.popitem(last=False)
-        _kept[key] = make()
-    _kept.move_to_end(key)
-    return _kept[key]
+    if key not in _cached:
+        while len(_cached) >= _MOST:
+            _cached.popitem(last=False)
+        _cached[key] = make()
+    _cached.move_to_end(key)
+    return _cached[key]

@@ -45,7 +45,7 @@ class Files:
 
 
 @dataclass(frozen=True)
-class Rows(Split):
+class FileDataset(Split):
     """Images of a table or a list of files. rows: (n,) where each lies there. mark: what names the content, such as sizes.
 
     bits: of the largest value that 16-bit images hold.
