@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import BrokenExecutor, Future
 from dataclasses import dataclass
 from importlib import import_module
@@ -22,7 +22,7 @@ from distill.pipeline.environment import ONE_THREAD, READERS, processors, versio
 from distill.pipeline.process_group import ProcessGroup
 from distill.pipeline.safe_path import inside
 from distill.pipeline.stage import Stage
-from distill.pipeline.store import Damaged
+from distill.pipeline.store import ChecksumMismatch
 from distill.recipe import RecipeError
 
 _GRACE = 30.0  # seconds for actors to save what they train
@@ -67,11 +67,9 @@ class RayEngine:
         here = affinity(self._ray.get_runtime_context().get_node_id(), soft=False)
         self._fractions = import_module("ray.util.queue").Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
         readers = max(1, int(have.get("CPU", 1)) // count)
-        variables = {name: value for name, value in os.environ.items() if name.startswith("DISTILL_")}
-        variables |= {**ONE_THREAD, READERS: str(readers), "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
-        self._actor = self._ray.remote(
-            max_restarts=0, runtime_env={"env_vars": variables}, **{"num_gpus" if kind == "GPU" else "num_cpus": 1}
-        )(_Worker)
+        self._variables = {name: value for name, value in os.environ.items() if name.startswith("DISTILL_")}
+        self._variables |= {**ONE_THREAD, READERS: str(readers), "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+        self._actor = self._ray.remote(max_restarts=0, **{"num_gpus" if kind == "GPU" else "num_cpus": 1})(_Worker)
         self._probe.write_bytes(b"")
         self._deadline = time.monotonic() + _ALL
         for _ in range(count):
@@ -116,7 +114,7 @@ class RayEngine:
 
     def _start(self) -> None:
         actor = self._actor.remote(self._root, self._fractions)
-        self._starting[actor.begin.remote(self._probe.name, _versions())] = actor
+        self._starting[actor.begin.remote(self._probe.name, _versions(), self._variables)] = actor
 
     def _begun(self, actor: Any, ref: Any) -> None:
         """Take an actor that has begun as idle; refuse its node, or try again."""
@@ -149,7 +147,7 @@ class RayEngine:
             future.set_result(None)
             return
         # One that failed alone is the reason of what the others say.
-        reason = min(errors, key=lambda error: [Damaged, BrokenExecutor, PartFailed].index(type(error)))
+        reason = min(errors, key=lambda error: [ChecksumMismatch, BrokenExecutor, PartFailed].index(type(error)))
         if isinstance(reason, BrokenExecutor) or len(run.actors) > 1:
             for actor in run.actors:
                 self._ray.kill(actor)
@@ -164,7 +162,7 @@ class RayEngine:
         try:
             self._ray.get(ref)
         except errors.RayTaskError as error:
-            known = isinstance(error.cause, Damaged | PartFailed | RecipeError)
+            known = isinstance(error.cause, ChecksumMismatch | PartFailed | RecipeError)
             return error.cause if known else PartFailed(str(error.cause))
         except errors.RayError as error:
             return BrokenExecutor(str(error).partition("\n")[0])
@@ -178,7 +176,7 @@ class _Worker:
         self._root, self._fractions, self._context = root, fractions, import_module("ray").get_runtime_context()
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
-    def begin(self, probe: str, versions: tuple[str, str | None]) -> tuple[str, str]:
+    def begin(self, probe: str, versions: tuple[str, str | None], variables: Mapping[str, str]) -> tuple[str, str]:
         """Become a worker; the names of the node and of a file it wrote. RecipeError where the node is not like the driver's."""
         node, answer = platform.node(), f"{probe}.{uuid.uuid4().hex}"
         if versions != _versions():
@@ -186,6 +184,8 @@ class _Worker:
             raise RecipeError(f"the node {node} has {theirs}, and this one {ours}; all nodes must have the same")
         if not _appears(self._root / probe):
             raise RecipeError(f"the node {node} does not see {self._root}; it must lie on a disk that all nodes share")
+        os.environ |= variables
+        import_module("threadpoolctl").threadpool_limits(1)  # libraries that are loaded have read theirs
         worker.begin(self._root)
         (self._root / answer).write_bytes(b"")
         return node, answer
@@ -213,8 +213,7 @@ def _connected(workers: int | None) -> tuple[Any, bool]:
     ray = import_module("ray")
     if ray.is_initialized():
         return ray, False
-    quiet = ("RAY_USAGE_STATS_ENABLED", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "RAY_prestart_worker_first_driver")
-    os.environ |= dict.fromkeys(quiet, "0")
+    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
     address, before = os.environ.get("RAY_ADDRESS"), signal.getsignal(signal.SIGTERM)
     here = {} if address else {"address": "local", "num_cpus": workers or processors(), "include_dashboard": False}
     try:

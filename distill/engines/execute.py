@@ -12,7 +12,7 @@ from distill.engines.worker import LOG
 from distill.pipeline.engine import Engine, PartFailed
 from distill.pipeline.safe_path import inside
 from distill.pipeline.stage import Stage, ordered
-from distill.pipeline.store import Damaged, Store
+from distill.pipeline.store import ChecksumMismatch, Store
 
 _AGAIN = 3  # times that a part may lose its worker, or be found damaged, in one run before something else is wrong
 _PAUSE = 0.1  # seconds between looks for workers that are free
@@ -104,7 +104,7 @@ class Board:
         try:
             if again or self._store.manifest(stage) is None:
                 self._store.finish(stage, self._environment)
-        except Damaged as damage:
+        except ChecksumMismatch as damage:
             self.remake(damage)
         except ValueError as error:
             raise PartFailed(f"{stage.title}: {error}") from None
@@ -113,7 +113,7 @@ class Board:
             took = "from cache" if stage in self._cached else f"{manifest['wall_s']:.1f} s" if manifest else ""
             self._watcher.finished(stage, took)
 
-    def remake(self, damage: Damaged) -> None:
+    def remake(self, damage: ChecksumMismatch) -> None:
         """Have a damaged part made again, unless another worker found the same damage already."""
         stage = next(stage for stage in self.missing if stage.folder_name == damage.folder)
         if damage.part in self.missing[stage]:
@@ -153,7 +153,7 @@ def _work(board: Board, engine: Engine, log: Path) -> None:
             del board.running[stage][part]
             try:
                 future.result()
-            except Damaged as damage:
+            except ChecksumMismatch as damage:
                 board.remake(damage)
             except BrokenExecutor as error:  # another worker goes on from its last checkpoint
                 losses[stage, part] += 1

@@ -18,7 +18,7 @@ from distill.pipeline.format import plain
 from distill.pipeline.process_group import ALONE, ProcessGroup
 from distill.pipeline.safe_path import inside
 from distill.pipeline.stage import Stage, seed_of
-from distill.pipeline.store import Damaged, Store, Unwritable
+from distill.pipeline.store import ChecksumMismatch, Store, Unwritable
 
 LOG = "worker-errors.log"
 
@@ -69,7 +69,7 @@ def make(root: Path, folder: str, part: str, tell: Callable[[float], None], grou
         if (stage := _stages(root).get(folder)) is None:
             raise PartFailed("the images or the models changed while the recipe ran; run it again")
         make_part(Store(root, group), stage, part, progress)
-    except (Damaged, PartFailed):
+    except (ChecksumMismatch, PartFailed):
         raise
     except Interrupted:
         os._exit(128 + signal.SIGTERM)

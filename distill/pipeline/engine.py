@@ -11,8 +11,8 @@ class Engine(Protocol):
     """Makes parts; called by one thread.
 
     free: workers without a part; asked several times a second. submit: has ``stage.processes`` workers make a part. Its future
-    raises ``Damaged`` where a parent's part is, ``BrokenExecutor`` where a worker was lost, which another replaces, and
-    :class:`PartFailed`. cancel: has a part saved and left. close: has all of them, and ends the workers.
+    raises ``ChecksumMismatch`` where a parent's part is damaged, ``BrokenExecutor`` where a worker was lost, which another
+    replaces, and :class:`PartFailed`. cancel: has a part saved and left. close: has all of them, and ends the workers.
     """
 
     def free(self) -> int: ...

@@ -34,7 +34,7 @@ class Unwritable(OSError):
     """A file that could not be written, in a sentence: a full disk, or a permission lost. What was there before still is."""
 
 
-class Damaged(Exception):
+class ChecksumMismatch(Exception):
     """A sealed part whose files are not what the seal says; the pipeline makes it again."""
 
     def __init__(self, folder: str, part: str) -> None:
@@ -102,9 +102,9 @@ class Store:
         return True
 
     def check(self, stage: Stage, part: str) -> Path:
-        """The folder of a part whose files all have the sealed content; raises :class:`Damaged` otherwise."""
+        """The folder of a part whose files all have the sealed content; raises :class:`ChecksumMismatch` otherwise."""
         if not self.holds(stage, part, verify=True):
-            raise Damaged(stage.folder_name, part)
+            raise ChecksumMismatch(stage.folder_name, part)
         return self.folder(stage)
 
     def discard(self, stage: Stage, part: str) -> None:
@@ -168,7 +168,7 @@ class Store:
             if seal is None or hashlib.sha256(data).hexdigest() != seal["files"][name]["sha256"]:
                 raise KeyError(name)
         except (OSError, KeyError, TypeError):
-            raise Damaged(stage.folder_name, part) from None
+            raise ChecksumMismatch(stage.folder_name, part) from None
         return data
 
     def _sealed_names(self, stage: Stage, part: str) -> set[str]:

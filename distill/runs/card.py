@@ -9,7 +9,7 @@ from huggingface_hub import DatasetCardData, RepoCard
 
 from distill.methods import METHODS
 from distill.models.networks import IMAGENET_MEAN, IMAGENET_STD
-from distill.pipeline.store import Damaged, Store
+from distill.pipeline.store import ChecksumMismatch, Store
 from distill.recipe import Recipe
 from distill.report.page import environment
 from distill.report.table import top1
@@ -101,7 +101,7 @@ def _teacher(store: Store, stages: list[Any]) -> list[str]:
         return []
     try:
         about = store.values(teacher, "teacher")
-    except Damaged:
+    except ChecksumMismatch:
         return []
     licence = f"; licence {about['licence']}" if about.get("licence") else ""
     warning = f". Warning: {about['warning']}" if about.get("warning") else ""

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from distill.methods import METHODS
-from distill.pipeline.store import Damaged, Store
+from distill.pipeline.store import ChecksumMismatch, Store
 from distill.recipe import RecipeError
 from distill.runs.folder import finished_of, recipe_of
 from distill.runs.graph_snapshot import graph_of
@@ -71,7 +71,7 @@ def load(folder: str | Path, method: str | None = None, ipc: int | None = None, 
         data = weighted_set(
             Store(Path(folder)), graph.part_names, graph.names, *graph.sets[method], draw, METHODS[method].weights
         )
-    except Damaged as damage:
+    except ChecksumMismatch as damage:
         remedy = "Run it again to mend it"
         if finished_of(folder) not in (None, recipe):
             remedy = "The recipe given here last is not the one that was finished here; run that again: it is kept"

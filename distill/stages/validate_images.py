@@ -12,7 +12,7 @@ from distill.images import Images, Split
 from distill.images.file_dataset import readers
 from distill.images.pixels import DARK, DEEP, Unreadable
 from distill.pipeline.stage import Product, Progress, Reader, Stage
-from distill.pipeline.store import Damaged
+from distill.pipeline.store import ChecksumMismatch
 from distill.recipe import Recipe
 
 _SPLITS = ("train", "test")
@@ -88,7 +88,7 @@ class ValidateImagesStage(Stage):
         for index, part in enumerate(self.parts()):
             try:
                 known = read.values(self, part)
-            except Damaged:
+            except ChecksumMismatch:
                 continue
             if any(known[name]["sha256"] != _contents(self.data.split(name), index) for name in _SPLITS):
                 found.append(self.data.classes[index])

@@ -80,7 +80,8 @@ def test_two_nodes_of_which_a_worker_is_killed_give_the_bytes_of_one_machine(fin
     assert not list(copied.glob(".seen.*"))
 
 
-def test_a_student_of_two_processes_of_which_one_is_killed(copied, tiny_command, clustered):
+@pytest.mark.parametrize("lost", ["worker", pytest.param("node", marks=pytest.mark.slow)])
+def test_a_student_of_two_processes_of_which_one_is_lost(copied, tiny_command, clustered, cluster, lost):
     """On two nodes; another group goes on from the checkpoint, to the same bytes."""
     unmade(copied, ["train"])
     changes = ["--set", "train.processes=2", "--set", 'methods=["random"]', "--set", "select.k=[3]", "--set", "seeds=[0]"]
@@ -96,7 +97,11 @@ def test_a_student_of_two_processes_of_which_one_is_killed(copied, tiny_command,
     deadline = time.monotonic() + 120
     while not list(copied.glob("train-*/.checkpoints/*.json")) and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.02)
-    os.kill(next(pid for pid, title in actors().items() if b"make" in title), signal.SIGKILL)
+    if lost == "worker":
+        os.kill(next(pid for pid, title in actors().items() if b"make" in title), signal.SIGKILL)
+    else:
+        cluster.remove_node(cluster.list_all_nodes()[-1], allow_graceful=False)
+        cluster.add_node(num_cpus=1, num_gpus=1, object_store_memory=80 * 2**20)
     err = process.communicate(timeout=240)[1]
     assert process.returncode == 0, err
     assert contents(copied) == expected

@@ -7,7 +7,7 @@ import pytest
 from distill.engines import execute as execution
 from distill.engines.execute import Board, Watcher, execute
 from distill.pipeline.engine import PartFailed
-from distill.pipeline.store import Damaged, Store
+from distill.pipeline.store import ChecksumMismatch, Store
 
 
 class InProcess:
@@ -34,7 +34,7 @@ class InProcess:
         on_progress(0.5)
         try:
             product = stage.make(part, self._store, on_progress)
-        except (Damaged, BrokenExecutor):
+        except (ChecksumMismatch, BrokenExecutor):
             raise
         except Exception as error:
             raise PartFailed(f"{type(error).__name__}: {error}") from None
@@ -264,7 +264,7 @@ def test_one_damage_found_by_many_workers_at_once_is_one_damage(fake, store, mad
     def all_at_once(part, read):
         try:
             read.values(parent, "a")
-        except Damaged:
+        except ChecksumMismatch:
             barrier.wait(timeout=30)  # report it only when all have seen it
             raise
         return {}

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from distill.pipeline import store as stores
-from distill.pipeline.store import Damaged, Store
+from distill.pipeline.store import ChecksumMismatch, Store
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_what_is_written_is_held_and_read_back(store, stage, written, content, r
 
 def test_an_unwritten_part_is_missing(store, stage):
     assert not store.holds(stage, "a")
-    with pytest.raises(Damaged):
+    with pytest.raises(ChecksumMismatch):
         store.values(stage, "a")
 
 
@@ -65,7 +65,7 @@ def test_a_part_under_another_digest_is_missing(store, fake, record):
     store.write(first, "a", {"a.json": {}}, record)
     assert store.holds(first, "a")
     assert not store.holds(second, "a")
-    with pytest.raises(Damaged):
+    with pytest.raises(ChecksumMismatch):
         store.values(second, "a")
 
 
@@ -138,7 +138,7 @@ def test_what_cannot_be_written_is_a_sentence_and_leaves_nothing_half_written(mo
 def test_files_without_a_seal_are_missing(store, stage, written):
     seal_path(written).unlink()
     assert not store.holds(stage, "a")
-    with pytest.raises(Damaged):
+    with pytest.raises(ChecksumMismatch):
         store.tensors(stage, "a")
 
 
@@ -162,7 +162,7 @@ def test_an_alteration_that_restores_the_time_is_found_by_verifying_and_by_readi
     tamper(written / name, keep_time=True)
     assert store.holds(stage, "a"), "sizes and times alone cannot tell"
     assert not store.holds(stage, "a", verify=True)
-    with pytest.raises(Damaged) as caught:
+    with pytest.raises(ChecksumMismatch) as caught:
         getattr(store, read)(stage, "a")
     assert (caught.value.folder, caught.value.part) == (stage.folder_name, "a")
     assert seal_path(written).exists(), "who reads may not hold the lock, so only the pipeline breaks seals"
@@ -191,7 +191,7 @@ def test_a_seal_that_is_none_counts_as_missing(store, stage, written, garbage):
     seal_path(written).write_bytes(garbage)
     assert store.seal(stage, "a") is None
     assert not store.holds(stage, "a")
-    with pytest.raises(Damaged):
+    with pytest.raises(ChecksumMismatch):
         store.values(stage, "a")
 
 
@@ -211,7 +211,7 @@ def test_a_seal_with_malformed_files_counts_as_missing(store, stage, written, fi
     seal = json.loads(seal_path(written).read_bytes())
     seal_path(written).write_text(json.dumps({**seal, "files": files}))
     assert not store.holds(stage, "a")
-    with pytest.raises(Damaged):
+    with pytest.raises(ChecksumMismatch):
         store.values(stage, "a")
 
 
@@ -219,14 +219,14 @@ def test_a_seal_that_names_another_hash_is_found_on_reading(store, stage, writte
     seal = json.loads(seal_path(written).read_bytes())
     seal["files"]["a.json"]["sha256"] = "0" * 64
     seal_path(written).write_text(json.dumps(seal))
-    with pytest.raises(Damaged):
+    with pytest.raises(ChecksumMismatch):
         store.values(stage, "a")
 
 
 def test_a_file_that_the_seal_does_not_name_is_not_read(store, stage, record):
     store.write(stage, "a", {"a.png": b"..."}, record)
     (store.folder(stage) / "a.json").write_text("{}")
-    with pytest.raises(Damaged):
+    with pytest.raises(ChecksumMismatch):
         store.values(stage, "a")
 
 
@@ -292,7 +292,7 @@ def test_a_link_in_place_of_a_file_is_not_followed(store, stage, written, record
     (written / "a.json").symlink_to(secret)
     before = secret.read_bytes()
     assert not store.holds(stage, "a")
-    with pytest.raises((ValueError, Damaged)):
+    with pytest.raises((ValueError, ChecksumMismatch)):
         store.values(stage, "a")
     with pytest.raises(ValueError, match="leads out of the run folder"):
         store.write(stage, "a", {"a.json": {"z": 1}}, record)
