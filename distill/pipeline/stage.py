@@ -40,6 +40,7 @@ class Stage(ABC):
     device: str = "cpu"
     dtype: str = "float32"
     processes: int = 1  # that make a part together
+    registered: str = ""  # the name under which a package of others registers it
 
     @abstractmethod
     def options(self) -> Mapping[str, Any]:
@@ -75,6 +76,7 @@ class Stage(ABC):
             "numerics": {"device": self.device, "dtype": self.dtype},
             "options": self.options(),
             "parents": [parent.digest for parent in self.parents],
+            **({"registered": self.registered} if self.registered else {}),
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 

@@ -34,6 +34,7 @@ def kind_of(known: Mapping[str, type[Kind]], group: Group, name: str) -> type[Ki
     if name in known:
         return known[name]
     try:
-        return load(group, name)
+        kind = load(group, name)
     except ValueError as error:
         raise RecipeError(str(error)) from None
+    return type(kind.__name__, (kind,), {"registered": name, "__module__": kind.__module__, "__doc__": kind.__doc__})

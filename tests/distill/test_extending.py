@@ -110,6 +110,7 @@ def test_a_registered_prior_is_taken_with_its_options(installed):
     stages = {stage.title: stage for stage in build(read("digits", ["prior={source='smaller', width=8}"]))}
     assert type(stages["prior"]).__name__ == "Smaller"
     assert stages["prior"].section.head_width == 8
+    assert stages["prior"].registered == "smaller"
 
 
 def test_the_commands_know_what_is_registered(installed):

@@ -3,6 +3,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -75,3 +76,35 @@ def test_seeds_depend_on_every_name_and_on_their_order():
 @pytest.mark.parametrize(("names", "value"), [(("a",), "a"), (("a", 1), "a/1")])
 def test_seeds_are_sixty_three_bits_of_sha256(names, value):
     assert seed_of(*names) == int.from_bytes(hashlib.sha256(value.encode()).digest()[:8], "big") // 2
+
+
+def test_stages_of_two_packages_are_two_whatever_their_options(fake):
+    class Registered(type(fake())):
+        registered = "theirs"
+
+    class Other(type(fake())):
+        registered = "others"
+
+    assert len({kind(name="s").digest for kind in (type(fake()), Registered, Other)}) == 3
+
+
+def test_no_file_of_the_stages_is_longer_than_two_hundred_lines():
+    folder = Path(__file__).resolve().parents[2] / "distill" / "stages"
+    lengths = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in folder.glob("*.py")}
+    assert max(lengths.values()) <= 200, lengths
+
+
+def test_a_stage_says_nothing_of_what_it_costs():
+    """Costs stand in one table, for every kind whose parts take time or room to speak of."""
+    from distill.costs import _TABLE
+
+    quick = {"AllStage", "RandomStage", "NearestStage", "EvaluateStage", "ReportStage", "ExternalImagesStage"}
+    quick |= {"PretrainedCodecStage", "PretrainedPriorStage"}
+    known = {kind.__name__ for kind in _TABLE}
+    folder = Path(__file__).resolve().parents[2] / "distill" / "stages"
+    source = "\n".join(path.read_text(encoding="utf-8") for path in folder.glob("*.py"))
+    stages = {name for name, bases in re.findall(r"^class (\w+Stage)\((\w+)\):", source, re.MULTILINE)}
+    bases = {"CodecStage", "PriorStage", "TeacherStage", "LatentStage", "SelectStage", "RealStage"}
+    assert stages - bases == known | quick
+    assert not known & quick
+    assert "distill.costs" not in source.replace(":mod:`distill.costs`", "")
