@@ -9,6 +9,7 @@ import sys
 import tomllib
 from functools import cache
 from graphlib import TopologicalSorter
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,12 @@ def test_no_import_cycles(package):
     TopologicalSorter(graph).prepare()  # raises CycleError, with the cycle in its message
 
 
+@pytest.mark.parametrize("package", MOST_FLOORS)
+def test_no_public_name_is_also_a_module(package):
+    """Importing one would hide the other."""
+    assert not {f"{package}.{name}" for name in import_module(package).__all__} & set(MODULES)
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=module_name)
 def test_nothing_unpickles(path):
     assert not {m.split(".")[0] for m in imports(path)} & {"pickle", "cPickle", "dill", "joblib", "shelve"}
@@ -115,18 +122,33 @@ def unit(module):
     return [*module.split("."), "__init__"][1]
 
 
-@pytest.mark.parametrize("package", MOST_FLOORS)
-def test_floors(package):
+@cache
+def floors(package):
     """A floor is one more than the highest unit that a unit imports, imports in functions and for type checkers included."""
     above: dict[str, set[str]] = {}
     for module, path in MODULES.items():
         if module.split(".")[0] == package:
             below = {unit(m) for m in imports(path) if m.split(".")[0] == package}
             above.setdefault(unit(module), set()).update(below - {unit(module)})
-    floors: dict[str, int] = {}
+    found: dict[str, int] = {}
     for name in TopologicalSorter(above).static_order():  # raises CycleError where an import runs back up
-        floors[name] = 1 + max((floors[m] for m in above[name]), default=0)
-    assert max(floors.values()) <= MOST_FLOORS[package], sorted(floors.items(), key=lambda item: item[1])
+        found[name] = 1 + max((found[m] for m in above[name]), default=0)
+    return found
+
+
+@pytest.mark.parametrize("package", MOST_FLOORS)
+def test_floors(package):
+    assert max(floors(package).values()) <= MOST_FLOORS[package], sorted(floors(package).items(), key=lambda item: item[1])
+
+
+@pytest.mark.skipif(not (ROOT / "docs").is_dir(), reason="the documentation is not part of this copy")
+@pytest.mark.parametrize("package", MOST_FLOORS)
+def test_the_page_on_the_design_tells_the_floors(package):
+    section = (ROOT / "docs" / "design.md").read_text().partition("## The floors")[2].partition("\n## ")[0]
+    told = section.partition("`distill` has")[0 if package == "quantization" else 2]
+    lines = re.findall(r"^(\d)\. (.*)", told, re.MULTILINE)
+    listed = {name: int(floor) for floor, line in lines for name in re.findall(r"`(\w+)`", line)}
+    assert listed == {name: floor for name, floor in floors(package).items() if not name.startswith("__")}
 
 
 @pytest.mark.skipif(not (ROOT / "docs").is_dir(), reason="the documentation is not part of this copy")

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from distill.pipeline.checkpoint import EVERY
+from distill.pipeline.environment import ONE_THREAD
 from tests.distill.test_kills import alive, children, contents, kill_and_resume
 
 pytestmark = pytest.mark.xdist_group("ray")
@@ -184,6 +185,16 @@ def test_a_killed_run_leaves_no_worker(copied, tiny_command, clustered):
         time.sleep(0.1)
     assert ours
     assert not any(map(alive, ours))
+
+
+@pytest.mark.slow
+def test_a_cluster_of_a_run_s_own_beside_another_gives_the_bytes_of_one_machine(finished, copied, tiny_command, cluster):
+    unmade(copied, ["decode", "label", "train"])
+    environment = {name: value for name, value in os.environ.items() if name not in ("RAY_ADDRESS", *ONE_THREAD)}
+    command = [*tiny_command, "--engine", "ray", "--workers", "2", "--out", str(copied)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=240)
+    assert done.returncode == 0, done.stderr
+    assert contents(copied) == contents(finished.folder)
 
 
 @pytest.mark.slow

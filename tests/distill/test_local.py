@@ -7,6 +7,7 @@ import secrets
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from concurrent.futures import BrokenExecutor
 from multiprocessing import active_children
@@ -92,6 +93,11 @@ def test_a_closed_engine_leaves_no_process_and_no_open_file(copied, by_title):
     while (left := [name for name in files() - before if not name.startswith("pipe:")]) and time.monotonic() < deadline:
         time.sleep(0.05)  # a thread sees the end of the process
     assert left == []
+
+
+def test_one_machine_loads_no_ray():
+    code = "import sys, distill.__main__, distill.engines.local; print({'ray', 'torch'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
 
 
 def test_workers_share_gpus_and_processors(monkeypatch):
