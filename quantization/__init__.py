@@ -15,10 +15,13 @@ from quantization.barycenters.fixed_point import FixedPoint
 from quantization.barycenters.interior_point import InteriorPoint
 from quantization.barycenters.many import barycenter_many
 from quantization.barycenters.solve import barycenter, iterate_barycenter
+from quantization.diffusion import Diffusion
 from quantization.estimate import Estimate
 from quantization.grids.functional import FunctionalGrid, functional_grid
 from quantization.grids.greedy import GreedyGrid, greedy_grid
 from quantization.grids.product import ProductGrid, product_grid
+from quantization.grids.recursive import recursive_grid
+from quantization.grids.tree import OptimalStopping, QuantizationTree, quantization_tree
 from quantization.initialization import GlobalSearch, Initialization, KMeansPlusPlus, RandomPoints
 from quantization.laws import Gaussian, GaussianMixture, Law
 from quantization.measure import DiscreteMeasure
@@ -65,6 +68,7 @@ __all__ = [
     "ConvergenceWarning",
     "CountPower",
     "Coupling",
+    "Diffusion",
     "DiscreteMeasure",
     "Entropic",
     "Estimate",
@@ -87,9 +91,11 @@ __all__ = [
     "NetworkSimplex",
     "Newton",
     "NotConverged",
+    "OptimalStopping",
     "OrnsteinUhlenbeck",
     "Process",
     "ProductGrid",
+    "QuantizationTree",
     "QuasiMonteCarlo",
     "RandomPoints",
     "RobbinsMonro",
@@ -111,8 +117,10 @@ __all__ = [
     "iterate",
     "iterate_barycenter",
     "product_grid",
+    "quantization_tree",
     "quantize",
     "quantize_many",
+    "recursive_grid",
     "semidiscrete",
     "sinkhorn_divergence",
     "transport",

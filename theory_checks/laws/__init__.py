@@ -9,7 +9,7 @@ from theory_checks.laws.diffusions import DIFFUSIONS, FLOWS, ON_THE_LINE
 from theory_checks.laws.finite import FINITE, UNIFORM_GRID
 from theory_checks.laws.line import COMPANIONS, ELEMENTARY, LAPLACE, LINE, NORMALS, SMOOTH_TAILS, STRICTLY_LOG_CONCAVE
 from theory_checks.laws.mixtures import MIXTURES
-from theory_checks.laws.processes import PROCESSES
+from theory_checks.laws.processes import PROCESSES, SCHEMES
 from theory_checks.laws.shapes import CUBE, GRID, POLYGONS
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "ON_THE_LINE",
     "POLYGONS",
     "PROCESSES",
+    "SCHEMES",
     "SMOOTH_TAILS",
     "STRICTLY_LOG_CONCAVE",
     "UNIFORM_GRID",
