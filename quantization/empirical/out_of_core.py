@@ -38,8 +38,9 @@ class OutOfCoreSamples:
         while not c.masses.all() and np.isfinite(c.distortion):
             many = _CANDIDATES * max(_CANDIDATES, int((c.masses == 0).sum()))
             answers = self.reader.map(_FindCostliest(codes, many), 8 * many * (codes.shape[1] + 2))
-            found = reduce(lambda one, other: one.merged(other, many), answers)
-            codes = relocated(codes, c.masses, found.costs, found.place, found.others)
+            found: _Costly = reduce(lambda one, other: one.merged(other, many), answers)
+            others = float(found.costs.min()) if len(found.costs) == many else 0.0
+            codes = relocated(codes, c.masses, found.costs, found.place, others)
             c = self.cells(codes)
         return codes, c
 
@@ -64,29 +65,22 @@ class _SumCells:
 
 @dataclass(frozen=True, eq=False)
 class _Costly:
-    """Points (m, d) with weights and costs (m,), in the order of the data; what any other costs at most."""
+    """Points (m, d) with weights and costs (m,), in the order of the data."""
 
     points: FloatArray
     weights: FloatArray
     costs: FloatArray
-    others: float
 
     def merged(self, other: "_Costly", many: int) -> "_Costly":
         points, weights, costs = (
             np.concatenate([getattr(self, name), getattr(other, name)]) for name in ("points", "weights", "costs")
         )
-        return _costliest(points, weights, costs, many, max(self.others, other.others))
+        rows = costliest_of(costs, many)[0]
+        return _Costly(points[rows], weights[rows], costs[rows])
 
     def place(self, point: int, among: IntArray) -> tuple[FloatArray, FloatArray]:
         """See :func:`~quantization.assignment.cells.relocated`."""
         return self.points[point], self.weights[among] * squared_distances(self.points[among], self.points[point])
-
-
-def _costliest(points: FloatArray, weights: FloatArray, costs: FloatArray, many: int, others: float) -> _Costly:
-    rows = costliest_of(costs, many)[0]
-    if len(rows) < len(costs):
-        others = max(others, float(costs[rows].min()))
-    return _Costly(points[rows], weights[rows], costs[rows], others)
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,11 +91,10 @@ class _FindCostliest:
     many: int
 
     def __call__(self, blocks: Blocks, number: int) -> _Costly:
-        found = _Costly(np.empty((0, self.codes.shape[1])), np.empty(0), np.empty(0), 0.0)
+        found = _Costly(np.empty((0, self.codes.shape[1])), np.empty(0), np.empty(0))
         for points, weights in blocks:
             host, costs = to_host(weights), to_host(weights) * to_host(nearest(points, self.codes).squared)
             rows = costliest_of(costs, self.many)[0]
             chosen = points[asarray_like(rows, points, dtype=namespace(points).int64)]
-            others = float(costs[rows].min()) if len(rows) < len(costs) else 0.0
-            found = found.merged(_Costly(to_host(chosen), host[rows], costs[rows], others), self.many)
+            found = found.merged(_Costly(to_host(chosen), host[rows], costs[rows]), self.many)
         return found

@@ -20,6 +20,7 @@ COMMANDS = (
     "gpu_quantize_many",
     "gpu_throughput",
     "mutations",
+    "out_of_core",
     "shapes.__main__",
     "solvers.__main__",
     "student_loop",

@@ -2,15 +2,17 @@
 
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from functools import reduce
 from multiprocessing.pool import ThreadPool
 
 import numpy as np
 import pytest
 import torch
+from scipy.stats import chi2
 
 import quantization as qz
 from quantization.empirical.out_of_core import OutOfCoreSamples
-from quantization.empirical.pooled_start import pooled_codes
+from quantization.empirical.pooled_start import _DrawByCost, pooled_codes
 from quantization.empirical.readers import ShardReader
 from quantization.shards import in_parts
 
@@ -200,12 +202,25 @@ def test_points_far_and_few_get_codes(rng):
 
 
 def test_the_start_is_as_good_as_in_memory(rng):
-    x = rng.normal(size=(100_000, 4)) + 6 * rng.integers(5, size=(100_000, 4))
-    ours = [qz.quantize(qz.Shards(np.split(x, 10)), 30, max_iter=0, rng=s).distortion for s in range(12)]
-    theirs = [qz.quantize(x, 30, max_iter=0, rng=s).distortion for s in range(12)]
-    # The means of twelve, in standard errors of their difference.
-    error = np.hypot(np.std(ours, ddof=1), np.std(theirs, ddof=1)) / 12**0.5
+    """Of long tails, where points that were drawn by cost would be too many of the pool but for their weights."""
+    x = rng.standard_t(3, size=(100_000, 3))
+    ours = [qz.quantize(qz.Shards(np.split(x, 10)), 30, max_iter=0, rng=s).distortion for s in range(16)]
+    theirs = [qz.quantize(x, 30, max_iter=0, rng=s).distortion for s in range(16)]
+    # The means of sixteen, in standard errors of their difference.
+    error = np.hypot(np.std(ours, ddof=1), np.std(theirs, ddof=1)) / 16**0.5
     assert np.mean(ours) < np.mean(theirs) + 4 * error
+
+
+def test_points_are_drawn_by_cost(rng):
+    x, w = rng.normal(size=(60, 1)), rng.random(60)
+    samples, many = OutOfCoreSamples(ShardReader(qz.Shards(np.split(x, [7, 40]), np.split(w, [7, 40])))), 40_000
+    drawn = reduce(lambda one, other: one.merged(other, rng), samples.reader.map(_DrawByCost(np.zeros((1, 1)), many, 5), 1))
+    shares = w * x[:, 0] ** 2 / (w @ x[:, 0] ** 2)
+    assert drawn.cost / drawn.mass == pytest.approx(w @ x[:, 0] ** 2 / w.sum(), rel=1e-12)
+    counts = (drawn.points[:, 0] == x).sum(1)
+    assert counts.sum() == many
+    # Pearson's statistic of 59 degrees of freedom; where few events are expected its tail is a little longer.
+    assert (np.square(counts - many * shares) / (many * shares)).sum() < 2 * chi2.isf(1e-6, 59)
 
 
 def test_rare_distinct_points_are_found():
