@@ -57,7 +57,7 @@ recipe = {
         "learning_rate": 3e-3,
     },
     "teacher": {"source": "train", "width": 16, "shift": 2, "steps": 60, "batch": 32, "learning_rate": 5e-3},
-    "select": {"k": [4], "solver": "lloyd", "batch": 32, "steps": 50},
+    "select": {"k": [4], "solver": "lloyd", "batch": 32, "max_iter": 50},
     "decode": {"strength": 0.2, "steps": 10, "guidance": 1.5},
     "train": {"protocol": "small", "width": 16, "steps": 60},
 }
