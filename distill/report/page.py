@@ -6,14 +6,15 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from distill.methods import METHODS
-from distill.report.table import number, size, teacher, top1
+from distill.report.table import decoding, left_out, number, size, teacher, top1
 
 
 def render(report: Mapping[str, Any], pictures: Sequence[str]) -> str:
     """The page for a report's values and the names of its pictures."""
     page = environment().get_template("page.html")
     sheets = [picture for picture in reversed(pictures) if picture.startswith("images-")]
-    return page.render(report, methods=METHODS, teacher=teacher(report), pictures=pictures, sheets=sheets)
+    said = {"teacher": teacher(report), "left_out": left_out(report), "decoding": decoding(report["rows"])}
+    return page.render({**report, **said}, methods=METHODS, pictures=pictures, sheets=sheets)
 
 
 def environment() -> Environment:

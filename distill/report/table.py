@@ -1,6 +1,6 @@
 """The report's table on a terminal."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
@@ -24,12 +24,41 @@ def accuracies(metrics: Mapping[str, Any]) -> Table:
             f"{row['top5_mean']:.4f}",
             *((number(row["w2_latent"]), number(row["w2_decoded"])) if encoded else (size(row["label_bytes"]),)),
         )
-    table.caption = teacher(metrics)
+    table.caption = "\n".join(decides(metrics)) or None
     return table
 
 
+def decides(metrics: Mapping[str, Any]) -> list[str]:
+    """What stands under every table: the teacher, images that are left out, where decoding costs more than it gains."""
+    return [said for said in (teacher(metrics), left_out(metrics), *decoding(metrics["rows"])) if said]
+
+
+def left_out(metrics: Mapping[str, Any]) -> str | None:
+    """How many images can't be read; None where all can."""
+    images = metrics["images"]
+    if not images["left_out"]:
+        return None
+    whole = images["train"] + images["test"]
+    return f"{images['left_out']:,} of {whole:,} images are left out, as they can't be read: the manifest of validate lists them."
+
+
+def decoding(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """For every method whose decoded images are farther from the data than random real ones, where its codes are not."""
+    real = {row["ipc"]: row["w2_latent"] for row in rows if row["method"] == "random"}
+    said = list[str]()
+    for row in rows:
+        random, codes, decoded = real.get(row["ipc"]), row["w2_latent"], row["w2_decoded"]
+        if row["method"] != "random" and None not in (random, codes, decoded) and codes < random < decoded:
+            said.append(
+                f"At {row['ipc']} images per class decoding costs {row['method']} more than its codes gain: W₂ is {codes:.3f} "
+                f"before decoding, {decoded:.3f} after, and {random:.3f} of random real images. Look at decode.strength, the "
+                "prior and the codec."
+            )
+    return said
+
+
 def teacher(metrics: Mapping[str, Any]) -> str | None:
-    """What stands under every table: how well the teacher knows the classes that it labels; None where nobody labels."""
+    """How well the teacher knows the classes that it labels; None where nobody labels."""
     known = metrics["teacher"]
     if known is None:
         return None

@@ -13,6 +13,7 @@ from distill.stages.distances import DistancesStage
 from distill.stages.draw import Draw, budgets, draws
 from distill.stages.teacher import TeacherStage
 from distill.stages.train import TrainStage
+from distill.stages.validate_images import ValidateImagesStage
 
 
 class EvaluateStage(Stage):
@@ -22,10 +23,11 @@ class EvaluateStage(Stage):
     transport, then the mean over seeds. ``w2_decoded``: the same with the decoded images encoded again. ``distortion``: mean over
     classes and seeds of $D_2$ of the codes; None, like the other two, of an external set. ``checks``: what must hold for
     every codebook, and how it did. ``teacher``: its own top-1, and a warning where that is near chance; None without one.
+    ``images``: of each split, and how many of them can't be read and are left out.
     """
 
     name = "evaluate"
-    version = 2  # since the teacher's own accuracy stands beside the students'
+    version = 3  # since images that are left out are counted
 
     def __init__(
         self, recipe: Recipe, data: Images, trains: Mapping[str, TrainStage], distances: Mapping[str, DistancesStage]
@@ -34,6 +36,7 @@ class EvaluateStage(Stage):
         self.parents = (*distances.values(), *trains.values())
         ancestors = dict.fromkeys(stage for train in trains.values() for stage in ordered(train))
         self.teacher = next((stage for stage in ancestors if isinstance(stage, TeacherStage)), None)
+        self.validated = next(stage for stage in ancestors if isinstance(stage, ValidateImagesStage))
 
     def options(self) -> Mapping[str, Any]:
         return {"methods": self.recipe.methods, "seeds": self.recipe.seeds}
@@ -48,7 +51,13 @@ class EvaluateStage(Stage):
             rows.append(self._row(read, method, k, checks))
             progress((i + 1) / len(groups))
         split = "validation" if self.recipe.data.validation_fraction else "test"
-        return {"metrics.json": {"split": split, "rows": rows, "checks": checks.values(), "teacher": self._known(read)}}
+        about = {"checks": checks.values(), "teacher": self._known(read), "images": self._images(read)}
+        return {"metrics.json": {"split": split, "rows": rows, **about}}
+
+    def _images(self, read: Reader) -> dict[str, int]:
+        """Of each split, and those left out."""
+        found = self.validated.summary(read)
+        return {**found["images"], "left_out": len(found["unreadable"])}
 
     def _known(self, read: Reader) -> dict[str, Any] | None:
         """The teacher whose labels students learn from, its top-1 on the split, and the warning that goes with it."""

@@ -18,7 +18,7 @@ class ReportStage(Stage):
     """The page ``index.html`` with its pictures, and ``report.json``: rows, checks, wall time and peak memory a stage."""
 
     name = "report"
-    version = 4  # since its page is made from a template
+    version = 5  # since its page says what decides
 
     def __init__(self, recipe: Recipe, data: Images, trains: Mapping[str, TrainStage], evaluate: EvaluateStage) -> None:
         self.recipe, self.data, self._trains, self._evaluate = recipe, data, dict(trains), evaluate

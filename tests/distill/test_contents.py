@@ -166,6 +166,7 @@ def test_the_report_is_there_and_offline(finished, metrics):
     report = json.loads((folder / "report.json").read_bytes())
     assert report["rows"] == metrics["rows"]
     assert report["checks"] == metrics["checks"]
+    assert report["images"] == metrics["images"] == {"train": 1437, "test": 360, "left_out": 0}
     assert report["recipe"]["name"] == "digits"
     assert {stage["title"] for stage in report["stages"]} >= {"codec", "encode", "decode diffusion", "train ddoq", "evaluate"}
     assert all(stage["wall_s"] <= stage["work_s"] + 1e-3 and stage["peak_memory_bytes"] > 0 for stage in report["stages"])

@@ -6,6 +6,7 @@ import pytest
 from jinja2 import UndefinedError
 
 from distill.report.page import environment, render
+from distill.report.table import decides
 
 ROW = {
     "method": "ddoq",
@@ -30,6 +31,7 @@ REPORT = {
     "recipe": {"name": "a & b", "methods": ["ddoq", "random"], "train": {"protocol": "small"}},
     "rows": [ROW, {**ROW, "method": "full", "ipc": None, "seeds": 1}],
     "split": "test",
+    "images": {"train": 90, "test": 10, "left_out": 0},
     "checks": CHECKS,
     "teacher": {"model": "convnet", "top1": 0.9, "warning": 'classes "1" < 2'},
     "stages": [{"title": "codec", "parts": 1, "wall_s": 1.25, "work_s": 2.5, "peak_memory_bytes": 3 * 2**20}],
@@ -73,3 +75,20 @@ def test_what_is_missing_is_an_error_and_the_bytes_are_always_the_same():
     assert render(REPORT, PICTURES) == render(copy.deepcopy(REPORT), tuple(PICTURES))
     with pytest.raises(UndefinedError):
         render({**REPORT, "rows": [{**ROW, "row": 1} | {"method": "ddoq"}], "recipe": {"name": "x", "methods": []}}, PICTURES)
+
+
+def test_what_decides_stands_under_the_table():
+    """Images left out; decoded images that are farther from the data than random real ones, though their codes are nearer."""
+    random = {**ROW, "method": "random", "w2_latent": 2.0, "w2_decoded": 2.0}
+    far, near = {**ROW, "w2_decoded": 2.5}, {**ROW, "w2_decoded": 1.75}
+    bad = {**REPORT, "rows": [far, random], "images": {"train": 9_990, "test": 10, "left_out": 1_200}}
+    said = decides(bad)
+    assert said[1].startswith("1,200 of 10,000 images are left out")
+    assert said[2].startswith("At 3 images per class decoding costs ddoq more than its codes gain: W₂ is 1.500 before")
+    assert len(said) == 3
+    page = render(bad, PICTURES)
+    assert "1,200 of 10,000 images are left out" in page
+    assert "decoding costs ddoq more" in page
+    assert len(decides({**REPORT, "rows": [near, random]})) == 1
+    assert decides({**REPORT, "rows": [{**far, "w2_latent": 2.25}, random]}) == decides(REPORT), "codes no nearer either"
+    assert decides({**REPORT, "rows": [far], "teacher": None}) == []
