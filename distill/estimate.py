@@ -141,6 +141,8 @@ def check_disk(found: Sequence[Estimate], folder: Path) -> None:
 
 def duration(seconds: float) -> str:
     """A time, for people."""
+    if 0 < seconds < 0.1:
+        return "< 0.1 s"
     for unit, length, most in (("s", 1, 120), ("min", 60, 120 * 60), ("h", 3600, 72 * 3600)):
         if seconds < most:
             return f"{seconds / length:.2g} {unit}" if seconds < 10 * length else f"{seconds / length:.0f} {unit}"

@@ -83,6 +83,8 @@ def test_wall_time_is_shared_by_workers_as_far_as_there_are_parts(fake):
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
+        (0, "0 s"),
+        (0.002, "< 0.1 s"),
         (0.25, "0.25 s"),
         (40, "40 s"),
         (119, "119 s"),
