@@ -6,14 +6,15 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from distill.methods import METHODS
-from distill.report.table import decoding, left_out, number, size, teacher, top1
+from distill.report.table import decoding, left_out, number, recognized, size, teacher, top1
 
 
 def render(report: Mapping[str, Any], pictures: Sequence[str]) -> str:
     """The page for a report's values and the names of its pictures."""
     page = environment().get_template("page.html")
     sheets = [picture for picture in reversed(pictures) if picture.startswith("images-")]
-    said = {"teacher": teacher(report), "left_out": left_out(report), "decoding": decoding(report["rows"])}
+    said = {"teacher": teacher(report), "left_out": left_out(report)}
+    said |= {"recognized": recognized(report["rows"]), "decoding": decoding(report["rows"])}
     return page.render({**report, **said}, methods=METHODS, pictures=pictures, sheets=sheets)
 
 

@@ -29,8 +29,19 @@ def accuracies(metrics: Mapping[str, Any]) -> Table:
 
 
 def decides(metrics: Mapping[str, Any]) -> list[str]:
-    """What stands under every table: the teacher, images that are left out, where decoding costs more than it gains."""
-    return [said for said in (teacher(metrics), left_out(metrics), *decoding(metrics["rows"])) if said]
+    """What stands under every table: the teacher, what it recognizes, images left out, costly decoding."""
+    rows = metrics["rows"]
+    return [said for said in (teacher(metrics), recognized(rows), left_out(metrics), *decoding(rows)) if said]
+
+
+def recognized(rows: Sequence[Mapping[str, Any]]) -> str | None:
+    """What share of each method's images the teacher takes for their class, at the largest budget; None if that is not known."""
+    known = [row for row in rows if row["recognized"] is not None and row["ipc"] is not None]
+    if not known:
+        return None
+    most = max(row["ipc"] for row in known)
+    shares = ", ".join(f"{row['method']} {row['recognized']:.3f}" for row in known if row["ipc"] == most)
+    return f"Images that the teacher takes for their class, at {most} per class: {shares}."
 
 
 def left_out(metrics: Mapping[str, Any]) -> str | None:

@@ -1,6 +1,6 @@
 """Evaluate: the measured accuracies and Wasserstein distances of every method and budget, in ``metrics.json``."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from distill.pipeline.stage import Product, Progress, Reader, Stage, ordered
 from distill.recipe import Recipe
 from distill.stages.distances import DistancesStage
 from distill.stages.draw import Draw, budgets, draws
+from distill.stages.label import ImageLabelStage
 from distill.stages.teacher import TeacherStage
 from distill.stages.train import TrainStage
 from distill.stages.validate_images import ValidateImagesStage
@@ -23,11 +24,12 @@ class EvaluateStage(Stage):
     transport, then the mean over seeds. ``w2_decoded``: the same with the decoded images encoded again. ``distortion``: mean over
     classes and seeds of $D_2$ of the codes; None, like the other two, of an external set. ``checks``: what must hold for
     every codebook, and how it did. ``teacher``: its own top-1, and a warning where that is near chance; None without one.
+    ``recognized``: the share of the images that the teacher takes for their class, where it labels images as they are.
     ``images``: of each split, and how many of them can't be read and are left out.
     """
 
     name = "evaluate"
-    version = 3  # since images that are left out are counted
+    version = 4  # since images that the teacher recognizes are counted
 
     def __init__(
         self, recipe: Recipe, data: Images, trains: Mapping[str, TrainStage], distances: Mapping[str, DistancesStage]
@@ -90,7 +92,18 @@ class EvaluateStage(Stage):
             "w2_latent": latent,
             "w2_decoded": decoded,
             "distortion": distortion,
+            "recognized": self._recognized(read, train, todo),
         }
+
+    def _recognized(self, read: Reader, train: TrainStage, todo: Sequence[Draw]) -> float | None:
+        """The share of the draws' images that the teacher takes for their class; None where it did not label them as they are."""
+        if not isinstance(train.labels, ImageLabelStage):
+            return None
+        right: list[Any] = []
+        for index, part in enumerate(self.data.part_names):
+            logits = read.tensors(train.labels, part)
+            right += [draw.of(logits, "logits").argmax(1).eq(index).numpy() for draw in todo]
+        return float(np.concatenate(right).mean())
 
     def _means(self, read: Reader, method: str, draw: Draw, checks: "_Checks") -> tuple[float, float, float]:
         """W_2 of the codes and of the images encoded again, rooted means over classes, and the mean distortion, of one draw."""

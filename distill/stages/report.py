@@ -18,7 +18,7 @@ class ReportStage(Stage):
     """The page ``index.html`` with its pictures, and ``report.json``: rows, checks, wall time and peak memory a stage."""
 
     name = "report"
-    version = 5  # since its page says what decides
+    version = 6  # since its page says what the teacher recognizes
 
     def __init__(self, recipe: Recipe, data: Images, trains: Mapping[str, TrainStage], evaluate: EvaluateStage) -> None:
         self.recipe, self.data, self._trains, self._evaluate = recipe, data, dict(trains), evaluate

@@ -159,6 +159,15 @@ def test_full_is_the_whole_training_set(finished, by_title, stages):
         np.testing.assert_array_equal(images["all.seed0.images"], data.train.images[data.train.of_class(index)])
 
 
+def test_what_the_teacher_recognizes_is_counted_from_its_labels(finished, by_title, metrics):
+    label, right = by_title["label random"], []
+    for index, part in enumerate(label.parts()):
+        tensors = load_file(finished.folder / label.folder_name / f"{part}.safetensors")
+        right += [tensors[f"k3.seed{seed}.logits"].argmax(1) == index for seed in (0, 1)]
+    row = next(row for row in metrics["rows"] if (row["method"], row["ipc"]) == ("random", 3))
+    assert row["recognized"] == np.concatenate(right).mean()
+
+
 def test_the_report_is_there_and_offline(finished, metrics):
     from PIL import Image
 

@@ -21,6 +21,7 @@ ROW = {
     "best_mean": 0.625,
     "w2_latent": 1.5,
     "w2_decoded": None,
+    "recognized": None,
 }
 CHECKS = {
     "codebooks": 4,
@@ -92,3 +93,11 @@ def test_what_decides_stands_under_the_table():
     assert len(decides({**REPORT, "rows": [near, random]})) == 1
     assert decides({**REPORT, "rows": [{**far, "w2_latent": 2.25}, random]}) == decides(REPORT), "codes no nearer either"
     assert decides({**REPORT, "rows": [far], "teacher": None}) == []
+
+
+def test_what_the_teacher_recognizes_is_said_at_the_largest_budget():
+    several = [("ddoq", 1, 0.5), ("ddoq", 3, 0.75), ("random", 3, 1.0), ("full", None, 1.0), ("ddoq-sqrt", 3, None)]
+    rows = [{**ROW, "method": method, "ipc": ipc, "recognized": share} for method, ipc, share in several]
+    said = "Images that the teacher takes for their class, at 3 per class: ddoq 0.750, random 1.000."
+    assert decides({**REPORT, "rows": rows})[1] == said
+    assert said in render({**REPORT, "rows": rows}, PICTURES)
