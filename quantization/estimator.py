@@ -24,7 +24,7 @@ from quantization.reservoir import PrioritySample
 from quantization.solution import Solution
 from quantization.solvers.base import Solver, Task, max_iter_of
 from quantization.solvers.clvq import CLVQ
-from quantization.solvers.kmeans_lloyd import KMeansLloyd, shift_tolerance
+from quantization.solvers.kmeans_lloyd import KMeansBalanced, KMeansLloyd, shift_tolerance
 from quantization.solvers.lloyd import Lloyd
 from quantization.status import ConvergenceWarning as QuantizationWarning
 from quantization.status import TooFewPoints
@@ -88,7 +88,8 @@ class OptimalQuantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluste
         The order; samples in more dimensions than one have no solver for others yet.
     masses : {"free", "uniform"} or array (K,), default="free"
         The weights of the codes where they are prescribed, as clusters of equal size are: see :func:`quantization.quantize`. The
-        solver is then :class:`~quantization.Balanced`, and labels are those of its priced distances.
+        solver is then :class:`~quantization.Balanced`, which stops at ``tol`` as well, and labels are those of its priced
+        distances.
     solver : Solver, optional
         Such as ``CLVQ(epochs=5)`` or ``Lloyd(rtol=1e-6)``, in place of Lloyd with ``tol``.
 
@@ -185,6 +186,8 @@ class OptimalQuantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluste
         free = isinstance(self.masses, str) and self.masses == "free"
         if solver is None and free:
             solver = KMeansLloyd(0.0, shift_tolerance(points, self.tol), bool(self.verbose), samples.total)
+        elif solver is None and points.shape[1] > 1:  # on the line the default is exact
+            solver = KMeansBalanced(0.0, shift_tolerance(points, self.tol))
         budget = self.max_iter if getattr(solver, "epochs", None) is None else None
         try:
             task = make_task(samples.law, k, self.r, solver, init, self._n_init, _seed(self.random_state), budget, self.masses)

@@ -3,13 +3,16 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from quantization.arrays import Array
+import numpy as np
+
+from quantization.arrays import Array, to_host
 from quantization.empirical.sparse_samples import SparseSamples
 from quantization.exact_law import has_global_search, has_hessian, has_prices
-from quantization.initialization import GlobalSearch, InitLike, KMeansPlusPlus, RandomPoints, as_initialization
+from quantization.initialization import GivenCodes, GlobalSearch, InitLike, KMeansPlusPlus, RandomPoints, as_initialization
 from quantization.laws_2d.balanced_mixture_law import BalancedMixture2D
 from quantization.laws_2d.gaussian_mixture_law import GaussianMixture2D
 from quantization.make_problem import LawLike, make_problem, read_again
+from quantization.measure import DiscreteMeasure
 from quantization.problem import Initialization, Problem
 from quantization.shards import in_parts
 from quantization.solvers.balanced import Balanced
@@ -39,6 +42,17 @@ _DEFAULTS: list[tuple[Callable[[Problem], bool], Solver, Initialization]] = [
 ]
 
 
+def _repeated(measure: DiscreteMeasure, k: int) -> GivenCodes | None:
+    """All distinct points in turn, until there are k codes, where they are fewer: codes of prescribed masses may coincide."""
+    points, weights = measure.points, measure.weights_float64
+    try:
+        checked_distinct(points, weights, k)
+    except TooFewPoints:
+        distinct = np.unique(to_host(points)[to_host(weights) > 0], axis=0)
+        return GivenCodes(np.resize(distinct, (k, distinct.shape[1])))
+    return None
+
+
 def make_task(
     law: LawLike, k: int, r: float, solver: Solver | None, init: InitLike, n_init: int, rng: object,
     max_iter: int | None, masses: Array = "free",
@@ -53,6 +67,8 @@ def make_task(
         problem = replace(problem, exact=BalancedMixture2D(problem.exact, problem.masses))
     n_init = checked_count("n_init", n_init)
     default_solver, default_init = next((s, i) for fits, s, i in _DEFAULTS if fits(problem))
+    if problem.masses is not None and problem.measure is not None and init is None:
+        default_init = _repeated(problem.measure, problem.k) or default_init
     if solver is not None and (isinstance(solver, type) or not callable(getattr(solver, "solve", None))):
         raise ValueError(f"solver must be Lloyd(...), Newton(...), CLVQ(...) or Balanced(...); received {solver!r}")
     solver = default_solver if solver is None else solver
@@ -67,7 +83,7 @@ def make_task(
     if reason:
         raise ValueError(reason)
     init.check(problem)
-    if problem.measure is not None:
+    if problem.measure is not None and not (problem.masses is not None and isinstance(init, GivenCodes)):
         checked_distinct(problem.measure.points, problem.measure.weights_float64, problem.k)
     elif isinstance(problem.exact, SparseSamples) and len(problem.exact.distinct(problem.k)) < problem.k:
         raise TooFewPoints(problem.k, len(problem.exact.distinct(problem.k)))

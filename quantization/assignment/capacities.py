@@ -14,7 +14,7 @@ import numpy as np
 from quantization.arrays import FloatArray, SparsePlan, summed_by
 from quantization.assignment import capacity_kernels as kernels
 from quantization.assignment.capacity_candidates import Candidates, CandidateSearch
-from quantization.assignment.capacity_prices import ascended, bridged, centred, rooms_left
+from quantization.assignment.capacity_prices import ascended, bridged, centred, rooms_left, within
 from quantization.assignment.plan_cycles import without_cycles
 from quantization.assignment.rows import read_only
 from quantization.threads import parallel_map
@@ -22,12 +22,13 @@ from quantization.threads import parallel_map
 _ALL = 2**22  # costs of points and codes up to which all codes are candidates of every point
 _PER_CODE, _FEWEST, _COARSER, _ROUNDS = 16, 2**12, 4, 4  # points, by which prices begin; of them each time; jumps of those
 _AHEAD = 8  # times the last change of prices that a window is wide
-_AMISS, _SLIGHT = 0.02, 0.05  # of all mass, and of a code's: what may be amiss on the way
-_NEAR, _NEAR_PER_CODE = 2**14, 32  # points at borders that are enough for the exact end, as a rule
+_AMISS, _SLIGHT, _NOISE = 0.02, 0.05, 4  # of all mass, and of a code's: what may be amiss on the way; of its standard errors
+_NEAR, _NEAR_PER_CODE, _NEAR_PER_AMISS = 2**14, 32, 8  # points at borders that are enough for the exact end, as a rule
 _ASCENTS, _FEW_ASCENTS = 40, 8  # Newton steps of the dual, and where the codes move on anyway
 _LISTINGS, _GROWTH, _USED = 24, 4, 0.1  # of candidates, at most; of the room of prices that left so much of it
-_MANY, _LESS = 4, 0.8  # times what paths should find amiss: too much for them, as long as another listing leaves less
-_PATHS, _PATH_WORK = 2000, 2**25  # between which an interruption is answered, at most
+_MANY, _BY_PATHS, _LESS = 4, 1 / 32, 0.8  # times the codes, and of all mass: too much for paths, if a listing leaves less
+_PATHS, _PATH_WORK = 4000, 2**28  # between which an interruption is answered, at most
+_MOVES, _MOVES_KEPT, _MORE = 16, 2**21, 4  # between two cells that are listed, and all; times the points, where they don't do
 _DUST = 1e-14  # of the least mass: no more is left behind where a point moves
 _TOLERANCE, _ULP = 1e-11, 2.0**-52  # of the least mass that a code may have too much or lack, and of the greatest
 
@@ -55,7 +56,7 @@ class CapacityPlan:
 
 def _wider(spread: FloatArray, left: FloatArray) -> FloatArray:
     """More room between the codes whose prices have used theirs up."""
-    return np.where(left < _USED * spread, _GROWTH * spread, spread)
+    return np.where(left < _USED * spread, np.maximum(_GROWTH * spread, -2 * left), spread)
 
 
 class CapacitatedAssignment:
@@ -99,23 +100,26 @@ class CapacitatedAssignment:
         """The optimal plan to codes (K, d), from prices of codes not far away; its certificate, where one is asked for."""
         prices, window = self._begin(codes, prices)
         before, attempt, least, spread = prices, 0, np.inf, np.full((len(codes), len(codes)), window)
+        known, depth = window == np.inf or self.small, 1
+        many = max(_MANY * self._close, _BY_PATHS * float(self._masses.sum()))
         while True:
             attempt += 1
-            near = window == np.inf or (self.small and attempt == 1)
-            prices, rooms = (prices, spread) if near else self._bridged(codes, prices, spread)
+            prices, rooms = (prices, spread) if known else self._bridged(codes, prices, spread, depth)
             listed, labels = self._search.listed(codes, prices, rooms)
             if certified:
                 listed.measure(self.points, codes)
             following, off, rest = ascended(listed, self._masses, prices, rooms, _ASCENTS, self._close)
             spread, tight = _wider(spread, rest), bool((rest < _USED * spread).any())
-            if off > _MANY * self._close and attempt <= _LISTINGS / 2 and (off < _LESS * least or tight):
-                prices, least = following, off
+            if off > many and attempt <= _LISTINGS / 2 and (off < _LESS * least or tight):
+                prices, least, known = following, off, window == np.inf
                 continue
-            flow, found, reached = self._completed(listed, following)
+            flow, found, reached = self._completed(listed, following, off)
             left = rooms_left(found - prices, rooms)
             if (reached and (left.min() >= 0 or not certified)) or attempt == _LISTINGS:
                 break
-            spread, prices, least = _wider(spread, left), following, np.inf
+            depth = depth if reached else _GROWTH * depth
+            prices = prices + within((found if reached else following) - prices, rooms)
+            spread, least, known = _wider(spread, left), np.inf, window == np.inf
         self._moved = float(np.ptp(found - before))
         if not (certified and reached and left.min() >= 0):
             return self._as_plan(listed, flow, labels, found)
@@ -139,19 +143,28 @@ class CapacitatedAssignment:
         while step > 1:
             few, window = self.part(step), np.inf if rounds > 1 else self._search.windows(codes, prices)[1]
             close = _AMISS * float(few._masses.sum())
-            for _ in range(rounds):
+            for left in range(rounds, 0, -1):
                 prices, rooms = few._bridged(codes, prices, window)
                 listed, _ = few._search.listed(codes, prices, rooms)
-                prices, off, _ = ascended(listed, few._masses, prices, rooms, _FEW_ASCENTS, close)
+                start, (prices, off, _) = prices, ascended(listed, few._masses, prices, rooms, _FEW_ASCENTS, close)
                 if off <= close:
                     break
+                if left == 1:
+                    found = start + within(few._paths(listed, prices.copy(), exact=False)[1] - start, rooms)
+                    prices = found if np.abs(listed.choose(found).masses - few._masses).sum() < off else prices
             step, rounds = step // _COARSER, 1
         return prices
 
-    def _bridged(self, codes: FloatArray, prices: FloatArray, window: float | FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Prices at which points lead from cells with too much to those that lack, and rooms with such points in a window."""
-        received, least = self._search.exchanges(codes, prices)
-        tolerance = max(_SLIGHT * float(self._masses.max()), 1.0)
+    def _bridged(
+        self, codes: FloatArray, prices: FloatArray, window: float | FloatArray, depth: int = 1
+    ) -> tuple[FloatArray, FloatArray]:
+        """Prices at which points lead from cells with too much to those that lack, and rooms with such points in a window.
+
+        depth: how many times as many points are to be found between two cells as usual.
+        """
+        received, least = self._search.exchanges(codes, prices, depth)
+        most, skipped = float(self._masses.max()), self._search.step(len(codes), depth) - 1
+        tolerance = max(_SLIGHT * most, _NOISE * (skipped * most) ** 0.5, 1.0)
         found = bridged(least, received - self._masses, prices, tolerance)
         return found, rooms_left(found - prices, least) + window
 
@@ -170,26 +183,30 @@ class CapacitatedAssignment:
         cost = sum(c for c, _ in found) + kernels.add_rows(self.points[rows], columns, masses, codes, sums)
         return sums, float(cost)
 
-    def _completed(self, listed: Candidates, prices: FloatArray) -> tuple[FloatArray, FloatArray, bool]:
-        """The flow of every candidate, exact, the prices, and whether masses could be met by these candidates."""
-        choice = listed.choose(prices)
-        chosen, margins = choice.chosen, choice.margins
-        enough = max(_NEAR, _NEAR_PER_CODE * len(prices))
-        if len(listed.rows) > 2 * enough:
-            near = np.flatnonzero(margins <= np.partition(margins, enough)[enough])
-            width = float(margins[near].max())
-            part = listed.some(near, chosen)
-            flow, found, reached = self._paths(part, prices.copy())
-            if reached and np.ptp(found - prices) <= width:
+    def _completed(self, listed: Candidates, prices: FloatArray, off: float) -> tuple[FloatArray, FloatArray, bool]:
+        """The flow of every candidate, exact, the prices, and whether masses could be met by these candidates.
+
+        Of points near borders first, as others stay where they are unless prices change by more than that. off: what is amiss.
+        """
+        n = len(listed.rows)
+        count = max(_NEAR, _NEAR_PER_CODE * len(prices), int(_NEAR_PER_AMISS * off))
+        while True:
+            choice = listed.choose(prices)
+            chosen, margins, everything = choice.chosen, choice.margins, 2 * count >= n
+            if everything and off <= _MANY * len(prices):
+                return self._paths(listed, prices.copy())
+            near = np.arange(n) if everything else np.flatnonzero(margins <= np.partition(margins, count)[count])
+            near = near[np.argsort(listed.codes[chosen[near]], kind="stable")]  # what is looked at together lies together
+            flow, found, reached = self._paths(listed.some(near, chosen), prices.copy())
+            if everything or (reached and np.ptp(found - prices) <= margins[near].max()):
                 whole = np.zeros(len(listed.codes))
                 whole[chosen] = listed.weights
                 whole[listed.entries(near)[0]] = flow
-                return whole, found, True
-            if reached:
-                prices = found
-        return self._paths(listed, prices.copy())
+                return whole, found, reached
+            prices, count = found if reached else prices, _MORE * count
 
-    def _paths(self, listed: Candidates, prices: FloatArray) -> tuple[FloatArray, FloatArray, bool]:
+    def _paths(self, listed: Candidates, prices: FloatArray, exact: bool = True) -> tuple[FloatArray, FloatArray, bool]:
+        """From the cells at these prices: whole points first, as those that are split make paths of less, then what is left."""
         k, size = len(prices), len(listed.codes)
         choice = listed.choose(prices)
         flow = np.zeros(size)
@@ -197,14 +214,18 @@ class CapacitatedAssignment:
         excess, least = choice.masses - self._masses, float(self._masses.min())
         tolerance, dust = max(_TOLERANCE * least, _ULP * float(self._masses.max())), _DUST * min(least, 1.0)
         owners = np.repeat(np.arange(len(listed.rows)), np.diff(listed.starts))
-        links, space = np.empty((3, max(size, k)), np.int64), (*np.empty((2, k, k)), np.empty(k), np.empty((2, k), np.int64))
-        limit = max(1, min(_PATHS, _PATH_WORK // k**2))
-        plan = listed.starts, listed.codes, listed.costs, owners, prices, excess, tolerance, dust, flow, links, *space, limit
-        paths = -2
-        for _ in range((10 * _PATHS + 20 * (len(listed.rows) + k)) // limit):
-            paths = kernels.complete(*plan)
-            if paths != -2:
-                break
+        kept = max(1, min(_MOVES, _MOVES_KEPT // k**2))
+        moves = np.empty((2, k, k), np.int64), np.empty((k, k, kept)), np.empty((k, k, kept), np.int64), np.empty((k, k))
+        space = np.empty((3, max(size, k)), np.int64), *moves, np.empty(k), np.empty((3, k), np.int64)
+        limit, paths = max(1, min(_PATHS, _PATH_WORK // k**2)), 0
+        first = [max(tolerance, 1.0)] if not exact or np.abs(excess).sum() > _MANY * k else []
+        for allowed in [*first, tolerance] if exact else first:
+            for _ in range((10 * _PATHS + 20 * (len(listed.rows) + k)) // limit):
+                paths = kernels.complete(
+                    listed.starts, listed.codes, listed.costs, owners, prices, excess, allowed, dust, flow, *space, limit
+                )
+                if paths != -2:
+                    break
         return flow, prices, paths >= 0
 
     def _as_plan(self, listed: Candidates, flow: FloatArray, labels: Any, prices: FloatArray) -> CapacityPlan:

@@ -18,6 +18,7 @@ _BLOCK = 2**18  # scores, or coordinates, that are computed at a time
 _PER_POINT = 4  # candidates of a point, on average, that make a window
 _PROBES = 2**9  # points by which it is found
 _FEW, _FEW_PER_CODE = 2**10, 32  # points that have a choice in a narrow window
+_LOOKED_AT, _LOOKED_AT_PER_CODE, _FEWEST_PER_CODE = 2**16, 2**8, 2**4  # points that tell what moves between cells cost
 _SINGLE = 1 / 8  # of a price's room, the round-off of products in float32 that it has room for
 
 
@@ -150,26 +151,34 @@ class CandidateSearch:
         found, costs = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
         return Candidates(rows, starts, found, costs, self.weights[rows], fixed), labels
 
-    def exchanges(self, codes: FloatArray, prices: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """The masses of cells (K,), and what it costs at least to move a point from one to another, (K, K)."""
-        k = len(codes)
+    def step(self, k: int, depth: int) -> int:
+        """One of how many points is looked at for what moves between k cells cost."""
+        looked_at = max(_LOOKED_AT, _LOOKED_AT_PER_CODE * k)
+        return max(1, min(len(self.points) * depth // looked_at, len(self.points) // (_FEWEST_PER_CODE * k)))
+
+    def exchanges(self, codes: FloatArray, prices: FloatArray, depth: int) -> tuple[FloatArray, FloatArray]:
+        """The masses of cells (K,), and what it costs to move a point from one to another, (K, K).
+
+        By a part of large samples: what a move costs is what it costs the few cheapest.
+        """
+        k, step = len(codes), self.step(len(codes), depth)
         scaled, squares = self._scaled(codes)
         dtype, _ = self._precision(np.sqrt(squares), prices, np.inf)
         scaled, priced = scaled.astype(dtype), (squares - prices).astype(dtype)
-        size = self._block(k)
-        blocks = -(-len(self.points) // size)
+        size, weights = self._block(k), self.weights[::step]
+        blocks = -(-len(weights) // size)
         parts = min(blocks, _PARTS)
 
         def work(part: int) -> tuple[FloatArray, FloatArray]:
             least, masses = np.full((k, k), np.inf, dtype), np.zeros(k)
             for b in range(part * blocks // parts, (part + 1) * blocks // parts):
-                rows = slice(b * size, (b + 1) * size)
-                kernels.exchange(self._scores(rows, scaled, priced), self.weights[rows], least, masses)
+                rows = slice(b * size * step, (b + 1) * size * step, step)
+                kernels.exchange(self._scores(rows, scaled, priced), weights[b * size : (b + 1) * size], least, masses)
             return least, masses
 
         found = parallel_map(work, parts)
         least, masses = np.min([x for x, _ in found], 0), np.sum([m for _, m in found], 0)
-        return np.asarray(masses, np.float64), np.asarray(least, np.float64)
+        return np.asarray(masses * (self.weights.sum() / weights.sum()), np.float64), np.asarray(least, np.float64)
 
     def windows(self, codes: FloatArray, prices: FloatArray) -> tuple[float, float]:
         """A narrow one, within which few points have a choice, and one within which a point has so many candidates on average."""

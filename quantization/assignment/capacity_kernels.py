@@ -104,38 +104,69 @@ def add_rows(points: Any, labels: Any, masses: Any, codebook: Any, sums: Any) ->
 
 
 @compiled
+def _offer(j: int, k: int, extra: float, f: int, counts: Any, extras: Any, moves: Any, least: Any) -> None:
+    """Puts a move of a point from cell j to its candidate f, of code k, among the cheapest that are listed, if it is one."""
+    count, keys, places, b = counts[0, j, k], extras[j, k], moves[j, k], np.int64(0)
+    if count == len(keys):
+        counts[1, j, k] = 1
+        if extra >= keys[count - 1]:
+            return
+        count -= 1
+    elif counts[1, j, k] and (count == 0 or extra > keys[count - 1]):
+        return  # others that are not listed may be cheaper
+    b = count
+    while b > 0 and keys[b - 1] > extra:
+        keys[b], places[b] = keys[b - 1], places[b - 1]
+        b -= 1
+    keys[b], places[b] = extra, f
+    counts[0, j, k], least[j, k] = count + 1, keys[0]
+
+
+@compiled
+def _forget(j: int, k: int, f: int, counts: Any, extras: Any, moves: Any, least: Any) -> bool:
+    """Takes such a move from the list; whether none is left there, though there are others."""
+    count, keys, places, b = counts[0, j, k], extras[j, k], moves[j, k], np.int64(0)
+    while b < count and places[b] != f:
+        b += 1
+    if b == count:
+        return False
+    for c in range(b, count - 1):
+        keys[c], places[c] = keys[c + 1], places[c + 1]
+    counts[0, j, k], least[j, k] = count - 1, keys[0] if count > 1 else np.inf
+    return count == 1 and counts[1, j, k] == 1
+
+
+@compiled
 def _look(
-    j: int, heads: Any, after: Any, owners: Any, starts: Any, codes: Any, costs: Any, flow: Any, least: Any, tied: Any
-) -> None:
-    """What it costs at least to move mass from a code to every other, and how much moves at that."""
+    j: int, heads: Any, after: Any, owners: Any, starts: Any, codes: Any, costs: Any, counts: Any, extras: Any, moves: Any,
+    least: Any,
+) -> None:  # fmt: skip
+    """Lists the cheapest moves of points from a cell to every other."""
     for k in range(least.shape[1]):
-        least[j, k] = np.inf
+        counts[0, j, k], counts[1, j, k], least[j, k] = 0, 0, np.inf
     e = heads[j]
     while e >= 0:
         u = owners[e]
         for f in range(starts[u], starts[u + 1]):
             if f != e:
-                k, extra = codes[f], costs[f] - costs[e]
-                if extra < least[j, k]:
-                    least[j, k], tied[j, k] = extra, flow[e]
-                elif extra == least[j, k]:
-                    tied[j, k] += flow[e]
+                _offer(j, codes[f], costs[f] - costs[e], f, counts, extras, moves, least)
         e = after[e]
 
 
 @compiled
 def complete(
     starts: Any, codes: Any, costs: Any, owners: Any, prices: Any, excess: Any, tolerance: float, dust: float, flow: Any,
-    links: Any, least: Any, tied: Any, distances: Any, marks: Any, limit: int,
+    links: Any, counts: Any, extras: Any, moves: Any, least: Any, distances: Any, marks: Any, limit: int,
 ) -> int:  # fmt: skip
     """From a plan that is optimal but for the masses of codes to the optimal plan: by shortest paths from excess to lack.
 
     flow: of every candidate, in and out; prices: (K,), in and out, by which the plan goes to least priced costs. excess: (K,), in
-    and out. links: (3, E), least, tied: (K, K), distances: (K,), marks: (2, K): space. Returns how many paths were taken, -1
-    where codes can't be reached, -2 where ``limit`` paths are not enough.
+    and out. links: (3, E), counts: (2, K, K), extras, moves: (K, K, B), least: (K, K), distances: (K,), marks: (3, K): space; of
+    B cheapest moves between two cells each. Returns how many paths were taken, -1 where codes can't be reached, -2 where
+    ``limit`` paths are not enough.
     """
     k, after, before, heads = len(prices), links[0], links[1], links[2]
-    previous, done = marks[0], marks[1]
+    previous, done, unknown = marks[0], marks[1], marks[2]
     for j in range(k):
         heads[j] = -1
     for e in range(len(codes) - 1, -1, -1):
@@ -146,11 +177,11 @@ def complete(
                 before[heads[j]] = e
             heads[j] = e
     for j in range(k):
-        _look(j, heads, after, owners, starts, codes, costs, flow, least, tied)
+        _look(j, heads, after, owners, starts, codes, costs, counts, extras, moves, least)
     for path in range(limit):
         lacking, exceeding = False, False
         for j in range(k):
-            distances[j], previous[j], done[j] = (0.0 if excess[j] > tolerance else np.inf), -1, 0
+            distances[j], previous[j], done[j], unknown[j] = (0.0 if excess[j] > tolerance else np.inf), -1, 0, 0
             lacking |= excess[j] < -tolerance
             exceeding |= excess[j] > tolerance
         if not lacking or not exceeding:
@@ -180,41 +211,53 @@ def complete(
                 prices[j] += distances[j] - reach
         amount, j = -excess[end], end
         while previous[j] >= 0:
-            amount = min(amount, tied[previous[j], j])
-            j = previous[j]
-        amount = min(amount, excess[j])
+            i, tied = previous[j], 0.0
+            for b in range(counts[0, i, j]):  # that move at the least cost
+                if extras[i, j, b] == least[i, j]:
+                    u = owners[moves[i, j, b]]
+                    for e in range(starts[u], starts[u + 1]):
+                        tied += flow[e] if codes[e] == i else 0.0
+            amount, j = amount if amount < tied else tied, i
+        amount = amount if amount < excess[j] else excess[j]
         excess[j] -= amount
         excess[end] += amount
         j = end
         while previous[j] >= 0:
             i, left = previous[j], amount
-            e, extra = heads[i], least[i, j]
-            while e >= 0 and left > 0:
-                following, u = after[e], owners[e]
-                for f in range(starts[u], starts[u + 1]):
-                    if codes[f] == j and costs[f] - costs[e] == extra:
-                        moved = flow[e] if flow[e] <= left + dust else left
-                        left -= moved
-                        if flow[f] <= 0:
-                            after[f], before[f] = heads[j], -1
-                            if heads[j] >= 0:
-                                before[heads[j]] = f
-                            heads[j] = f
-                        flow[f] += moved
-                        flow[e] -= moved
-                        if flow[e] <= 0:
-                            flow[e] = 0.0
-                            if before[e] >= 0:
-                                after[before[e]] = after[e]
-                            else:
-                                heads[i] = after[e]
-                            if after[e] >= 0:
-                                before[after[e]] = before[e]
-                        break
-                e = following
+            extra = least[i, j]
+            while left > 0 and least[i, j] == extra:
+                f = moves[i, j, 0]
+                u = owners[f]
+                e = starts[u]
+                while codes[e] != i:
+                    e += 1
+                moved = flow[e] if flow[e] <= left + dust else left
+                left -= moved
+                if flow[f] <= 0:
+                    after[f], before[f] = heads[j], -1
+                    if heads[j] >= 0:
+                        before[heads[j]] = f
+                    heads[j] = f
+                    for g in range(starts[u], starts[u + 1]):
+                        if g != f:
+                            _offer(j, codes[g], costs[g] - costs[f], g, counts, extras, moves, least)
+                flow[f] += moved
+                flow[e] -= moved
+                if flow[e] <= 0:
+                    flow[e] = 0.0
+                    if before[e] >= 0:
+                        after[before[e]] = after[e]
+                    else:
+                        heads[i] = after[e]
+                    if after[e] >= 0:
+                        before[after[e]] = before[e]
+                    for g in range(starts[u], starts[u + 1]):
+                        if g != e and _forget(i, codes[g], g, counts, extras, moves, least):
+                            unknown[i] = 1
             j = i
         j = end
         while j >= 0:
-            _look(j, heads, after, owners, starts, codes, costs, flow, least, tied)
+            if unknown[j]:
+                _look(j, heads, after, owners, starts, codes, costs, counts, extras, moves, least)
             j = previous[j]
     return -2

@@ -34,7 +34,8 @@ def ascended(
         borders, reach = listed.borders(at, width) / (2 * width), _REACH * width if reach == np.inf else reach
         for _ in range(_HALVINGS):
             step = newton_step(borders, masses - at.masses, reach)
-            following = start + _within(prices + step - start, rooms)
+            wanted = prices + step - start
+            following = start + within(wanted, rooms)
             then = listed.choose(following)
             higher, left = then.value + float(masses @ following), float(np.abs(masses - then.masses).sum())
             if higher > value:
@@ -42,7 +43,7 @@ def ascended(
             reach = float(np.ptp(step)) / 4
         else:
             break
-        rest = rooms_left(following - start, rooms)
+        rest = rooms_left(wanted, rooms)
         if left > off and rest.min() <= 0:
             break
         reach, poor = max(reach, 4 * float(np.ptp(step))), poor + 1 if left > _LESS * off else 0
@@ -50,7 +51,7 @@ def ascended(
     return prices, off, rest
 
 
-def _within(change: FloatArray, rooms: FloatArray) -> FloatArray:
+def within(change: FloatArray, rooms: FloatArray) -> FloatArray:
     """The greatest changes below these that leave every room enough."""
     for _ in range(len(change)):
         least = (change[:, None] + rooms).min(0)

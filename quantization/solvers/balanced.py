@@ -10,6 +10,7 @@ import numpy as np
 from quantization.arrays import FloatArray, SparsePlan, is_torch, rounded, to_host
 from quantization.assignment import host_array
 from quantization.assignment.cells import stationarity
+from quantization.empirical.sparse_samples import SparseSamples
 from quantization.exact_law import resolution
 from quantization.problem import Problem
 from quantization.solvers.base import State
@@ -61,6 +62,8 @@ class Balanced:
     def incompatibility(self, problem: Problem) -> str | None:
         if problem.masses is None:
             return 'Balanced is for prescribed masses; received masses="free". Use Lloyd(), or masses="uniform"'
+        if isinstance(problem.exact, SparseSamples):
+            return "Balanced needs dense samples; received a sparse matrix. Pass x.toarray(), or a projection"
         if problem.measure is None:
             return f"Balanced needs samples in memory; received {problem.kind}. Quantize a sample"
         return None

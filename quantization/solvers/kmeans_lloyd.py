@@ -8,6 +8,7 @@ import numpy as np
 from quantization.arrays import Array, FloatArray, summed_by
 from quantization.empirical.sparse_samples import is_csr, squared_norms
 from quantization.problem import Problem
+from quantization.solvers.balanced import Balanced
 from quantization.solvers.base import State
 from quantization.solvers.lloyd import Lloyd
 from quantization.status import Status
@@ -57,6 +58,28 @@ class KMeansLloyd(Lloyd):
                 print(f"Converged at iteration {i}: strict convergence.")
             yield replace(state, ended=Status.CONVERGED)
             return
+
+
+@dataclass(frozen=True)
+class KMeansBalanced(Balanced):
+    r"""Codes of prescribed masses, with that rule: until $\sum_k |x_k' - x_k|^2 \le$ ``shift_tol`` or no sample moves.
+
+    CONVERGED is said where the plan to the last codes is certified besides.
+    """
+
+    rtol: float = 0.0
+    shift_tol: float = 0.0
+
+    def solve(self, problem: Problem, codes: FloatArray, rng: np.random.Generator) -> Iterator[State]:
+        before: FloatArray | None = None
+        for state in super().solve(problem, codes, rng):
+            now = np.asarray(state.codes())
+            if before is not None and np.square(now - before).sum() <= self.shift_tol:
+                last = state if state.finish is None else state.finish()
+                yield replace(last, ended=last.ended or Status.CONVERGED)
+                return
+            yield state
+            before = now
 
 
 def shift_tolerance(points: Array, tol: float) -> float:

@@ -1,9 +1,11 @@
 """Codes of prescribed masses: plans against the assignment of scipy, certificates, what is refused, and every way to ask."""
 
+import itertools
 import math
 
 import numpy as np
 import pytest
+import scipy.sparse
 import torch
 from scipy.optimize import linear_sum_assignment, linprog
 
@@ -120,6 +122,55 @@ def test_the_estimator_has_clusters_of_equal_size(rng):
     assert estimator.score(x) == pytest.approx(-estimator.inertia_)
     with pytest.raises(ValueError, match="partial_fit learns codes of free masses"):
         estimator.partial_fit(x)
+
+
+def test_the_estimator_stops_at_its_tol(rng):
+    x = rng.normal(size=(400, 3))
+    fits = [qz.OptimalQuantizer(8, masses="uniform", tol=tol, random_state=0).fit(x) for tol in (1e-1, 1e-3, 0.0)]
+    assert fits[0].n_iter_ < fits[1].n_iter_ < fits[2].n_iter_
+    for fit, tol in zip(fits, (1e-1, 1e-3, 0.0), strict=True):
+        assert fit.solution_.converged
+        check(fit.solution_, x, np.full(8, 1 / 8))
+        steps = list(qz.iterate(x, 8, masses="uniform", init=start_of(x), solver=qz.Balanced(rtol=0), rng=0))
+        shifts = [np.square(b.points - a.points).sum() for a, b in itertools.pairwise(steps)]
+        fit = qz.OptimalQuantizer(8, masses="uniform", init=start_of(x), n_init=1, tol=tol).fit(x)
+        first = next((i for i, s in enumerate(shifts, 1) if s <= tol * x.var(0).mean()), len(shifts))
+        assert fit.n_iter_ == first
+
+
+def start_of(x):
+    """Eight codes to begin with."""
+    return x[:8].copy()
+
+
+@pytest.mark.parametrize("d", [1, 2])
+@pytest.mark.parametrize("masses", ["uniform", [0.4, 0.3, 0.2, 0.06, 0.04]])
+def test_more_codes_than_distinct_points(d, masses):
+    """Mass 1/2, 1/4, 1/4 on three points: five codes of these masses split them."""
+    x = np.array([[0.0, 0.0], [0.0, 0.0], [4.0, 1.0], [1.0, 3.0]])[:, :d]
+    solution = qz.quantize(x, 5, masses=masses, rng=0)
+    given = np.full(5, 0.2) if masses == "uniform" else np.array(masses)
+    assert solution.sparse_plan is not None
+    rows, columns, parts = solution.sparse_plan
+    np.testing.assert_allclose(np.bincount(rows, parts), 0.25, rtol=1e-12)
+    np.testing.assert_allclose(np.bincount(columns, parts), given, rtol=1e-9)
+    costs = np.square(x[:, None] - solution.points[None]).sum(2)
+    plan = linprog(
+        costs.ravel(),
+        A_eq=np.vstack([np.kron(np.eye(4), np.ones(5)), np.kron(np.ones(4), np.eye(5))]),
+        b_eq=np.concatenate([np.full(4, 0.25), given]),
+    )
+    assert solution.distortion == pytest.approx(plan.fun, rel=1e-9, abs=1e-12)
+    with pytest.raises(ValueError, match="distinct points"):
+        qz.quantize(x, 5, masses=masses, init="k-means++", rng=0)
+    with pytest.raises(ValueError, match="distinct points"):
+        qz.quantize(x, 5, rng=0)
+
+
+def test_sparse_samples_are_refused(rng):
+    x = scipy.sparse.csr_array(rng.normal(size=(30, 4)))
+    with pytest.raises(ValueError, match=r"needs dense samples; received a sparse matrix. Pass x.toarray\(\)"):
+        qz.quantize(x, 3, masses="uniform", rng=0)
 
 
 @pytest.mark.parametrize(
