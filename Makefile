@@ -25,10 +25,12 @@ bench: $(READY) ## the solvers beside scikit-learn, faiss and torch; the tables 
 bench-shapes: $(READY) ## Lloyd steps on every shape of a grid, hours; a rerun goes on where it stopped
 	OMP_NUM_THREADS=2 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m benchmarks.shapes --write docs/benchmarks.md
 
-lint: $(READY) ## style and types
+lint: $(READY) ## style, types, spelling and words
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+	$(BIN)/codespell
+	$(BIN)/codespell -D docs/vocabulary.txt README.md CONTRIBUTING.md docs
 
 format: $(READY)
 	$(BIN)/ruff check --fix .
@@ -57,4 +59,4 @@ lock: ## choose new versions; hashes, no addresses
 		--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet -o requirements-demo.lock
 
 clean: ## remove the environment and the runs
-	rm -rf $(VENV) runs site docs/gallery docs/reference/generated docs/reference/backreferences
+	rm -rf $(VENV) runs site docs/gallery docs/theorems docs/reference/commands.md docs/reference/recipe.md docs/reference/generated docs/reference/backreferences

@@ -5,9 +5,13 @@ import sys
 from importlib.metadata import version as installed
 from pathlib import Path
 
+from numpydoc.xref import DEFAULT_LINKS
+
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent), str(HERE / "_ext")]
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import quantization  # noqa: E402
 
 project = "optimal-quantization"
 author = "The authors of optimal-quantization"
@@ -26,8 +30,11 @@ extensions = [
     "sphinx_gallery.gen_gallery",
     "docstrings",
     "examples_using",
+    "theorem_pages",
+    "command_pages",
+    "cited_by",
 ]
-exclude_patterns = ["_ext", "_templates", "reference/backreferences"]
+exclude_patterns = ["_ext", "_templates", "reference/backreferences", "theorems/summary.md"]
 templates_path = ["_templates"]
 nitpicky = True
 suppress_warnings = ["myst.header"]  # pages that commands write have headings as deep as their sections ask for
@@ -50,11 +57,16 @@ autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
+# Types of parameters that are public names here are links; other words stay words.
+numpydoc_xref_param_type = True
+numpydoc_xref_ignore = "all"
+numpydoc_xref_aliases = {name: name for name in DEFAULT_LINKS} | {name: f"quantization.{name}" for name in quantization.__all__}
 
 # The gallery: ``-D plot_gallery=0`` makes its pages without running the scripts.
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "gallery",
+    "subsection_order": [f"../examples/{name}" for name in ("quantizers", "transport", "applications", "distillation", "theory")],
     "filename_pattern": r"\.py$",
     "backreferences_dir": "reference/backreferences",
     "doc_module": ("quantization", "theory_checks", "distill"),

@@ -1,4 +1,4 @@
-"""Docstrings of the public objects of ``quantization``: numpydoc sections, the signature's names, examples that run."""
+"""Docstrings of the public objects of the three packages: numpydoc sections, the signature's names, examples that run."""
 
 import dataclasses
 import doctest
@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+import distill
 import quantization as qz
+import theory_checks
 from quantization import plot
 from quantization.solvers import base
 
@@ -16,6 +18,8 @@ _PENDING: set[str] = set()
 
 OBJECTS = {name: getattr(qz, name) for name in [*qz.__all__, "OptimalQuantizer"] if name not in _PENDING}
 OBJECTS |= {f"plot.{f.__name__}": f for f in (plot.barycenter, plot.paths, plot.trace, plot.voronoi)}
+OBJECTS |= {f"theory_checks.{f.__name__}": f for f in (theory_checks.Claim, theory_checks.Evidence, theory_checks.claim)}
+OBJECTS |= {f"distill.{name}": getattr(distill, name) for name in distill.__all__}
 CLASSES = {name: thing for name, thing in OBJECTS.items() if inspect.isclass(thing)}
 PROTOCOLS = [thing for thing in [*CLASSES.values(), *vars(base).values()] if getattr(thing, "_is_protocol", False)]
 # Implementations of these methods are documented where the protocol is.
@@ -23,6 +27,7 @@ PROTOCOL_METHODS = {name for protocol in PROTOCOLS for name in vars(protocol) if
 METHODS = {
     f"{name}.{key}": inspect.unwrap(getattr(cls, key))
     for name, cls in CLASSES.items()
+    if cls.__module__.startswith("quantization.")
     for key, member in vars(cls).items()
     if not key.startswith("_") and (inspect.isfunction(member) or isinstance(member, classmethod | staticmethod))
     if cls in PROTOCOLS or key not in PROTOCOL_METHODS or "\n" in (member.__doc__ or "")

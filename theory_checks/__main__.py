@@ -12,7 +12,7 @@ from time import perf_counter
 from theory_checks import CLAIMS
 from theory_checks.claim import PROFILES
 from theory_checks.figures import drawn
-from theory_checks.report import Report, write, write_page
+from theory_checks.report import Report, write, write_record
 from theory_checks.trial import Finding, Verdict, examine
 
 _NEEDED = [name for name in ("rich", "matplotlib") if find_spec(name) is None]
@@ -53,7 +53,7 @@ def _run(options: argparse.Namespace) -> int:
     figures = drawn(findings)
     write(report, options.out, figures)
     if options.write is not None:
-        write_page(report, options.write, figures)
+        write_record(report, options.write, figures)
     for finding in findings:
         if finding.verdict is not Verdict.HOLDS:
             print(_complaint(finding, options.profile, options.seed), file=sys.stderr)
@@ -107,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
         help="processes that share the cases; no result depends on it (default: %(default)s)",
     )
     run.add_argument(
-        "--write", type=_page, metavar="FILE", help="the report as a page of the documentation too, such as docs/theorems.md"
+        "--write", type=_record, metavar="FILE", help="what the documentation shows too, such as docs/results/theorems.json"
     )
     return parser
 
@@ -140,10 +140,10 @@ def _folder(text: str) -> Path:
     return path
 
 
-def _page(text: str) -> Path:
+def _record(text: str) -> Path:
     path = Path(text)
-    if path.suffix != ".md" or path.is_dir():
-        raise argparse.ArgumentTypeError(f"the page must be a file named *.md; received {text!r}")
+    if path.suffix != ".json" or path.is_dir():
+        raise argparse.ArgumentTypeError(f"the record must be a file named *.json; received {text!r}")
     _folder(str(path.parent))
     return path
 

@@ -41,10 +41,34 @@ VERY_SLOW = Effort(tests=1, quick=3, full=24)  # a second and more
 
 @dataclass(eq=False)
 class Claim(Generic[L]):
-    """A checked statement. Called with (law, k, seed), it returns :class:`~theory_checks.evidence.Evidence`.
+    """A checked statement. Called with (law, k, seed), it returns :class:`Evidence`.
 
-    name: the check's name. statement: LaTeX. reference: a key of ``docs/references.bib``. laws: the family it is stated for.
-    topic: the module it is defined in. random: whether a case is a comparison that chance can refuse (see ``chance``).
+    Parameters
+    ----------
+    name : str
+        The check's name.
+    statement : str
+        In LaTeX.
+    reference : str
+        A key of ``docs/references.bib``.
+    laws : Family
+        The laws that it is stated for.
+    effort : Effort
+        How many cases it can afford.
+    random : bool
+        Whether a case is a comparison that chance can refuse.
+    topic : str
+        The module it is defined in.
+    check : function (law, k, seed)
+        Returns the evidence.
+
+    Examples
+    --------
+    >>> import numpy as np, quantization as qz
+    >>> from theory_checks import CLAIMS
+    >>> law = qz.DiscreteMeasure(np.random.default_rng(0).normal(size=(200, 2)))
+    >>> CLAIMS["lloyd_descends"](law, 5, seed=0).holds
+    True
     """
 
     name: str
@@ -100,6 +124,37 @@ def claim(
     """Decorator: register a function (law, k, seed) → Evidence, under its own name, as a claim that tests and command check.
 
     Attach the variant that must be rejected with ``@name.control``: a check that can't fail is no check.
+
+    Parameters
+    ----------
+    statement : str
+        In LaTeX.
+    reference : str
+        A key of ``docs/references.bib``.
+    laws : Family
+        The laws that it is stated for, a family of ``theory_checks.laws``.
+    effort : Effort
+        How many cases it can afford.
+    random : bool, default False
+        Whether a case is a comparison that chance can refuse, which the budget of false alarms counts.
+
+    Returns
+    -------
+    function
+        What makes a claim of the check, and registers it.
+
+    Raises
+    ------
+    ValueError
+        Where a claim has the name already.
+
+    Examples
+    --------
+    >>> from theory_checks import CLAIMS, Evidence, claim
+    >>> @claim(statement=r"$D_2(x) \\ge 0$", reference="graf2000", laws=CLAIMS["lloyd_descends"].laws)
+    ... def distortions_are_not_negative(law, k, seed):
+    ...     return Evidence(observed=-float(law.points.var()), bound=0.0, slack=0.0)
+    >>> del CLAIMS["distortions_are_not_negative"]  # of this example alone
     """
 
     def register(check: Check[L]) -> Claim[L]:

@@ -24,8 +24,23 @@ class Curve:
 class Evidence:
     r"""$\text{observed} \le \text{bound} + \text{slack}$, for one law.
 
-    observed: what was measured; for an equality the absolute difference, with a bound of 0. bound: what the theorem allows it.
-    slack: what round-off, chance or a remainder of known order can add to their difference, derived where the claim is made.
+    Parameters
+    ----------
+    observed : float
+        What was measured; for an equality the absolute difference, with a bound of 0.
+    bound : float
+        What the theorem allows it.
+    slack : float
+        What round-off, chance or a remainder of known order can add to their difference, derived where the claim is made.
+    curve : Curve, optional
+        What a picture shows.
+
+    Examples
+    --------
+    >>> from theory_checks import Evidence
+    >>> evidence = Evidence(observed=1.0, bound=0.9, slack=0.2)
+    >>> evidence.holds, round(evidence.margin, 12), round(evidence.excess, 12)
+    (True, 0.1, 0.5)
     """
 
     observed: float

@@ -44,17 +44,17 @@ def write(report: Report, out: Path, figures: Mapping[str, bytes]) -> None:
     out.mkdir(parents=True, exist_ok=True)
     for name, png in figures.items():
         replace(out / f"{name}.png", png)
-    replace(out / "report.md", as_markdown(report, figures, "").encode())
-    replace(out / "report.json", (json.dumps(as_dict(report), indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
+    replace(out / "report.md", as_markdown(report, figures).encode())
+    replace(out / "report.json", _json(report))
 
 
-def write_page(report: Report, page: Path, figures: Mapping[str, bytes]) -> None:
-    """The report as a page of the documentation, its figures in ``pictures/<name of the page>`` beside it."""
-    folder = page.parent / "pictures" / page.stem
+def write_record(report: Report, record: Path, figures: Mapping[str, bytes]) -> None:
+    """The report as the documentation reads it: a JSON file, and the figures in a folder of its name beside it."""
+    folder = record.with_suffix("")
     folder.mkdir(parents=True, exist_ok=True)
     for name, png in figures.items():
         replace(folder / f"{name}.png", png)
-    replace(page, as_markdown(report, figures, f"pictures/{page.stem}/").encode())
+    replace(record, _json(report))
 
 
 def as_dict(report: Report) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def as_dict(report: Report) -> dict[str, Any]:
     }
 
 
-def as_markdown(report: Report, figures: Mapping[str, bytes], folder: str) -> str:
+def as_markdown(report: Report, figures: Mapping[str, bytes]) -> str:
     """A page: the table, the figures, and for every claim the case that came nearest to failing."""
     held = sum(f.verdict is Verdict.HOLDS for f in report.findings)
     cases = sum(len(f.trials) for f in report.findings)
@@ -104,9 +104,9 @@ def as_markdown(report: Report, figures: Mapping[str, bytes], folder: str) -> st
         "claims lie left of 1, false "
         "variants right of it.",
         "",
-        f"![margins]({folder}margins.png)",
+        "![margins](margins.png)",
         "",
-        *(f"![{name.replace('_', ' ')}]({folder}{name}.png)\n" for name in figures if name != "margins"),
+        *(f"![{name.replace('_', ' ')}]({name}.png)\n" for name in figures if name != "margins"),
         "## Nearest to failing",
         "",
     ]
@@ -137,6 +137,10 @@ def replace(path: Path, content: bytes) -> None:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _json(report: Report) -> bytes:
+    return (json.dumps(as_dict(report), indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def _cpuinfo() -> str:

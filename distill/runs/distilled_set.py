@@ -18,9 +18,32 @@ from distill.stages.weighted import weighted_set
 class DistilledSet(Dataset[tuple[Tensor, Tensor, Tensor]]):
     """Items (image, label, weight): float32 (C, H, W) in [0, 1], the class index, the sample weight.
 
-    images: (n, C, H, W) uint8. labels: (n,). weights: (n,), the same total for every class, mean 1. logits: (n, classes), the
-    teacher's, where the protocol labels images once; else None. classes: names. keys: the classes as the source writes them.
-    ipc: images a class, None for all. seed: of the draw.
+    Parameters
+    ----------
+    images : tensor (n, C, H, W)
+        In uint8.
+    labels : tensor (n,)
+        Indices of classes.
+    logits : tensor (n, classes) or None
+        The teacher's, where the protocol labels images once.
+    weights : tensor (n,)
+        Sample weights: the same total for every class, mean 1.
+    classes, keys : tuple of str
+        Names of the classes, and the classes as the source writes them.
+    ipc : int or None
+        Images a class, None for all.
+    seed : int
+        Of the draw.
+
+    Examples
+    --------
+    >>> import distill, torch
+    >>> images, labels = torch.zeros(4, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 0, 1, 1])
+    >>> weights = torch.tensor([1.5, 0.5, 1.0, 1.0])
+    >>> data = distill.DistilledSet(images, labels, None, weights, ("cat", "dog"), ("cat", "dog"), 2, 0)
+    >>> image, label, weight = data[0]
+    >>> len(data), image.shape, int(label), float(weight)
+    (4, torch.Size([1, 8, 8]), 0, 1.5)
     """
 
     def __init__(
@@ -49,7 +72,38 @@ def _or(values: list[Any]) -> str:
 
 
 def load(folder: str | Path, method: str | None = None, ipc: int | None = None, seed: int | None = None) -> DistilledSet:
-    """The set that a run distilled: by default its first method, its largest budget and its first seed."""
+    """The set that a run distilled: by default its first method, its largest budget and its first seed.
+
+    Parameters
+    ----------
+    folder : str or Path
+        A run's folder.
+    method : str, optional
+        Such as ``"ddoq"``.
+    ipc : int, optional
+        Images a class.
+    seed : int, optional
+        Of the draw.
+
+    Returns
+    -------
+    DistilledSet
+        A torch dataset of (image, label, weight).
+
+    Raises
+    ------
+    RecipeError
+        For a folder without a finished run, and for a set that the run does not have.
+
+    Examples
+    --------
+    >>> import distill, tempfile
+    >>> try:
+    ...     distill.load(tempfile.mkdtemp())
+    ... except ValueError:
+    ...     print("there is no run in that folder")
+    there is no run in that folder
+    """
     recipe = recipe_of(folder)
     method = recipe.methods[0] if method is None else method
     graph = graph_of(folder, recipe, finished_of(folder))

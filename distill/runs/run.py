@@ -33,7 +33,22 @@ EngineName = Literal["auto", "local", "ray"]
 
 @dataclass(frozen=True)
 class Run:
-    """A run's folder and, where the run went as far, its measured ``metrics`` (rows and checks)."""
+    """What a run made.
+
+    Attributes
+    ----------
+    folder : Path
+        The run's folder: artifacts, and the page ``report/index.html``.
+    metrics : mapping or None
+        Measured figures (rows and checks); ``None`` where the run stopped before them.
+
+    Examples
+    --------
+    >>> import distill, tempfile
+    >>> run = distill.run("digits", out=tempfile.mkdtemp(), until="validate", workers=1)
+    >>> any(path.name.startswith("validate-") for path in run.folder.iterdir()), run.metrics
+    (True, None)
+    """
 
     folder: Path
     metrics: Mapping[str, Any] | None
@@ -52,14 +67,47 @@ def run(
 ) -> Run:
     """Run a recipe to its report, or to the stage ``until``; what is in the folder already is kept, so calling again resumes.
 
-    recipe: an embedded name, a TOML file, a mapping or a Recipe. out: the folder, ``runs/<recipe name>`` by default.
-    set: changes such as ``select.k=50``. verify: hash every finished part, and the images, instead of trusting sizes and times.
-    workers: processes of one thread; by default one a GPU where the recipe computes on GPUs, else one a processor. engine: who
-    starts them: this machine alone, or Ray on all nodes of a cluster; ``auto`` takes Ray where ``RAY_ADDRESS`` names a cluster or
-    several processes train a student. Results depend on neither.
+    Parameters
+    ----------
+    recipe : str, Path, mapping or Recipe
+        An embedded name, a TOML file, or what a TOML file holds.
+    out : str or Path, optional
+        The folder, ``runs/<recipe name>`` by default.
+    set : sequence of str
+        Changes such as ``"select.k=50"``.
+    until : str, optional
+        The last stage: validate, codec, encode, select, decode, label, train, ...
+    verify : bool, default False
+        Hash every finished part, and the images, instead of trusting sizes and times.
+    workers : int, optional
+        Processes of one thread; by default one a GPU where the recipe computes on GPUs, else one a processor.
+    engine : {"auto", "local", "ray"}
+        Who starts them: this machine alone, or Ray on all nodes of a cluster; ``auto`` takes Ray where ``RAY_ADDRESS`` names a
+        cluster or several processes train a student. Results depend on neither.
+    watcher : Watcher, optional
+        Is told of the progress.
 
-    Raises RecipeError before any work for a recipe that cannot be run, InUse where another process writes to the folder, and
-    PartFailed where a part could not be made (everything finished is kept).
+    Returns
+    -------
+    Run
+        The folder, and the measured figures.
+
+    Raises
+    ------
+    RecipeError
+        Before any work, for a recipe that cannot be run.
+    InUse
+        Where another process writes to the folder.
+    PartFailed
+        Where a part could not be made; everything finished is kept.
+
+    Examples
+    --------
+    >>> import distill, tempfile
+    >>> folder = tempfile.mkdtemp()
+    >>> run = distill.run("digits", out=folder, set=["seeds=[0]", "select.k=[5]"], until="validate", workers=1)
+    >>> str(run.folder) == folder
+    True
     """
     checked = read(recipe, set)
     if workers is not None and workers < 1:

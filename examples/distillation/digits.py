@@ -18,12 +18,12 @@ import distill
 # Giving the same command again resumes: what the folder holds is kept.
 changes = ["seeds=[0]", "select.k=[5]", 'methods=["ddoq","random"]', "codec.steps=200", "prior.steps=200"]
 changes += ["teacher.steps=150", "train.steps=100"]
-run = distill.run("digits", out=Path(tempfile.gettempdir()) / "digits-small", set=changes, workers=1)
+run = distill.run("digits", out=Path(tempfile.mkdtemp()) / "digits", set=changes, workers=1)
 
 # %%
 # What students of the sets score on the test split:
-for row in run.metrics["students"] if "students" in (run.metrics or {}) else []:
-    print(row)
+for row in run.metrics["rows"]:
+    print(row["method"], row["ipc"], row["top1_mean"])
 
 # %%
 # The set itself: images, classes and weights, which are the masses of the cells times a constant.

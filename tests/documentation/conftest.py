@@ -16,7 +16,7 @@ def site(tmp_path_factory):
     """The folder of the site's pages; warnings are errors."""
     pytest.importorskip("sphinx")
     folder = tmp_path_factory.mktemp("site")
-    made = shutil.ignore_patterns("gallery", "generated", "backreferences")
+    made = shutil.ignore_patterns("gallery", "generated", "backreferences")  # what builds leave
     for name in ("docs", "examples"):
         shutil.copytree(ROOT / name, folder / name, ignore=made)
     for name in ("benchmarks", "deploy", "distill", "quantization", "theory_checks"):  # what pages link to

@@ -99,14 +99,13 @@ def test_the_number_of_processes_changes_nothing(tmp_path: Path, monkeypatch: py
         assert {**one, "seconds": 0} == {**two, "seconds": 0}
 
 
-def test_a_page_is_written_with_its_figures_beside_it(tmp_path: Path) -> None:
-    page = tmp_path / "theorems.md"
+def test_a_record_is_written_with_its_figures_beside_it(tmp_path: Path) -> None:
+    record = tmp_path / "theorems.json"
     arguments = ["run", "--claim", "uniform_weights_do_not_converge", "--claim", "zador_constant_on_the_line", "--processes", "1"]
-    assert main([*arguments, "--out", str(tmp_path / "out"), "--write", str(page)]) == 0
-    assert "python -m theory_checks run --profile quick --seed 0" in page.read_text()
+    assert main([*arguments, "--out", str(tmp_path / "out"), "--write", str(record)]) == 0
+    assert json.loads(record.read_text())["profile"] == "quick"
     for name in ("margins", "zador_constant_on_the_line"):
-        assert f"(pictures/theorems/{name}.png)" in page.read_text()
-        assert (tmp_path / "pictures" / "theorems" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert (tmp_path / "theorems" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_an_error_in_one_claim_leaves_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,7 +198,7 @@ def test_a_check_that_can_not_fail_is_no_check(control: bool, verdict: str, tmp_
         (["run", "--claim", "zzz"], "There are: "),
         (["run", "--profile", "slow"], "invalid choice: 'slow'"),
         (["run", "--processes", "0"], "an integer from 1 to 64; received '0'"),
-        (["run", "--write", "page.txt"], "must be a file named *.md; received 'page.txt'"),
+        (["run", "--write", "page.txt"], "must be a file named *.json; received 'page.txt'"),
         (["run", "--seed", "-1"], "the seed must be an integer ≥ 0; received '-1'"),
         (["run", "--out", __file__], "is no writable folder"),
         ([], "required"),
