@@ -55,7 +55,7 @@ def recursive_grid(
     -----
     In $L^2$, $\hat X_t$ is off the scheme by at most $\sum_{s \le t} C_s D_s^{1/2}$, with constants of the coefficients' slopes
     (pages2015recursive); expectations of smooth functions by an order more. The error in the steps is apart: compare the
-    values at T and 2T steps, and let :func:`richardson_romberg` take off the leading terms of both.
+    values at T and 2T steps, and take off the leading terms of both by extrapolation.
 
     References
     ----------

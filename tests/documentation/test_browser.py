@@ -65,14 +65,20 @@ def address(site):
 @pytest.mark.parametrize("width", [390, 1300])
 def test_pages_fit_and_formulas_render(site, address, width, tmp_path):
     pages = sorted(path.relative_to(site).as_posix() for path in site.rglob("*.html") if "_static" not in path.parts)
-    (site / f"look{width}.html").write_text(LOOK.replace("PAGES", json.dumps(pages)).replace("WIDTH", str(width)))
+    control = f"control{width}.html"  # a page that must be reported
+    (site / control).write_text('<!doctype html><body><div style="width: 2000px">wide</div></body>')
+    looked_at = json.dumps([*pages, control])
+    (site / f"look{width}.html").write_text(LOOK.replace("PAGES", looked_at).replace("WIDTH", str(width)))
     options = ["--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}", "--window-size=1400,1000"]
     options += ["--virtual-time-budget=600000", "--dump-dom", f"{address}/look{width}.html"]
     ended = subprocess.run([CHROMIUM, *options], capture_output=True, text=True, check=False, timeout=600)
-    (site / f"look{width}.html").unlink()
+    for name in (control, f"look{width}.html"):
+        (site / name).unlink()
     found = re.search(r'<pre id="found">(.*?)</pre>', ended.stdout, re.DOTALL)
     assert found, ended.stderr[-2000:]
-    seen = json.loads(html.unescape(found[1]))
+    *seen, wide = json.loads(html.unescape(found[1]))
+    assert wide["page"] == control
+    assert wide["width"] > width
     assert [each["page"] for each in seen] == pages
     assert sum(each["formulas"] for each in seen) > 100
     assert {each["page"]: each["errors"] for each in seen if each["errors"]} == {}
