@@ -5,7 +5,7 @@ from typing import Any
 
 LITERAL = re.compile(r"(``.*?``|:[a-z:]+:`[^`]*`)")
 FORMULA = re.compile(r"\$([^$]+)\$", re.DOTALL)
-KEY = re.compile(r"\b([a-z]+\d{4})\b")
+KEY = re.compile(r"\b([a-z]+\d{4}[a-z]*)\b")
 
 
 def reformat(text: str) -> str:

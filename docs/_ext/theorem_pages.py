@@ -117,7 +117,7 @@ def _markdown(text: str | None) -> str:
     """A docstring as Markdown: sources are cited, roles become code."""
     text = re.sub(r":\w+:`~?([^`]+)`", r"`\1`", inspect.cleandoc(text or ""))
     return re.sub(
-        r"Source: ([a-z]+\d{4}(?:, [a-z]+\d{4})*)\.",
+        r"Source: ([a-z]+\d{4}[a-z]*(?:, [a-z]+\d{4}[a-z]*)*)\.",
         lambda m: "Source: " + ", ".join(f"{{cite:t}}`{key}`" for key in m[1].split(", ")) + ".",
         text,
     )
