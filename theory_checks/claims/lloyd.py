@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 import quantization as qz
 from theory_checks import line
-from theory_checks.cells import codebook, partition
+from theory_checks.cells import codebook, host, partition
 from theory_checks.claim import MODERATE, SLOW, claim
 from theory_checks.evidence import Evidence, equal, worst
 from theory_checks.laws import FINITE, LAPLACE, STRICTLY_LOG_CONCAVE
@@ -60,6 +60,36 @@ def _step(law: qz.DiscreteMeasure, here: FloatArray, there: FloatArray) -> Evide
     rounding = round_off(2, law.dim**0.5 * max(float(np.abs(x).max()) for x in (here, there)))
     slack = round_off(2 * law.size + law.dim + 8, before + after) + 2 * rounding * promised**0.5 + 2 * rounding**2
     return Evidence(after + promised, before, slack)
+
+
+@claim(
+    statement=r"$D_2(x; \mu) = \sum_j m_j D_2(x; \mu_j)$ for $\mu = \sum_j m_j \mu_j$, the parts in shards",
+    reference="lloyd1982",
+    laws=FINITE,
+)
+def parts_add_up(law: qz.DiscreteMeasure, k: int, seed: int) -> Evidence:
+    r"""$|D(\text{shards}) - D(\mu)|$ for the points cut at random into five shards, each with its own weights.
+
+    Slack: both are sums of n terms of which each is a sum of d, at most D together: $\gamma_{n+d+8}$ of D, twice.
+    """
+    return _of_shards(law, k, seed, host(law)[1])
+
+
+@parts_add_up.control
+def _(law: qz.DiscreteMeasure, k: int, seed: int) -> Evidence:
+    """Shards whose points all weigh the same, and the last of which is read twice."""
+    points, weights = host(law)
+    return _of_shards(law, k, seed, np.ones(len(weights)) + (np.arange(len(points)) >= len(points) // 2))
+
+
+def _of_shards(law: qz.DiscreteMeasure, k: int, seed: int, weights: FloatArray) -> Evidence:
+    rng, points = np.random.default_rng(seed), host(law)[0]
+    cuts = np.sort(rng.integers(len(points), size=4))
+    keep = [i for i, part in enumerate(np.split(weights, cuts)) if len(part)]
+    shards = qz.Shards(*([np.split(array, cuts)[i] for i in keep] for array in (points, weights)))
+    codes = codebook(law, k, rng)
+    whole = qz.distortion(law, codes, rng=0).value
+    return equal(qz.distortion(shards, codes).value, whole, 2 * round_off(law.size + law.dim + 8, whole))
 
 
 @claim(
