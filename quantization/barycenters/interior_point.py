@@ -22,6 +22,7 @@ from quantization.validation import checked_count, checked_tolerance
 _FINEST = 1e-9  # relative gap of the last linear programs
 _SHARPER = 0.1  # the factor from one gap to the next
 _RATIO = 3.0  # of the gap to the share of F that the points' next step takes off at least
+_MOMENTUM = 0.5  # of the points' last step that the next one takes along on large measures, as long as F falls
 _PATIENCE = 3  # programs that lower F no further, after which the gap is made smaller in any case
 
 
@@ -102,7 +103,8 @@ class InteriorPoint:
         if needs_pilot(problem):
             pilot = replace(self, rtol=max(self.rtol, 1e-2))
             points = rounded(last_state(pilot, sampled(problem, rng), codes, rng).codes(), problem.like)
-            yield from self._alternate(problem, points, uniform, cost_matrices(problem, points), np.inf, method)
+            costs = cost_matrices(problem, points)
+            yield from self._alternate(problem, points, uniform, costs, np.inf, method, _MOMENTUM)
             return
         now: Candidate | None = None
         for now in fixed_points(problem, codes, uniform, method):
@@ -116,10 +118,11 @@ class InteriorPoint:
 
     def _alternate(
         self, problem: BarycenterProblem, points: FloatArray, weights: FloatArray, costs: list[FloatArray], value: float,
-        method: NetworkSimplex,
+        method: NetworkSimplex, momentum: float = 0.0,
     ) -> Iterator[State]:  # fmt: skip
         """value: F of the start, at most. The states are those of less."""
         best, gap, failed, found = (points, weights), self.coarse, 0, None
+        plain, before, pushed = points, points, False  # the step from the best points without momentum; whether that had any
         while True:
             found = best_weights(costs, problem.cloud_weights, problem.mixing, gap, found)
             moments = [p.T @ x for p, x in zip(found.plans, problem.clouds, strict=True)]
@@ -127,7 +130,8 @@ class InteriorPoint:
             share = float(found.weights @ np.square(means - points).sum(1)) / found.value if found.value > 0 else 0.0
             following = points + self.relaxation * (means - points)
             if found.value < value:
-                best, value = (points, found.weights), found.value
+                best, value, plain = (points, found.weights), found.value, following
+                following, before, pushed = following + momentum * (points - before), points, momentum > 0
                 state = _estimated(problem, points, costs, found, share**0.5, method)
                 if state.within(self.rtol):
                     exact = evaluate(problem, points, found.weights, method, costs)
@@ -135,9 +139,12 @@ class InteriorPoint:
                     if exact.spent:
                         return
                     following, share, value = exact.targets, exact.stationarity**2, min(value, exact.value)
+                    plain, pushed = following, False
                     gap = max(gap * _SHARPER, _FINEST)
                 else:
                     yield state
+            elif pushed:
+                following, before, pushed = plain, best[0], False
             elif gap <= _FINEST:
                 yield _with_best_weights(problem, *best, method)
                 return

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import quantization as qz
+from quantization.barycenters import interior_point, pilot
 
 EPS = np.finfo(np.float64).eps
 everyday = settings(deadline=None, max_examples=10, derandomize=True)
@@ -143,6 +144,20 @@ def test_commuting_gaussians_lie_between_the_closed_forms(d):
     assert (
         min(sol.distortion, qz.barycenter(clouds, k, mixing=mixing, n_init=4, rng=0).distortion) <= least + quantized.distortion
     )
+
+
+@pytest.mark.parametrize("momentum", [0.5, 4.0])
+def test_momentum_keeps_no_large_problem_from_its_end(rng, monkeypatch, momentum):
+    """Steps that overshoot are made again from the best points: F falls at every snapshot, and the end is a fixed point."""
+    monkeypatch.setattr(pilot, "_MANY", 100)
+    monkeypatch.setattr(interior_point, "sampled", lambda problem, rng: pilot.sampled(problem, rng, 60))
+    monkeypatch.setattr(interior_point, "_MOMENTUM", momentum)
+    clouds = rng.normal(size=(3, 150, 2)) * np.array([1.0, 0.5, 2.0])[:, None, None] + rng.normal(size=(3, 1, 2))
+    solution = qz.barycenter(clouds, 8, solver=qz.InteriorPoint(rtol=1e-3), rng=0)
+    assert solution.converged
+    assert (np.diff(solution.trace.distortion[:-1]) < 0).all()
+    costs = [qz.transport(cloud, solution.measure).cost for cloud in clouds]
+    assert solution.distortion == pytest.approx(np.mean(costs), rel=1e-9)
 
 
 def test_fixed_support(truth, rng):
