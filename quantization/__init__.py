@@ -15,6 +15,7 @@ from quantization.barycenters.fixed_point import FixedPoint
 from quantization.barycenters.interior_point import InteriorPoint
 from quantization.barycenters.many import barycenter_many
 from quantization.barycenters.solve import barycenter, iterate_barycenter
+from quantization.cubature import expect, richardson_romberg
 from quantization.diffusion import Diffusion
 from quantization.estimate import Estimate
 from quantization.grids.functional import FunctionalGrid, functional_grid
@@ -112,6 +113,7 @@ __all__ = [
     "barycenter",
     "barycenter_many",
     "distortion",
+    "expect",
     "functional_grid",
     "greedy_grid",
     "iterate",
@@ -121,6 +123,7 @@ __all__ = [
     "quantize",
     "quantize_many",
     "recursive_grid",
+    "richardson_romberg",
     "semidiscrete",
     "sinkhorn_divergence",
     "transport",
