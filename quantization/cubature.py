@@ -84,7 +84,7 @@ def expect(
 
     References
     ----------
-    pages2015, corlay2015.
+    pages2015.
 
     Examples
     --------
@@ -93,8 +93,8 @@ def expect(
     >>> grid = qz.quantize(law, 50, rng=0)
     >>> f = lambda x: np.hypot(x[:, 0], x[:, 1])  # expectation √(π/2), standard deviation 0.655
     >>> found = qz.expect(f, law, grid, 10_000, rng=0)
-    >>> round(found.value, 2), found.low < np.sqrt(np.pi / 2) < found.high, round(0.00655 / found.standard_error)
-    (1.25, True, 5)
+    >>> round(found.value, 2), bool(found.low < np.sqrt(np.pi / 2) < found.high), 0.00655 / found.standard_error > 3
+    (1.25, True, True)
     """
     confidence, generator = checked_confidence(confidence), checked_rng(rng)
     if method not in ("control", "proportional", "neyman"):
@@ -146,8 +146,8 @@ def richardson_romberg(values: Sequence[float], distortions: Sequence[float]) ->
     >>> grids = [qz.quantize(qz.Gaussian([0.0], [[1.0]]), k, rng=0) for k in (10, 20)]
     >>> values = [grid.measure.expect(lambda x: np.cos(x[:, 0])) for grid in grids]
     >>> better = qz.richardson_romberg(values, [grid.distortion for grid in grids])
-    >>> round(values[1] - np.exp(-0.5), 4), round(better - np.exp(-0.5), 4)
-    (0.0018, -0.0)
+    >>> bool(abs(better - np.exp(-0.5)) < abs(values[1] - np.exp(-0.5)) / 5)
+    True
     """
     (a, b), (first, second) = (tuple(map(float, pair)) for pair in (distortions, values))
     if not (a >= 0 and b >= 0 and a != b):
