@@ -25,106 +25,26 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-import quantization as qz
-
-_METHOD = 2  # raised with what decides a grid, so that older ones are made again
-
-
-@dataclass(frozen=True)
-class Effort:
-    """What is spent on one grid. restarts: searches, where d ≥ 2. The rest where d ≥ 3; points: of Lloyd's sample; draws else."""
-
-    restarts: int = 4
-    search: int = 2**20
-    points: int = 2**17
-    refine: int = 2**21
-    certify: int = 2**21
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A measure near N(0, I_d), its distortion, and its residual (on the draws of the certificate where it is not exact)."""
-
-    measure: qz.DiscreteMeasure
-    distortion: qz.Estimate
-    stationarity: float
-    method: str
-
+from quantization.grids.gaussian import METHOD, SearchEffort, find_grid
 
 Say = Callable[[str], None]
 
 
-def grid(dim: int, k: int, effort: Effort, seed: int = 0, confidence: float = 0.95, say: Say = lambda stage: None) -> Grid:
-    """The best K-point grid of N(0, I_dim) that this effort finds; equal seeds give equal grids on equal hardware."""
-    law, seeds = qz.Gaussian(np.zeros(dim), np.eye(dim)), np.random.default_rng([seed, dim, k])
-    if dim <= 2:
-        say("solving")
-        solution = qz.quantize(law, k, n_init=effort.restarts if dim == 2 else 1, rng=seeds, max_iter=2000)
-        certificate = qz.distortion(law, solution.measure.points, confidence=confidence, draws=effort.certify, rng=seeds)
-        return Grid(solution.measure, certificate, solution.stationarity, repr(solution.solver))
-    even = qz.QuasiMonteCarlo(law)
-    sample = even.sample(effort.points, seeds)
-    candidates: list[qz.Solution] = []
-    for i in range(effort.restarts):
-        say(f"search {i + 1} of {effort.restarts}")
-        candidates.append(_searched(law, sample, k, effort, seeds))
-    judge = int(seeds.integers(2**31)), effort.certify // 8
-    best = _least(even, candidates, *judge)
-    say("refining")
-    best = _least(even, [best, *_refined(even, sample, best, effort, seeds)], *judge)
-    say("certifying")
-    return _certified(even, best.measure.points, effort, confidence, seeds)
-
-
-def _searched(law: qz.Law, sample: np.ndarray, k: int, effort: Effort, rng: np.random.Generator) -> qz.Solution:
-    """CLVQ from k-means++ with steps of about K/2, then Lloyd for as long as it falls quickly."""
-    schedule, batch = qz.RobbinsMonro(scale=max(k / 2, 1.0), exponent=0.75, horizon=100), 256
-    solver = qz.CLVQ(batch=batch, schedule=schedule)
-    found = qz.quantize(law, k, solver=solver, rng=rng, max_iter=max(effort.search // batch, 1))
-    return qz.quantize(sample[: 2**16], k, init=found, solver=qz.Lloyd(rtol=1e-4), max_iter=30, rng=0)
-
-
-def _refined(
-    even: qz.QuasiMonteCarlo, sample: np.ndarray, best: qz.Solution, effort: Effort, rng: np.random.Generator
-) -> Iterator[qz.Solution]:
-    """Lloyd to the end on the whole sample, and averaged CLVQ from there, which knows no sample."""
-    k, batch = best.measure.size, 4096
-    polished = qz.quantize(sample, k, init=best, solver=qz.Lloyd(rtol=1e-5), max_iter=200, rng=0)
-    yield polished
-    for scale in (k / 32, k / 8):
-        schedule = qz.RobbinsMonro(scale=scale, exponent=0.75, horizon=50)
-        steps = max(effort.refine // batch, 1)
-        yield qz.quantize(even, k, init=polished, solver=qz.CLVQ(batch=batch, schedule=schedule), rng=rng, max_iter=steps)
-
-
-def _least(even: qz.QuasiMonteCarlo, candidates: list[qz.Solution], seed: int, draws: int) -> qz.Solution:
-    """The candidate of the least distortion, all on the same draws, so that their differences are far better known than they."""
-    return min(candidates, key=lambda s: qz.distortion(even, s.measure.points, draws=max(draws, 16), rng=seed).value)
-
-
-def _certified(even: qz.QuasiMonteCarlo, codes: Any, effort: Effort, confidence: float, rng: np.random.Generator) -> Grid:
-    certificate = qz.distortion(even, codes, confidence=confidence, draws=effort.certify, rng=rng)
-    fresh = qz.quantize(
-        even.sample(min(effort.certify, 2**20), rng), len(codes), init=codes, solver=qz.Lloyd(rtol=0), max_iter=0, rng=0
-    )
-    return Grid(fresh.measure, certificate, fresh.stationarity, "CLVQ, Lloyd, averaged CLVQ on scrambled Sobol points")
-
-
-def make(dim: int, k: int, folder: Path, effort: Effort, seed: int = 0, say: Say = lambda stage: None) -> bool:
+def make(dim: int, k: int, folder: Path, effort: SearchEffort, seed: int = 0, say: Say = lambda stage: None) -> bool:
     """Write the grid and its manifest into ``folder``, unless they are there; whether there was anything to do."""
     path, manifest = folder / f"gaussian-d{dim}-k{k}.npz", folder / f"gaussian-d{dim}-k{k}.json"
-    options = {"method": _METHOD, "dim": dim, "codes": k, "seed": seed, **asdict(effort)}
+    options = {"method": METHOD, "dim": dim, "codes": k, "seed": seed, **asdict(effort)}
     if _is_done(path, manifest, options):
         return False
     began = time.perf_counter()
-    made = grid(dim, k, effort, seed, say=say)
+    made = find_grid(dim, k, effort, seed, say=say)
     seconds = time.perf_counter() - began
     folder.mkdir(parents=True, exist_ok=True)
     made.measure.save(path)
@@ -225,7 +145,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.gaussian_grids", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    usual = Effort()
+    usual = SearchEffort()
     parser.add_argument("--dim", type=_positive, nargs="+", default=[1], metavar="D", help="dimensions; any, meant for 1 to 10")
     parser.add_argument("--codes", type=_positive, nargs="+", default=[10], metavar="K", help="sizes of the grids")
     parser.add_argument("--out", type=Path, default=Path("grids"), metavar="DIR", help="where grids and manifests go (grids/)")
@@ -253,7 +173,7 @@ def main(arguments: list[str] | None = None) -> None:
         return
     if options.seed < 0:
         _parser().error(f"--seed must be 0 or more; received {options.seed}")
-    effort = Effort(options.restarts, options.search, options.points, options.refine, options.certify)
+    effort = SearchEffort(options.restarts, options.search, options.points, options.refine, options.certify)
     wanted = [(dim, k) for dim in options.dim for k in options.codes]
     with _progress(len(wanted)) as show:
         for dim, k in wanted:

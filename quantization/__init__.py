@@ -19,6 +19,7 @@ from quantization.cubature import expect, richardson_romberg
 from quantization.diffusion import Diffusion
 from quantization.estimate import Estimate
 from quantization.grids.functional import FunctionalGrid, functional_grid
+from quantization.grids.gaussian import GaussianGrid, SearchEffort, gaussian_grid
 from quantization.grids.greedy import GreedyGrid, greedy_grid
 from quantization.grids.product import ProductGrid, product_grid
 from quantization.grids.recursive import recursive_grid
@@ -77,6 +78,7 @@ __all__ = [
     "FractionalBrownianMotion",
     "FunctionalGrid",
     "Gaussian",
+    "GaussianGrid",
     "GaussianMixture",
     "GaussianProcess",
     "GlobalSearch",
@@ -101,6 +103,7 @@ __all__ = [
     "RandomPoints",
     "RobbinsMonro",
     "Schedule",
+    "SearchEffort",
     "SemiDiscrete",
     "Shards",
     "Sinkhorn",
@@ -115,6 +118,7 @@ __all__ = [
     "distortion",
     "expect",
     "functional_grid",
+    "gaussian_grid",
     "greedy_grid",
     "iterate",
     "iterate_barycenter",

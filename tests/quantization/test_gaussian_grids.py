@@ -10,13 +10,14 @@ from scipy import stats
 
 import quantization as qz
 from benchmarks import gaussian_grids
+from quantization.grids.gaussian import find_grid
 
-SMALL = gaussian_grids.Effort(restarts=1, search=2**15, points=2**12, refine=2**14, certify=2**14)
+SMALL = qz.SearchEffort(restarts=1, search=2**15, points=2**12, refine=2**14, certify=2**14)
 ROOT = Path(__file__).parents[2]
 
 
 def test_two_codes_in_space_are_those_of_the_line():
-    found = gaussian_grids.grid(3, 2, SMALL)
+    found = find_grid(3, 2, SMALL)
     truth = 3 - 2 / np.pi
     # The excess over the optimum is of second order in the codes' errors, about √(D/2^14) apiece; the rest is the interval's.
     assert found.distortion.low - 1e-12 <= truth + 3 * 3 / 2**14
@@ -28,16 +29,16 @@ def test_two_codes_in_space_are_those_of_the_line():
 
 
 def test_seeds_decide():
-    one, two = (gaussian_grids.grid(3, 3, SMALL, seed=5) for _ in range(2))
+    one, two = (find_grid(3, 3, SMALL, seed=5) for _ in range(2))
     np.testing.assert_array_equal(one.measure.points, two.measure.points)
     np.testing.assert_array_equal(one.measure.weights, two.measure.weights)
     assert one.distortion == two.distortion
-    assert (gaussian_grids.grid(3, 3, SMALL, seed=6).measure.points != one.measure.points).any()
+    assert (find_grid(3, 3, SMALL, seed=6).measure.points != one.measure.points).any()
 
 
 @pytest.mark.parametrize("dim", [1, 2])
 def test_the_line_and_the_plane(dim):
-    found = gaussian_grids.grid(dim, 3, SMALL)
+    found = find_grid(dim, 3, SMALL)
     x = float(np.abs(found.measure.points).max())
     if dim == 1:  # ±x and 0, with Lloyd's equation x = E[X | X > x/2]
         assert x == pytest.approx(stats.norm.pdf(x / 2) / stats.norm.sf(x / 2), rel=1e-9)
@@ -58,7 +59,7 @@ def test_resumes_and_mends(tmp_path):
     assert {"numpy", "scipy", "python", "optimal-quantization"} <= set(about["versions"])
     path.write_bytes(whole[:-1])
     assert gaussian_grids.make(3, 2, tmp_path, SMALL)
-    np.testing.assert_array_equal(qz.DiscreteMeasure.load(path).points, gaussian_grids.grid(3, 2, SMALL).measure.points)
+    np.testing.assert_array_equal(qz.DiscreteMeasure.load(path).points, find_grid(3, 2, SMALL).measure.points)
     manifest.write_text("{")
     assert gaussian_grids.make(3, 2, tmp_path, SMALL)
     assert gaussian_grids.make(3, 2, tmp_path, SMALL, seed=1)
@@ -88,3 +89,33 @@ def test_the_command(tmp_path, capsys):
     for misuse in (["--dim", "0"], ["--codes", "x"], ["--seed", "-1"]):
         with pytest.raises(SystemExit, match="2"):
             gaussian_grids.main(misuse)
+
+
+def test_a_grid_is_made_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    made = qz.gaussian_grid(3, 2, effort=SMALL)
+    (path,) = (tmp_path / "optimal-quantization").iterdir()
+    monkeypatch.setattr("quantization.grids.gaussian.find_grid", None)  # not asked for again
+    kept = qz.gaussian_grid(3, 2, effort=SMALL)
+    np.testing.assert_array_equal(kept.measure.points, made.measure.points)
+    np.testing.assert_array_equal(kept.measure.weights, made.measure.weights)
+    assert (kept.distortion, kept.stationarity, kept.method) == (made.distortion, made.stationarity, made.method)
+    monkeypatch.undo()
+    path.write_bytes(path.read_bytes()[:-200])  # damaged: made again
+    again = qz.gaussian_grid(3, 2, effort=SMALL, cache=path.parent)
+    np.testing.assert_array_equal(again.measure.points, made.measure.points)
+    other = qz.gaussian_grid(3, 2, effort=qz.SearchEffort(1, 2**14, 2**12, 2**13, 2**13), cache=path.parent)  # another effort
+    assert (other.measure.points != made.measure.points).any()
+
+
+def test_a_cache_that_cannot_be_written_is_told(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.warns(UserWarning, match="can't be kept in"):
+        grid = qz.gaussian_grid(1, 3, cache=tmp_path / "file")
+    assert float(grid.distortion) == pytest.approx(0.190174, abs=1e-6)
+
+
+@pytest.mark.parametrize(("d", "k", "rng"), [(11, 3, 0), (0, 3, 0), (2, 0, 0), (2, 3, None), (2, 3, -1)])
+def test_what_no_grid_is_made_for(d, k, rng):
+    with pytest.raises(ValueError, match="must"):
+        qz.gaussian_grid(d, k, rng=rng, cache=False)
