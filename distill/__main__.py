@@ -33,6 +33,7 @@ _RUN = """Run a recipe to its report. What the run's folder holds already is kep
 number of workers does not change a result. One process writes to a folder at a time."""
 _EXAMPLES = """examples:
   python -m distill run digits                                distil handwritten digits into runs/digits
+  python -m distill run photos --set data.path=DIR            distil photographs of your own: DIR/cat, DIR/dog, ...
   python -m distill run digits --set train.steps=800          other students; all that comes before them is kept
   python -m distill run mine.toml --until decode --out /data/mine
   python -m distill schema train                              what may stand in a recipe's section [train]
@@ -313,8 +314,8 @@ def _show_plan(plan: Plan, recipe: Recipe, options: argparse.Namespace, console:
         console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     width = max(len(each.title) for each in plan.stages) + 2
-    for each in plan.missing:
-        console.print(f"{each}.", highlight=False, markup=False, soft_wrap=True)
+    for each in [*(f"{each}." for each in plan.missing), *plan.chosen]:
+        console.print(each, highlight=False, markup=False, soft_wrap=True)
     line("", *_COLUMNS)
     found = list[Estimate]()
     for each in plan:

@@ -2,12 +2,9 @@
 
 import ast
 import re
-import tomllib
 from pathlib import Path
 
 import pytest
-
-from distill.recipe import check
 
 ROOT = Path(__file__).parents[1]
 MADE = [ROOT / "docs" / "theorems", ROOT / "docs" / "gallery"]  # by the site's build
@@ -26,14 +23,6 @@ def test_examples_run(page: Path) -> None:
             ast.parse(code)
         else:
             exec(compile(code, str(page), "exec"), shared)
-
-
-def test_the_recipe_for_photographs_is_one() -> None:
-    block = re.search(
-        r"^```toml\n(.*?)^```", (ROOT / "docs" / "own_photographs.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
-    )
-    assert block is not None
-    check(tomllib.loads(block[1]))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

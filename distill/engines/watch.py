@@ -18,6 +18,9 @@ class Lines(Watcher):
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self._console, self._clock, self._said = console, clock, clock()
 
+    def chose(self, sentence: str) -> None:
+        self._say(sentence)
+
     def moved(self, stage: Stage, made: int, under_way: float) -> None:
         if self._clock() - self._said >= _EVERY:
             total = len(stage.parts())
@@ -31,7 +34,7 @@ class Lines(Watcher):
 
     def _say(self, line: str) -> None:
         self._said = self._clock()
-        self._console.print(line, markup=False, highlight=False)
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 class Bars(Watcher):
@@ -48,6 +51,9 @@ class Bars(Watcher):
 
     def __exit__(self, *_: object) -> None:
         self._bars.stop()
+
+    def chose(self, sentence: str) -> None:
+        self._bars.console.print(sentence, markup=False, highlight=False)
 
     def moved(self, stage: Stage, made: int, under_way: float) -> None:
         total = len(stage.parts())

@@ -7,6 +7,7 @@ import numpy as np
 from distill.images import library
 from distill.images.digits import digits
 from distill.images.file_dataset import FileDataset
+from distill.images.layout import check_counts, find
 from distill.images.listing import classes_of, has_classes, listed
 from distill.images.names import namer, subset
 from distill.images.split import Images, Split, held_out
@@ -21,7 +22,12 @@ def load(data: Data) -> Images:
     """
     if isinstance(data, DigitsData):
         return digits(data)
+    found = isinstance(data, FolderData) and data.splits == "found"
+    if isinstance(data, FolderData) and found:
+        data = find(data)
     train, test, classes = _folder(data) if isinstance(data, FolderData) else _table(data)
+    if isinstance(data, FolderData) and found:
+        check_counts(data, _counts(train, len(classes)), classes)
     if not len(train):
         raise RecipeError(f"data.path = {data.path!r} holds no training images that the recipe asks for")
     if test is None:

@@ -48,11 +48,16 @@ class Photos(Section):
 
 
 class FolderData(Photos):
-    """A folder of images a class: ``<path>/<train>/<class>/*.JPEG`` and ``<path>/<test>/<class>/*.JPEG``."""
+    """A folder of images a class: ``<path>/<train>/<class>/*.JPEG`` and ``<path>/<test>/<class>/*.JPEG``.
+
+    splits: their folders are ``named``, or ``found``: also other usual names are taken, and where there is no folder for training
+    ``path`` itself holds the classes; test_fraction then counts only without a folder for the test.
+    """
 
     source: Literal["folder"]
     train: str = "train"
     test: str = "val"
+    splits: Literal["named", "found"] = "named"
 
 
 class Table(Photos):

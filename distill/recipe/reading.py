@@ -146,7 +146,7 @@ def _sentences(error: ValidationError) -> Iterator[str]:
         if problem["type"] == "extra_forbidden":
             yield _unknown(path)
         elif problem["type"] == "missing":
-            yield f"the recipe lacks {path}"
+            yield f"the recipe lacks {path}" + (", the folder of the images: --set data.path=DIR" if path == "data.path" else "")
         elif problem["type"] == UNKNOWN_SOURCE:
             yield f"{path}.source: {problem['msg']}; received {problem['input']['source']!r}"
         else:

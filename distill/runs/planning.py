@@ -6,7 +6,8 @@ from pathlib import Path
 
 from distill.estimate import Estimate, check_disk, estimate
 from distill.graph import build
-from distill.images import Images
+from distill.images import Images, load
+from distill.images.layout import check_apart, chosen
 from distill.images.nominal import nominal
 from distill.models.pretrained import shapes_of
 from distill.pipeline.stage import Stage, ordered
@@ -20,6 +21,7 @@ from distill.runs.folder import upto
 @dataclass(frozen=True)
 class Plan:
     """The stages of a recipe in a folder; iterating estimates one after another. missing: what must be fetched before a run.
+    chosen: what was found and chosen in folders of one's own, in sentences.
 
     A disk too small is refused after the last.
     """
@@ -27,6 +29,7 @@ class Plan:
     stages: Sequence[Stage]
     folder: Path
     missing: Sequence[str] = ()
+    chosen: Sequence[str] = ()
 
     def __iter__(self) -> Iterator[Estimate]:
         store, found = Store(self.folder), list[Estimate]()
@@ -42,12 +45,14 @@ def planned(recipe: Recipe, folder: str | Path, *, until: str | None = None) -> 
     Images and models that are not here stand in by the numbers and shapes that ship for the folders of the embedded recipes.
     Raises RecipeError for what would be refused before work begins.
     """
-    known, images, missing = _nominal(recipe)
+    known, nominals, missing = _nominal(recipe)
+    images = nominals or load(known.data)
+    check_apart(known.data, Path(folder))
     stages = upto(build(known, images), until)
     reasons = unobtainable(stages, Store(Path(folder)))
     if reasons and not missing:
         raise RecipeError("\n".join(reasons))
-    return Plan(stages, Path(folder), [*missing, *reasons])
+    return Plan(stages, Path(folder), [*missing, *reasons], chosen(known, images))
 
 
 def unobtainable(stages: Sequence[Stage], store: Store) -> list[str]:

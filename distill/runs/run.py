@@ -13,6 +13,8 @@ from distill.engines import local
 from distill.engines.execute import Watcher, execute
 from distill.estimate import check_disk, estimate
 from distill.graph import build
+from distill.images import load
+from distill.images.layout import check_apart, chosen
 from distill.pipeline.engine import Engine
 from distill.pipeline.environment import describe, gpus, processors
 from distill.pipeline.format import numbered
@@ -116,13 +118,18 @@ def run(
         engine = "ray" if os.environ.get("RAY_ADDRESS") or checked.train.processes > 1 else "local"
     if engine == "local":
         _check_device(checked)
-    graph = build(checked)
+    images = load(checked.data)
+    graph = build(checked, images)
     stages = upto(graph, until)
     folder = folder_of(checked, out)
+    check_apart(checked.data, folder)
+    watcher = watcher or Watcher()
     start = _engine(engine, checked, folder, workers)
     if engine == "local" and workers is None:
         workers = processors() if checked.compute.device == "cpu" else len(gpus())
-    _make(checked, graph, stages, folder, start, workers, watcher or Watcher(), verify=verify, whole=until is None)
+    for sentence in chosen(checked, images):
+        watcher.chose(sentence)
+    _make(checked, graph, stages, folder, start, workers, watcher, verify=verify, whole=until is None)
     return Run(folder, metrics(Store(folder), stages))
 
 

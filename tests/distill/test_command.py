@@ -62,6 +62,8 @@ def test_what_cannot_be_parsed_exits_with_two(capsys, arguments):
         (["run", "{tmp}/bytes.toml"], "bytes.toml"),
         (["run", "digits", "--set", "select.kk=3"], "unknown key select.kk; did you mean select.k?"),
         (["run", "digits", "--set", "select.k"], "received 'select.k'"),
+        (["run", "photos"], "the recipe lacks data.path, the folder of the images: --set data.path=DIR"),
+        (["run", "photos", "--set", "data.path={tmp}/none"], "none' can't be listed: No such file or directory"),
         (["run", "digits", "--until", "magic"], "no stage 'magic'; the stages are validate"),
         (["run", "digits", "--workers", "0"], "workers must be at least 1"),
         (["run", "digits", "--dry-run", "--until", "magic"], "no stage 'magic'"),

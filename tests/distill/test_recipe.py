@@ -27,7 +27,7 @@ def refused(source, *changes):
 def test_every_embedded_recipe_is_valid_and_bears_its_name():
     assert "digits" in embedded()
     for name in embedded():
-        assert read(name).name == name
+        assert read(name, ["data.path=DIR"] if name == "photos" else []).name == name
 
 
 def test_digits_compares_every_method():
