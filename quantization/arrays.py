@@ -122,8 +122,7 @@ def as_floating(x: Any, what: str = "points") -> Array:
                 stacklevel=2,
             )
         return x.detach() if x.is_floating_point() else x.detach().double()
-    if np.ma.is_masked(x):
-        raise ValueError(f"{what} must be there; received an array with masked entries. Drop or fill them")
+    check_unmasked(x, what)
     if hasattr(x, "toarray"):
         raise ValueError(
             f"{what} must be a dense array; received {type(x).__name__}. Write {what}.toarray(), or for a CSR matrix (any other: "
@@ -150,6 +149,12 @@ def as_floating(x: Any, what: str = "points") -> Array:
     if floating.dtype.itemsize > 8:
         return floating.astype(np.float64)
     return floating.astype(floating.dtype.newbyteorder("="), copy=False)
+
+
+def check_unmasked(x: Any, what: str) -> None:
+    """Refuses masked entries of numpy, which other functions would take for numbers."""
+    if np.ma.is_masked(x):
+        raise ValueError(f"{what} must be there; received an array with masked entries. Drop or fill them")
 
 
 def _from_frame(x: Any, what: str) -> Any:

@@ -1,6 +1,7 @@
 """Samples in shards: arrays, memmaps and .npy files that no memory need hold, cut into parts that are read block by block."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from numbers import Real
 from pathlib import Path
@@ -28,8 +29,8 @@ class Executor(Protocol):
 class Part:
     """Rows of one shard that one task reads: small to send, unless they are an array in memory.
 
-    name: of the shard, for errors. first: the number of its first row there. weights: of each point, times scale; ``None`` where
-    each has the weight ``scale``. block: rows that are read at a time.
+    name: of the shard, for errors. first: the number of its first row there. weights: of each point; ``None`` where each has
+    the weight ``each``. top: what weights are divided by. block: rows that are read at a time.
     """
 
     name: str
@@ -37,29 +38,35 @@ class Part:
     size: int
     points: Rows
     weights: Rows | None
-    scale: float
+    each: float
     block: int
+    top: float = 1.0
 
     def blocks(self) -> Iterator[tuple[int, Array, FloatArray]]:
         """The number of a first row, the rows as they are stored, and their weights."""
         for start in range(0, self.size, self.block):
             stop = min(start + self.block, self.size)
-            yield self.first + start, self.points.read(start, stop), self.weights_of(start, stop)
+            with _named(self.name):
+                points = self.points.read(start, stop)
+            yield self.first + start, points, self.weights_of(start, stop)
 
     def weights_of(self, start: int, stop: int) -> FloatArray:
         """In float64, (stop - start,)."""
         if self.weights is None:
-            return np.full(stop - start, self.scale)
-        return np.multiply(self.weights.read(start, stop), self.scale, dtype=np.float64)
+            return np.full(stop - start, self.each / self.top)
+        with _named(f"the weights of {self.name}"):
+            return np.divide(self.weights.read(start, stop), self.top, dtype=np.float64)
 
     def drawn(self, many: int, rng: np.random.Generator) -> Array:
         """So many points, as they are stored, drawn independently in proportion to their weights."""
         if self.weights is None:
-            return self.points.take(np.sort(rng.integers(self.size, size=many)))
-        cumulative: FloatArray = np.cumsum(self.weights_of(0, self.size))
-        last = int(np.searchsorted(cumulative, float(cumulative[-1])))  # of positive weight: round-off must not lead beyond it
-        rows = np.searchsorted(cumulative, rng.random(many) * float(cumulative[-1]), side="right").clip(max=last)
-        return self.points.take(np.sort(rows))
+            rows = rng.integers(self.size, size=many)
+        else:
+            cumulative: FloatArray = np.cumsum(self.weights_of(0, self.size))
+            last = int(np.searchsorted(cumulative, float(cumulative[-1])))  # of positive weight, as round-off may lead on
+            rows = np.searchsorted(cumulative, rng.random(many) * float(cumulative[-1]), side="right").clip(max=last)
+        with _named(self.name):
+            return self.points.take(np.sort(rows))
 
 
 class Shards:
@@ -88,8 +95,9 @@ class Shards:
     Raises
     ------
     ValueError
-        Which names the shard, counted from 1: for what can't be opened or is of another dimension or dtype than those before;
-        while it is read, for NaN, and where its numbers change from one reading to the next.
+        Which names the shard, counted from 1: for what can't be opened, has masked entries, or is of another dimension or dtype
+        than those before; while it is read, for NaN, for files that are gone or cut, and where its numbers change from one
+        reading to the next.
 
     Notes
     -----
@@ -172,8 +180,17 @@ class Shards:
             sums[i] = (weights / tops[i]).sum() if tops[i] > 0 else 0.0
         if not tops.max() > 0:
             raise ValueError(f"the weights must not all be zero; received {self.size} zeros")
-        self.parts = [replace(part, scale=part.scale / float(tops.max())) for part in self.parts]
+        self.parts = [replace(part, top=float(tops.max())) for part in self.parts]
         self.masses = sums * (tops / tops.max())
+
+
+@contextmanager
+def _named(what: str) -> Generator[None]:
+    """Errors of reading say of what."""
+    try:
+        yield
+    except OSError as error:
+        raise ValueError(f"{what} can't be read any longer: {error}") from error
 
 
 def in_parts(law: Array) -> Array:

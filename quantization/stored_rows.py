@@ -1,12 +1,16 @@
 """Rows of numbers where they are stored: in an array, or in a file of which some are read at a time."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Lock
 from typing import Any, Protocol, cast
 
 import numpy as np
 
-from quantization.arrays import Array, IntArray, is_torch
+from quantization.arrays import Array, IntArray, check_unmasked, is_torch
+
+_WINDOW_BYTES = 2**20  # that are read at once where single rows are taken
+_reading = Lock()  # datasets: not all of their libraries are safe with threads
 
 
 class Rows(Protocol):
@@ -25,7 +29,7 @@ class Rows(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class InMemory:
-    """Rows of an array, or of whatever gives arrays by slices."""
+    """Rows of an array of numpy."""
 
     array: Array
 
@@ -37,6 +41,37 @@ class InMemory:
 
     def take(self, rows: IntArray) -> Array:
         return np.asarray(self.array[rows])
+
+
+@dataclass(frozen=True, eq=False)
+class InDataset:
+    """Rows of what copies arrays out by slices, such as a dataset of h5py: none is read before it is asked for."""
+
+    dataset: Array
+    start: int
+    size: int
+
+    def cut(self, start: int, stop: int) -> Rows:
+        return InDataset(self.dataset, self.start + start, stop - start)
+
+    def read(self, start: int, stop: int) -> Array:
+        try:
+            with _reading:
+                rows = np.asanyarray(self.dataset[self.start + start : self.start + stop])
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:  # of a file that was closed, as h5py has it
+            raise OSError(f"{type(error).__name__}: {error}") from error
+        if np.ma.is_masked(rows):
+            raise OSError("it gives masked entries. Drop or fill them")
+        if rows.shape != (stop - start, *self.dataset.shape[1:]):
+            raise OSError(f"it gives an array of shape {rows.shape} for {stop - start} rows")
+        return np.asarray(rows)
+
+    def take(self, rows: IntArray) -> Array:
+        return _by_windows(self, rows, self.dataset.dtype.itemsize * int(np.prod(self.dataset.shape[1:], dtype=np.int64)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Other processes get the rows: datasets of h5py can't be sent."""
+        return InMemory, (self.read(0, self.size),)
 
 
 @dataclass(frozen=True)
@@ -52,12 +87,13 @@ class InFile:
         return InFile(self.path, self.dtype, self.offset + start * self._size(), self.shape)
 
     def read(self, start: int, stop: int) -> Array:
-        return self._read([start], stop - start)
+        return self.pieces([start], stop - start)
 
     def take(self, rows: IntArray) -> Array:
-        return self._read(rows.tolist(), 1)
+        return self.pieces(rows.tolist(), 1)
 
-    def _read(self, starts: list[int], count: int) -> Array:
+    def pieces(self, starts: list[int], count: int) -> Array:
+        """So many rows from each of these."""
         rows, step = np.empty((len(starts) * count, *self.shape), self.dtype), count * self._size()
         whole: Any = memoryview(cast(Any, rows.reshape(-1).view(np.uint8)))
         with Path(self.path).open("rb", buffering=0) as file:
@@ -67,7 +103,7 @@ class InFile:
                 while len(left):
                     got = file.readinto(left)
                     if not got:
-                        raise OSError("it has fewer rows than when it was opened")
+                        raise OSError(f"it has fewer rows than when it was opened: '{self.path}'")
                     left = left[got:]
         return rows
 
@@ -75,15 +111,49 @@ class InFile:
         return self.dtype.itemsize * int(np.prod(self.shape, dtype=np.int64))
 
 
+@dataclass(frozen=True)
+class ColumnsInFile:
+    """Rows of an array in Fortran order, whose columns are in a file, one after another; read like :class:`InFile`."""
+
+    first: InFile  # column
+    step: int  # numbers from one column to the next
+    dim: int
+
+    def cut(self, start: int, stop: int) -> Rows:
+        return replace(self, first=self.first.cut(start, stop))
+
+    def read(self, start: int, stop: int) -> Array:
+        columns = self.first.pieces([start + j * self.step for j in range(self.dim)], stop - start)
+        return columns.reshape(self.dim, stop - start).T
+
+    def take(self, rows: IntArray) -> Array:
+        return _by_windows(self, rows, self.first.dtype.itemsize * self.dim)
+
+
+def _by_windows(stored: Rows, rows: IntArray, row_bytes: int) -> Array:
+    """These rows, in ascending order, out of slices that hold some of them: numbers that repeat are refused by h5py."""
+    windows = rows // max(1, _WINDOW_BYTES // row_bytes)
+    groups = np.split(rows, np.flatnonzero(np.diff(windows)) + 1)
+    return np.concatenate([stored.read(int(some[0]), int(some[-1]) + 1)[some - some[0]] for some in groups])
+
+
 def located(array: Array) -> Rows:
     """Rows in the file that they are mapped from, where that is the same; else in the array."""
+    given: object = array
+    if not isinstance(given, np.ndarray):
+        return InDataset(array, 0, int(array.shape[0]))
     root: Any = array
     while isinstance(getattr(root, "base", None), np.ndarray):
         root = root.base
-    if not (all(isinstance(z, np.memmap) for z in (array, root)) and root.filename and array.flags.c_contiguous):
+    step, left = divmod(array.strides[-1], array.itemsize)
+    by_columns = array.ndim == 2 and array.strides[0] == array.itemsize and left == 0
+    in_order = array.flags.c_contiguous or by_columns
+    if not (all(isinstance(z, np.memmap) for z in (array, root)) and root.filename and in_order):
         return InMemory(array)
     shift = array.__array_interface__["data"][0] - root.__array_interface__["data"][0]
-    rows = InFile(str(root.filename), array.dtype, int(root.offset) + shift, array.shape[1:])
+    rows: Rows = InFile(str(root.filename), array.dtype, int(root.offset) + shift, array.shape[1:])
+    if not array.flags.c_contiguous:
+        rows = ColumnsInFile(replace(rows, shape=()), step, array.shape[1])
     ends = np.array([0, len(array) - 1])
     try:
         same = root.mode != "c" and rows.take(ends).tobytes() == np.asarray(array[ends]).tobytes()
@@ -107,4 +177,5 @@ def opened(name: str, shard: Any) -> Array:
             f"{name} must be a numpy array, a memmap or the name of a .npy file; received {type(shard).__name__}"
             + (". Write Stream(list_of_tensors)" if is_torch(shard) else "")
         )
+    check_unmasked(shard, name)
     return shard

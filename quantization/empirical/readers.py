@@ -180,10 +180,7 @@ def _read(task: _Task) -> _Reading:
             fingerprint += _fingerprint(points) + (0 if part.weights is None else _fingerprint(weights))
             yield points, weights
 
-    try:
-        answer = task.work(blocks(), task.number)
-    except OSError as error:
-        raise ValueError(f"{part.name} can't be read any longer: {error}") from error
+    answer = task.work(blocks(), task.number)
     return _Reading(answer, fingerprint % 2**64)
 
 

@@ -1,9 +1,12 @@
 """Samples that no memory holds: shards, memmaps and streams that are read at every step of Lloyd's algorithm."""
 
 import multiprocessing
+import os
+import pickle
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import reduce
 from multiprocessing.pool import ThreadPool
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -108,6 +111,94 @@ class Sliced:
 
     def __array__(self, dtype=None, copy=None):
         return self.array
+
+
+class Dataset:
+    """As a dataset of h5py: slices are copies, and rows by number must ascend without repeating; it can't be sent."""
+
+    def __init__(self, array):
+        self.array, self.shape, self.dtype, self.asked = array, array.shape, array.dtype, []
+
+    def __getitem__(self, rows):
+        if not isinstance(rows, slice):
+            if (np.diff(rows) <= 0).any():
+                raise TypeError("Indexing elements must be in increasing order")
+            return self.array[rows]
+        self.asked.append(range(len(self.array))[rows])
+        return self.array[rows].copy()
+
+    def __reduce__(self):
+        raise TypeError("h5py objects cannot be pickled")
+
+
+def test_datasets_are_read_when_their_rows_are_asked_for(rng):
+    wide, weights = rng.normal(size=(48, 2**16)).astype("f4"), rng.random(48)  # 12 MB, of which 2 MB are read at a time
+    dataset = Dataset(wide)
+    shards = qz.Shards(dataset, weights)
+    assert dataset.asked == []
+    given = {"init": wide[:2], "max_iter": 1, "rng": 0}
+    same_bits(qz.quantize(shards, 2, **given), qz.quantize(qz.Shards(wide, weights), 2, **given))
+    assert {len(asked) for asked in dataset.asked} == {8}
+    (part,) = shards.parts
+    sent = pickle.loads(pickle.dumps(part))
+    np.testing.assert_array_equal(np.concatenate([points for _, points, _ in sent.blocks()]), wide)
+
+
+def test_points_are_drawn_from_datasets_and_columns(x, tmp_path):
+    weights = np.where(np.arange(len(x)) % 1000, 1e-9, 1.0)  # so that rows are drawn several times
+    np.save(tmp_path / "columns.npy", np.asfortranarray(x))
+    np.save(tmp_path / "wide.npy", np.asfortranarray(np.tile(x, 40)))
+    whole = np.load(tmp_path / "wide.npy", mmap_mode="r")[17:-3, 1:7:2]
+    for form, same in (
+        (qz.Shards(Dataset(x), Dataset(weights)), qz.Shards(x, weights)),
+        (qz.Shards(tmp_path / "columns.npy", weights), qz.Shards(x, weights)),
+        (qz.Shards(tmp_path / "wide.npy"), qz.Shards(np.tile(x, 40))),
+        (qz.Shards(whole), qz.Shards(np.array(whole))),
+    ):
+        draws = [ShardReader(shards).pilot(100, np.random.default_rng(1))[0].points for shards in (form, same)]
+        np.testing.assert_array_equal(*draws)
+        assert len(draws[0]) == 100
+
+
+@pytest.mark.parametrize("closed", [ValueError("Not a dataset"), OSError("Can't read data"), RuntimeError("no file")])
+def test_datasets_that_fail_are_named(x, closed):
+    class Closed(Dataset):
+        def __getitem__(self, rows):
+            raise closed
+
+    class Shrunk(Dataset):
+        def __getitem__(self, rows):
+            return self.array[rows][:10]
+
+    class Masked(Dataset):
+        def __getitem__(self, rows):
+            return np.ma.array(self.array[rows], mask=self.array[rows] > 2)
+
+    for kind, words in ((Closed, str(closed)), (Shrunk, "it gives an array of shape"), (Masked, "it gives masked entries")):
+        with pytest.raises(ValueError, match=rf"^shard 2 can't be read any longer: .*{words}"):
+            qz.quantize(qz.Shards([x, kind(x)]), 3, rng=0)
+        with pytest.raises(ValueError, match=rf"^the weights of shard 2 can't be read any longer: .*{words}"):
+            qz.Shards([x, x], [1.0, kind(np.arange(float(len(x))))])
+
+
+def test_masked_arrays_are_refused(x):
+    masked, weights = np.ma.array(x, mask=x > 3), np.ma.array(np.ones(len(x)), mask=x[:, 0] > 3)
+    with pytest.raises(ValueError, match=r"^points must be there; received an array with masked entries\. Drop or fill them"):
+        qz.quantize(masked, 3, rng=0)
+    with pytest.raises(ValueError, match=r"^shard 2 must be there; received an array with masked entries\. Drop or fill them"):
+        qz.Shards([x, masked])
+    with pytest.raises(ValueError, match=r"^the weights of shard 1 must be there; received an array with masked entries"):
+        qz.Shards(x, weights)
+    same_bits(qz.quantize(qz.Shards(np.ma.array(x)), 3, rng=0), qz.quantize(qz.Shards(x), 3, rng=0))
+
+
+@pytest.mark.parametrize("weights", ["each", "number"])
+def test_the_least_weights_are_weights(x, weights):
+    """Their reciprocals are infinite."""
+    given = {"init": x[:3], "solver": qz.Lloyd(rtol=0), "rng": 0}
+    tiny = np.full(len(x), 1e-320) if weights == "each" else 1e-320
+    same_bits(qz.quantize(qz.Shards([x], [tiny]), 3, **given), qz.quantize(qz.Shards(x), 3, **given))
+    assert qz.quantize(qz.Shards([x], [tiny]), 3, rng=0).converged
 
 
 def test_a_number_per_shard_weighs_each_of_its_points(x):
@@ -318,6 +409,25 @@ def test_a_file_that_changes_is_named(x, files):
         with pytest.raises(ValueError, match=rf"shard 4 \(.*{words}"):
             qz.quantize(shards, 5, init=x[:5], solver=qz.Lloyd(rtol=0), rng=0)
         np.save(files[0][3], cut(x)[3])
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("n", [5000, 80_000])  # those that are all read for a start, and those of which some are drawn
+@pytest.mark.parametrize("solver", [qz.Lloyd(), qz.CLVQ(epochs=1)])
+def test_files_that_are_gone_or_cut_are_named(rng, tmp_path, order, n, solver):
+    """Who reads a mapped file that was cut ends by a bus error: here nothing is."""
+    points, weights, x = tmp_path / "x.npy", tmp_path / "w.npy", rng.random((n, 2))
+    for changed, name in ((points, ""), (weights, "the weights of ")):
+        for change, words in ((lambda path: os.truncate(path, 4096), "it has fewer rows"), (Path.unlink, "No such file")):
+            np.save(points, np.asarray(x, order=order))
+            np.save(weights, x[:, 0])
+            shards = qz.Shards([x[:9], points], [1.0, weights])
+            change(changed)
+            for init in (x[:3], None):
+                with pytest.raises(
+                    ValueError, match=rf"^{name}shard 2 \(.*x\.npy\) can't be read any longer: .*{words}.*{changed.name}"
+                ):
+                    qz.quantize(shards, 3, solver=solver, init=init, rng=0)
 
 
 def test_what_is_not_a_number_is_named(x, files):
