@@ -37,7 +37,7 @@ def read(path: str | Path, what: str, needed: Iterable[str]) -> dict[str, Any]:
             arrays: dict[str, Any] = {name: stored[name] for name in stored}
     except (ValueError, EOFError):
         raise ValueError(f"{path} is not a saved {what}: it is no .npz file, or it needs pickle, which is not read") from None
-    except (zipfile.BadZipFile, zlib.error) as error:
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:  # the last two of zipfile's, for flags
         raise ValueError(f"{path} is corrupted, or was cut short: {error}. Save the {what} again") from None
     missing = sorted(set(needed) - set(arrays))
     if missing:

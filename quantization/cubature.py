@@ -20,6 +20,7 @@ Method = Literal["control", "proportional", "neyman"]
 
 _PILOT = 5  # one in so many evaluations is what Neyman's allocation is learned from
 _FLOOR = 0.2  # of what follows is in proportion to the masses, as a pilot misses what is rare in its cell
+_ALIKE = 2.0**-40  # of a control's size, a spread that is none
 _LEAST = 2  # evaluations in a cell, so that it has a variance
 
 
@@ -42,8 +43,8 @@ def expect(
 
     * ``"control"``: $\bar f - \beta (\bar g - E g)$ with the **control variate** $g = f(\hat X)$, of known expectation, β by
       regression. For a Lipschitz f the variance falls to $L^2 E|X - \hat X|^2 / n$ or less.
-    * ``"proportional"``: **stratified sampling**, $\sum_k w_k \bar f_k$, $n_k \approx n w_k$ draws in a cell: no more than plain
-      Monte Carlo's variance, but for rounding.
+    * ``"proportional"``: **stratified sampling**, $\sum_k w_k \bar f_k$, $n_k \approx n w_k$ draws in a cell, two at least: where
+      every $n w_k \ge 2$ no more than plain Monte Carlo's variance, but for rounding.
     * ``"neyman"``: $n_k \propto w_k s_k$, but for a fifth that is in proportion to the masses. The standard deviations $s_k$ of
       cells are learned from a fifth of the n, as many in each cell, which are then left out, so that nothing is biased.
 
@@ -56,7 +57,7 @@ def expect(
     codebook : Solution, DiscreteMeasure, array (K, d), or ProductGrid
         The codes; their masses are those of the law.
     n : int, optional
-        Evaluations of f; for strata at least two a cell, four for Neyman's.
+        Evaluations of f: ten at least; for strata two a cell, ten for Neyman's.
     method : {"control", "proportional", "neyman"}
         What to do with them.
     lipschitz, gradient_lipschitz : float, optional
@@ -69,8 +70,9 @@ def expect(
     Returns
     -------
     Estimate
-        With Student's interval, or the bound around a cubature: infinite where no constant is given. Where the law is known by
-        sampling alone, its masses are measured on 2^20 draws, and their error is in the interval.
+        With Student's interval, right as n grows, or the bound around a cubature: infinite where no constant is given. Where the
+        law is known by sampling alone, its cells are measured on 2^20 draws, whose error is in the interval; a bound then needs
+        ``lipschitz``.
 
     Raises
     ------
@@ -103,7 +105,7 @@ def expect(
     if n is None:
         return _cubature(f, cells, lipschitz, gradient_lipschitz, confidence)
     if method == "control":
-        return _controlled(f, cells, checked_count("n", n, least=4), confidence, generator)
+        return _controlled(f, cells, checked_count("n", n, least=10), confidence, generator)
     occupied = cells.masses > 0
     least = _LEAST * int(occupied.sum()) * (_PILOT if method == "neyman" else 1)
     if checked_count("n", n) < least:
@@ -150,7 +152,7 @@ def richardson_romberg(values: Sequence[float], distortions: Sequence[float]) ->
     True
     """
     (a, b), (first, second) = (tuple(map(float, pair)) for pair in (distortions, values))
-    if not (a >= 0 and b >= 0 and a != b):
+    if not (0 <= a < np.inf and 0 <= b < np.inf and a != b):
         raise ValueError(f"distortions must be two different nonnegative numbers; received {a:g} and {b:g}")
     return (a * second - b * first) / (a - b)
 
@@ -172,15 +174,21 @@ def _values(f: Function, points: FloatArray) -> FloatArray:
 def _cubature(
     f: Function, cells: CellSampler, lipschitz: float | None, gradient_lipschitz: float | None, confidence: float
 ) -> Estimate:
-    bound = np.inf
+    bound, within = np.inf, 0.0
     if lipschitz is not None:
-        bound = checked_number(lipschitz, "lipschitz must be a finite number ≥ 0") * cells.distortion**0.5
+        within = checked_number(lipschitz, "lipschitz must be a finite number ≥ 0") * cells.distortion**0.5
+        bound = within
     if gradient_lipschitz is not None:
         slope = checked_number(gradient_lipschitz, "gradient_lipschitz must be a finite number ≥ 0")
+        if cells.draws and lipschitz is None:
+            raise ValueError(
+                "of a law known by sampling gradient_lipschitz needs lipschitz beside it, which bounds what draws leave"
+            )
         bound = min(bound, slope * cells.distortion / 2)
     values = _values(f, cells.centroids)
     value = float(cells.masses @ values)
-    error = _error_of_masses(cells, values) ** 0.5
+    # Cells of draws are those of their own law, whose mean of f is off by the deviation of f over the root of their number.
+    error = _error_of_masses(cells, values) ** 0.5 + (within / cells.draws**0.5 if cells.draws else 0.0)
     reach = bound + float(scipy.special.ndtri((1 + confidence) / 2)) * error
     return Estimate(value, value - reach, value + reach, error)
 
@@ -189,15 +197,20 @@ def _controlled(f: Function, cells: CellSampler, n: int, confidence: float, rng:
     points, labels = cells.draw(n, rng)
     values, at_codes = _values(f, points), _values(f, cells.codes)
     control, expected = at_codes[labels], float(cells.masses @ at_codes)
-    away = control - control.mean()
+    mean = float(values.mean())
+    away, rest = control - control.mean(), values - mean
     spread = float(away @ away)
-    slope = float(away @ values) / spread if spread > 0 else 0.0
-    rest = values - values.mean() - slope * away
-    gap = float(control.mean()) - expected
-    residual = float(rest @ rest) / (n - 2)
-    variance = residual * (1 / n + (gap * gap / spread if spread > 0 else 0.0))
-    masses = slope * slope * _error_of_masses(cells, at_codes)
-    return _student(float(values.mean()) - slope * gap, variance + masses, n - 2.0, confidence)
+    if (
+        not spread > n * (_ALIKE * float(np.abs(control).max())) ** 2
+    ):  # alike but for round-off, which no regression may divide by
+        away, spread = np.zeros(n), 1.0
+    slope = float(away @ rest) / spread
+    gap = float(control.mean()) - expected if slope else 0.0
+    rest -= slope * away
+    # The estimate is linear in f with these coefficients, and a point's residual is smaller the more the point decides (HC3).
+    coefficients, leverages = 1 / n - away * (gap / spread), 1 / n + away * away / spread
+    variance = float(np.square(coefficients * rest / np.maximum(1 - leverages, 1 / n)).sum())
+    return _student(mean - slope * gap, variance + slope * slope * _error_of_masses(cells, at_codes), n - 2.0, confidence)
 
 
 @dataclass(frozen=True)

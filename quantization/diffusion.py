@@ -47,8 +47,8 @@ class Diffusion:
     volatility_slope: Coefficient | None = None
 
     def __post_init__(self) -> None:
-        start = np.atleast_1d(np.asarray(self.start, dtype=np.float64))
-        if start.ndim != 1 or not np.isfinite(start).all():
+        start = np.atleast_1d(np.asarray(self.start))
+        if start.ndim != 1 or start.dtype.kind not in "iuf" or not np.isfinite(start).all():
             raise ValueError(f"start must be a finite number or array (d,); received {self.start!r}")
 
     @property

@@ -98,7 +98,7 @@ def checked_count(name: str, value: object, least: int = 1, most: float = _MOST)
     if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         raise ValueError(f"{name} must be an integer ≥ {least}; received {value!r}")
     if (number := int(value)) > most:
-        raise ValueError(f"{name} must be at most 2^62; received {number}")
+        raise ValueError(f"{name} must be at most {'2^62' if most == _MOST else most}; received {number}")
     return number
 
 

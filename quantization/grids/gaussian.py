@@ -56,6 +56,10 @@ class SearchEffort:
     refine: int = 2**21
     certify: int = 2**21
 
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            checked_count(name, value)
+
 
 @dataclass(frozen=True, eq=False)
 class GaussianGrid:
@@ -69,7 +73,7 @@ class GaussianGrid:
         $E \min_k |X - x_k|^2$: both ends of its interval are the value in one and two dimensions, where cells are exact. Beyond,
         it is measured on draws that nothing else has seen, a 95 % interval.
     stationarity : float
-        The residual of the codes, on the draws of the certificate where cells are not exact.
+        The residual of the codes, on up to 2^20 draws of its own where cells are not exact, as the masses are.
     method : str
         How it was found.
 
@@ -139,9 +143,9 @@ def gaussian_grid(
     """
     d, k = checked_count("d", d, most=_MOST_DIMENSIONS), checked_count("k", k)
     seed, effort = checked_count("rng", rng, least=0), effort or SearchEffort()
-    if cache is False:
+    folder = _cache_folder() if cache is True else Path(cache) if cache else None  # None keeps nothing, as False does
+    if folder is None:
         return find_grid(d, k, effort, seed)
-    folder = _cache_folder() if cache is True else Path(cache)
     made_of = np.array([_FORMAT, METHOD, d, k, seed, *asdict(effort).values()])
     path = folder / f"gaussian-d{d}-k{k}-seed{seed}.npz"
     kept = _kept(path, made_of)
@@ -181,8 +185,12 @@ def find_grid(
     best = _least(even, [best, *_refined(even, sample, best, effort, seeds)], *judge)
     say("certifying")
     certificate = _distortion(even, best, effort.certify, seeds, confidence)
-    fresh = _solved(even.sample(min(effort.certify, 2**20), seeds), k, init=best.points, solver=Lloyd(rtol=0), max_iter=0)
-    return GaussianGrid(fresh.measure, certificate, fresh.stationarity, "CLVQ, Lloyd, averaged CLVQ on scrambled Sobol points")
+    exact = make_problem(even.sample(min(effort.certify, 2**20), seeds), k, 2.0).exact
+    assert exact is not None  # as of every sample
+    codes = to_host(best.points)
+    c = exact.cells(codes)
+    measure = DiscreteMeasure.from_unnormalized(codes, c.masses)
+    return GaussianGrid(measure, certificate, c.stationarity, "CLVQ, Lloyd, averaged CLVQ on scrambled Sobol points")
 
 
 def _solved(
@@ -226,17 +234,24 @@ def _least(even: QuasiMonteCarlo, candidates: list[Solution], seed: int, draws: 
     return min(candidates, key=lambda s: _distortion(even, s, draws, seed).value)
 
 
-def _cache_folder() -> Path:
-    home = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
-    usual = Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache")
-    return (Path(home) if home else usual) / "optimal-quantization"
+def _cache_folder() -> Path | None:
+    """The user's cache folder for this package; None, with a warning, where the user has no home."""
+    given = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
+    try:
+        usual = Path(given) if given else Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache")
+    except RuntimeError as error:
+        warnings.warn(f"grids are not kept: {error} Give cache=FOLDER, or set XDG_CACHE_HOME", stacklevel=3)
+        return None
+    return usual / "optimal-quantization"
 
 
 def _kept(path: Path, made_of: np.ndarray) -> GaussianGrid | None:
     """The grid of a file, if it is whole and made of the same."""
     try:
         held = read(path, "grid", ("made_of", "certificate", "method", "points", "weights"))
-        if not np.array_equal(held["made_of"], made_of):
+        k, d = int(made_of[3]), int(made_of[2])
+        whole = held["certificate"].shape == (5,) and held["points"].shape == (k, d) and held["weights"].shape == (k,)
+        if not (whole and np.array_equal(held["made_of"], made_of) and np.isfinite(held["certificate"]).all()):
             return None
         value, low, high, error, residual = map(float, held["certificate"])
         measure = DiscreteMeasure(held["points"], held["weights"])

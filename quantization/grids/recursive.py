@@ -13,6 +13,8 @@ from quantization.laws_1d.levenberg_marquardt import FIRST_DAMPING, newton_step
 from quantization.laws_1d.normal_polynomials import NormalPolynomials, normal_grid_start
 from quantization.validation import checked_count
 
+_UNLIKE = 0.1  # ratio of deviations of steps below which one start may end in a poor optimum
+_NODES = 2**13  # of all steps, in the law that is partitioned then
 _RTOL = 1e-9  # of the residual; its square is the share of a distortion
 _ALIKE = 1e-12  # of two motions whose correlation is ±1
 
@@ -28,7 +30,9 @@ def recursive_grid(
 
     Euler's is $\mathcal E_t(x, z) = x + h\,b(t, x) + \sqrt h\,\sigma(t, x) z$, Milstein's adds
     $\tfrac h2 \sigma \sigma'(t, x) (z^2 - 1)$. Given the grid of one date, the law of the next state is a mixture of known laws:
-    its optimal grid comes from Newton's method with exact cells, masses and derivatives, and so do the transition probabilities.
+    a stationary grid of it comes from Newton's method with exact cells, masses and derivatives, and so do the transition
+    probabilities. It begins at the last date's grid, moved and scaled; where volatilities differ widely among states, at the best
+    partition of a discretized law too, and the better of both is taken.
 
     Parameters
     ----------
@@ -84,14 +88,21 @@ def recursive_grid(
     shapes: list[FloatArray | None] = [None] * diffusion.dim  # standardized codes of the last date, where Newton's method begins
     for time, step in zip(rising[:-1], np.diff(rising), strict=True):
         states = points[-1]
-        means = states + step * diffusion.drift_at(float(time), states)
+        drift = diffusion.drift_at(float(time), states)
+        with np.errstate(over="ignore"):
+            means = states + step * drift
         noise = np.sqrt(step) * diffusion.volatility_at(float(time), states)
         bends = np.zeros(len(states))
         if scheme == "milstein":
             if noise.shape[2] != 1:
                 raise ValueError(f"Milstein's scheme is for one Brownian motion; received {noise.shape[2]}. Take 'euler'")
             bends = np.sqrt(step) * noise[:, 0, 0] * diffusion.slope_at(float(time), states)[:, 0] / 2
-        deviations = np.sqrt(np.square(noise).sum(2))
+        with np.errstate(over="ignore"):
+            deviations = np.sqrt(np.square(noise).sum(2))
+        if not (np.isfinite(means).all() and np.isfinite(np.square(means)).all() and np.isfinite(deviations).all()):
+            raise ValueError(
+                f"the scheme leaves floating point in the step from time {time:g}. Take shorter steps, or other units"
+            )
         laws = [NormalPolynomials(weights[-1], means[:, j] - bends, deviations[:, j], bends) for j in range(diffusion.dim)]
         grids = list[FloatArray]()
         cost = 0.0
@@ -112,20 +123,30 @@ def recursive_grid(
 
 
 def _optimal(law: NormalPolynomials, k: int, shape: FloatArray | None) -> tuple[FloatArray, float, FloatArray]:
-    """The optimal codes (k, 1) of a step's law in rising order, its distortion, and the codes standardized.
+    """Stationary codes (k, 1) of a step's law in rising order, their distortion, and the codes standardized.
 
     A law without spread has one code.
     """
     centre, width = law.mean, law.deviation
     if not width > 0:
         return np.full((1, 1), centre), 0.0, normal_grid_start(k)
-    standard = normal_grid_start(k) if shape is None else shape
-    codes, c = law.relocate_empty_cells((centre + width * standard)[:, None])
-    damping = FIRST_DAMPING
-    while c.stationarity > _RTOL and (step := newton_step(law, 2.0, codes, c, damping, within=False)) is not None:
-        codes, c, damping = step
-    codes = np.sort(codes, axis=0)
-    return codes, c.distortion, (codes[:, 0] - centre) / width
+    starts = [centre + width * (normal_grid_start(k) if shape is None else shape)]
+    if law.uneven < _UNLIKE:
+        from quantization.interval_dp import optimal_runs  # loads numba
+
+        masses, nodes = law.discretized(max(_NODES // law.size, 32))
+        if (masses > 0).sum() > k:
+            edges = optimal_runs(masses, nodes, k)
+            starts.append(np.add.reduceat(masses * nodes, edges[:-1]) / np.add.reduceat(masses, edges[:-1]))
+    found = list[tuple[float, FloatArray]]()
+    for start in starts:
+        codes, c = law.relocate_empty_cells(start[:, None])
+        damping = FIRST_DAMPING
+        while c.stationarity > _RTOL and (step := newton_step(law, 2.0, codes, c, damping, within=False)) is not None:
+            codes, c, damping = step
+        found.append((c.distortion, np.sort(codes, axis=0)))
+    distortion, codes = min(found, key=lambda pair: pair[0])
+    return codes, distortion, (codes[:, 0] - centre) / width
 
 
 def _rectangles(means: FloatArray, noise: FloatArray, deviations: FloatArray, grids: list[FloatArray]) -> FloatArray:

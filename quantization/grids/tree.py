@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from quantization.arrays import FloatArray, IntArray, to_host
+from quantization.arrays import FloatArray, IntArray, as_floating, to_host
+from quantization.diffusion import checked_times
 from quantization.iteration import solve_tasks
 from quantization.measure import DiscreteMeasure
 from quantization.task import make_task
@@ -110,8 +111,9 @@ class QuantizationTree:
         Raises
         ------
         ValueError
-            Where f returns an array of another shape.
+            Where f returns an array of another shape, or there is no such date.
         """
+        date = checked_count("date", len(self.times) + date if date < 0 else date, least=0, most=len(self.times) - 1)
         return float(self.weights[date] @ _values("f", f(self.points[date]), self.points[date]))
 
     def optimal_stopping(self, payoff: Payoff, dates: Sequence[int] | None = None) -> OptimalStopping:
@@ -205,10 +207,10 @@ def quantization_tree(
     >>> [p.shape for p in tree.points], round(tree.expect(lambda x: x[:, 0]), 2)
     ([(30, 2), (30, 2), (30, 2)], 0.0)
     """
-    given = to_host(paths)
+    given = to_host(as_floating(paths, "paths"))
     if given.ndim != 3 or given.shape[1] < 2 or not given.size:
         raise ValueError(f"paths must have shape (n, T + 1, d) with two dates or more; received {given.shape}")
-    dates = np.arange(given.shape[1], dtype=np.float64) if times is None else np.asarray(times, dtype=np.float64)
+    dates = np.arange(given.shape[1], dtype=np.float64) if times is None else checked_times(times)
     if dates.shape != (given.shape[1],):
         raise ValueError(f"times must have one entry a date, {given.shape[1]}; received shape {dates.shape}")
     counts = list(k) if isinstance(k, Sequence) else [k] * len(dates)

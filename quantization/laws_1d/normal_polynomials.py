@@ -43,6 +43,24 @@ class NormalPolynomials:
         away = self._a + self._c - self.mean
         return float(np.sqrt(self._weights @ (away * away + self._b**2 + 2 * self._c**2)))
 
+    @property
+    def size(self) -> int:
+        """The number n of components."""
+        return len(self._a)
+
+    @property
+    def uneven(self) -> float:
+        """The least deviation of a component over the greatest, 1 where none has any."""
+        largest = float(self._b.max())
+        return float(self._b.min()) / largest if largest > 0 else 1.0
+
+    def discretized(self, nodes: int) -> tuple[FloatArray, FloatArray]:
+        """Weighted points in rising order near the law, so many of each component at equal levels; (n · nodes,) each."""
+        z = scipy.special.ndtri((np.arange(nodes) + 0.5) / nodes)
+        points = (self._a[:, None] + self._b[:, None] * z + self._c[:, None] * z * z).ravel()
+        order = np.argsort(points, kind="stable")
+        return np.repeat(self._weights / nodes, nodes)[order], points[order]
+
     def masses_by_component(self, codes: FloatArray) -> FloatArray:
         """The mass of each cell of codes (K, 1) under each component, (n, K)."""
         m = self._measured(codes)

@@ -147,3 +147,34 @@ def test_asian_options_by_paths():
 def test_what_is_refused(arguments, says, grid):
     with pytest.raises(ValueError, match=says):
         qz.expect(**{"f": FUNCTIONS["norm"][0], "law": PLANE, "codebook": grid, "rng": 0, **arguments})
+
+
+@pytest.mark.parametrize(
+    ("f", "codes"),
+    [
+        (lambda x: np.full(len(x), 0.1), None),
+        (lambda x: 0.1 + np.maximum(x[:, 0] - 2, 0), None),
+        (lambda x: np.exp(x[:, 0]), [[0.3]]),
+    ],
+)  # fmt: skip
+def test_a_control_that_is_constant_over_the_draws_controls_nothing(f, codes):
+    # Its mean is off by round-off, and so would be what it is divided by.
+    law = stats.norm()
+    codes = qz.quantize(law, 5, rng=0).points if codes is None else np.array(codes)
+    found, plain = qz.expect(f, law, codes, 1000, rng=0), f(np.random.default_rng(1).normal(size=(100_000, 1)))
+    assert abs(found.value - plain.mean()) < 5 * plain.std() / 1000**0.5 + 1e-12
+    assert found.standard_error < 3 * plain.std() / 1000**0.5 + 1e-12
+
+
+def test_few_draws_give_no_wild_estimates():
+    codes = qz.quantize(stats.norm(), 5, rng=0).points
+    values = [qz.expect(lambda x: x[:, 0] ** 2, stats.norm(), codes, 10, rng=seed).value for seed in range(200)]
+    assert np.abs(values).max() < 10
+
+
+def test_a_cubature_of_a_sampled_law_holds_the_error_of_its_draws():
+    found = qz.expect(lambda x: x[:, 0], Sampled(), [[0.0, 0.0]], lipschitz=1.0, gradient_lipschitz=0.0, rng=0)
+    assert found.low < 0 < found.high
+    assert found.standard_error == pytest.approx(2**0.5 / 2**10, rel=0.05)  # of |X|, which bounds that of f
+    with pytest.raises(ValueError, match="needs lipschitz beside it"):
+        qz.expect(lambda x: x[:, 0], Sampled(), [[0.0, 0.0]], gradient_lipschitz=0.0, rng=0)

@@ -119,3 +119,40 @@ def test_a_cache_that_cannot_be_written_is_told(tmp_path):
 def test_what_no_grid_is_made_for(d, k, rng):
     with pytest.raises(ValueError, match="must"):
         qz.gaussian_grid(d, k, rng=rng, cache=False)
+
+
+def test_a_kept_file_of_other_content_is_not_taken(tmp_path):
+    made = qz.gaussian_grid(3, 2, effort=SMALL, cache=tmp_path)
+    (path,) = tmp_path.iterdir()
+    held = dict(np.load(path))
+    for change in (
+        {"points": held["points"][:, :2]},
+        {"certificate": np.full(5, np.nan)},
+        {"certificate": held["certificate"][:3]},
+    ):
+        np.savez(path, **{**held, **change})
+        again = qz.gaussian_grid(3, 2, effort=SMALL, cache=tmp_path)
+        np.testing.assert_array_equal(again.measure.points, made.measure.points)
+
+
+def test_without_a_home_nothing_is_kept(monkeypatch):
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pathlib.Path.home", homeless)
+    with pytest.warns(UserWarning, match="grids are not kept"):
+        assert qz.gaussian_grid(1, 3).measure.size == 3
+
+
+def test_the_codes_that_are_certified_are_those_returned():
+    # Of sixteen draws some cells get none; their codes stay where they are.
+    grid = qz.gaussian_grid(3, 12, effort=qz.SearchEffort(1, 1024, 1024, 4096, 16), cache=False)
+    assert (grid.measure.weights == 0).any()
+    assert grid.distortion.low <= grid.distortion.value <= grid.distortion.high
+
+
+def test_efforts_are_counts():
+    with pytest.raises(ValueError, match="restarts must be an integer"):
+        qz.SearchEffort(restarts=0)

@@ -187,3 +187,39 @@ def test_a_tree_of_simulated_paths_prices_as_the_exact_one(rng):
         qz.quantization_tree(paths[:, :, 0], 3)
     with pytest.raises(ValueError, match="times must have one entry a date"):
         qz.quantization_tree(paths, 3, times=TIMES)
+
+
+def test_where_volatilities_vanish_grids_are_as_good_as_lloyds():
+    # From x > 0 a step of width x, from x ≤ 0 none: a mixture of atoms and wide laws, where one start ends in a poor optimum.
+    diffusion = qz.Diffusion(0.0, lambda t, x: 0 * x, lambda t, x: np.maximum(x, 0) if t > 0.5 else 1 + 0 * x)
+    tree = qz.recursive_grid(diffusion, [0.0, 1.0, 2.0], 10)
+    x, w = tree.points[1][:, 0], tree.weights[1]
+    z = stats.norm.ppf((np.arange(3000) + 0.5) / 3000)
+    law = qz.DiscreteMeasure.from_unnormalized((x[:, None] + np.maximum(x, 0)[:, None] * z).reshape(-1, 1), np.repeat(w, 3000))
+    assert tree.distortions[2] < 1.01 * qz.quantize(law, 10, rng=0).distortion
+
+
+@pytest.mark.parametrize(
+    ("diffusion", "times"),
+    [
+        (qz.Diffusion(1.0, lambda t, x: 0 * x, lambda t, x: 1e200 + 0 * x), [0, 1]),
+        (qz.Diffusion(1e200, lambda t, x: 1e100 * x, lambda t, x: 0 * x), [0, 1e9]),
+    ],
+)
+def test_a_scheme_that_explodes_is_refused(diffusion, times):
+    with pytest.raises(ValueError, match=r"leaves floating point|must be finite"):
+        qz.recursive_grid(diffusion, times, 5)
+
+
+def test_what_a_tree_is_asked(tree):
+    with pytest.raises(ValueError, match="date must be at most 10; received 11"):
+        tree.expect(lambda x: x[:, 0], 11)
+    with pytest.raises(ValueError, match="date must be an integer"):
+        tree.expect(lambda x: x[:, 0], -12)
+    with pytest.raises(ValueError, match="start must be a finite number"):
+        qz.Diffusion(1 + 2j, lambda t, x: x, lambda t, x: x)
+    paths = np.zeros((3, 2, 1))
+    with pytest.raises(ValueError, match="masked"):
+        qz.quantization_tree(np.ma.masked_less(paths, 1), 2)
+    with pytest.raises(ValueError, match="times must be a rising sequence"):
+        qz.quantization_tree(paths, 2, times=[1.0, np.nan])
