@@ -24,6 +24,7 @@ _SORTING = 15  # codes to which all points' distances take as long as sorting th
 _LEAF = 32  # points of a leaf, at most
 _STACK = 128  # nodes of a tree that wait to be visited: two for each of its levels at most, and there are fewer than 64
 _BUDGET = 2**27  # coordinates that one compiled call visits: about 0.1 s
+_PATIENCE, _MOST_VISITED = 32, 0.6  # codes from which a tree of more dimensions must leave out some of the points
 _PART, _MOST_PARTS = 2**20, 64  # coordinates that a thread visits in a part, at least
 _IN_CACHE = 2**15  # differences that numpy squares and sums at a time
 _COPY_BYTES = 2**25  # of points in a tree of more dimensions, at most
@@ -160,6 +161,10 @@ class _Uniforms:
 
     values: FloatArray
 
+    def after(self, chosen: int, used: int) -> "_Uniforms":
+        """What is left once so many codes have been chosen."""
+        return _Uniforms(self.values[chosen:])
+
 
 @dataclass(frozen=True)
 class _Proposals:
@@ -167,6 +172,10 @@ class _Proposals:
 
     rows: IntArray
     bounds: FloatArray
+
+    def after(self, chosen: int, used: int) -> "_Proposals":
+        """What is left once so many have been used."""
+        return _Proposals(self.rows[used:], self.bounds[used:])
 
 
 class _Tables(Protocol):
@@ -294,12 +303,17 @@ class _Arrays(_InTurn):
 
 
 class _Tree:
-    """Few dimensions: a k-d tree that knows the greatest cost and the mass in each of its nodes."""
+    """A k-d tree that knows the greatest cost and the mass in each of its nodes.
+
+    In more than a few dimensions it pays where points lie in clusters; where it visits most of them all the same, :class:`_Rows`
+    goes on, which has less to do for each.
+    """
 
     def __init__(self, points: Any, weights: FloatArray, costs: FloatArray, k: int, trials: int) -> None:
         self._kernels: Any = import_module("quantization.assignment.d2_kernels")
         dtype: Any = np.float64 if points.dtype == np.float64 else np.float32
         n, dim = int(points.shape[0]), int(points.shape[1])
+        self._given, self._k = (points, weights), k
         points = np.asarray(points, dtype)
         order = np.arange(n, dtype=np.int64)
         levels = _levels(n)
@@ -338,14 +352,25 @@ class _Tree:
         candidates, gains = np.zeros(trials, np.int64), np.zeros(trials)
         chosen, state = np.zeros(count, np.int64), np.zeros(3, np.int64)
         space = np.empty(self._blocks.shape[1]), np.empty(self._blocks.shape[2]), np.empty(_STACK, np.int64)
-        while (
-            self._kernels.choose_codes(
+        kernels, goal, visits = self._kernels, count, 0  # visits: of the whole tree
+        status = kernels.RUNNING
+        while status == kernels.RUNNING:
+            status = kernels.choose_codes(
                 self._blocks, self._weights, self._costs, self._boxes, self._tops, self._masses, uniforms,
-                proposals, bounds, least, candidates, gains, chosen, state, *space, _BUDGET
-            ) == self._kernels.RUNNING
-        ):  # fmt: skip
-            report(int(state[0]))
-        return self._rows.reshape(-1)[chosen[: state[0]]]
+                proposals, bounds, least, candidates, gains, chosen[:goal], state, *space, _BUDGET
+            )  # fmt: skip
+            before, done = visits, int(state[0])
+            report(done)
+            visits = done * (trials + 1) + int(state[1])
+            useless = self._blocks.shape[1] > _FEW_DIMENSIONS and done >= _PATIENCE
+            if useless and _MOST_VISITED * (visits - before) * self._blocks.size < _BUDGET:
+                goal = min(goal, done + 1)  # the code whose candidates are being tried is its last
+        found = self._rows.reshape(-1)[chosen[: state[0]]]
+        if status == kernels.FINISHED and goal < count:
+            rows = _Rows(*self._given, self._costs.reshape(-1)[self._places], self._k, trials)
+            rest = source.after(goal, int(state[2]))
+            found = np.concatenate([found, rows.choose(count - goal, trials, rest, least, lambda more: report(goal + more))])
+        return found
 
 
 class _Rows(_InTurn):

@@ -63,6 +63,21 @@ def test_a_call_that_runs_out_of_its_budget_goes_on(rng):
     assert chosen.tolist() == _greedy(points, weights, costs, candidates)
 
 
+@pytest.mark.parametrize("clusters", [False, True])
+def test_a_tree_that_leaves_nothing_out_gives_way(clusters, monkeypatch, rng):
+    # In sixteen dimensions it visits every point of a normal sample for each candidate, and few of one in clusters.
+    n, d, k, trials = 10_000, 16, 300, 7
+    points = 30.0 * rng.standard_normal((20, d))[rng.integers(0, 20, n)] * clusters + rng.standard_normal((n, d))
+    weights, costs = rng.dirichlet(np.ones(n)), _squared(points, 0)
+    candidates = np.array([rng.choice(n, trials, replace=False) for _ in range(k)])
+    proposals = module._Proposals(candidates.ravel(), np.full(candidates.size, -1.0))
+    made = []
+    monkeypatch.setattr(module, "_Rows", lambda *given, kind=module._Rows: made.append(kind(*given)) or made[-1])
+    table = module._Tree(points, weights, costs, k, trials)
+    assert table.choose(k, trials, proposals, -1.0, _ignore).tolist() == _greedy(points, weights, costs, candidates)
+    assert len(made) == (0 if clusters else 1)
+
+
 def _laws(points, weights, count):
     """All sequences of ``count`` codes after the code 0 by single D² draws, with their probabilities."""
     found = {}
