@@ -72,7 +72,7 @@ def test_intervals_cover(method, kind, rng):
         codebook, exact = qz.quantize(law, 16, rng=0), law.expect(f)
     else:
         law, codebook = Sampled(), rng.normal(size=(16, 2))
-    repetitions = 10 if kind == "sampled" else 400
+    repetitions = 4 if kind == "sampled" else 400
     found = [qz.expect(f, law, codebook, 400, method=method, rng=seed) for seed in range(repetitions)]
     covered = sum(e.low <= exact <= e.high for e in found)
     low, high = stats.binom(repetitions, 0.95).ppf([1e-4, 1 - 1e-6])
