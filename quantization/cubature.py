@@ -13,7 +13,7 @@ from quantization.estimate import Estimate
 from quantization.make_problem import LawLike
 from quantization.measure import DiscreteMeasure
 from quantization.solution import Solution
-from quantization.validation import checked_confidence, checked_count, checked_number, checked_points, checked_rng
+from quantization.validation import checked_confidence, checked_count, checked_number, checked_points, checked_rng, checked_values
 
 Function = Callable[[FloatArray], Any]
 Method = Literal["control", "proportional", "neyman"]
@@ -163,12 +163,7 @@ def _codes(codebook: Any) -> FloatArray:
 
 
 def _values(f: Function, points: FloatArray) -> FloatArray:
-    numbers = np.asarray(f(points), dtype=np.float64)
-    if numbers.shape != (len(points),):
-        raise ValueError(f"f must return one number a point, shape ({len(points)},); received shape {numbers.shape}")
-    if not np.isfinite(numbers).all():
-        raise ValueError(f"f must be finite; received {numbers[~np.isfinite(numbers)][0]} at {points[~np.isfinite(numbers)][0]}")
-    return numbers
+    return checked_values("f", f(points), points)
 
 
 def _cubature(

@@ -131,6 +131,19 @@ def checked_number(value: object, what: str, *, least: float = 0.0, open_ends: b
     return number
 
 
+def checked_values(name: str, values: object, points: FloatArray, of: str = "point") -> FloatArray:
+    """What the function ``name`` returned for points (n, d): one finite number each, (n,); on the line (n, 1) is taken too."""
+    numbers = np.asarray(values, dtype=np.float64)
+    if numbers.shape == (len(points), 1) and points.shape[1] == 1:
+        numbers = numbers[:, 0]
+    if numbers.shape != (len(points),):
+        raise ValueError(f"{name} must return one number a {of}, shape ({len(points)},); received shape {numbers.shape}")
+    bad = ~np.isfinite(numbers)
+    if bad.any():
+        raise ValueError(f"{name} must be finite; received {numbers[bad][0]} at {points[bad][0]}")
+    return numbers
+
+
 def checked_order(r: object) -> float:
     """``r`` as a float in [1, ∞)."""
     return checked_number(r, "the order r must be a finite number ≥ 1", least=1.0)

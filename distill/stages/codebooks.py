@@ -47,7 +47,7 @@ def _whole(
     there = points if device == "cpu" else torch.from_numpy(points).float().to(device)
     law, solver = qz.DiscreteMeasure(there), qz.CLVQ(batch=options.batch) if options.solver == "clvq" else qz.Lloyd()
     limits: dict[str, Any] = {"n_init": options.n_init, "max_iter": options.max_iter}
-    if device != "cpu":  # all draws in step
+    if device != "cpu":  # all draws are batched
         found = _fewer([law] * len(sizes), list(sizes), solver=solver, rng=list(seeds), init=list(starts), **limits)
     else:
         found = []

@@ -11,7 +11,7 @@ from quantization.diffusion import checked_times
 from quantization.iteration import solve_tasks
 from quantization.measure import DiscreteMeasure
 from quantization.task import make_task
-from quantization.validation import checked_count, checked_rng
+from quantization.validation import checked_count, checked_rng, checked_values
 
 Payoff = Callable[[float, FloatArray], Any]
 
@@ -114,7 +114,7 @@ class QuantizationTree:
             Where f returns an array of another shape, or there is no such date.
         """
         date = checked_count("date", len(self.times) + date if date < 0 else date, least=0, most=len(self.times) - 1)
-        return float(self.weights[date] @ _values("f", f(self.points[date]), self.points[date]))
+        return float(self.weights[date] @ checked_values("f", f(self.points[date]), self.points[date], "state"))
 
     def optimal_stopping(self, payoff: Payoff, dates: Sequence[int] | None = None) -> OptimalStopping:
         r"""$V_t = \max(h_t, E[V_{t+1} | \hat X_t])$, backward from $V_T = h_T$.
@@ -151,12 +151,12 @@ class QuantizationTree:
         """
         last = len(self.times) - 1
         allowed = set(range(last + 1) if dates is None else (checked_count("a date", date, least=0, most=last) for date in dates))
-        ahead = _values("payoff", payoff(float(self.times[last]), self.points[last]), self.points[last])
+        ahead = _stopped(payoff, float(self.times[last]), self.points[last])
         values, stops = [ahead], [ahead > 0]
         for date in range(last - 1, -1, -1):
             worth = self.transitions[date] @ values[-1]
             if date in allowed:
-                now = _values("payoff", payoff(float(self.times[date]), self.points[date]), self.points[date])
+                now = _stopped(payoff, float(self.times[date]), self.points[date])
                 stops.append((now > 0) & (now >= worth))
                 worth = np.maximum(now, worth)
             else:
@@ -235,15 +235,6 @@ def quantization_tree(
     return QuantizationTree(dates, points, weights, transitions, distortions)
 
 
-def _values(name: str, values: Any, states: FloatArray) -> FloatArray:
-    """What a function of states returned: one number each."""
-    numbers = np.asarray(values, dtype=np.float64)
-    if numbers.shape == (len(states), 1) and states.shape[1] == 1:
-        numbers = numbers[:, 0]
-    if numbers.shape != (len(states),):
-        raise ValueError(f"{name} must return one number a state, shape ({len(states)},); received shape {numbers.shape}")
-    if not np.isfinite(numbers).all():
-        raise ValueError(
-            f"{name} must be finite; received {numbers[~np.isfinite(numbers)][0]} at {states[~np.isfinite(numbers)][0]}"
-        )
-    return numbers
+def _stopped(payoff: Payoff, time: float, states: FloatArray) -> FloatArray:
+    """What stopping is worth in each state of a date."""
+    return checked_values("payoff", payoff(time, states), states, "state")
