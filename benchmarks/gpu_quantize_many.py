@@ -182,10 +182,10 @@ def passes(data: list[torch.Tensor], options: argparse.Namespace, ceiling: float
     found: dict[str, dict[str, float]] = {}
     with full_precision(options.device):
         labels = [e.assign(c) for e, c in zip(engines, codes, strict=True)]
-        settled = [e.cells(c, a).means for e, c, a in zip(engines, codes, labels, strict=True)]
+        decided = [e.cells(c, a).means for e, c, a in zip(engines, codes, labels, strict=True)]
         works = {
             "assign, first step": lambda: [e.assign(c) for e, c in zip(engines, codes, strict=True)],
-            "assign, second step": lambda: [e.assign(c) for e, c in zip(engines, settled, strict=True)],
+            "assign, second step": lambda: [e.assign(c) for e, c in zip(engines, decided, strict=True)],
             "cells": lambda: [e.cells(c, a) for e, c, a in zip(engines, codes, labels, strict=True)],
             "distances of k-means++": lambda: [e.distances(c) for e, c in zip(engines, candidates, strict=True)],
         }
@@ -194,7 +194,7 @@ def passes(data: list[torch.Tensor], options: argparse.Namespace, ceiling: float
             took = median(seconds(work, options.device) for _ in range(2 * ROUNDS + 1))
             found[name] = {"ms": 1e3 * took, "GB/s": size / took, "of copy": size / took / ceiling}
             if name.startswith("assign"):
-                found[name]["points settled in float64"] = sum(e.settled for e in engines) / sum(map(len, data))
+                found[name]["points decided in float64"] = sum(e.decided for e in engines) / sum(map(len, data))
     step = found["assign, second step"]["ms"] + found["cells"]["ms"]
     found["a step: assign and cells"] = {"ms": step, "GB/s": 2e3 * size / step, "of copy": 2e3 * size / step / ceiling}
     return found

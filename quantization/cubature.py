@@ -106,13 +106,13 @@ def expect(
         return _cubature(f, cells, lipschitz, gradient_lipschitz, confidence)
     if method == "control":
         return _controlled(f, cells, checked_count("n", n, least=10), confidence, generator)
-    occupied = cells.masses > 0
-    least = _LEAST * int(occupied.sum()) * (_PILOT if method == "neyman" else 1)
+    nonempty = cells.masses > 0
+    least = _LEAST * int(nonempty.sum()) * (_PILOT if method == "neyman" else 1)
     if checked_count("n", n) < least:
-        raise ValueError(f"n must be at least {least} for {int(occupied.sum())} cells and method {method!r}; received {n}")
+        raise ValueError(f"n must be at least {least} for {int(nonempty.sum())} cells and method {method!r}; received {n}")
     counts = _allocation(n, cells.masses)
     if method == "neyman":
-        pilot = _allocation(n // _PILOT, occupied.astype(np.float64))  # as many in each cell
+        pilot = _allocation(n // _PILOT, nonempty.astype(np.float64))  # as many in each cell
         spreads = cells.masses * np.sqrt(_Strata.of(f, cells, pilot, generator).variances)
         shares = spreads / spreads.sum() if spreads.any() else cells.masses
         counts = _allocation(n - int(pilot.sum()), (1 - _FLOOR) * shares + _FLOOR * cells.masses)

@@ -70,7 +70,7 @@ class MovingCells:
         self._codes: FloatArray = codes
 
     def step(self) -> Step:
-        """The cells of the codes at hand, those of empty cells relocated; some stay empty only where nothing is finite."""
+        """The cells of the current codes, those of empty cells relocated; some stay empty only where nothing is finite."""
         self._codes, c = self._law.relocate_empty_cells(self._codes)
         self._following = rounded(c.means, self._like)
         # Labels are not known here. Where none has changed the masses have not, and the centroids are the codes to round-off.

@@ -11,7 +11,7 @@ __all__ = ["ExternalSet", "Item", "opened"]
 
 
 def opened(path: str | Path, mean: Sequence[float] | None = None, std: Sequence[float] | None = None) -> ExternalSet:
-    """The set at a path: a file (.parquet, .tar, .pt, .pth), a folder of such files, or a folder of images a class.
+    """The set at a path: a file (.parquet, .tar, .pt, .pth), a folder of such files, or a folder of images for each class.
 
     mean, std: a number a channel, by which tensors were normalized. Raises RecipeError where there is none.
     """

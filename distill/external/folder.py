@@ -1,4 +1,4 @@
-"""A folder of images a class, with a ``metadata.csv`` that may give weights and soft labels: as exports are, and most sets."""
+"""A folder of images for each class, with a ``metadata.csv`` that may give weights and soft labels: as exports have."""
 
 import csv
 import hashlib

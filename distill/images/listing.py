@@ -1,4 +1,4 @@
-"""A folder of images a class, listed with the sizes of its files; no image is opened."""
+"""A folder of images for each class, listed with the sizes of its files; no image is opened."""
 
 import hashlib
 import os

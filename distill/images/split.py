@@ -82,7 +82,7 @@ class Held(Split):
 class Images:
     """A labelled image set, split for training and for the evaluation alone.
 
-    classes: a name a class as the source writes it, no two alike. channels, size: of an image. naming: from ``classes`` to what
+    classes: a name per class as the source writes it, no two alike. channels, size: of an image. naming: from ``classes`` to what
     people call them, asked when needed.
     """
 
@@ -123,7 +123,7 @@ class Images:
 
     @property
     def part_names(self) -> list[str]:
-        """A part a class."""
+        """A part per class."""
         return [self.part_name(index) for index in range(len(self.classes))]
 
     @cached_property

@@ -2,7 +2,7 @@ r"""From a class's measure (sum 1) to weights of its images: the mode, then the 
 
 ``uniform``: 1/K. ``mass``: the cell masses $w_k$. ``sqrt``: $\sqrt{w_k}$, renormalized. ``power(a)``: $w_k^a$, renormalized, of
 which the others are a = 0, 1 and ½; the smaller a, the smaller the weights' variance. Sample weights are these times the set's
-images a class, so that every class has the same total and the mean over the set is 1; a batch's loss divides by the batch's
+images per class, so that every class has the same total and the mean over the set is 1; a batch's loss divides by the batch's
 size, never by its weights.
 """
 
@@ -31,13 +31,13 @@ def moded(masses: NDArray[np.float64], mode: str) -> NDArray[np.float64]:
     a = exponent(mode)
     if a == 0:
         return np.full(len(masses), 1 / len(masses))
-    # Of masses relative to the greatest, so that no power of them all is nought.
+    # Of masses relative to the greatest, so that no power of them all is zero.
     weights = masses if a == 1 else (masses / masses.max()) ** a
     return weights / weights.sum()
 
 
 def sample_weights(classes: Sequence[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
-    r"""$\bar K\, w_{ck}$ with $\bar K$ the mean number of images a class: factors of the images' losses, of mean 1 over the set.
+    r"""$\bar K\, w_{ck}$ with $\bar K$ the mean images per class: factors of the images' losses, of mean 1 over the set.
 
     classes: the weights of each class, (K_c,) of sum 1. Every class then has the same total, however many images it has.
     """

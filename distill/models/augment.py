@@ -93,7 +93,7 @@ def move_whole(draws: Draws, source: tuple[int, int], size: int) -> bool:
 
 
 def looked_up(images: Tensor, draws: Draws) -> Tensor:
-    """Images (b, C, S, S) of any dtype whose pixels :func:`move_whole`, as their rows of draws say; nought where none comes."""
+    """Images (b, C, S, S) of any dtype whose pixels :func:`move_whole`, as their rows of draws say; zero where none comes."""
     b, channels, size, _ = images.shape
     # In images with an edge of black around them, from which all comes that would come from outside.
     edged = torch.nn.functional.pad(images, (1, 1, 1, 1)).reshape(b, channels, -1)
@@ -132,7 +132,7 @@ def _matrix(length: int, size: int, shift: Tensor, strips: Tensor, crop: Tensor)
     distance = (place[:, None, :] + 0.5 - centre[:, :, None]).abs() / scale.clamp(min=1)[:, :, None]
     inside = (place >= start[:, None]) & (place < (start + extent)[:, None])
     weight = (1 - distance).clamp(min=0) * inside[:, None, :]
-    # Every row is an average; translation leaves rows of noughts, which are black.
+    # Every row is an average; translation leaves rows of zeros, which are black.
     return weight / weight.sum(2, keepdim=True).clamp(min=1e-6)
 
 

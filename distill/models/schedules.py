@@ -1,7 +1,7 @@
 r"""Learning rates as functions of time, so that training may go on anywhere: nothing to store, nothing to step.
 
 ``cosine`` $\frac12(1 + \cos\pi x)$, ``half-cosine`` $\frac12(1 + \cos\frac{\pi x}{2})$, ``steps`` 1, 0.2 from ⅔, 0.04 from ⅚, at
-the share x that is done; ``cycle`` rises over the first tenth and falls to nought, by a cosine each, while Adam's β₁ falls and
+the share x that is done; ``cycle`` rises over the first tenth and falls to zero, by a cosine each, while Adam's β₁ falls and
 rises.
 """
 
@@ -26,7 +26,7 @@ def factor(schedule: str, done: Fraction) -> float:
 def cycle(rate: float, steps: int, step: int) -> tuple[float, float]:
     """Learning rate and β₁ of step ``step``, from 0, of ``steps`` (smith2018, the rates of torch's OneCycleLR)."""
     total = steps + 1
-    peak = max(0.1, 1.5 / total) * total - 1  # a rise of no step at all would divide by nought
+    peak = max(0.1, 1.5 / total) * total - 1  # a rise of no step at all would divide by zero
     low, end = rate / _WARM, rate / _WARM / _COLD
     if step <= peak:
         share = step / peak

@@ -13,7 +13,7 @@ def compressed(logits: Tensor, top: int | None, temperature: float) -> dict[str,
     classes = logits.shape[-1]
     if top is None or top >= classes:
         return {"values": logits.half()}
-    # Shifted so that the largest is nought: probabilities do not change, and fp16 is finest near nought.
+    # Shifted so that the largest is zero: probabilities do not change, and fp16 is finest near zero.
     logits = logits.float() - logits.float().amax(-1, keepdim=True)
     values, indices = logits.topk(top)
     others = logits.scatter(-1, indices, -torch.inf)

@@ -163,7 +163,7 @@ def train_student(
     """Train ``model``, which is on the passes' device, and return its scores on the test images as it learns, the last ones last.
 
     weights: (n,), of mean 1. evaluate: the scores of the model as it is. student: its name, which may have a learning rate of its
-    own. ipc: images a class, None for all. precision: of the student's own arithmetic; weights and optimizer stay in float32.
+    own. ipc: images per class, None for all. precision: of the student's own arithmetic; weights and optimizer stay in float32.
     group: the processes that train it together, each on its share of every batch.
     """
     n, device = len(passes), passes.device

@@ -109,7 +109,7 @@ def train(
 ) -> None:
     """``options.steps`` steps of AdamW on ``loss(indices)``, the mean loss of a batch of indices below ``n``.
 
-    The learning rate rises over the first tenth of the steps and falls to nought by a cosine. ``generator`` draws the batches and
+    The learning rate rises over the first tenth of the steps and falls to zero by a cosine. ``generator`` draws the batches and
     whatever the loss draws. With ``ema`` the model ends as the :func:`moving_average` of its weights, of that decay.
     """
     optimizer = torch.optim.AdamW(model.parameters(), options.learning_rate, weight_decay=weight_decay, fused=True)

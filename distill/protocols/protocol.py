@@ -89,7 +89,7 @@ class Protocol:
             raise ValueError("labels are stored by epoch: give epochs, not steps, or take labels = 'online'")
 
     def epochs_at(self, ipc: int | None) -> int | None:
-        """Epochs at a budget of images a class; None of them is all images."""
+        """Epochs at a budget of images per class; None of them is all images."""
         return None if self.epochs is None else _at(self.epochs, ipc)
 
     def batch_at(self, ipc: int | None, n: int) -> int:

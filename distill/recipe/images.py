@@ -48,7 +48,7 @@ class Photos(Section):
 
 
 class FolderData(Photos):
-    """A folder of images a class: ``<path>/<train>/<class>/*.JPEG`` and ``<path>/<test>/<class>/*.JPEG``.
+    """A folder of images for each class: ``<path>/<train>/<class>/*.JPEG`` and ``<path>/<test>/<class>/*.JPEG``.
 
     splits: their folders are ``named``, or ``found``: also other usual names are taken, and where there is no folder for training
     ``path`` itself holds the classes; test_fraction then counts only without a folder for the test.

@@ -110,7 +110,7 @@ class Label(Section):
 class External(Section):
     """Somebody's distilled set, in the place of a method's images: the method ``external``.
 
-    path: a folder of images a class, parquet, webdataset's tars, or tensors of torch. ipc: images a class, the most that one has.
+    path: a folder of images for each class, parquet, webdataset's tars, or tensors of torch. ipc: images per class, at most.
     labels: the ``protocol``'s, or the ``own`` soft labels that the set brings. mean, std: a number a channel, by which tensors
     were normalized.
     """

@@ -74,7 +74,7 @@ def weights(by_budget: Mapping[int, Any]) -> bytes:
 
 
 def sheet(classes: Sequence[tuple[Any, Any]], names: Sequence[str], columns: int = 20) -> bytes:
-    """A row a class: its images (K, C, H, W), at most ``columns``, heaviest first, each under its weight in per cent."""
+    """A row per class: its images (K, C, H, W), at most ``columns``, heaviest first, each under its weight in per cent."""
     width = min(columns, max(len(images) for images, _ in classes))
     figure, panels = plt.subplots(len(classes), width, squeeze=False)
     texts = []

@@ -47,7 +47,7 @@ class FrozenStage(Stage):
 
 @dataclass(frozen=True)
 class Graph:
-    """classes, names: as the data write them, and as people call them. part_names: a part a class.
+    """classes, names: as the data write them, and as people call them. part_names: a part per class.
 
     sets: of each method the stage of its images, and that of the labels of each image if there are such.
     """

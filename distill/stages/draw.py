@@ -10,7 +10,7 @@ from distill.recipe import Recipe
 
 @dataclass(frozen=True)
 class Draw:
-    """k: images a class; None is all of them. seed: of the replicate."""
+    """k: images per class; None is all of them. seed: of the replicate."""
 
     k: int | None
     seed: int
@@ -66,5 +66,5 @@ def runs(recipe: Recipe, select: str) -> list[Run]:
 
 
 def budgets(recipe: Recipe, select: str) -> list[int | None]:
-    """Images a class of a way to select; None is all."""
+    """Images per class of a way to select; None is all."""
     return list(dict.fromkeys(draw.k for draw in draws(recipe, select)))

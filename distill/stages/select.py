@@ -16,7 +16,7 @@ from distill.stages.validate_images import ValidateImagesStage
 
 
 class SelectStage(Stage):
-    """What the ways to select share: a part a class, with all its draws; budgets that no class exceeds its images by.
+    """What the ways to select share: a part per class, with all its draws; budgets that no class exceeds its images by.
 
     Codes are ``points`` (K, c·h·w) with ``weights`` (K,), which a prior and the codec make images of. reads: what they are chosen
     by, ``latents`` (of all images, in their order) or the ``codes`` of optimal quantization; nothing for neither. weights: the

@@ -31,7 +31,7 @@ def weighted_set(
 ) -> WeightedSet:
     """The set of a draw: ``images`` decoded, ``logits`` labelled image by image if anything is, weighted by a mode.
 
-    parts: one a class. names: of the classes.
+    parts: one per class. names: of the classes.
     """
     import torch
 

@@ -2,7 +2,7 @@ r"""
 Train on a few weighted points
 ==============================
 
-A regression on 60 codes a class, each with the mass of its cell as sample weight, beside as many random points. For a smooth
+A regression on 60 codes per class, each with the mass of its cell as sample weight, beside as many random points. For a smooth
 loss the weighted gradient is right to second order in the distortion.
 """
 
@@ -46,10 +46,10 @@ for k in ks:
 fig, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
 left.loglog(ks, weighted, "o-", label="codes with the masses of their cells")
 left.loglog(ks, drawn, "s--", label="random points")
-left.set(xlabel="points a class", ylabel="mean difference to the fit on all 20,000")
+left.set(xlabel="points per class", ylabel="mean difference to the fit on all 20,000")
 left.legend()
 learned = fitted.predict_proba(grid)[:, 1].reshape(120, 150)
 right.contourf(*grid.reshape(120, 150, 2).transpose(2, 0, 1), learned, cmap="RdBu", alpha=0.5)
 right.scatter(*codes.T, s=0.06 * weights, c=np.repeat([0, 1], k), cmap="RdBu", edgecolors="black")
-right.set_title("32 codes a class, and what is learned from them")
+right.set_title("32 codes per class, and what is learned from them")
 plt.show()

@@ -1,7 +1,7 @@
 """Nearest codes by array operations alone: for small work, for tensors on a GPU, and for any order r.
 
 The search is a blocked matrix product, centred at the codebook's mean so that float32 does not cancel, and as exact as direct
-differences in float64: those settle the rows whose two best scores lie within a bound on the product's round-off.
+differences in float64: those decide the rows whose two best scores lie within a bound on the product's round-off.
 """
 
 from collections.abc import Iterator
@@ -127,10 +127,10 @@ class _Search:
             behind = scores > best + slack[:, None]  # not where something overflowed: nothing is known there
             doubtful = behind.sum(1) < len(self.exact) - 1
             if bool(doubtful.any()):
-                labels[doubtful] = self._settle(block[doubtful], ~behind[doubtful])
+                labels[doubtful] = self._decide(block[doubtful], ~behind[doubtful])
         return labels
 
-    def _settle(self, block: Array, rivals: Array) -> Array:
+    def _decide(self, block: Array, rivals: Array) -> Array:
         """The nearest code of each row among its ``rivals``, by direct differences in float64; the lowest index wins a tie."""
         rows, codes = rivals.nonzero(as_tuple=True) if is_torch(rivals) else rivals.nonzero()
         squared = np.empty(len(rows))

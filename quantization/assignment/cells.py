@@ -74,9 +74,9 @@ class Sums:
 
     def cells(self, codes: FloatArray, r: float) -> Cells:
         """The cells that the parts added up to."""
-        occupied = self.masses > 0
-        means = codes + self.shifts / np.where(occupied, self.masses, 1.0)[:, None]
-        means[~occupied] = codes[~occupied]
+        nonempty = self.masses > 0
+        means = codes + self.shifts / np.where(nonempty, self.masses, 1.0)[:, None]
+        means[~nonempty] = codes[~nonempty]
         gradient = -r * self.pulls
         variance = None if self.spread is None else self.spread / self.mass if self.mass > 0 else 0.0
         return Cells(self.masses, means, gradient, self.cost, stationarity(gradient, self.masses, self.cost, r), variance)

@@ -9,7 +9,7 @@ from quantization.compiler import compiled, part
 
 @part
 def direct_distance(points: Any, i: int, codes: Any, k: int) -> float:
-    """Of a point to a code. Terms are in one order whoever asks, four sums at a time: what settles ties must be one number."""
+    """Of a point to a code. Terms are in one order whoever asks, four sums at a time: what decides ties must be one number."""
     x, y, size = points[i], codes[k], points.shape[1] // 4
     a, b, c, d = 0.0, 0.0, 0.0, 0.0
     for t in range(size):

@@ -102,7 +102,7 @@ class _Search:
         return block, kernels.row_space(length, self._dtype), products, np.zeros(kernels.STATES, self._dtype)
 
     def step(self, codes: FloatArray) -> tuple[int, Any]:
-        """Labels all points for a codebook; how many were settled by direct differences, and the points whose label changed."""
+        """Labels all points for a codebook; how many were decided by direct differences, and the points whose label changed."""
         if self._dtype != self._samples.precision:
             self._prepare()
         f = self._frame
@@ -149,7 +149,7 @@ class _Search:
             return (np.sqrt(squared) * (self._frame.factor * (1 - ROUNDING)) - kernels.SMALL).astype(np.float32)
 
     def _label(self, points: Any, rows: slice) -> tuple[int, Any, FloatArray, bool]:
-        """Of some rows: how many were settled, those whose label changed, masses of cells, and whether all were searched."""
+        """Of some rows: how many were decided, those whose label changed, masses of cells, and whether all were searched."""
         if rows.start not in self._parts:
             self._parts[rows.start] = self._arguments(rows)
         arguments, rivals, masses, moved = self._parts[rows.start]
@@ -167,10 +167,10 @@ class _Search:
             else:
                 count = len(points)  # and what these rows' bounds have lost, their search makes good
         masses[:] = 0.0
-        searched, settled, left = kernels.step_rows(points, *arguments, *space, count, self._filled)
+        searched, decided, left = kernels.step_rows(points, *arguments, *space, count, self._filled)
         self._spaces.append(space)
         masses = masses[:, : len(self._codes)]
-        return settled, moved[:left] if whole else moved[:left] + rows.start, masses, searched == len(points)
+        return decided, moved[:left] if whole else moved[:left] + rows.start, masses, searched == len(points)
 
 
 class Gemm:
@@ -323,11 +323,11 @@ class _Cells:
         return self._codes
 
     def step(self) -> Step:
-        """The cells of the codes at hand, and the centroids that follow."""
+        """The cells of the current codes, and the centroids that follow."""
         codes, search = self._codes, self._search
-        settled, moved = search.step(codes)
+        decided, moved = search.step(codes)
         if self._fresh:
-            self._samples.choose_precision(settled)
+            self._samples.choose_precision(decided)
         if len(moved):
             self._update_sums(moved)
         masses, self._fresh = search.masses, False

@@ -131,7 +131,7 @@ def _least(products: Any, numbers: Any, state: Any) -> None:
 
 
 @part
-def _settle(points: Any, row: int, codes: Any, products: Any, place: int, numbers: Any, length: float, limit: float) -> Any:
+def _decide(points: Any, row: int, codes: Any, products: Any, place: int, numbers: Any, length: float, limit: float) -> Any:
     """The nearest code of a point by direct differences, of those whose score from below is within the limit.
 
     Also the squared distance to it, and the least score from below of all other codes.
@@ -338,9 +338,9 @@ def step_rows(
     factor: float, codes: Any, scaled: Any, numbers: Any, drifts: Any, limits: Any, masses: Any, block: Any, space: Any,
     products: Any, state: Any, count: int, filled: bool,
 ) -> Any:  # fmt: skip
-    """Labels of some points for the codebook at hand.
+    """Labels of some points for the current codebook.
 
-    Returns how many points were searched, settled by direct differences, and moved to another cell; ``rows`` lists the last of
+    Returns how many points were searched, decided by direct differences, and moved to another cell; ``rows`` lists the last of
     these in the end.
 
     kept: all blocks, (blocks, coordinates × LANES), or none; filled: whether an earlier call has filled them. codes: (K, d);
@@ -351,7 +351,7 @@ def step_rows(
     products, state: space, (coordinates × LANES,), (_ROWS, coordinates), (1 or 2 × K × LANES,), (STATES,). count: of the points
     listed in ``rows``, that are to be searched; negative if these are still to be found by the bounds.
     """
-    n, dim, k, settled = len(labels), scaled.shape[1], len(codes), np.int64(0)
+    n, dim, k, decided = len(labels), scaled.shape[1], len(codes), np.int64(0)
     if count < 0:
         count = _find_doubtful(drifts, labels, lower, upper, rows)
     dense = count == n or (len(kept) > 0 and count * (len(scaled) + _FILLING) > n * len(scaled))
@@ -378,8 +378,8 @@ def step_rows(
         for i in range(len(some)):
             limit = state[CERTAIN + i]
             if not state[SECOND + i] > limit:
-                settled += 1
-                label, square, rival = _settle(points, some[i], codes, products, i, numbers, state[LONG + i], limit)
+                decided += 1
+                label, square, rival = _decide(points, some[i], codes, products, i, numbers, state[LONG + i], limit)
                 state[OWN + i], state[SQUARES + i] = label, square * factor * factor + _TINY
                 state[SECOND + i] = rival if limit < np.inf else -np.inf
             labels[some[i]] = np.int32(state[OWN + i])
@@ -394,7 +394,7 @@ def step_rows(
             masses[1, label] += w
             rows[moved] = i
             moved += 1
-    return count, settled, moved
+    return count, decided, moved
 
 
 @unordered

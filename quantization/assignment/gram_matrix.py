@@ -24,7 +24,7 @@ _ROWS = 330  # of a tile of the matrix
 _SPACE = 2**25  # bytes of points in float32 at a time
 _KEYS = 16  # coordinates by which a code that is a point is found
 _PARTS = 24  # into which cells are cut for threads
-_DOUBTFUL = 8  # at most one of so many points is settled on its coordinates; beyond, general passes are faster
+_DOUBTFUL = 8  # at most one of so many points is decided on its coordinates; beyond, general passes are faster
 _STALE = 8  # sums are recomputed once so many times as many terms went into them, or as much weight, as the cell has
 _MANY = 3  # and where more than one of so many points changed cells
 _COARSE = 1e-2  # relative error bound of a distortion above which it is measured on coordinates
@@ -277,7 +277,7 @@ class _Cells:
         return self._current.all()
 
     def step(self) -> Step | None:
-        """The cells of the codes at hand, unless too many labels are not certified; the codebook goes on to their centroids.
+        """The cells of the current codes, unless too many labels are not certified; the codebook goes on to their centroids.
 
         The distortion is an estimate with an error bound, unless that is too coarse or the distortion hardly falls any more.
         """

@@ -160,7 +160,7 @@ class _Cells:
         return few, which, np.empty((dim + 4) * kernels.BLOCK, np.float32), np.empty(kernels.BLOCK, np.int32)
 
     def step(self) -> Step | None:
-        """The cells of the codes at hand, and the centroids that follow."""
+        """The cells of the current codes, and the centroids that follow."""
         codes, known, following = self._codes, not self._fresh, np.empty(self._codes.shape, self._way.rows.dtype)
         changed = self.search()
         while True:

@@ -25,7 +25,7 @@ _EXTRA = 0.5  # of a block's radius, by which more codes are scanned for better 
 
 @part
 def _squared_distance(points: Any, i: int, codes: Any, k: int, dims: Any) -> float:
-    """The squared distance of a point to a code: the same bits as ``direct_distance``, which settles ties everywhere."""
+    """The squared distance of a point to a code: the same bits as ``direct_distance``, which decides ties everywhere."""
     size = len(dims) // 4
     a, b, c, d = 0.0, 0.0, 0.0, 0.0
     for t in range(len(dims)):

@@ -35,11 +35,11 @@ class LabelledCells(Protocol):
     labels: Any
 
     def codes(self) -> FloatArray:
-        """The codebook at hand, (K, d), rounded to the points' precision."""
+        """The current codebook, (K, d), rounded to the points' precision."""
         ...
 
     def step(self) -> Step | None:
-        """The cells of the codebook at hand, of which some may be empty; None where this strategy leaves them to another."""
+        """The cells of the current codebook, of which some may be empty; None where this strategy leaves them to another."""
         ...
 
     def advance(self) -> None:

@@ -72,11 +72,11 @@ class CellSums:
 class Plain:
     """Nearest codes, sums over cells and distances of one group's points.
 
-    settled: how many points the last assignment left to direct differences.
+    decided: how many points the last assignment left to direct differences.
     """
 
     def __init__(self, group: Group) -> None:
-        self.group, self.settled = group, 0
+        self.group, self.decided = group, 0
 
     def assign(self, codes: Tensor) -> Tensor:
         """(P, N) int32: each point's nearest of codes (P, K, d), as direct differences in float64 decide; K past the last point.
@@ -87,7 +87,7 @@ class Plain:
         labels = torch.full((group.size, group.n), group.k, dtype=torch.int32, device=group.device)
         width = min(_WIDTH, group.dim)
         gamma = 1.1 * (width + -(-group.dim // width) + 8) * epsilon(frame.codes)
-        self.settled = 0
+        self.decided = 0
         for p, rows, x in self._blocks():
             shifted = (x.to(frame.codes.dtype) - frame.centre[p, None]) * frame.scale[p, None, None]
             scores = torch.zeros(*shifted.shape[:2], group.k, dtype=shifted.dtype, device=group.device)
@@ -101,8 +101,8 @@ class Plain:
             doubtful = (rivals.sum(2) != 1) & filled
             count = int(doubtful.sum())
             if count:
-                self.settled += count
-                found[doubtful] = _settled(x, codes[p], rivals, doubtful)
+                self.decided += count
+                found[doubtful] = _decided(x, codes[p], rivals, doubtful)
             labels[p, rows] = torch.where(filled, found, group.k).int()
         return labels
 
@@ -154,9 +154,9 @@ class Plain:
 
 
 def _finished(codes: Tensor, masses: Tensor, shifts: Tensor, costs: Tensor) -> CellSums:
-    occupied = masses > 0
-    safe = torch.where(occupied, masses, 1.0)[:, :, None]
-    shifts = torch.where(occupied[:, :, None], shifts, 0.0)
+    nonempty = masses > 0
+    safe = torch.where(nonempty, masses, 1.0)[:, :, None]
+    shifts = torch.where(nonempty[:, :, None], shifts, 0.0)
     means = (codes.double() + shifts / safe).to(codes.dtype)
     shifts /= safe.sqrt()
     largest = shifts.abs().amax((1, 2))  # taken out of the squares, which else lose float64 data of 1e-150
@@ -173,7 +173,7 @@ def _stacked(parts: list[Tensor]) -> Tensor:
     return torch.stack([torch.nn.functional.pad(x, (0, 0, 0, height - len(x))) for x in parts])
 
 
-def _settled(x: Tensor, codes: Tensor, rivals: Tensor, doubtful: Tensor) -> Tensor:
+def _decided(x: Tensor, codes: Tensor, rivals: Tensor, doubtful: Tensor) -> Tensor:
     """The nearest code of each doubtful row among its rivals, by direct differences in float64; the lowest index wins a tie."""
     where = doubtful.nonzero()
     rivals = rivals[doubtful]

@@ -1,4 +1,4 @@
-"""k-means++ for a group of measures: one loop over the codes, all measures in step, nothing read back until the end."""
+"""k-means++ for a group of measures: one loop over the codes, all measures batched, nothing read back until the end."""
 
 from collections.abc import Sequence
 from typing import Any

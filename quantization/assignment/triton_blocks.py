@@ -42,7 +42,7 @@ class Fused(Plain):
 
     framing: ClassVar[Tile] = Tile(points=1, width=1024)
     scores: ClassVar[Tile] = Tile(points=128, width=32, codes=128)
-    settling: ClassVar[Tile] = Tile(points=1, width=128, codes=16)
+    deciding: ClassVar[Tile] = Tile(points=1, width=128, codes=16)
     sums: ClassVar[Tile] = Tile(points=4, width=512, stages=4)
     pairs: ClassVar[Tile] = Tile(points=4, width=64, warps=2)
 
@@ -71,12 +71,12 @@ class Fused(Plain):
             ELEMENT=self._element, ALIGNED=self._aligned, ROWS=tile.points, CODES=min(tile.codes, max(16, _power(group.k))),
             WIDTH=tile.width, SPLIT=self.splits, POINT_GAIN=gain, CODE_GAIN=_CODE_GAIN, **tile.launch,
         )  # fmt: skip
-        unsettled = doubtful.flatten().nonzero()[:, 0]
-        self.settled = len(unsettled)
-        if self.settled:
-            tile = self.settling
-            kernels.settle_rows[(self.settled,)](
-                *self._points, unsettled, group.ks, codes, labels, group.dim, group.k, group.n,
+        undecided = doubtful.flatten().nonzero()[:, 0]
+        self.decided = len(undecided)
+        if self.decided:
+            tile = self.deciding
+            kernels.decide_rows[(self.decided,)](
+                *self._points, undecided, group.ks, codes, labels, group.dim, group.k, group.n,
                 ELEMENT=self._element, ALIGNED=self._aligned, CODES=tile.codes, WIDTH=tile.width, **tile.launch,
             )  # fmt: skip
         return labels

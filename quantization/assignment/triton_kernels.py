@@ -130,12 +130,12 @@ def score_codes(
 
 
 @triton.jit
-def settle_rows(
-    addresses, stride, unsettled, ks, codes, labels, d, K, N,
+def decide_rows(
+    addresses, stride, undecided, ks, codes, labels, d, K, N,
     ELEMENT: tl.constexpr, ALIGNED: tl.constexpr, CODES: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
     """The nearest code of one point by direct differences in float64; the lowest index wins a tie."""
-    place = tl.load(unsettled + tl.program_id(0)).to(tl.int64)
+    place = tl.load(undecided + tl.program_id(0)).to(tl.int64)
     p, row = place // N, place % N
     x_row = points_of(addresses, p, ELEMENT) + (row + tl.zeros((1, 1), tl.int64)) * stride
     k = tl.load(ks + p)

@@ -59,8 +59,8 @@ class SparseSamples:
         """The cells of ``codes``: a function of the labels alone, so that codes come to rest where no label changes."""
         labels, squared = self.nearest(codes)
         masses = summed_by(labels, self.weights, len(codes))
-        occupied = masses > 0
-        means = np.where(occupied[:, None], self._sums(labels, len(codes)) / np.where(occupied, masses, 1.0)[:, None], codes)
+        nonempty = masses > 0
+        means = np.where(nonempty[:, None], self._sums(labels, len(codes)) / np.where(nonempty, masses, 1.0)[:, None], codes)
         gradient = 2 * masses[:, None] * (codes - means)
         distortion = float(self.weights @ squared)
         return Cells(masses, means, gradient, distortion, stationarity(gradient, masses, distortion, 2.0))

@@ -17,7 +17,7 @@ from scipy.spatial import KDTree
 from quantization.arrays import FloatArray, IntArray
 from quantization.compiler import compiled, part
 
-_SMALL, _NEAR = 40, 17  # up to _SMALL codes all pairs are tried; beyond, the _NEAR nearest come first and mostly settle a cell
+_SMALL, _NEAR = 40, 17  # up to _SMALL codes all pairs are tried; beyond, the _NEAR nearest come first and mostly complete a cell
 _LONG = 1e6  # edges that much longer than their distance from the code may be parallel, by round-off, and meet nowhere
 _EQUAL = 1e-140  # codes closer than this count as equal: products of such differences underflow
 _TRIED = 2**21  # codes that one compiled call tries at most, so that an interrupt need not wait for it
@@ -155,32 +155,32 @@ def _add_cells(
 ) -> int:  # fmt: skip
     """Cells from ``begin`` to ``end``, as far as there is room for their edges; the next one.
 
-    Each is cut by the bisectors of the codes that can reach it: those near it, then, unless these settle it, all of them.
+    Each is cut by the bisectors of the codes that can reach it: those near it, then, unless these complete it, all of them.
     owner: of equal codes the one that has the cell, K where the cell is empty. ids (K,), cell (K, 9): space for one cell.
     """
     k, few = len(codes), near.shape[1]
     for i in range(begin, end):
         # No code this far away shares an edge with a cell whose furthest point is at ``reach``: twice as far, where prices agree.
-        count, limit, settled = np.int64(0), np.inf, False  # a plain 0 is a type of its own, for which parts compile twice
+        count, limit, complete = np.int64(0), np.inf, False  # a plain 0 is a type of its own, for which parts compile twice
         for c in range(few + k):
-            if settled:
+            if complete:
                 break
             j = near[i, c] if c < few else c - few
             e0, e1, price = codes[j, 0] - codes[i, 0], codes[j, 1] - codes[i, 1], prices[i] - prices[j]
             if j != i and abs(e0) < _EQUAL and abs(e1) < _EQUAL:
                 if price < 0 or (price == 0 and j < i):
-                    owner[i], count, settled = owner[j], 0, True
+                    owner[i], count, complete = owner[j], 0, True
             elif j != i and abs(e0) <= limit and abs(e1) <= limit and _cuts(e0, e1, price, cell, count):
                 count, reach = _add(e0, e1, price, j, ids, cell, count), 0.0
                 if count < 0:
-                    owner[i], count, settled = k, 0, True
+                    owner[i], count, complete = k, 0, True
                 for m in range(count):
                     long = cell[m, 4] if cell[m, 4] > -cell[m, 3] else -cell[m, 3]
                     far = np.hypot(cell[m, 2], long)
                     reach = far if far > reach else reach
                 limit = 2 * reach if highest == prices[i] else reach + np.sqrt(reach * reach + (highest - prices[i]))
             if c == few - 1:
-                settled = settled or np.hypot(e0, e1) > limit
+                complete = complete or np.hypot(e0, e1) > limit
         start = first[i]
         if start + count > len(neighbors):
             return i

@@ -269,7 +269,7 @@ def _save_dit(folder: Path, classes: int = 3) -> None:
         sample_size=16,
         num_embeds_ada_norm=classes,
     )
-    for weight in model.parameters():  # its last layer begins at nought, which would predict nothing
+    for weight in model.parameters():  # its last layer begins at zero, which would predict nothing
         torch.nn.init.normal_(weight, std=0.2)
     model.save_pretrained(folder / "transformer")
     DDIMScheduler(clip_sample=False).save_pretrained(folder / "scheduler")

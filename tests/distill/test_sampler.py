@@ -84,7 +84,7 @@ def test_more_steps_keep_more_of_the_norm():
 
 
 @pytest.mark.parametrize(("steps", "strength"), [(20, 0.0), (1, 0.0)])
-def test_strength_nought_returns_the_codes(codes, noise, steps, strength):
+def test_strength_zero_returns_the_codes(codes, noise, steps, strength):
     model = exact()
     assert torch.equal(sample(model, codes, noise, steps=steps, strength=strength, guidance=3.0), codes)
     assert model.calls == []

@@ -7,14 +7,14 @@ from distill.scores import augmentation_robust_score, label_robust_score
 EPS = 2.0**-52
 
 
-def test_the_best_is_one_and_the_worst_nought():
+def test_the_best_is_one_and_the_worst_zero():
     # Three exponentials and a quotient of order one: a few roundings.
     assert label_robust_score(hard_real=0, hard_distilled=1, distilled=1, random=0) == pytest.approx(1, abs=8 * EPS)
     assert label_robust_score(hard_real=1, hard_distilled=0, distilled=0, random=1) == pytest.approx(0, abs=8 * EPS)
     assert augmentation_robust_score(distilled=1, random=0, plain_distilled=1, plain_random=0) == pytest.approx(1, abs=8 * EPS)
 
 
-def test_no_better_than_random_is_the_score_of_nought():
+def test_no_better_than_random_is_the_score_of_zero():
     expected = (1 - math.exp(-1)) / (math.e - math.exp(-1))
     assert label_robust_score(hard_real=0.7, hard_distilled=0.7, distilled=0.4, random=0.4) == pytest.approx(
         expected, abs=8 * EPS

@@ -273,7 +273,7 @@ def test_compressed_labels_keep_the_top_probabilities_and_the_sum_of_the_rest(to
     stored = compressed(LOGITS, top, temperature)
     back, exact = (restored(stored, 30) / temperature).softmax(1), (LOGITS / temperature).softmax(1)
     indices = LOGITS.topk(top).indices
-    # A logit z ≤ 0 is rounded to fp16 by at most |z| 2^-11 (plus 2^-25 near nought), so a logarithm of a probability, numerator
+    # A logit z ≤ 0 is rounded to fp16 by at most |z| 2^-11 (plus 2^-25 near zero), so a logarithm of a probability, numerator
     # and denominator, by at most twice that over T.
     slack = 2 * float(LOGITS.amax() - LOGITS.amin()) * 2**-11 / temperature + 1e-6
     torch.testing.assert_close(back.gather(1, indices), exact.gather(1, indices), rtol=slack, atol=1e-6)

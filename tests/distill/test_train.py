@@ -31,7 +31,7 @@ def test_the_loss_is_the_weighted_cross_entropy_over_the_batch_size(temperature)
     assert float(got) == pytest.approx(expected, rel=40 * np.finfo(float).eps)
 
 
-def test_doubling_the_weights_doubles_the_loss_and_a_weight_of_nought_takes_an_image_out():
+def test_doubling_the_weights_doubles_the_loss_and_a_weight_of_zero_takes_an_image_out():
     logits, targets = torch.randn(6, 4, dtype=torch.float64), torch.randn(6, 4, dtype=torch.float64).softmax(1)
     weights = torch.tensor([1.0, 2.0, 0.5, 0.0, 1.5, 1.0], dtype=torch.float64)
     loss = weighted_cross_entropy(logits, targets, weights, 2.0)

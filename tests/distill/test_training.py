@@ -141,7 +141,7 @@ def rates(monkeypatch):
     return run
 
 
-def test_the_learning_rate_rises_for_a_tenth_and_falls_to_nought(rates):
+def test_the_learning_rate_rises_for_a_tenth_and_falls_to_zero(rates):
     steps, rate = 200, 0.05
     seen = rates(steps, rate)
     peak = seen.index(max(seen))

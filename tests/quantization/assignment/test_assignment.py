@@ -86,7 +86,7 @@ def test_a_spread_far_below_the_magnitude_is_not_lost(library):
 def test_blocks_do_not_matter(library, entries, rng, brute, monkeypatch):
     monkeypatch.setattr(portable, "_BLOCK_ENTRIES", entries)
     points, codes = rng.normal(size=(53, 4)), rng.normal(size=(6, 4))
-    codes[4] = codes[2]  # duplicates go through the exact settlement, in chunks
+    codes[4] = codes[2]  # duplicates go through the direct comparison, in chunks
     weights = rng.random(53)
     weights[rng.random(53) < 0.3] = 0
     weights /= weights.sum()

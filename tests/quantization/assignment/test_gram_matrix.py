@@ -108,9 +108,9 @@ def test_nearest_and_sums(dtype, rng, brute):
     sums = matrix.sums(codes)
     assert sums.cost == pytest.approx(truth.distortion, rel=1e-12)
     np.testing.assert_allclose(sums.masses, truth.masses, rtol=1e-12)
-    occupied = truth.masses > 0
-    means = (codes + sums.shifts / np.where(occupied, sums.masses, 1)[:, None])[occupied]
-    np.testing.assert_allclose(means, truth.means[occupied], rtol=0, atol=1e-12 * float(np.abs(points).max()))
+    nonempty = truth.masses > 0
+    means = (codes + sums.shifts / np.where(nonempty, sums.masses, 1)[:, None])[nonempty]
+    np.testing.assert_allclose(means, truth.means[nonempty], rtol=0, atol=1e-12 * float(np.abs(points).max()))
 
 
 @pytest.mark.parametrize("layout", ["fortran", "strided", "read-only"])
@@ -220,7 +220,7 @@ def test_faint_weights(light, steps, rng):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_points_that_products_cannot_tell_apart_are_settled(dtype, rng):
+def test_points_that_products_cannot_tell_apart_are_decided(dtype, rng):
     """Flat images of nearly one grey, whose products round the same way at every term: more than all that parts them."""
     points = rng.standard_normal((600, 512)).astype(dtype)
     misled = 0
@@ -238,7 +238,7 @@ def test_points_that_products_cannot_tell_apart_are_settled(dtype, rng):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_points_that_rounding_would_mislead_are_settled(dtype, rng):
+def test_points_that_rounding_would_mislead_are_decided(dtype, rng):
     """Points so close to midway between two centroids that products alone put them on the other side; they move no code."""
     misled, weights = 0, np.where(np.arange(200) < 180, 1 / 180, 0)
     for _ in range(20):

@@ -74,7 +74,7 @@ def test_as_the_plain_operations(monkeypatch, sizes, ks, d, dtype, splits):
     torch.testing.assert_close(fused.distances(candidates), plain.distances(candidates), rtol=2 * d * EPS, atol=0)
 
 
-def test_close_codes_far_from_the_origin_are_settled():
+def test_close_codes_far_from_the_origin_are_decided():
     """Codes a unit in the last place apart: only direct differences in float64 know, and the lowest index wins a tie."""
     group = group_of((60,), (16,), 40, torch.float32, offset=100.0)
     base = group.points[0][0].repeat(16, 1)
@@ -90,7 +90,7 @@ def test_close_codes_far_from_the_origin_are_settled():
 @pytest.mark.parametrize("splits", [False, True])
 @pytest.mark.parametrize(("apart", "mostly_known"), [(2e-3, True), (1e-6, False)])
 def test_codes_as_close_as_the_bound_are_told_apart(monkeypatch, splits, apart, mostly_known):
-    """By scores, which must then be as good as their bound, or by the settling of what the bound leaves in doubt."""
+    """By scores, which must then be as good as their bound, or by the deciding of what the bound leaves in doubt."""
     from quantization.assignment.triton_blocks import Fused
 
     monkeypatch.setattr(Fused, "splits", splits)
@@ -102,7 +102,7 @@ def test_codes_as_close_as_the_bound_are_told_apart(monkeypatch, splits, apart, 
     labels = engine.assign(codes[None])
     costs = (group.points[0].double()[:, None] - codes.double()[None]).square().sum(2)
     np.testing.assert_array_equal(labels[0].cpu().numpy(), costs.cpu().numpy().argmin(1))
-    assert (engine.settled < 750) == mostly_known
+    assert (engine.decided < 750) == mostly_known
 
 
 @pytest.mark.parametrize("splits", [False, True])
@@ -115,7 +115,7 @@ def test_scores_are_formed_about_the_codes_mean(monkeypatch, splits):
     plain, fused = engines(group)
     codes = codes_of(group)
     assert torch.equal(fused.assign(codes), plain.assign(codes))
-    assert fused.settled <= 6
+    assert fused.decided <= 6
 
 
 @pytest.mark.parametrize("splits", [False, True])
@@ -140,7 +140,7 @@ def test_points_beyond_the_range_of_scores():
     np.testing.assert_array_equal(labels[0].cpu().numpy(), costs.cpu().numpy().argmin(1))
 
 
-def test_points_beyond_the_range_of_halves_are_settled(monkeypatch):
+def test_points_beyond_the_range_of_halves_are_decided(monkeypatch):
     """Split in float16, points a thousand times as long as the codes have no scores; a single code needs none."""
     from quantization.assignment.triton_blocks import Fused
 
@@ -152,10 +152,10 @@ def test_points_beyond_the_range_of_halves_are_settled(monkeypatch):
     labels = engine.assign(codes)
     costs = (group.points[0].double()[:, None] - codes[0].double()[None]).square().sum(2)
     np.testing.assert_array_equal(labels[0].cpu().numpy(), costs.cpu().numpy().argmin(1))
-    assert 20 <= engine.settled < 40
+    assert 20 <= engine.decided < 40
     single = Fused(Group.of([DiscreteMeasure(group.points[0])], [1]))
     assert (single.assign(codes[:, :1]) == 0).all()
-    assert single.settled == 0
+    assert single.decided == 0
 
 
 def test_numbers_are_split_where_tensor_cores_take_halves(monkeypatch):

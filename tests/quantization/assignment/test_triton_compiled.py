@@ -54,7 +54,7 @@ def kernels(request):
         own = {"ELEMENT": element} if "ELEMENT" in kernel.arg_names else {}
         return compiled(kernel, pointers, numbers, {**own, **constants}, tile)
 
-    framing, scores, settling, sums, pairs = Fused.framing, Fused.scores, Fused.settling, Fused.sums, Fused.pairs
+    framing, scores, deciding, sums, pairs = Fused.framing, Fused.scores, Fused.deciding, Fused.sums, Fused.pairs
     floats = dict.fromkeys(("half_squares", "centres", "scales", "tops"), "*fp32")
     split = dict.fromkeys(("codes", "rests"), "*fp16")
     table = {"addresses": i64}
@@ -73,9 +73,9 @@ def kernels(request):
             {"codes": short, "centres": "*fp32", "scales": "*fp32", "uppers": "*fp16", "rests": "*fp16"}, framing,
             WIDTH=framing.width, GAIN=2.0**14,
         ),
-        "settle_rows": build(
-            "settle_rows", {**table, "unsettled": i64, "ks": i64, "codes": short, "labels": "*i32"}, settling,
-            ALIGNED=True, CODES=settling.codes, WIDTH=settling.width,
+        "decide_rows": build(
+            "decide_rows", {**table, "undecided": i64, "ks": i64, "codes": short, "labels": "*i32"}, deciding,
+            ALIGNED=True, CODES=deciding.codes, WIDTH=deciding.width,
         ),
         "sum_cells": build(
             "sum_cells",
@@ -152,8 +152,8 @@ def test_numbers_that_are_one_are_constants():
         {"N": "i32"}, {**element, **one, "ROWS": 8, "WIDTH": 128, "WHOLE": True}, Fused.sums,
     )  # fmt: skip
     compiled(
-        source.settle_rows, {**table, "unsettled": i64, "ks": i64, "codes": "*fp32", "labels": "*i32"},
-        {"N": "i32"}, {**element, **few, "CODES": 16, "WIDTH": 128}, Fused.settling,
+        source.decide_rows, {**table, "undecided": i64, "ks": i64, "codes": "*fp32", "labels": "*i32"},
+        {"N": "i32"}, {**element, **few, "CODES": 16, "WIDTH": 128}, Fused.deciding,
     )  # fmt: skip
     compiled(
         source.measure_pairs, {**table, "counts": i64, "candidates": i64, "squared": f64},
