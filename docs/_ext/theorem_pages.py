@@ -15,6 +15,7 @@ TITLES = {
     "clvq": "Competitive learning",
     "consistency": "Consistency",
     "corollary": "Rates after a diffusion",
+    "cubature": "Cubature and control variates",
     "diffusions": "Recursive quantization",
     "distillation": "Training on weighted codes",
     "equal_weights": "Masses against equal weights",

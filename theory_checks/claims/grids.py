@@ -9,15 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 import quantization as qz
-from theory_checks.claim import CHEAP, MODERATE, SLOW, claim
-from theory_checks.evidence import Evidence, equal, worst
-from theory_checks.laws import FINITE, PROCESSES, STRICTLY_LOG_CONCAVE
+from theory_checks.claim import CHEAP, MODERATE, SLOW, VERY_SLOW, claim
+from theory_checks.evidence import Curve, Evidence, equal, worst
+from theory_checks.laws import FINITE, NORMALS, PROCESSES, STRICTLY_LOG_CONCAVE
 from theory_checks.laws.processes import Closed
 from theory_checks.rounding import round_off
 
 FloatArray = NDArray[np.float64]
 _SPACE = replace(FINITE, dims=(2, 3), sizes=(9, 14))
 _TERMS = 1000
+_MANY_PATHS = replace(PROCESSES, codes=(10, 40, 200, 1000))
+_ZADOR = 3**0.5 * np.pi / 2  # the limit of n² d_n, of the distortion of N(0, 1) on n codes
 
 
 @claim(
@@ -117,12 +119,60 @@ def _(law: Closed, k: int, seed: int) -> Evidence:
 
 def _shannon(law: Closed, k: int, *, nats: float) -> Evidence:
     expansion, grid = law.karhunen_loeve(64), qz.functional_grid(law, k)
-    logs = np.log(expansion.eigenvalues)
-    # The water level of the first m, for the m whose level lies above the next eigenvalue.
-    levels = (np.cumsum(logs) - 2 * nats) / np.arange(1, len(logs) + 1)
-    m = int(np.argmax(levels[:-1] >= logs[1:])) + 1
-    bound = m * float(np.exp(levels[m - 1])) + expansion.trace - float(expansion.eigenvalues[:m].sum())
+    bound = _below(expansion, _water_level(expansion, nats))
     return Evidence(bound, grid.distortion, round_off(1000, expansion.trace))
+
+
+def _water_level(expansion: qz.KarhunenLoeve, nats: float) -> float:
+    r"""κ with $\sum_i \tfrac12 \log^+(\lambda_i/\kappa)$ = nats: of the first m, whose level lies above the next eigenvalue."""
+    logs = np.log(expansion.eigenvalues)
+    levels = (np.cumsum(logs) - 2 * nats) / np.arange(1, len(logs) + 1)
+    return float(np.exp(levels[int(np.argmax(levels[:-1] >= logs[1:]))]))
+
+
+def _below(expansion: qz.KarhunenLoeve, level: float) -> float:
+    r"""$\sum_i \min(\lambda_i, \text{level})$."""
+    return expansion.trace - float(np.maximum(expansion.eigenvalues - level, 0.0).sum())
+
+
+@claim(
+    statement=r"$E \|X - \hat X\|^2 \le \sum_i \min(4 C \kappa, \lambda_i)$, $C = \tfrac{\sqrt3 \pi}2$, of the best product of "
+    r"N paths, κ as in Shannon's bound: never above 4C times that, which for Brownian motion is $\sim 2T^2 / \pi^2 \log N$",
+    reference="luschgy2002",
+    laws=_MANY_PATHS,
+    effort=MODERATE,
+)
+def paths_are_quantized_at_the_rate_of_log_n(law: Closed, k: int, seed: int) -> Evidence:
+    r"""The best product against shares that reach the rate, $n_i = \lfloor (\lambda_i/\kappa)^{1/2} \rfloor$.
+
+    $\prod_i n_i \le N$, and $\lambda_i d_{n_i} \le C \lambda_i / n_i^2 \le 4 C \kappa$, as $n_i$ is more than half of what it is
+    rounded from. That $n^2 d_n \le C$ is checked for these $n_i$. Slack: $\gamma_{1000}$ of the variance, for sums of a few
+    dozen eigenvalues, and of C.
+    """
+    return _log_rate(law, k, paths=True)
+
+
+@paths_are_quantized_at_the_rate_of_log_n.control
+def _(law: Closed, k: int, seed: int) -> Evidence:
+    r"""The rate of one dimension, $C N^{-2} \int \operatorname{Var} X_t\,dt$."""
+    return _log_rate(law, k, paths=False)
+
+
+def _log_rate(law: Closed, k: int, *, paths: bool) -> Evidence:
+    expansion, distortion = law.karhunen_loeve(256), qz.functional_grid(law, k).distortion
+    slack = round_off(1000, expansion.trace)
+    if not paths:
+        return Evidence(distortion, _ZADOR * expansion.trace / k**2, slack)
+    level = _water_level(expansion, float(np.log(k)))
+    shares = np.unique(np.sqrt(expansion.eigenvalues[expansion.eigenvalues >= level] / level).astype(np.int64))
+    normal = qz.Gaussian([0.0], [[1.0]])
+    costs = [float(n**2) * qz.quantize(normal, int(n), rng=0).distortion for n in shares]
+    return worst(
+        [
+            Evidence(distortion, _below(expansion, 4 * _ZADOR * level), slack),
+            *(Evidence(cost, _ZADOR, round_off(1000, _ZADOR)) for cost in costs),
+        ]
+    )
 
 
 @claim(
@@ -153,3 +203,50 @@ def _last_code(law: Any, k: int, seed: int, *, moved: float) -> Evidence:
     least = min(qz.distortion(law, np.vstack([before, [[y]]]), rng=0).value for y in draws)
     own = qz.distortion(law, np.vstack([before, [last + moved * (nearest - last)]]), rng=0).value
     return Evidence(own, least, round_off(1000, least))
+
+
+@claim(
+    statement=r"$D_{k+1} \le D_k - 2 \kappa s^{-1} D_k^{3/2}$, hence $D_k \le s^2 (1 + \kappa (k-1))^{-2}$, the optimal rate, "
+    r"for greedy sequences of $N(m, s^2)$, κ = .061",
+    reference="luschgy2015",
+    laws=NORMALS,
+    effort=VERY_SLOW,
+)
+def greedy_sequences_keep_the_rate(law: Any, k: int, seed: int) -> Evidence:
+    r"""All steps of a sequence of k codes, and all its distortions.
+
+    A code at random of $g = N(m, \tau^2 s^2)$ gains no more than the best one, at least $\int_{|u| \le c d} (d^2 - u^2)\,du\;
+    g((1+c) |X|)$ of a point at distance d ≤ |X − m| from the codes; Hölder's inequality turns $E d^3 h$ into $D^{3/2}
+    (E h^{-2})^{-1/2}$; $c = \tfrac45$ and $\tau^2 = 3 (1+c)^2$ are near the best. Slack: $\gamma_{1000}$ of the variance, for
+    integrals over some dozen panels of twenty nodes.
+    """
+    return _greedy_rate(law, k, times=1.0)
+
+
+@greedy_sequences_keep_the_rate.control
+def _(law: Any, k: int, seed: int) -> Evidence:
+    r"""κ ten times as large, with which $K^2 D_K$ would fall below Zador's constant."""
+    return _greedy_rate(law, k, times=10.0)
+
+
+def _greedy_rate(law: Any, k: int, *, times: float) -> Evidence:
+    c, scale = 0.8, float(law.kwds["scale"])
+    kappa = times * (c - c**3 / 3) / ((1 + c) * (6 * 3**0.5 * np.pi) ** 0.5)
+    distortions, counts = qz.greedy_grid(law, k).distortions, np.arange(1, k + 1)
+    bounds = np.square(scale / (1 + kappa * (counts - 1)))
+    gains = 2 * kappa / scale * distortions[:-1] ** 1.5
+    slack = round_off(1000, scale**2)
+    curve = Curve(
+        "K",
+        "K² × distortion / variance",
+        tuple(map(float, counts)),
+        {"greedy": tuple((counts**2 * distortions / scale**2).tolist())},
+        {"Zador's constant": _ZADOR},
+        "x",
+    )
+    return worst(
+        [
+            *(Evidence(float(d), float(b), slack) for d, b in zip(distortions[1:], bounds[1:], strict=True)),
+            *(Evidence(float(b), float(a - g), slack) for a, b, g in zip(distortions, distortions[1:], gains, strict=False)),
+        ]
+    ).drawn(curve)
