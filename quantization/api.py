@@ -53,7 +53,7 @@ def quantize(
     k : int
         Number of codes, at most the number of distinct points.
     r : float, default 2
-        Order of the distortion; for laws with a density on the line any order ≥ 1, else 2.
+        Order ≥ 1 of the distortion; 2 for sparse samples and where masses are prescribed. :class:`Lloyd` says how codes move.
     masses : {"free", "uniform"} or array (k,), default "free"
         The weights of the codes: "free" as above, "uniform" 1/k each, or positive numbers of sum 1: those of the returned codes,
         in this order. The codes are then the best for these masses: clusters of equal or given size. r = 2.
@@ -286,7 +286,7 @@ def distortion(
     """
     codes = _codes(points)
     confidence = checked_confidence(confidence)
-    problem = make_problem(in_parts(law) if r == 2 else law, len(codes), r)
+    problem = make_problem(in_parts(law), len(codes), r)
     draws, generator = checked_count("draws", draws, least=2), checked_rng(rng)
     if codes.shape[1] != problem.dim:
         raise ValueError(f"points must have the law's dimension {problem.dim}; received shape {codes.shape}")

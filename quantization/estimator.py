@@ -85,7 +85,7 @@ class OptimalQuantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluste
     algorithm : {"lloyd", "elkan"}, default="lloyd"
         Accepted for KMeans's sake: both give the same codes, and which bounds pay is chosen by the shape of the problem.
     r : float, default=2.0
-        The order; samples in more dimensions than one have no solver for others yet.
+        The order ≥ 1; 2 for sparse matrices and prescribed masses.
     masses : {"free", "uniform"} or array (K,), default="free"
         The weights of the codes where they are prescribed, as clusters of equal size are: see :func:`quantization.quantize`. The
         solver is then :class:`~quantization.Balanced`, which stops at ``tol`` as well, and labels are those of its priced

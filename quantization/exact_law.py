@@ -60,28 +60,36 @@ class HasPrices(HasHessian, Protocol):
 
 
 class MovingCells:
-    """The cells of a codebook whose codes move to their centroids, step by step, computed by the law from the beginning.
+    """The cells of a codebook whose codes move to their centroids, or towards their r-means, computed from the beginning.
 
-    like: an array whose dtype codes are rounded to.
+    like: an array whose dtype codes are rounded to. r: the order.
     """
 
-    def __init__(self, law: ExactLaw, codes: FloatArray, like: Array) -> None:
-        self._law, self._like, self._masses = law, like, np.full(len(codes), np.nan)
+    def __init__(self, law: ExactLaw, codes: FloatArray, like: Array, r: float = 2.0) -> None:
+        self._law, self._like, self._r, self._masses = law, like, r, np.full(len(codes), np.nan)
         self._codes: FloatArray = codes
 
     def step(self) -> Step:
         """The cells of the current codes, those of empty cells relocated; some stay empty only where nothing is finite."""
         self._codes, c = self._law.relocate_empty_cells(self._codes)
-        self._following = rounded(c.means, self._like)
         # Labels are not known here. Where none has changed the masses have not, and the centroids are the codes to round-off.
         unchanged = bool((self._masses == c.masses).all())
+        self._masses = c.masses
+        return self._kept(c, unchanged)
+
+    def _kept(self, c: Cells, unchanged: bool) -> Step:
+        """The step that these cells of the codes at hand make; unchanged: whether labels are those of the step before."""
+        self._following = rounded(c.means if c.moved is None else c.moved, self._like)
+        still = bool((self._following == self._codes).all())
         if unchanged:
-            unchanged = c.stationarity <= _ROUND_OFF * resolution(self._like, self._codes, c.masses, c.distortion)
-        self._masses, at_rest = c.masses, unchanged or bool((self._following == self._codes).all())
-        return Step(self._codes, c.masses, c.distortion, 0.0, c.stationarity, at_rest)
+            limit = resolution(self._like, self._codes, c.masses, c.distortion, self._r, c.curvatures)
+            unchanged = c.stationarity <= _ROUND_OFF * limit
+        at_rest = unchanged or (still and self._r == 2)
+        stuck = still and not at_rest
+        return Step(self._codes, c.masses, c.distortion, 0.0, c.stationarity, at_rest, stuck=stuck, curvatures=c.curvatures)
 
     def advance(self) -> None:
-        """On to the centroids."""
+        """On to the codes that follow."""
         self._codes = self._following
 
 
@@ -127,11 +135,18 @@ def has_moving_cells(law: Any) -> TypeGuard[HasMovingCells]:
     return hasattr(law, "moving_cells")
 
 
-def resolution(like: Array, codes: FloatArray | Callable[[], FloatArray], masses: FloatArray, distortion: float) -> float:
-    r"""$(\sum_k w_k |u\, c_k|^2 / D)^{1/2}$, u the unit round-off of ``like``: the residual that rounding codes leaves."""
+def resolution(
+    like: Array, codes: FloatArray | Callable[[], FloatArray], masses: FloatArray, distortion: float, r: float = 2.0,
+    curvatures: FloatArray | None = None,
+) -> float:  # fmt: skip
+    r"""$(\sum_k |u\, S_k c_k|^2 / w_k)^{1/2} / D_r^{(r-1)/r}$: the residual that rounding codes leaves.
+
+    u: the unit round-off of ``like``. S: (K,) the curvatures of the cells, the masses w for r = 2.
+    """
     unit = epsilon(like) / 2
     if not 0 < distortion < np.inf:
         return 0.0
     codes = codes() if callable(codes) else codes
-    with np.errstate(over="ignore", under="ignore"):
-        return unit * float(np.sqrt(masses @ np.einsum("kd,kd->k", codes, codes) / distortion))
+    with np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore"):
+        squares = masses if curvatures is None else np.where(masses > 0, np.square(curvatures) / masses, 0.0)
+        return unit * float(np.sqrt(squares @ np.einsum("kd,kd->k", codes, codes)) / np.float64(distortion) ** ((r - 1) / r))

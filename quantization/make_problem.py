@@ -46,9 +46,7 @@ def make_problem(law: LawLike, k: int, r: float) -> Problem:
     if isinstance(law, Stream):
         return _stream_problem(law, k, r)
     if isinstance(law, Shards):
-        if r != 2:
-            raise ValueError(f"shards are for r = 2; received r = {r:g}")
-        samples = OutOfCoreSamples(ShardReader(law))
+        samples = OutOfCoreSamples(ShardReader(law), r)
         return Problem(k, r, samples.like, law.dim, exact=samples)
     if isinstance(law, DiscreteMeasure):
         tell_of_lost_gradients("neither codes nor weights", law)
@@ -73,9 +71,9 @@ def make_problem(law: LawLike, k: int, r: float) -> Problem:
 
 def read_again(problem: Problem) -> Problem:
     """The problem of a stream, as one whose cells are computed by reading it at every step."""
-    if problem.stream is None or problem.r != 2:
+    if problem.stream is None:
         return problem
-    return replace(problem, exact=OutOfCoreSamples(StreamReader(problem.stream, problem.like)))
+    return replace(problem, exact=OutOfCoreSamples(StreamReader(problem.stream, problem.like), problem.r))
 
 
 def known_law(law: LawLike, r: float) -> DiscreteMeasure | SparseSamples | Stream | Shards | Law:

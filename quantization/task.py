@@ -59,7 +59,7 @@ def make_task(
 ) -> Task:  # fmt: skip
     """The arguments of ``quantize`` as a task; ``ValueError`` for what is not one."""
     masses_free = isinstance(masses, str) and masses == "free"
-    problem = make_problem(in_parts(law) if masses_free and r == 2 and isinstance(solver, Lloyd | None) else law, k, r)
+    problem = make_problem(in_parts(law) if masses_free and isinstance(solver, Lloyd | None) else law, k, r)
     problem = replace(problem, masses=checked_masses(masses, problem.k))
     if problem.masses is not None and problem.r != 2:
         raise ValueError(f"prescribed masses are for r = 2; received r = {problem.r:g}")

@@ -74,7 +74,7 @@ def select_strategy(
     str
         "blocks", "low_dim", "gemm" or "gram_matrix".
     """
-    if r != 2 or device != "cpu" or k == 1:
+    if device != "cpu" or k == 1:
         return "blocks"
     if n * k * (d + 8) * steps * restarts < _WORTH_COMPILING:
         return "blocks"
@@ -83,7 +83,7 @@ def select_strategy(
         return "gemm"
     if d <= _FEW_DIMENSIONS:
         return "low_dim"
-    return "gram_matrix" if _matrix_pays(n, d, k, size, steps * restarts) else "gemm"
+    return "gram_matrix" if r == 2 and _matrix_pays(n, d, k, size, steps * restarts) else "gemm"
 
 
 def _matrix_pays(n: int, d: int, k: int, size: int, passes: int) -> bool:

@@ -13,6 +13,7 @@ import scipy
 from quantization.arrays import Array, FloatArray, IntArray, asarray_like, double, dtype_of, epsilon, is_torch, namespace, to_host
 from quantization.assignment.bounds import direct_margin, score_error
 from quantization.assignment.cells import Sums
+from quantization.assignment.r_means import Stiffness
 from quantization.precision import full_precision
 
 _BLOCK_ENTRIES = 2**21  # float64 entries of the largest temporary of a block: 16 MB
@@ -41,17 +42,15 @@ def sums_by_blocks(
         start = rows.stop
         with np.errstate(over="ignore", invalid="ignore"):
             masses, shifts = _sum_by_label(known, block_weights, difference, k)
-            cost, pulls = squared, shifts
+            cost, pulls, stiffness = squared, shifts, None
             if r != 2:
                 cost = squared ** (r / 2)
-                # |x - c|^{r-2} (x - c) is 0 at the code for r = 1 too, a subgradient.
-                factor = namespace(squared).where(squared > 0, squared, 1.0) ** (r / 2 - 1)
-                pulls = _sum_by_label(known, block_weights, difference * factor[:, None], k)[1]
+                pulls, stiffness = _pulls(known, block_weights, difference, squared, r, k, epsilon(points) / 2)
             mass, spread = float(block_weights.sum()), None
             if variance:
                 mean = float(block_weights @ cost) / mass if mass > 0 else 0.0
                 spread = float(block_weights @ (cost - mean) ** 2)
-            part = Sums(masses, shifts, pulls, float(block_weights @ cost), mass, spread)
+            part = Sums(masses, shifts, pulls, float(block_weights @ cost), mass, spread, stiffness)
             total = part if total is None else total + part
     assert total is not None
     return total
@@ -143,6 +142,43 @@ class _Search:
         order = np.lexsort((host_codes, squared, host_rows))
         first = np.unique(host_rows[order], return_index=True)[1]
         return asarray_like(host_codes[order][first], block, dtype=namespace(block).int64)
+
+
+def _pulls(
+    labels: Array, weights: Array, difference: Array, squared: Array, r: float, k: int, rounding: float
+) -> tuple[FloatArray, Stiffness]:
+    """The sums of $w |x - c|^{r-2} (x - c)$ over the points off the codes, and those that tell how far codes may go."""
+    xp = namespace(squared)
+    off, nothing = squared > 0, xp.zeros_like(weights)
+    reweighted = xp.where(off, weights * xp.where(off, squared, 1.0) ** (r / 2 - 1), nothing)
+    total, pulls = _sum_by_label(labels, reweighted, difference, k)
+    atoms, gap_weights, gaps = np.zeros(k), np.zeros(k), np.full(pulls.shape, np.inf)
+    if r < 2:
+        if not bool(off.all()):
+            atoms = _sum_by_label(labels, xp.where(off, nothing, weights), difference, k)[0]
+        away = xp.where(off & (weights > 0), squared, np.inf)
+        least = _least_by_label(labels, away, k)
+        rows = (away <= least[labels]) & (away < np.inf)
+        few, ways = _indices(labels[rows]), to_host(difference[rows])
+        found, first = np.unique(few, return_index=True)
+        gaps[found] = ways[first]
+        gap_weights = np.bincount(few, to_host(weights[rows]) * (ways == gaps[few]).all(1), minlength=k).astype(
+            np.float64, copy=False
+        )
+    return pulls, Stiffness(total, atoms, gaps, gap_weights, rounding)
+
+
+def _least_by_label(labels: Array, values: Array, k: int) -> Array:
+    """Per code the least of ``values``, (k,), where they live."""
+    if is_torch(values):
+        return (
+            namespace(values)
+            .full((k,), np.inf, dtype=values.dtype, device=values.device)
+            .scatter_reduce_(0, labels, values, "amin")
+        )
+    least = np.full(k, np.inf)
+    np.minimum.at(least, labels, values)
+    return least
 
 
 def _indices(x: Array) -> IntArray:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from quantization.arrays import FloatArray, IntArray
+from quantization.assignment.r_means import Stiffness
 from quantization.status import TooFewPoints
 
 # Of a point: its coordinates, and the costs of some of the points where it is the only code.
@@ -21,6 +22,8 @@ class Cells:
     masses: (K,) the masses $\mu(V_k)$. means: (K, d) the centroids $E[X | X \in V_k]$, an empty cell's own code.
     gradient: (K, d), $\nabla_k D_r = r\, E[1_{V_k} |x_k - X|^{r-2} (x_k - X)]$. distortion: $D_r = E \min_k |X - x_k|^r$.
     variance: of $\min_k |X - x_k|^r$, for the standard error of a distortion; None where it was not measured.
+    moved: (K, d) codes with which no cell costs more, steps towards the r-means of the cells; curvatures: (K,) by how much
+    $\nabla_k D_r / r$ changes at most per length that a code moves. None where the centroids and the masses are that: for r = 2.
     """
 
     masses: FloatArray
@@ -29,6 +32,8 @@ class Cells:
     distortion: float
     stationarity: float
     variance: float | None = None
+    moved: FloatArray | None = None
+    curvatures: FloatArray | None = None
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,7 @@ class Sums:
 
     masses: (K,), of w. shifts: (K, d), of $w (x - x_k)$. pulls: (K, d), of $w |x - x_k|^{r-2} (x - x_k)$, for r = 2 the shifts.
     cost: of $w |x - x_k|^r$. spread: of w times the squared deviation of the cost from its mean; None where not measured.
+    stiffness: what steps towards r-means need, r ≠ 2.
     """
 
     masses: FloatArray
@@ -45,6 +51,7 @@ class Sums:
     cost: float
     mass: float
     spread: float | None
+    stiffness: Stiffness | None = None
 
     def __add__(self, other: "Sums") -> "Sums":
         shifts = self.shifts + other.shifts
@@ -56,13 +63,15 @@ class Sums:
             if self.mass > 0 and other.mass > 0:
                 gap = other.cost / other.mass - self.cost / self.mass
                 spread += gap * gap * self.mass * other.mass / mass
-        return Sums(self.masses + other.masses, shifts, pulls, self.cost + other.cost, mass, spread)
+        stiffness = None if self.stiffness is None or other.stiffness is None else self.stiffness + other.stiffness
+        return Sums(self.masses + other.masses, shifts, pulls, self.cost + other.cost, mass, spread, stiffness)
 
     def normalized(self) -> "Sums":
         """The sums of a measure of mass 1."""
         mass, shifts = self.mass, self.shifts / self.mass
         pulls = shifts if self.pulls is self.shifts else self.pulls / mass
-        return Sums(self.masses / mass, shifts, pulls, self.cost / mass, 1.0, self.spread and self.spread / mass)
+        stiffness = self.stiffness and self.stiffness.times(1 / mass, 1.0, 2.0)
+        return Sums(self.masses / mass, shifts, pulls, self.cost / mass, 1.0, self.spread and self.spread / mass, stiffness)
 
     def times(self, scale: float, r: float) -> "Sums":
         """The sums of points and codes that are ``scale`` times as large."""
@@ -70,16 +79,21 @@ class Sums:
             shifts, high = self.shifts * scale, np.float64(scale) ** r
             pulls = shifts if self.pulls is self.shifts else self.pulls * np.float64(scale) ** (r - 1)
             spread = self.spread and float(self.spread * high * high)
-            return Sums(self.masses, shifts, pulls, self.cost and float(self.cost * high), self.mass, spread)
+            stiffness = self.stiffness and self.stiffness.times(1.0, scale, r)
+            return Sums(self.masses, shifts, pulls, self.cost and float(self.cost * high), self.mass, spread, stiffness)
 
     def cells(self, codes: FloatArray, r: float) -> Cells:
         """The cells that the parts added up to."""
         nonempty = self.masses > 0
         means = codes + self.shifts / np.where(nonempty, self.masses, 1.0)[:, None]
         means[~nonempty] = codes[~nonempty]
-        gradient = -r * self.pulls
+        gradient, moved, curvatures = -r * self.pulls, None, None
+        if self.stiffness is not None:
+            gradient, curvatures = self.stiffness.gradient(self.pulls, codes, r), self.stiffness.curvatures(r)
+            moved = codes + self.stiffness.moves(self.pulls, self.masses, r)
         variance = None if self.spread is None else self.spread / self.mass if self.mass > 0 else 0.0
-        return Cells(self.masses, means, gradient, self.cost, stationarity(gradient, self.masses, self.cost, r), variance)
+        residual = stationarity(gradient, self.masses, self.cost, r)
+        return Cells(self.masses, means, gradient, self.cost, residual, variance, moved, curvatures)
 
 
 def stationarity(gradient: FloatArray, masses: FloatArray, distortion: float, r: float) -> float:

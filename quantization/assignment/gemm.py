@@ -338,6 +338,16 @@ class _Cells:
         at_rest = not len(moved) or bool((self._following == codes).all())
         return Step(codes, masses, distortion, 0.0, (off / distortion) ** 0.5 if off else 0.0, at_rest)
 
+    def assign(self, codes: FloatArray) -> int | None:
+        """On to codes near those at hand, for their labels alone; how many changed, None where none were known."""
+        self._codes, known = codes, not self._fresh
+        settled, moved = self._search.step(codes)
+        if not known:
+            self._samples.choose_precision(settled)
+        self._search.before[moved] = self.labels[moved]
+        self._fresh = False
+        return len(moved) if known else None
+
     def advance(self) -> None:
         """On to the centroids."""
         self._codes = self._following

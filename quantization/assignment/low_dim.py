@@ -185,15 +185,35 @@ class _Cells:
         at_rest = (known and changed == 0) or np.array_equal(self._following, codes)
         return Step(codes, masses, distortion, 0.0, (off / distortion) ** 0.5 if distortion > 0 else 0.0, at_rest)
 
+    def assign(self, codes: FloatArray) -> int | None:
+        """On to codes near those at hand, for their labels alone; how many changed, None where none were known."""
+        known = not self._fresh
+        if known:
+            self._sort_by_cells()
+            with np.errstate(over="ignore"):
+                drifts = np.sqrt(np.square(codes - self._codes).sum(1)) * (kernels.ROUNDED_UP * self._scale)
+            farthest = int(drifts.argmax())
+            others = np.full(len(codes), drifts[farthest])
+            others[farthest] = np.delete(drifts, farthest).max(initial=0.0)
+            self._clock += drifts + others
+        self._codes = codes
+        self._frame = self._pack()
+        changed = self.search()
+        self._fresh = False
+        return changed if known else None
+
     def advance(self) -> None:
         """On to the centroids."""
+        self._sort_by_cells()
+        self._codes = self._following
+        if not 1 / _FRAME < self._frame[1] < _FRAME:
+            self._frame = self._pack()
+
+    def _sort_by_cells(self) -> None:
         if not self._by_cells:  # once: cell after cell, cells near one another in a row, as in a k-d tree of their codes
             rank = np.empty(len(self._codes), np.uint16 if len(self._codes) <= 2**16 else np.int32)
             rank[cKDTree(self._codes, leafsize=1).indices] = np.arange(len(self._codes))
             self._order, self._by_cells = np.argsort(rank[self.labels], kind="stable").astype(np.int32), True
-        self._codes = self._following
-        if not 1 / _FRAME < self._frame[1] < _FRAME:
-            self._frame = self._pack()
 
     def move_to(self, codes: FloatArray) -> None:
         """On to any other codes: all points are searched, and sums made, from the beginning."""

@@ -18,7 +18,7 @@ GROUP, MANY = 4, 50  # codes scanned per load and store of a block's results, ha
 MASS, COST, PASSED, COUNT, SHIFT = 0, 1, 2, 3, 4  # columns of the sums of cells; the shifts begin at the last
 _UP, _DOWN = np.float32(1 + 2.0**-21), np.float32(1 - 2.0**-21)  # pay for the rounding of a bound in float32
 _TINY = np.float32(1e-40)  # pays for bounds that are not normal numbers of float32
-_ROUNDED_UP, _ROUNDED_DOWN = 1 + 2.0**-22, 1 - 2.0**-22  # make bounds of distances in float64
+ROUNDED_UP, _ROUNDED_DOWN = 1 + 2.0**-22, 1 - 2.0**-22  # make bounds of distances in float64
 _MOST_PASSED, _MOST_COST = 100, 1000  # of a cell's mass and of the distortion: beyond, sums have lost too many digits
 _EXTRA = 0.5  # of a block's radius, by which more codes are scanned for better bounds
 
@@ -52,7 +52,7 @@ def _search_all(points: Any, i: int, codes: Any, k: int, scale: float, dims: Any
             best, least, second = j, distance, least
         elif distance < second:
             second = distance
-    return best, np.sqrt(least) * scale * _ROUNDED_UP, np.sqrt(second) * scale * _ROUNDED_DOWN
+    return best, np.sqrt(least) * scale * ROUNDED_UP, np.sqrt(second) * scale * _ROUNDED_DOWN
 
 
 @contracted_part
@@ -262,7 +262,7 @@ def advance(
         totals[j, COST] += mass * length - 2 * along
         packed[j, 0] = norm / 2
         longest = norm if norm > longest else longest
-        drift = np.sqrt(length) * _ROUNDED_UP
+        drift = np.sqrt(length) * ROUNDED_UP
         clock[j] += drift * scale
         if drift > first:
             first, second, which = drift, first, j

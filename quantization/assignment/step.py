@@ -11,10 +11,11 @@ from quantization.arrays import FloatArray
 class Step:
     r"""The cells of one codebook, whose labels are certified. Where a strategy has met an empty cell, only their masses.
 
-    codes: (K, d), or makes them. masses: (K,) of the cells. distortion: $D_2$; distortion_rtol: how far off it may be, 0 where it
-    is as good as measured. stationarity: $(\sum_k w_k |x_k - E[X|V_k]|^2 / D_2)^{1/2}$. at_rest: no label changed since the step
-    before, or the centroids are the codes. measure: where the distortion is off, makes the codes, the distortion and the
-    stationarity as they are.
+    codes: (K, d), or makes them. masses: (K,) of the cells. distortion: $D_r$; distortion_rtol: how far off it may be, 0 where it
+    is as good as measured. stationarity: for r = 2 $(\sum_k w_k |x_k - E[X|V_k]|^2 / D_2)^{1/2}$. at_rest: no label changed since
+    the step before, or the centroids are the codes; for r ≠ 2, no label, and the codes are the r-means to round-off. stuck: the
+    codes that follow are these, and yet are not at rest. measure: where the distortion is off, makes the codes, the distortion
+    and the stationarity as they are. curvatures: see :class:`~quantization.assignment.cells.Cells`.
     """
 
     codes: FloatArray | Callable[[], FloatArray]
@@ -24,6 +25,8 @@ class Step:
     stationarity: float = float("inf")
     at_rest: bool = False
     measure: Callable[[], tuple[FloatArray, float, float]] | None = None
+    stuck: bool = False
+    curvatures: FloatArray | None = None
 
 
 class LabelledCells(Protocol):
@@ -44,6 +47,10 @@ class LabelledCells(Protocol):
 
     def advance(self) -> None:
         """On to the centroids of the cells that the last step found, none of them empty."""
+        ...
+
+    def assign(self, codes: FloatArray) -> int | None:
+        """On to codes near those at hand, for their labels alone; how many changed, None where none were known."""
         ...
 
     def move_to(self, codes: FloatArray) -> None:

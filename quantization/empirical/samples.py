@@ -1,17 +1,22 @@
 """Any finite measure: its cells by a search for the nearest codes."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from threading import Lock
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from quantization.arrays import Array, FloatArray, IntArray, device_of, dtype_of, range_exponent, rounded, to_host
-from quantization.assignment import Strategy, cells, make_strategy, nearest, select_strategy, squared_distances
+from quantization.arrays import Array, FloatArray, IntArray, device_of, dtype_of, epsilon, range_exponent, rounded, to_host
+from quantization.assignment import Strategy, cells, host_array, make_strategy, nearest, select_strategy, squared_distances
 from quantization.assignment.cells import Cells, relocated
 from quantization.assignment.step import LabelledCells, Step
 from quantization.exact_law import MovingCells
 from quantization.measure import DiscreteMeasure
 from quantization.validation import check_magnitude
+
+if TYPE_CHECKING:
+    from quantization.assignment.pulls import Pulls
 
 _PARALLEL_WORK = 2**21  # n K (d + 8) of a pass below which runs, and not parts of a pass, share the threads
 
@@ -36,10 +41,15 @@ class EmpiricalLaw:
         name = self._selected(len(codes), 1, 1)
         if name == "blocks" or range_exponent(codes):
             return cells(self.measure.points, self.measure.weights_float64, codes, self.r, strategy="blocks")
-        return self.prepared(name).sums(np.ascontiguousarray(codes)).cells(codes, self.r)
+        codes = np.ascontiguousarray(codes)
+        if self.r == 2:
+            return self.prepared(name).sums(codes).cells(codes, 2.0)
+        return self.pulls.sums(codes, self.prepared(name).nearest(codes)[0], self.r).cells(codes, self.r)
 
     def moving_cells(self, codes: FloatArray, steps: int, restarts: int) -> MovingCells:
         """See :class:`~quantization.exact_law.HasMovingCells`; what one strategy leaves to others, another goes on with."""
+        if self.r != 2:
+            return _PulledCells(self, codes, self._selected(len(codes), steps, restarts))
         names = self._selected(len(codes), steps, restarts), self._selected(len(codes), 1, 1)
         return _LabelledCells(self, codes, [name for name in dict.fromkeys(names) if name != "blocks"])
 
@@ -68,12 +78,15 @@ class EmpiricalLaw:
 
     def relocated(self, codes: FloatArray, masses: FloatArray, squared: Array) -> FloatArray:
         """``codes`` with those of empty cells moved, by the squared distance of every point to the nearest code, (n,)."""
-        points, weights = self.measure.points, to_host(self.measure.weights_float64)
+        points, weights, half = self.measure.points, to_host(self.measure.weights_float64), self.r / 2
+
+        def costs(squares: Array) -> FloatArray:
+            return to_host(squares) if half == 1 else to_host(squares) ** half
 
         def place(point: int, among: IntArray) -> tuple[FloatArray, FloatArray]:
-            return to_host(points[point]), weights[among] * to_host(squared_distances(points[among], points[point]))
+            return to_host(points[point]), weights[among] * costs(squared_distances(points[among], points[point]))
 
-        return relocated(codes, masses, weights * to_host(squared), place)
+        return relocated(codes, masses, weights * costs(squared), place)
 
     def _selected(self, k: int, steps: int, restarts: int) -> str:
         if self.strategy is not None:
@@ -81,11 +94,41 @@ class EmpiricalLaw:
         points, n, d = self.measure.points, self.measure.size, self.measure.dim
         return select_strategy(n, d, k, dtype_of(points), device_of(points), r=self.r, steps=steps, restarts=restarts)
 
+    @cached_property
+    def pulls(self) -> "Pulls":
+        """Sums of order r over cells of known labels; numba loads here."""
+        from quantization.assignment.pulls import Pulls
+
+        points = self.measure.points
+        return Pulls(host_array(points), to_host(self.measure.weights_float64), epsilon(points) / 2)
+
     def prepared(self, name: str) -> Strategy:
         with self._lock:
             if name not in self._made:
                 self._made[name] = make_strategy(name, self.measure.points, self.measure.weights_float64)
             return self._made[name]
+
+
+class _PulledCells(MovingCells):
+    """Cells of order r ≠ 2: a strategy keeps labels, and a pass over all points sums what pulls at the codes."""
+
+    def __init__(self, law: EmpiricalLaw, codes: FloatArray, name: str) -> None:
+        super().__init__(law, rounded(codes, law.measure.points), law.measure.points, law.r)
+        self._samples, self._name = law, name
+        self._cells: LabelledCells | None = None
+
+    def step(self) -> Step:
+        if self._name == "blocks" or range_exponent(self._codes):
+            self._cells = None
+            return super().step()
+        strategy, pulls, r = self._samples.prepared(self._name), self._samples.pulls, self._samples.r
+        cells = self._cells = self._cells or strategy.moving_cells(self._codes)
+        while True:
+            changed = cells.assign(self._codes)
+            sums = pulls.sums(self._codes, cells.labels, r)
+            if sums.masses.all() or not np.isfinite(sums.cost):
+                return self._kept(sums.cells(self._codes, r), changed == 0)
+            self._codes = self._samples.relocated(self._codes, sums.masses, strategy.distances(self._codes, cells.labels))
 
 
 class _LabelledCells(MovingCells):

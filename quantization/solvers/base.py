@@ -13,7 +13,6 @@ from quantization.problem import Initialization, Problem
 from quantization.status import Status
 from quantization.validation import checked_count
 
-OTHER_ORDERS = "other orders are Newton's, for laws with a density on the line"
 _DEFAULT_MAX_ITER = 300
 
 

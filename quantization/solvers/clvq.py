@@ -11,7 +11,7 @@ from quantization.assignment import cells
 from quantization.assignment.cells import Cells
 from quantization.clvq_state import CLVQState
 from quantization.problem import Problem
-from quantization.solvers.base import OTHER_ORDERS, State
+from quantization.solvers.base import State
 from quantization.solvers.idle_codes import relocate_idle_codes
 from quantization.solvers.schedules import CountPower, RobbinsMonro, Schedule
 from quantization.status import Status
@@ -84,7 +84,7 @@ class CLVQ:
             raise ValueError(f"schedule must be CountPower(...) or RobbinsMonro(...); received {self.schedule!r}")
 
     def incompatibility(self, problem: Problem) -> str | None:
-        return f"CLVQ's step is for r = 2; received r = {problem.r:g}; {OTHER_ORDERS}" if problem.r != 2 else None
+        return f"CLVQ's step is for r = 2; received r = {problem.r:g}" if problem.r != 2 else None
 
     def solve(self, problem: Problem, codes: FloatArray, rng: np.random.Generator) -> Iterator[State]:
         return self.resume(problem, CLVQState.begin(codes), rng)

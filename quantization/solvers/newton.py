@@ -11,7 +11,7 @@ from quantization.assignment.cells import Cells
 from quantization.exact_law import ExactLaw, has_hessian, has_prices
 from quantization.laws_1d.levenberg_marquardt import FIRST_DAMPING, newton_step
 from quantization.problem import Problem
-from quantization.solvers.base import OTHER_ORDERS, State
+from quantization.solvers.base import State
 from quantization.status import Status
 from quantization.validation import checked_tolerance
 
@@ -67,10 +67,9 @@ class Newton:
             )
         if has_hessian(problem.exact):
             return None
-        remedy = ". Use Lloyd() or CLVQ()" if problem.r == 2 else f" and r = {problem.r:g}; {OTHER_ORDERS}"
         return (
             "Newton needs a law whose distortion has second derivatives: one with a density on the line, a Gaussian mixture in "
-            f"the plane; received {problem.kind} in dimension {problem.dim}{remedy}"
+            f"the plane; received {problem.kind} in dimension {problem.dim}. Use Lloyd() or CLVQ()"
         )
 
     def solve(self, problem: Problem, codes: FloatArray, rng: np.random.Generator) -> Iterator[State]:

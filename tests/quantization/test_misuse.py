@@ -34,10 +34,10 @@ class Odd:
             r"dense array; received csr_array. Write points\.toarray\(\), or for a CSR",
         ),
         (lambda: qz.quantize(scipy.sparse.csc_matrix(X), 2, rng=0), r"received csc_matrix\. .* CSR .* points\.tocsr\(\)"),
-        (lambda: qz.quantize(X, 2, r=1, rng=0), "received r = 1; other orders are Newton's, for laws with a density on the line"),
+        (lambda: qz.quantize(scipy.sparse.csr_array(X), 2, r=1, rng=0), "sparse samples are for r = 2; received r = 1"),
         (
             lambda: qz.quantize(X, 2, r=1, solver=qz.Newton(), rng=0),
-            "received samples in dimension 2 and r = 1; other orders are",
+            r"received samples in dimension 2\. Use Lloyd\(\) or CLVQ\(\)",
         ),
         (lambda: qz.DiscreteMeasure(X).sample(3, 0), "rng must be a numpy Generator.* received 0"),
     ],

@@ -157,7 +157,7 @@ GOOD = np.arange(12.0).reshape(6, 2)
         ({"laws": [GOOD, GOOD, GOOD[:, 0]]}, r"^law 2: points must have shape \(n, d\)"),
         ({"laws": [GOOD, GOOD * np.nan, GOOD]}, "^law 1: points must be finite"),
         ({"solver": "lloyd"}, "^law 0: solver must be"),
-        ({"r": 3.0, "solver": qz.Lloyd()}, "^law 0: Lloyd's centroid step is for r = 2"),
+        ({"r": 3.0, "solver": qz.Balanced(), "masses": "uniform"}, "^law 0: prescribed masses are for r = 2"),
         ({"n_init": 0}, "^law 0: n_init must be an integer ≥ 1"),
     ],
 )

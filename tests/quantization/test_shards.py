@@ -481,8 +481,6 @@ def test_archives_are_refused(tmp_path):
 
 def test_what_shards_are_not_for(x):
     shards = qz.Shards(cut(x))
-    with pytest.raises(ValueError, match="shards are for r = 2; received r = 3"):
-        qz.quantize(shards, 3, r=3, rng=0)
     with pytest.raises(ValueError, match="samples in shards"):
         qz.quantize(shards, 3, masses="uniform", rng=0)
     with pytest.raises(ValueError, match="samples in shards"):

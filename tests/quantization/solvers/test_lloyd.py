@@ -242,10 +242,6 @@ def test_refuses_bad_options(bad):
 def test_refuses_other_problems_by_name():
     with pytest.raises(ValueError, match=r"Lloyd needs cells that can be computed.*known by sampling"):
         qz.quantize(qz.Gaussian([0.0] * 3, np.eye(3)), 2, solver=Lloyd(), rng=0)
-    with pytest.raises(ValueError, match=r"Lloyd needs cells that can be computed.*stream"):
-        qz.quantize(qz.Stream(lambda: [np.zeros((1, 1))]), 1, solver=Lloyd(), r=3, rng=0)
-    with pytest.raises(ValueError, match="r = 3"):
-        qz.quantize(clouds(0), 2, solver=Lloyd(), r=3, rng=0)
 
 
 @pytest.mark.parametrize(("n", "d", "k"), [(5000, 2, 5), (3000, 30, 5), (400, 600, 5)])

@@ -1,0 +1,57 @@
+"""Sums of order r over cells whose labels are known: one pass over the points, which no bound can spare."""
+
+from typing import Any
+
+import numpy as np
+
+from quantization.arrays import FloatArray
+from quantization.assignment import pull_kernels as kernels
+from quantization.assignment.cells import Sums
+from quantization.assignment.r_means import Stiffness
+from quantization.assignment.rows import Rows, read_only
+from quantization.threads import parallel_rows
+
+_UNROLLED = 8  # dimensions up to which kernels are compiled for their number
+_FEW = 2**13  # points that one thread sums before another would be awake
+
+
+class Pulls:
+    """Points (n, d), a numpy array of any floating dtype, with weights (n,) in float64. rounding: that of their dtype."""
+
+    def __init__(self, points: Any, weights: FloatArray, rounding: float) -> None:
+        self._rows, self._weights, self._rounding = Rows(points), read_only(np.ascontiguousarray(weights)), rounding
+        self._n, dim = points.shape
+        self._dims = (0,) * dim if dim <= _UNROLLED else ()
+
+    def sums(self, codes: FloatArray, labels: Any, r: float) -> Sums:
+        """The sums over the cells that labels (n,), int32, make; the shifts are not computed, and stand as zeros."""
+        codes, power = np.ascontiguousarray(codes), r - 2.0
+        doubled = abs(2 * power)
+        whole = int(abs(power)) if doubled == int(doubled) and doubled <= 16 else -1
+        k, dim = codes.shape
+
+        def part(rows: slice) -> tuple[FloatArray, FloatArray]:
+            sums, near = np.zeros((k, kernels.PULL + dim)), np.full((k, 3), (np.inf, -1.0, 0.0))
+            for first, points in self._rows.chunks(rows.start, rows.stop):
+                kernels.sum_pulls(
+                    points, first, self._weights, codes, labels, power, whole, doubled % 2 == 1, sums, near, self._dims
+                )
+            return sums, near
+
+        parts = [part(slice(0, self._n))] if self._n <= _FEW else parallel_rows(part, self._n)
+        return self._added(codes, parts)
+
+    def _added(self, codes: FloatArray, parts: list[tuple[FloatArray, FloatArray]]) -> Sums:
+        sums = np.sum([found for found, _ in parts], axis=0)
+        rounding, total = self._rounding, None
+        for _, near in parts:
+            rows = near[:, kernels.ROW].astype(np.int64)
+            gaps = np.asarray(self._rows.points[np.maximum(rows, 0)], np.float64) - codes
+            gaps[rows < 0] = np.inf
+            nothing = np.zeros(len(codes))
+            one = Stiffness(nothing, nothing, gaps, near[:, kernels.WEIGHT], rounding)
+            total = one if total is None else total + one
+        assert total is not None
+        stiffness = Stiffness(sums[:, kernels.TOTAL], sums[:, kernels.ATOMS], total.gaps, total.gap_weights, rounding)
+        masses, pulls = sums[:, kernels.MASS].copy(), sums[:, kernels.PULL :].copy()
+        return Sums(masses, np.zeros_like(pulls), pulls, float(sums[:, kernels.COST].sum()), float(masses.sum()), None, stiffness)

@@ -1,0 +1,128 @@
+r"""Steps towards the r-means of cells, $\arg\min_c \sum_i w_i |x_i - c|^r$, r ≠ 2, that never raise their cost.
+
+With $v_i = x_i - c$, over the points off the code c: the pull $R = \sum_i w_i |v_i|^{r-2} v_i$ and $S = \sum_i w_i |v_i|^{r-2}$.
+
+**1 ≤ r < 2: reweighting** (weiszfeld2009). As $t^{r/2}$ is concave,
+$|v - \delta|^r \le |v|^r + \tfrac r2 |v|^{r-2} (|v - \delta|^2 - |v|^2)$. The sum of the right sides is least at
+$\delta = R / S$, by $\tfrac r2 |R|^2 / S$. Points of weight a at c add $a |\delta|^r$: along R / S the least is at the share s
+with $s + (a |R/S|^{r-2} / S)\, s^{r-1} = 1$, for r = 1 the step of Vardi and Zhang (vardi2000), $s = (1 - a / |R|)_+$.
+
+*A point nearby.* Reweighting reaches a point in the limit only. For the nearest point, of weight a at c + g, the same
+inequality for all others says that the cost there is less by $a |g|^r + r \langle R', g \rangle - \tfrac r2 S' |g|^2$ at least,
+R' and S' without that point. The code moves there where this is more than what reweighting takes off for certain: near a point
+that is the median, that is so as soon as the others' pull there is less than a.
+
+**r > 2: a bounded step.** Within $\rho$ of c the second derivative is at most
+$r (r - 1) \sum_i w_i (|v_i| + \rho)^{r-2} \le r (r - 1) B(\rho)$, with $B(\rho) = (S^{1/p} + W^{1/p} \rho)^p$ for
+$p = r - 2 \ge 1$, by Minkowski's inequality, and $S + W \rho^p$ below. So a step along R of the length with
+$(r - 1)\, \rho\, B(\rho) = |R|$ lowers the cost by $\tfrac r2 \rho |R|$ at least.
+
+**The gradient at a point.** For r < 2 points at c pull with up to $a \epsilon^{r-1}$ where the code is moved by $\epsilon$, its
+rounding. So the gradient is held to be what the others' pull exceeds that by; for r = 1 it is the shortest subgradient.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from quantization.arrays import FloatArray
+
+_HALVINGS = 60
+
+
+@dataclass(frozen=True)
+class Stiffness:
+    r"""Sums over cells that tell how far a step may go, beside the pulls; of parts of a law they are added.
+
+    total: (K,), of $w |x - x_k|^{r-2}$ over the points off the code. For r < 2 too: atoms (K,), of w over those at the code; gaps
+    (K, d) the way to the nearest of the others, infinite where there is none, and gap_weights (K,), its weight; for r > 2 zeros.
+    rounding: how far codes are rounded, relative to themselves.
+    """
+
+    total: FloatArray
+    atoms: FloatArray
+    gaps: FloatArray
+    gap_weights: FloatArray
+    rounding: float
+
+    def __add__(self, other: "Stiffness") -> "Stiffness":
+        with np.errstate(over="ignore"):
+            farther = np.square(other.gaps).sum(1) >= np.square(self.gaps).sum(1)
+        gaps, gap_weights = (
+            np.where(farther[:, None], self.gaps, other.gaps),
+            np.where(farther, self.gap_weights, other.gap_weights),
+        )
+        gap_weights += np.where((self.gaps == other.gaps).all(1), other.gap_weights, 0.0)
+        return Stiffness(self.total + other.total, self.atoms + other.atoms, gaps, gap_weights, self.rounding)
+
+    def times(self, factor: float, scale: float, r: float) -> "Stiffness":
+        """Of points ``scale`` times as far apart, of ``factor`` times the weight."""
+        total = self.total * (factor * np.float64(scale) ** (r - 2))
+        return Stiffness(total, self.atoms * factor, self.gaps * scale, self.gap_weights * factor, self.rounding)
+
+    def curvatures(self, r: float) -> FloatArray:
+        """By how much pulls change at most per length that codes move, short beside the way to all points but the nearest."""
+        with np.errstate(all="ignore"):
+            own = self.gap_weights * np.square(self.gaps).sum(1) ** (r / 2 - 1) if r < 2 else 0.0
+        return max(1.0, r - 1) * np.maximum(self.total - np.nan_to_num(own), 0.0)
+
+    def moves(self, pulls: FloatArray, masses: FloatArray, r: float) -> FloatArray:
+        """From the codes to others of which no cell costs more, (K, d)."""
+        size = np.sqrt(np.square(pulls).sum(1))
+        with np.errstate(all="ignore"):
+            lengths = self._reweighted(size, r) if r < 2 else self._bounded(size, masses, r)
+            moves = np.where(size > 0, lengths / size, 0.0)[:, None] * pulls
+            if r < 2:
+                nearby = self._nearby(pulls, size, r)
+                moves[nearby] = self.gaps[nearby]
+        return np.nan_to_num(moves, nan=0.0, posinf=0.0, neginf=0.0)
+
+    def gradient(self, pulls: FloatArray, codes: FloatArray, r: float) -> FloatArray:
+        """The gradient of the distortion, the shortest within the rounding of the codes where points lie at these."""
+        gradient = -r * pulls
+        held = np.flatnonzero(self.atoms > 0)
+        if r < 2 and len(held):
+            size = np.sqrt(np.square(pulls[held]).sum(1))
+            within = (self.rounding * np.abs(codes[held]).max(1)) ** (r - 1)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                share = np.where(size > 0, 1 - self.atoms[held] * within / size, 0.0)
+            gradient[held] *= np.maximum(share, 0.0)[:, None]
+        return gradient
+
+    def _reweighted(self, size: FloatArray, r: float) -> FloatArray:
+        """The lengths of the steps of reweighting, where points may lie at the code."""
+        length = size / self.total
+        q = self.atoms * length ** (r - 2) / self.total
+        if r == 1:
+            return length * np.maximum(1 - q, 0.0)
+        held = np.flatnonzero(q > 0)
+        if len(held):  # s between (1 + q)^(-1/(r-1)) and min(1, q^(-1/(r-1))), by its logarithm
+            p, of = r - 1, q[held]
+            low, high = -np.log1p(of) / p, np.minimum(-np.log(of) / p, 0.0)
+            for _ in range(_HALVINGS):
+                middle = (low + high) / 2
+                over = np.exp(middle) + of * np.exp(p * middle) > 1
+                low, high = np.where(over, low, middle), np.where(over, middle, high)
+            length[held] *= np.exp(low)
+        return length
+
+    def _nearby(self, pulls: FloatArray, size: FloatArray, r: float) -> np.ndarray:
+        """Whether the nearest point costs the cell less for certain than a step of reweighting takes off."""
+        g, a = self.gaps, self.gap_weights
+        squared = np.square(g).sum(1)
+        own = a * squared ** (r / 2 - 1)
+        along = (pulls * g).sum(1) - own * squared
+        gain = a * squared ** (r / 2) + r * along - r / 2 * np.maximum(self.total - own, 0.0) * squared
+        return (self.atoms == 0) & np.isfinite(squared) & (gain > r / 2 * size * size / self.total)
+
+    def _bounded(self, size: FloatArray, masses: FloatArray, r: float) -> FloatArray:
+        """The lengths ρ of the bounded steps, by bisection."""
+        p, total = r - 2, self.total
+        high = size / ((r - 1) * total)
+        low = np.zeros_like(high)
+        for _ in range(_HALVINGS):
+            middle = (low + high) / 2
+            bound = (total ** (1 / p) + masses ** (1 / p) * middle) ** p if p >= 1 else total + masses * middle**p
+            over = (r - 1) * middle * bound > size
+            low, high = np.where(over, low, middle), np.where(over, middle, high)
+        return low
