@@ -14,6 +14,7 @@ from benchmarks.solvers.work import Problem, Work
 
 COMMANDS = (
     "barycenters.__main__",
+    "coresets",
     "encode_memory",
     "false_alarms",
     "gaussian_grids",
