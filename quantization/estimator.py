@@ -243,8 +243,8 @@ class OptimalQuantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluste
             raise ValueError(f"n_samples={points.shape[0]} should be >= n_clusters={k} in the first call. Give more samples")
         samples = WeightedSamples.of(points, sample_weight, self.r)
         memory: _Memory | None = getattr(self, "_memory", None)
-        if memory is None or memory.k != k:
-            memory = _Memory(k, points.shape[1], checked_rng(_seed(self.random_state)))
+        if memory is None or memory.k != k or memory.r != samples.r:
+            memory = _Memory(k, points.shape[1], checked_rng(_seed(self.random_state)), samples.r)
             if not first:
                 memory.begin_after(self.cluster_centers_, self.weights_ * self._seen_weight)
         init = self._initialization(points, k) if first else None
@@ -418,8 +418,8 @@ class _Memory:
     Until K distinct samples have come, these and their weights.
     """
 
-    def __init__(self, k: int, dim: int, rng: np.random.Generator) -> None:
-        self.k, self.rng = k, rng
+    def __init__(self, k: int, dim: int, rng: np.random.Generator, r: float) -> None:
+        self.k, self.rng, self.r = k, rng, r
         self._state: CLVQState | None = None
         size = max(_RESERVOIR, _RESERVOIR_PER_CODE * k)
         self._sample = PrioritySample(max(min(size, _RESERVOIR_NUMBERS // dim), 2 * k))
@@ -478,7 +478,7 @@ class _Memory:
     def _start(self, codes: FloatArray) -> None:
         """Begin with these codes and the few points of before."""
         self._add(self._few, self._few_weights)
-        self._state = self._state_at(codes, CLVQState.begin(codes), float(self._few_weights.sum()))
+        self._state = self._state_at(codes, CLVQState.begin(codes, self.r), float(self._few_weights.sum()))
 
     def _add(self, points: Array, weights: FloatArray) -> None:
         chosen, priorities = self._sample.candidates(weights, self.rng)
@@ -494,13 +494,13 @@ class _Memory:
             return None
         self._unseen, self._excess = 0, 0.0
         weights = self._sample.weights
-        distortion = float(weights @ nearest(points, codes).squared / weights.sum())
+        distortion = float(weights @ nearest(points, codes).squared ** (self.r / 2) / weights.sum())
         if not drifted and distortion <= _WORSE * state.distortion and state.seen < _WORSE * self._looked_at:
             return None
         self._looked_at = state.seen
         measure = DiscreteMeasure.from_unnormalized(points, weights)
         try:
-            task = make_task(measure, self.k, 2.0, Lloyd(), KMeansPlusPlus(), 1, self.rng, _CANDIDATE_STEPS)
+            task = make_task(measure, self.k, self.r, Lloyd(), KMeansPlusPlus(), 1, self.rng, _CANDIDATE_STEPS)
         except TooFewPoints:
             return None  # the sample has fewer distinct points, if they weigh little
         (candidate,) = solve_tasks([task])
@@ -513,19 +513,23 @@ class _Memory:
         """``state`` as if these codes had been there from the beginning, by what the sample says of their cells."""
         points, weights = self._sample.points, self._sample.weights / self._sample.weights.sum()
         found = nearest(points, codes)
-        masses = summed_by(found.labels, weights, len(codes))
+        masses, own = summed_by(found.labels, weights, len(codes)), found.squared ** (self.r / 2)
         steps, size = max(state.steps, 1), state.size or seen
         return replace(
             state, codes=codes, mean=codes, won=masses * seen, share=masses * size, idle=np.zeros(len(codes)),
-            residuals=np.zeros_like(codes), steps=steps, seen=seen, size=size, cost=float(weights @ found.squared) * size,
-            squared_cost=float(weights @ np.square(found.squared)) * size, unevenness=state.unevenness or size,
+            residuals=np.zeros_like(codes), steps=steps, seen=seen, size=size, cost=float(weights @ own) * size,
+            squared_cost=float(weights @ np.square(own)) * size, unevenness=state.unevenness or size,
+            costs=None if state.costs is None else summed_by(found.labels, weights * own, len(codes)) * size,
         )  # fmt: skip
 
 
 def _in_units(state: CLVQState, factor: float) -> CLVQState:
     """``state`` with points of ``factor`` times the weight."""
     sums = ("won", "idle", "share", "residuals", "seen", "size", "cost", "squared_cost", "unevenness")
-    return replace(state, **{name: getattr(state, name) * factor for name in sums}) if factor != 1 else state
+    if factor == 1:
+        return state
+    costs = None if state.costs is None else state.costs * factor
+    return replace(state, costs=costs, **{name: getattr(state, name) * factor for name in sums})
 
 
 def _dense(rows: Array) -> FloatArray:

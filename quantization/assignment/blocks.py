@@ -45,7 +45,7 @@ def sums_by_blocks(
             cost, pulls, stiffness = squared, shifts, None
             if r != 2:
                 cost = squared ** (r / 2)
-                pulls, stiffness = _pulls(known, block_weights, difference, squared, r, k, epsilon(points) / 2)
+                pulls, stiffness = _pulls(known, block_weights, difference, squared, cost, r, k, epsilon(points) / 2)
             mass, spread = float(block_weights.sum()), None
             if variance:
                 mean = float(block_weights @ cost) / mass if mass > 0 else 0.0
@@ -145,7 +145,7 @@ class _Search:
 
 
 def _pulls(
-    labels: Array, weights: Array, difference: Array, squared: Array, r: float, k: int, rounding: float
+    labels: Array, weights: Array, difference: Array, squared: Array, cost: Array, r: float, k: int, rounding: float
 ) -> tuple[FloatArray, Stiffness]:
     """The sums of $w |x - c|^{r-2} (x - c)$ over the points off the codes, and those that tell how far codes may go."""
     xp = namespace(squared)
@@ -165,7 +165,8 @@ def _pulls(
         gap_weights = np.bincount(few, to_host(weights[rows]) * (ways == gaps[few]).all(1), minlength=k).astype(
             np.float64, copy=False
         )
-    return pulls, Stiffness(total, atoms, gaps, gap_weights, rounding)
+    costs = _sum_by_label(labels, weights * cost, difference[:, :1], k)[0]
+    return pulls, Stiffness(costs, total, atoms, gaps, gap_weights, rounding)
 
 
 def _least_by_label(labels: Array, values: Array, k: int) -> Array:

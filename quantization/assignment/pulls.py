@@ -24,7 +24,7 @@ class Pulls:
         self._dims = (0,) * dim if dim <= _UNROLLED else ()
 
     def sums(self, codes: FloatArray, labels: Any, r: float) -> Sums:
-        """The sums over the cells that labels (n,), int32, make; the shifts are not computed, and stand as zeros."""
+        """The sums over the cells of these labels (n,), int32; the shifts, which no step towards r-means needs, are zeros."""
         codes, power = np.ascontiguousarray(codes), r - 2.0
         doubled = abs(2 * power)
         whole = int(abs(power)) if doubled == int(doubled) and doubled <= 16 else -1
@@ -49,9 +49,10 @@ class Pulls:
             gaps = np.asarray(self._rows.points[np.maximum(rows, 0)], np.float64) - codes
             gaps[rows < 0] = np.inf
             nothing = np.zeros(len(codes))
-            one = Stiffness(nothing, nothing, gaps, near[:, kernels.WEIGHT], rounding)
+            one = Stiffness(nothing, nothing, nothing, gaps, near[:, kernels.WEIGHT], rounding)
             total = one if total is None else total + one
         assert total is not None
-        stiffness = Stiffness(sums[:, kernels.TOTAL], sums[:, kernels.ATOMS], total.gaps, total.gap_weights, rounding)
+        costs, reweighted, atoms = (sums[:, column] for column in (kernels.COST, kernels.TOTAL, kernels.ATOMS))
+        stiffness = Stiffness(costs, reweighted, atoms, total.gaps, total.gap_weights, rounding)
         masses, pulls = sums[:, kernels.MASS].copy(), sums[:, kernels.PULL :].copy()
         return Sums(masses, np.zeros_like(pulls), pulls, float(sums[:, kernels.COST].sum()), float(masses.sum()), None, stiffness)

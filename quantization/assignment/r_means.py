@@ -34,11 +34,13 @@ _HALVINGS = 60
 class Stiffness:
     r"""Sums over cells that tell how far a step may go, beside the pulls; of parts of a law they are added.
 
-    total: (K,), of $w |x - x_k|^{r-2}$ over the points off the code. For r < 2 too: atoms (K,), of w over those at the code; gaps
-    (K, d) the way to the nearest of the others, infinite where there is none, and gap_weights (K,), its weight; for r > 2 zeros.
+    costs: (K,), of $w |x - x_k|^r$. total: (K,), of $w |x - x_k|^{r-2}$ over the points off the code. For r < 2 too: atoms (K,),
+    of w over those at the code; gaps (K, d) the way to the nearest of the others, infinite where there is none, and gap_weights
+    (K,), its weight; for r > 2 zeros.
     rounding: how far codes are rounded, relative to themselves.
     """
 
+    costs: FloatArray
     total: FloatArray
     atoms: FloatArray
     gaps: FloatArray
@@ -53,12 +55,14 @@ class Stiffness:
             np.where(farther, self.gap_weights, other.gap_weights),
         )
         gap_weights += np.where((self.gaps == other.gaps).all(1), other.gap_weights, 0.0)
-        return Stiffness(self.total + other.total, self.atoms + other.atoms, gaps, gap_weights, self.rounding)
+        costs, total, atoms = self.costs + other.costs, self.total + other.total, self.atoms + other.atoms
+        return Stiffness(costs, total, atoms, gaps, gap_weights, self.rounding)
 
     def times(self, factor: float, scale: float, r: float) -> "Stiffness":
         """Of points ``scale`` times as far apart, of ``factor`` times the weight."""
-        total = self.total * (factor * np.float64(scale) ** (r - 2))
-        return Stiffness(total, self.atoms * factor, self.gaps * scale, self.gap_weights * factor, self.rounding)
+        high = np.float64(scale) ** (r - 2)
+        costs, total = self.costs * (factor * high * scale * scale), self.total * (factor * high)
+        return Stiffness(costs, total, self.atoms * factor, self.gaps * scale, self.gap_weights * factor, self.rounding)
 
     def curvatures(self, r: float) -> FloatArray:
         """By how much pulls change at most per length that codes move, short beside the way to all points but the nearest."""

@@ -7,8 +7,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from quantization.arrays import Array, FloatArray, IntArray, device_of, dtype_of, epsilon, range_exponent, rounded, to_host
+from quantization.arrays import (
+    Array,
+    FloatArray,
+    IntArray,
+    asarray_like,
+    device_of,
+    dtype_of,
+    epsilon,
+    namespace,
+    range_exponent,
+    rounded,
+    to_host,
+)
 from quantization.assignment import Strategy, cells, host_array, make_strategy, nearest, select_strategy, squared_distances
+from quantization.assignment.blocks import sums_by_blocks
 from quantization.assignment.cells import Cells, relocated
 from quantization.assignment.step import LabelledCells, Step
 from quantization.exact_law import MovingCells
@@ -44,7 +57,9 @@ class EmpiricalLaw:
         codes = np.ascontiguousarray(codes)
         if self.r == 2:
             return self.prepared(name).sums(codes).cells(codes, 2.0)
-        return self.pulls.sums(codes, self.prepared(name).nearest(codes)[0], self.r).cells(codes, self.r)
+        points, labels = self.measure.points, self.prepared(name).nearest(codes)[0]
+        labels = asarray_like(labels, points, dtype=namespace(points).int64)
+        return sums_by_blocks(points, self.measure.weights_float64, codes, self.r, labels=labels).cells(codes, self.r)
 
     def moving_cells(self, codes: FloatArray, steps: int, restarts: int) -> MovingCells:
         """See :class:`~quantization.exact_law.HasMovingCells`; what one strategy leaves to others, another goes on with."""

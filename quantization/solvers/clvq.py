@@ -1,4 +1,4 @@
-r"""Competitive learning vector quantization, $x_k \leftarrow x_k - \gamma_n (x_k - X_n)$ for the nearest code, on any law."""
+r"""Competitive learning, $x_k \leftarrow x_k - \gamma_n |x_k - X_n|^{r-2} (x_k - X_n)$ for the nearest code, on any law."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from quantization.arrays import FloatArray
-from quantization.assignment import cells
+from quantization.assignment import sums_of_cells
 from quantization.assignment.cells import Cells
 from quantization.clvq_state import CLVQState
 from quantization.problem import Problem
@@ -22,7 +22,9 @@ __all__ = ["CLVQ", "CountPower", "RobbinsMonro", "Schedule"]
 
 @dataclass(frozen=True)
 class CLVQ:
-    r"""Competitive learning: stochastic gradient descent on $\tfrac12 D_2$ in mini-batches, for samples, laws and streams; r = 2.
+    r"""Competitive learning: stochastic gradient descent on $\tfrac12 D_2$ in mini-batches, for samples, laws and streams.
+
+    Of any order r: on $\tfrac1r D_r$ then, each code's steps in units of its cell's curvature.
 
     Parameters
     ----------
@@ -48,9 +50,9 @@ class CLVQ:
     Notes
     -----
     Companion weights and distortion are running means, of the iterates, with the weights $n^p$. They are the answer's own for a
-    stream; for samples the final codes are measured exactly, for laws on independent draws. With ``init`` a Solution of CLVQ the
-    run goes on where that one stopped: quantizing one stream and then another is quantizing the two after each other. With
-    ``init`` its ``measure`` a new run begins at its codes.
+    stream; for samples the final codes are measured exactly, for laws on independent draws. With ``init`` a Solution of CLVQ, of
+    the same order, the run goes on where that one stopped: quantizing one stream and then another is quantizing the two after
+    each other. With ``init`` its ``measure`` a new run begins at its codes.
 
     References
     ----------
@@ -84,10 +86,10 @@ class CLVQ:
             raise ValueError(f"schedule must be CountPower(...) or RobbinsMonro(...); received {self.schedule!r}")
 
     def incompatibility(self, problem: Problem) -> str | None:
-        return f"CLVQ's step is for r = 2; received r = {problem.r:g}" if problem.r != 2 else None
+        return None
 
     def solve(self, problem: Problem, codes: FloatArray, rng: np.random.Generator) -> Iterator[State]:
-        return self.resume(problem, CLVQState.begin(codes), rng)
+        return self.resume(problem, CLVQState.begin(codes, problem.r), rng)
 
     def resume(self, problem: Problem, state: CLVQState, rng: np.random.Generator) -> Iterator[State]:
         """The states of a run that goes on from an earlier one.
@@ -105,19 +107,22 @@ class CLVQ:
         State
             The first where the earlier run stopped.
         """
-        started = False
+        if state.r != problem.r:  # of another order: its codes are a start
+            state = CLVQState.begin(state.codes, problem.r)
+        started, r = False, problem.r
         for batch in problem.batches(self.batch, rng, self.epochs):
             size = float(batch.masses.sum())
             if size == 0:
                 continue
-            c = cells(batch.points, batch.masses / size, state.codes, variance=True)
+            sums = sums_of_cells(batch.points, batch.masses / size, state.codes, r, variance=True)
+            c = sums.cells(state.codes, r)
             if not started:
                 yield self._state(state) if state.steps else _batch_state(state, c)
             if not np.isfinite(c.distortion):
                 yield _batch_state(state, c)
                 return
             fractions = self.schedule.steps(state.steps, c.masses * size, state.won, len(batch.points))
-            state = state.updated(fractions, c, size, self.recency)
+            state = state.updated(fractions, c, size, self.recency, sums.stiffness and sums.stiffness.costs)
             if self.relocate:
                 state = relocate_idle_codes(state, batch, c.distortion, problem, rng)
             started = True

@@ -34,7 +34,7 @@ def relocate_idle_codes(
     labels, squared, masses = to_host(found.labels), to_host(found.squared), to_host(batch.masses)
     moved = 0
     for k in idle[: max(1, len(labels) // 2)]:
-        costs = np.cumsum(masses * squared)
+        costs = np.cumsum(masses * squared ** (state.r / 2))
         if not 0 < costs[-1] < np.inf:
             break
         i = int((costs <= rng.random() * costs[-1]).sum())
@@ -54,10 +54,10 @@ def relocate_idle_codes(
 def idle_codes(state: CLVQState, distortion: float, total: float) -> IntArray:
     r"""The codes whose loss would cost less than a quarter of D/K, a cell's mean share of the distortion, as far as is known.
 
-    Losing code k costs at most about $w_k \delta_k^2$, $\delta_k$ its distance to the next code. After m points without a win,
+    Losing code k costs at most about $w_k \delta_k^r$, $\delta_k$ its distance to the next code. After m points without a win,
     $w_k$ is taken to be 1/m, times a factor ≤ 1 of Good and Turing's kind: if the unseen mass were shared by all N codes idle
     for so long, about as many would have last won in the period before (one for one where rare wins are the reason). So k is idle
-    when $m \ge 4 K \delta_k^2 / D$ times that factor, and m ≥ 16 K; rare but costly cells are waited for, up to 4096 K points.
+    when $m \ge 4 K \delta_k^r / D$ times that factor, and m ≥ 16 K; rare but costly cells are waited for, up to 4096 K points.
     Over ``total`` points in all, 2 ``total`` without a win include each of them.
     """
     k, idle = len(state.codes), state.idle
@@ -67,7 +67,7 @@ def idle_codes(state: CLVQState, distortion: float, total: float) -> IntArray:
         return suspects[:0]
     recently = int(((idle >= patience / 2) & (idle < patience)).sum())
     unseen = min(1.0, (recently + 1) / max(int((idle >= patience).sum()), 1))
-    far = np.minimum(gaps(suspects, state.codes) / distortion, _FURTHEST)
+    far = np.minimum(gaps(suspects, state.codes) ** (state.r / 2) / distortion, _FURTHEST)
     awaited = k * np.maximum(_PATIENCE, _WORTH * unseen * far)
     return suspects[idle[suspects] >= np.minimum(awaited, 2 * total)]
 

@@ -52,8 +52,6 @@ def test_refuses_bad_options(bad):
     for recency in (-1.0, np.nan, np.inf):
         with pytest.raises(ValueError, match="recency"):
             CLVQ(recency=recency)
-    with pytest.raises(ValueError, match="r = 1"):
-        qz.quantize(stats.norm(), 2, r=1, solver=CLVQ(), rng=0)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -66,7 +64,7 @@ def test_a_step_is_an_unbiased_estimate_of_half_the_gradient(weighted, rng):
 
     def step(i):
         stream_of_one = SimpleNamespace(
-            batches=lambda *_: iter([SimpleNamespace(points=points[[i]], masses=measure.weights_float64[[i]] * 7)])
+            r=2.0, batches=lambda *_: iter([SimpleNamespace(points=points[[i]], masses=measure.weights_float64[[i]] * 7)])
         )
         states = list(CLVQ(schedule=schedule, averaging=False).solve(stream_of_one, codes, rng))
         return states[-1].points - codes

@@ -64,6 +64,11 @@ def test_every_strategy_takes_the_same_steps(strategy, d, r, weighted, dtype, rn
     for name in (strategy, "blocks"):
         problem = Problem(25, r, x, d, measure=measure, exact=EmpiricalLaw(measure, r, name))
         runs.append([state for _, state in zip(range(8), qz.Lloyd(rtol=0).solve(problem, codes, rng), strict=False)])
+    found = [
+        EmpiricalLaw(measure, r, name).cells(np.unique(x, axis=0)[::900].astype(np.float64)) for name in (strategy, "blocks")
+    ]
+    np.testing.assert_allclose(found[0].means, found[1].means, rtol=1e-9)
+    np.testing.assert_allclose(found[0].gradient, found[1].gradient, rtol=1e-9, atol=1e-12)
     for one, other in zip(*runs, strict=True):
         slack = 1e-4 if dtype is np.float32 else 1e-9  # codes are rounded, and cells near borders change labels by that
         np.testing.assert_allclose(one.codes(), other.codes(), atol=slack)
@@ -178,6 +183,69 @@ def test_the_gradient_at_a_point_is_the_shortest(r):
     heavy = cells(x, np.array([0.1, 0.45, 0.45]), np.zeros((1, 2)), 1.0)
     size = 0.45 * 2**0.5
     np.testing.assert_allclose(-heavy.gradient[0], np.array([0.45, 0.45]) * (1 - 0.1 / size), rtol=1e-12)
+
+
+class Normal:
+    def __init__(self, d):
+        self.d = d
+
+    def sample(self, n, rng):
+        return rng.normal(size=(n, self.d))
+
+
+@pytest.mark.parametrize("r", [1.0, 1.5, 4.0])
+@pytest.mark.parametrize("d", [1, 2, 6])
+def test_competitive_learning_finds_what_lloyd_finds(r, d, rng):
+    """On a law of which there are only draws: it costs no more on 10^5 others than Lloyd's codes from there, but for 2 %."""
+    sol = qz.quantize(Normal(d), 8, r=r, solver=qz.CLVQ(), max_iter=400, rng=0)
+    y = rng.normal(size=(100_000, d))
+    found = qz.distortion(y, sol.points, r=r).value
+    lloyd = qz.quantize(y, 8, r=r, init=sol.points, solver=qz.Lloyd(rtol=1e-3), max_iter=200, rng=0)
+    assert found <= 1.02 * lloyd.distortion
+    assert abs(sol.distortion - found) < 5 * (sol.distortion_se + 2**0.5 * found / 300)
+    assert sol.stationarity < (0.05 if r < 2 else 0.2)  # with the noise of draws, whose pulls are |x - c|^3
+
+
+@pytest.mark.parametrize("r", [1.0, 3.0])
+def test_a_mean_step_of_competitive_learning_is_along_the_gradient(r, rng):
+    """Of the whole sample in one batch: the first step leads down the gradient, in units of the cells' curvature."""
+    x, codes = clouds(rng, 500, 2), rng.normal(size=(4, 2)) + 2
+    c = cells(x, np.full(500, 1 / 500), codes, r)
+    solver = qz.CLVQ(batch=500, averaging=False, schedule=qz.RobbinsMonro(scale=0.1), relocate=False)
+    sol = qz.quantize(x, 4, r=r, solver=solver, init=codes, max_iter=1, rng=0)
+    labels = nearest(x, codes).labels
+    costs = np.bincount(labels, np.linalg.norm(x - codes[labels], axis=1) ** r) / 500
+    units = max(1, r - 1) * (costs / c.masses) ** ((r - 2) / r)
+    np.testing.assert_allclose(sol.points - codes, -0.1 * c.gradient / r / units[:, None], rtol=1e-9)
+
+
+@pytest.mark.parametrize("r", [1.0, 3.0])
+def test_two_streams_in_turn_are_one_after_the_other(r, rng, tmp_path):
+    parts = [rng.normal(size=(m, 2)) for m in (30, 7, 41, 25, 33)]
+    start, solver = np.concatenate(parts)[:5], qz.CLVQ(epochs=1)
+    whole = qz.quantize(qz.Stream(parts), 5, r=r, solver=solver, init=start, rng=0)
+    first = qz.quantize(qz.Stream(parts[:3]), 5, r=r, solver=solver, init=start, rng=0)
+    first.save(tmp_path / "first")
+    second = qz.quantize(qz.Stream(parts[3:]), 5, r=r, solver=solver, init=qz.Solution.load(tmp_path / "first"), rng=0)
+    np.testing.assert_array_equal(second.points, whole.points)
+    assert (second.distortion, second.stationarity) == (whole.distortion, whole.stationarity)
+    again = qz.quantize(qz.Stream(parts), 5, r=2, solver=solver, init=first, rng=0)
+    np.testing.assert_array_equal(
+        again.points, qz.quantize(qz.Stream(parts), 5, r=2, solver=solver, init=first.trace.clvq_state.codes, rng=0).points
+    )
+
+
+@pytest.mark.parametrize("r", [1.0, 1.5, 3.0])
+def test_the_estimator(r, rng):
+    x, weights = clouds(rng, 3000, 3), rng.random(3000)
+    fitted = qz.OptimalQuantizer(6, r=r, random_state=0, tol=1e-12).fit(x, sample_weight=weights)
+    costs = np.linalg.norm(x - fitted.cluster_centers_[fitted.labels_], axis=1) ** r
+    assert fitted.inertia_ == pytest.approx(float(weights @ costs), rel=1e-9)
+    assert fitted.solution_.stationarity < 1e-4
+    part = qz.OptimalQuantizer(6, r=r, random_state=0)
+    for some in np.array_split(np.arange(3000), 10):
+        part.partial_fit(x[some], sample_weight=weights[some])
+    assert -part.score(x, sample_weight=weights) < 1.1 * fitted.inertia_
 
 
 def test_what_has_no_such_steps_is_told(rng):
