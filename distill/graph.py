@@ -27,7 +27,7 @@ from distill.stages.untrained import network
 from distill.stages.validate_images import ValidateImagesStage
 
 Labels = ImageLabelStage | StoredLabelStage | ExternalImagesStage | TeacherStage | None
-Line = tuple[SelectStage | ExternalImagesStage, Stage, Labels]
+Line = tuple[SelectStage | ExternalImagesStage, ImagesStage]
 
 
 def build(recipe: Recipe, data: Images | None = None) -> list[Stage]:
@@ -52,7 +52,7 @@ def build(recipe: Recipe, data: Images | None = None) -> list[Stage]:
     def line(method: Method) -> Line:
         if method.decode == "external":
             select = images = ExternalImagesStage(recipe, data)
-            return select, images, _labels(recipe, data, teacher, images, method.select)
+            return select, images
         select = quantize
         if method.select != quantize.kind:
             select = kind_of(SELECTIONS, "select", method.select)(recipe, data, validated, space, quantize)
@@ -60,10 +60,11 @@ def build(recipe: Recipe, data: Images | None = None) -> list[Stage]:
             images = RealImagesStage(recipe, data, validated, select)
         else:
             images = DiffusionStage(recipe, data, codec, prior, select)
-        return select, images, _labels(recipe, data, teacher, images, method.select)
+        return select, images
 
     lines: dict[tuple[str, str], Line] = {}
-    trains: dict[str, TrainStage] = {}
+    labelled: dict[tuple[str, str, str], Labels] = {}
+    trains: dict[tuple[str, str], TrainStage] = {}
     distances: dict[str, DistancesStage] = {}
     # A folder beside random images alone is judged by its students: nothing is encoded.
     judged = recipe.external is not None and all(METHODS[name].select in ("external", "random", "all") for name in recipe.methods)
@@ -72,8 +73,13 @@ def build(recipe: Recipe, data: Images | None = None) -> list[Stage]:
         alike = (method.select, method.decode)
         if alike not in lines:
             lines[alike] = line(method)
-        select, images, _ = lines[alike]
-        trains[name] = TrainStage(recipe, data, name, validated, *lines[alike])
+        select, images = lines[alike]
+        for regime in recipe.train.regimes:
+            if name not in (recipe.train.scope(regime).methods or recipe.methods):
+                continue
+            if (*alike, regime) not in labelled:
+                labelled[*alike, regime] = _labels(recipe, data, teacher, images, method.select, regime)
+            trains[name, regime] = TrainStage(recipe, data, name, regime, validated, select, images, labelled[*alike, regime])
         if isinstance(select, SelectStage) and not judged:
             distances[name] = DistancesStage(recipe, data, name, encode, space, select, images)
     evaluate = EvaluateStage(recipe, data, trains, distances)
@@ -81,16 +87,15 @@ def build(recipe: Recipe, data: Images | None = None) -> list[Stage]:
     return ordered(ReportStage(recipe, data, trains, evaluate))
 
 
-def _labels(recipe: Recipe, data: Images, teacher: TeacherStage, images: ImagesStage, select: str) -> Labels:
-    """Where a protocol's labels come from: stored, an external set's own, the teacher itself while students train, or none."""
-    kind = recipe.train.rules.labels
+def _labels(recipe: Recipe, data: Images, teacher: TeacherStage, images: ImagesStage, select: str, regime: str) -> Labels:
+    """Where a regime's labels come from: stored, an external set's own, the teacher itself while students train, or none."""
     if isinstance(images, ExternalImagesStage) and recipe.external is not None and recipe.external.labels == "own":
         return images
-    if kind == "fixed":
+    if regime == "fixed":
         return ImageLabelStage(recipe, data, teacher, images, select)
-    if kind == "stored":
+    if regime == "stored":
         return StoredLabelStage(recipe, data, teacher, images, select)
-    return teacher if kind == "online" else None
+    return teacher if regime == "online" else None
 
 
 def _check_networks(recipe: Recipe) -> None:
@@ -109,13 +114,13 @@ def _check_networks(recipe: Recipe) -> None:
             raise RecipeError(f"{key}: {reason}")
 
 
-def _check_batches(recipe: Recipe, data: Images, trains: Mapping[str, TrainStage]) -> None:
+def _check_batches(recipe: Recipe, data: Images, trains: Mapping[tuple[str, str], TrainStage]) -> None:
     """No network that takes means over a batch is to learn from one image. Networks are looked at where a batch is so small."""
-    rules, small = recipe.train.rules, list[tuple[str, Network, str]]()
+    small = list[tuple[str, Network, str]]()
     for train in trains.values():
         for run in train.runs():
             n = images_of(run.draw, data)
-            batch = rules.batch_at(run.draw.k, n)
+            batch = train.rules.batch_at(run.draw.k, n)
             if batch < 2 * recipe.train.processes:
                 each = f"{n} image" if n < 2 else f"batches of {batch}"
                 small.append((recipe.train.student, recipe.train, f"train.batch, train.processes: {each}"))

@@ -62,7 +62,7 @@ def teacher(stage: TrainedTeacherStage) -> list[Repeated]:
 
 def students(stage: TrainStage) -> list[Repeated]:
     """For each budget the images that its students see, what the teacher says of them meanwhile, and the looks at test images."""
-    train, rules, side, found = stage.recipe.train, stage.recipe.train.rules, stage.recipe.data.size, list[Repeated]()
+    train, rules, side, found = stage.recipe.train, stage.rules, stage.recipe.data.size, list[Repeated]()
     for k in dict.fromkeys(run.draw.k for run in stage.runs()):
         those = [run for run in stage.runs() if run.draw.k == k]
         n = images_of(those[0].draw, stage.data)

@@ -64,9 +64,17 @@ def _meaning(section: type[Section]) -> str:
     return " ".join(" ".join(inspect.cleandoc(each.__dict__.get("__doc__") or "").split()) for each in own)
 
 
-def _options(section: type[Section], names: list[str]) -> list[Option]:
-    schema = _schema(section)
-    return [Option(name, _takes(schema[name]), _default(section.model_fields[name])) for name in names if name != "source"]
+def _options(section: type[Section], names: list[str], above: str = "") -> list[Option]:
+    """Those of a section and, by their paths in it, of the tables that it holds."""
+    schema, found = _schema(section), list[Option]()
+    for name in (name for name in names if name != "source"):
+        field = section.model_fields[name]
+        tables = _sections(field.annotation)
+        for table in tables:
+            found += _options(table, list(table.model_fields), f"{above}{name}.")
+        if not tables:
+            found.append(Option(above + name, _takes(schema[name]), _default(field)))
+    return found
 
 
 def _schema(section: type[Section]) -> dict[str, Any]:

@@ -128,7 +128,7 @@ def _is_list(path: str, text: str) -> bool:
     places: list[Any] = [Recipe]
     for name in path.split("."):
         fields = [place.model_fields[name] for place in places if is_section(place) and name in place.model_fields]
-        places = [each for field in fields for each in alternatives(field.annotation)]
+        places = [each for field in fields for each in alternatives(field.annotation) if each is not type(None)]
     lists = [place for place in places if get_origin(place) is list]
     return bool(lists) and ("," in text or len(lists) == len(places))
 

@@ -54,6 +54,24 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
+    def _labels_reach_everything(self) -> "Recipe":
+        train = self.train
+        scopes = {labels: train.scope(labels) for labels in train.regimes}
+        for key, known in (("k", self.select.budgets), ("methods", self.methods)):
+            for labels, scope in scopes.items():
+                strange = [each for each in getattr(scope, key) or [] if each not in known]
+                if strange:
+                    named = ", ".join(map(str, known))
+                    raise ValueError(f"train.only.{labels}.{key} names {strange[0]!r}; it takes some of the recipe's, {named}")
+            left = [each for each in known if not any(each in (getattr(scope, key) or known) for scope in scopes.values())]
+            if left:
+                what = "the method" if key == "methods" else "select.k ="
+                raise ValueError(f"train.only leaves {what} {left[0]!r} without students; name it there, or take it out")
+        if self.external is not None and self.external.labels == "own" and len(train.regimes) > 1:
+            raise ValueError(f"external.labels = 'own' is one regime; train.labels names {', '.join(train.regimes)}: take one")
+        return self
+
+    @model_validator(mode="after")
     def _latents_fall_into_patches(self) -> "Recipe":
         if not (isinstance(self.codec, TrainedCodec) and isinstance(self.prior, TrainedPrior)):
             return self

@@ -1,11 +1,12 @@
 """The sections of those who learn: teacher, labels and students."""
 
 from dataclasses import fields, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Discriminator, Field, model_validator
 
 from distill.protocols import PRESETS, Augmentation, Protocol
+from distill.protocols.protocol import Labels
 from distill.recipe.section import LocalPath, Rate, Section, Steps, Training, by_source, distinct, tag
 
 
@@ -128,6 +129,22 @@ class External(Section):
         return self
 
 
+class Scope(Section):
+    """What one regime of labels is for: budgets ``k``, ``methods``; where one of the two is not set, all of them."""
+
+    k: Annotated[list[Steps], Field(min_length=1), AfterValidator(distinct)] | None = None
+    methods: Annotated[list[str], Field(min_length=1), AfterValidator(distinct)] | None = None
+
+
+class Only(Section):
+    """The regimes of labels that are not for everything, with what they are for."""
+
+    online: Scope | None = None
+    stored: Scope | None = None
+    fixed: Scope | None = None
+    hard: Scope | None = None
+
+
 class Train(Network):
     """Students: the same protocol for every method. Whatever is set beside ``protocol`` takes the place of what it says.
 
@@ -137,8 +154,9 @@ class Train(Network):
     shift: pixels of random translation. patches, crop, flip, cutmix: the rest of the augmentation; crop = [1, 1] and cutmix = 0
     are none. processes: workers of Ray, so on GPUs as many GPUs, that train one student together; its bits then depend on
     how many.
-    temperature: of the soft labels. labels: ``online``, ``stored``, ``fixed`` or ``hard``. evaluations: looks at the
-    test images.
+    labels: ``online``, ``stored``, ``fixed`` or ``hard``, or a list of them: students of every method under each. only: what some
+    of these are restricted to, such as online = {k = [10], methods = ["random"]}; ``full`` has no k. temperature: of the soft
+    labels, and of hard ones where ``labels`` says nothing else. evaluations: looks at the test images.
     """
 
     protocol: Annotated[str, AfterValidator(_a_preset)]
@@ -154,7 +172,14 @@ class Train(Network):
     momentum: Annotated[float, Field(ge=0, lt=1)] | None = None
     schedule: Literal["cosine", "half-cosine", "steps", "cycle"] | None = None
     temperature: Positive | None = None
-    labels: Literal["online", "stored", "fixed", "hard"] | None = None
+    labels: (
+        Annotated[
+            Annotated[Labels, tag("one")] | Annotated[list[Labels], Field(min_length=1), AfterValidator(distinct), tag("many")],
+            Discriminator(lambda value: "<many>" if isinstance(value, list) else "<one>"),
+        ]
+        | None
+    ) = None
+    only: Only | None = None
     shift: Annotated[int, Field(ge=0)] | None = None
     patches: Annotated[int, Field(ge=1, le=16)] | None = None
     crop: Crop | None = None
@@ -163,10 +188,23 @@ class Train(Network):
     evaluations: Steps | None = None
 
     @property
-    def rules(self) -> Protocol:
-        """The preset with what is set here in place of what it says."""
+    def regimes(self) -> list[str]:
+        """The labels that students learn from, one regime after another."""
+        labels = self.labels or PRESETS[self.protocol].labels
+        return list(labels) if isinstance(labels, list) else [labels]
+
+    def scope(self, labels: str) -> Scope:
+        """What a regime is for."""
+        return getattr(self.only, labels, None) or Scope()
+
+    def titled(self, title: str, labels: str) -> str:
+        """A title, with the regime where there are several."""
+        return f"{title}, {labels}" if len(self.regimes) > 1 else title
+
+    def rules_for(self, labels: str) -> Protocol:
+        """The preset under a regime, with what is set here in place of what it says."""
         preset = PRESETS[self.protocol]
-        given = {key: value for key, value in self if value is not None}
+        given: dict[str, Any] = {key: value for key, value in self if value is not None} | {"labels": labels}
         changes: dict[str, Any] = {f.name: given[f.name] for f in fields(Protocol) if f.name in given and f.name != "name"}
         if "steps" in given:
             changes["epochs"] = given.get("epochs")
@@ -179,13 +217,17 @@ class Train(Network):
             parts["crop"] = None if parts["crop"] == [1.0, 1.0] else _pair(parts["crop"])
         if "cutmix" in parts:
             parts["cutmix"] = parts["cutmix"] or None
-        if changes.get("labels") == "hard":
-            changes.setdefault("temperature", 1.0)
+        if labels == "hard" and ("temperature" not in given or len(self.regimes) > 1):
+            changes["temperature"] = 1.0
         return replace(preset, augmentation=replace(preset.augmentation, **parts), **changes)
 
     @model_validator(mode="after")
     def _consistent(self) -> "Train":
-        if self.rules.schedule == "cycle" and self.rules.steps is None and self.schedule is None:
+        for labels in get_args(Labels):
+            if labels not in self.regimes and self.scope(labels) != Scope():
+                raise ValueError(f"only.{labels} restricts labels that are not asked for; labels are {', '.join(self.regimes)}")
+        rules = [self.rules_for(labels) for labels in self.regimes]
+        if any(each.schedule == "cycle" and each.steps is None for each in rules) and self.schedule is None:
             raise ValueError(f"protocol {self.protocol!r} counts steps; with epochs give a schedule too, such as 'cosine'")
         return self
 

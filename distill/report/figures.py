@@ -18,8 +18,29 @@ _MARKS = {"ddoq": "o", "uniform": "s", "random": "^", "nearest": "D"}
 
 
 def accuracy(rows: Sequence[Mapping[str, Any]], split: str) -> bytes:
-    """Top-1 of the last step against images per class, mean ± standard deviation over seeds; the ceiling as a line."""
-    figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+    """Top-1 of the last step against images per class, mean ± standard deviation over seeds; the ceiling as a line.
+
+    A panel a regime of labels.
+    """
+    regimes = list(dict.fromkeys(row["labels"] for row in rows))
+    figure, panels = plt.subplots(
+        1,
+        len(regimes),
+        figsize=(7 if len(regimes) == 1 else 4.5 * len(regimes), 4.5),
+        layout="constrained",
+        sharey=True,
+        squeeze=False,
+    )
+    for axes, labels in zip(panels[0], regimes, strict=True):
+        _accuracies(axes, [row for row in rows if row["labels"] == labels])
+        if len(regimes) > 1:
+            axes.set_title(f"{labels} labels")
+    panels[0][0].set_ylabel(f"top-1 on the real {split} split")
+    panels[0][0].legend()
+    return _png(figure)
+
+
+def _accuracies(axes: Any, rows: Sequence[Mapping[str, Any]]) -> None:
     for method, series in _by_method(rows).items():
         if series[0]["ipc"] is None:
             axes.axhline(series[0]["top1_mean"], color=_COLOURS.get(method), linestyle="--", label=f"{method} (all images)")
@@ -27,14 +48,12 @@ def accuracy(rows: Sequence[Mapping[str, Any]], split: str) -> bytes:
         ks, means, stds = ([row[key] for row in series] for key in ("ipc", "top1_mean", "top1_std"))
         axes.errorbar(ks, means, stds, label=method, color=_COLOURS.get(method), marker=_MARKS.get(method, "o"), capsize=3)
     _count_axis(axes, rows)
-    axes.set_ylabel(f"top-1 on the real {split} split")
-    axes.legend()
-    return _png(figure)
 
 
 def distortion(rows: Sequence[Mapping[str, Any]]) -> bytes:
     """Squared distances in latent space against images per class, mean over classes, both axes logarithmic."""
     figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+    rows = list({(row["method"], row["ipc"]): row for row in rows}.values())  # the same under all labels
     for method, series in _by_method(rows).items():
         if series[0]["ipc"] is None or series[0]["w2_latent"] is None:
             continue

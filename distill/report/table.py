@@ -11,18 +11,23 @@ def accuracies(metrics: Mapping[str, Any]) -> Table:
     rows = metrics["rows"]
     seeds = sorted({row["seeds"] for row in rows})
     over = "one seed" if seeds == [1] else f"mean ± standard deviation over {', '.join(map(str, seeds))} seeds"
-    table = Table(title=f"On the real {metrics['split']} split, as fractions; {over}")
+    regimes = list(dict.fromkeys(row["labels"] for row in rows))
+    table = Table(title=f"On the real {metrics['split']} split, as fractions; {over}; {' and '.join(regimes)} labels")
     encoded = any(row["w2_latent"] is not None for row in rows)
-    for column in ("method", "IPC", "top-1 last", "best", "top-5", *(("W₂", "decoded") if encoded else ("labels",))):
-        table.add_column(column, justify="left" if column == "method" else "right")
-    for row in rows:
+    several = ["labels"] if len(regimes) > 1 else []
+    figures = ("W₂", "decoded") if encoded else ("label bytes",)
+    for column in (*several, "method", "IPC", "top-1 last", "best", "top-5", *figures):
+        table.add_column(column, justify="left" if column in ("labels", "method") else "right")
+    for row, after in zip(rows, [*rows[1:], None], strict=True):
         table.add_row(
+            *(row[key] for key in several),
             row["method"],
             "all" if row["ipc"] is None else str(row["ipc"]),
             top1(row),
             f"{row['best_mean']:.4f}",
             f"{row['top5_mean']:.4f}",
             *((number(row["w2_latent"]), number(row["w2_decoded"])) if encoded else (size(row["label_bytes"]),)),
+            end_section=after is not None and after["labels"] != row["labels"],
         )
     table.caption = "\n".join(decides(metrics)) or None
     return table

@@ -42,7 +42,7 @@ def card(run: str | Path, recipe: Recipe, data: DistilledSet, method: str, forma
         "shape": tuple(data.images.shape[1:]),
         "channels": channels,
         "soft": soft,
-        "labels_left": "" if soft else labels_left(recipe),
+        "labels_left": "" if soft else labels_left(recipe, method),
         "columns": "image, label, weight" + (", soft_label" if soft and format == "parquet" else ""),
         "mean": list(IMAGENET_MEAN if imagenet else (0.5,) * channels),
         "std": list(IMAGENET_STD if imagenet else (0.5,) * channels),
@@ -57,14 +57,15 @@ def card(run: str | Path, recipe: Recipe, data: DistilledSet, method: str, forma
     return environment().get_template("card.md").render(values, card_data=header.to_yaml())
 
 
-def labels_left(recipe: Recipe) -> str:
+def labels_left(recipe: Recipe, method: str) -> str:
     """Why a set comes without soft labels."""
     why = {
         "online": "its protocol asks the teacher again at every step",
         "stored": "its protocol's are of crops, others every epoch, and stay in the run",
         "hard": "its protocol learns from the classes",
     }
-    return f"It has no soft labels: {why[recipe.train.rules.labels]}."
+    regimes = [labels for labels in recipe.train.regimes if method in (recipe.train.scope(labels).methods or recipe.methods)]
+    return f"It has no soft labels: {'; '.join(why[labels] for labels in regimes)}."
 
 
 def _terms(recipe: Recipe, data: DistilledSet) -> str:
@@ -113,12 +114,16 @@ def _scores(store: Store, stages: list[Any], method: str, ipc: int | None) -> st
     rows = [row for row in (found or {}).get("rows", []) if (row["method"], row["ipc"]) == (method, ipc)]
     if not rows:
         return "Not evaluated."
-    row = rows[0]
+    split = (found or {})["split"]
+    return "\n\n".join(_score(row, split) for row in rows)
+
+
+def _score(row: dict[str, Any], split: str) -> str:
     seeds = f"{row['seeds']} seeds" if row["seeds"] > 1 else "one seed"
     return (
         f"Top-1 {top1(row)} and top-5 {row['top5_mean']:.4f} after the last step, "
         f"{row['best_mean']:.4f} at the best look, as fractions over {seeds}: {row['student']} under the protocol "
-        f"`{row['protocol']}`, on the real {(found or {})['split']} split."
+        f"`{row['protocol']}`, {row['labels']} labels, on the real {split} split."
     )
 
 

@@ -68,7 +68,7 @@ def export(
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    return Export(folder, len(data), "" if data.logits is not None else labels_left(recipe))
+    return Export(folder, len(data), "" if data.logits is not None else labels_left(recipe, method))
 
 
 def _image_folder(data: DistilledSet, folder: Path) -> None:

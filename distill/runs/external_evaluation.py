@@ -66,6 +66,7 @@ def evaluation_recipe(
         "external": {"path": str(folder), "ipc": ipc, "labels": "own" if own_labels else "protocol"},
     }
     table["select"] |= {"k": ipc, "shares": {}}
+    table["train"] |= {"only": None}
     if protocol is not None:
         table["train"] = {key: value for key, value in table["train"].items() if key in _NETWORK} | {"protocol": protocol}
     return read(table, students)

@@ -49,7 +49,7 @@ class FrozenStage(Stage):
 class Graph:
     """classes, names: as the data write them, and as people call them. part_names: a part per class.
 
-    sets: of each method the stage of its images, and that of the labels of each image if there are such.
+    sets: of each method the stage of its images, and that of the labels of each image if it has such under any regime.
     """
 
     classes: tuple[str, ...]
@@ -62,7 +62,9 @@ class Graph:
     def of(cls, stages: list[Stage]) -> "Graph":
         trains = [stage for stage in stages if isinstance(stage, TrainStage)]
         data = trains[0].data
-        sets = {stage.method: (stage.images, stage.logits) for stage in trains}
+        sets = {
+            stage.method: (stage.images, stage.logits) for stage in sorted(trains, key=lambda stage: stage.logits is not None)
+        }
         return cls(data.classes, data.names, data.part_names, stages, sets)
 
     def written(self) -> dict[str, Any]:

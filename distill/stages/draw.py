@@ -57,14 +57,12 @@ class Run:
     seed: int
 
 
-def runs(recipe: Recipe, select: str) -> list[Run]:
-    """The students of a way to select: one a draw, with its seed; where there is one draw alone, one a seed."""
+def runs(recipe: Recipe, select: str, labels: str) -> list[Run]:
+    """The students of a way to select under a regime of labels: one a draw that it is for, with its seed; where there is one draw
+    alone, one a seed.
+    """
     todo = draws(recipe, select)
     if select in ("all", "external"):
         return [Run(replace(draw, seed=seed).name, draw, seed) for draw in todo for seed in recipe.seeds]
-    return [Run(draw.name, draw, draw.seed) for draw in todo]
-
-
-def budgets(recipe: Recipe, select: str) -> list[int | None]:
-    """Images per class of a way to select; None is all."""
-    return list(dict.fromkeys(draw.k for draw in draws(recipe, select)))
+    only = recipe.train.scope(labels).k
+    return [Run(draw.name, draw, draw.seed) for draw in todo if only is None or draw.k in only]

@@ -1,6 +1,7 @@
 """Evaluate: the measured accuracies and Wasserstein distances of every method and budget, in ``metrics.json``."""
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from distill.methods import METHODS
 from distill.pipeline.stage import Product, Progress, Reader, Stage, ordered
 from distill.recipe import Recipe
 from distill.stages.distances import DistancesStage
-from distill.stages.draw import Draw, budgets, draws
+from distill.stages.draw import Draw, draws
 from distill.stages.label import ImageLabelStage
 from distill.stages.teacher import TeacherStage
 from distill.stages.train import TrainStage
@@ -29,10 +30,14 @@ class EvaluateStage(Stage):
     """
 
     name = "evaluate"
-    version = 4  # since images that the teacher recognizes are counted
+    version = 5  # since rows say which labels their students learned from
 
     def __init__(
-        self, recipe: Recipe, data: Images, trains: Mapping[str, TrainStage], distances: Mapping[str, DistancesStage]
+        self,
+        recipe: Recipe,
+        data: Images,
+        trains: Mapping[tuple[str, str], TrainStage],
+        distances: Mapping[str, DistancesStage],
     ) -> None:
         self.recipe, self.data, self._trains, self._distances = recipe, data, dict(trains), dict(distances)
         self.parents = (*distances.values(), *trains.values())
@@ -48,10 +53,12 @@ class EvaluateStage(Stage):
 
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         rows, checks = [], _Checks()
-        groups = [(method, k) for method in self.recipe.methods for k in budgets(self.recipe, METHODS[method].select)]
-        for i, (method, k) in enumerate(groups):
-            rows.append(self._row(read, method, k, checks))
-            progress((i + 1) / len(groups))
+        measured = self._measured(read, checks)
+        pairs = product(self.recipe.train.regimes, self.recipe.methods)
+        trains = [self._trains[method, regime] for regime, method in pairs if (method, regime) in self._trains]
+        for i, train in enumerate(trains):
+            rows += [self._row(read, train, k, measured) for k in dict.fromkeys(run.draw.k for run in train.runs())]
+            progress((i + 1) / len(trains))
         split = "validation" if self.recipe.data.validation_fraction else "test"
         about = {"checks": checks.values(), "teacher": self._known(read), "images": self._images(read)}
         return {"metrics.json": {"split": split, "rows": rows, **about}}
@@ -68,15 +75,14 @@ class EvaluateStage(Stage):
         about = read.values(self.teacher, "teacher")
         return {key: about[key] for key in ("model", "top1", "warning")}
 
-    def _row(self, read: Reader, method: str, k: int | None, checks: "_Checks") -> dict[str, Any]:
-        train = self._trains[method]
-        todo = [draw for draw in draws(self.recipe, METHODS[method].select) if draw.k == k]
+    def _row(self, read: Reader, train: TrainStage, k: int | None, measured: Mapping[Any, Any]) -> dict[str, Any]:
+        todo = [draw for draw in draws(self.recipe, METHODS[train.method].select) if draw.k == k]
         runs = [read.values(train, run.name) for run in train.runs() if run.draw in todo]
         top1, top5, best, best5 = (np.array([run[key] for run in runs]) for key in ("top1", "top5", "best", "best_top5"))
-        means = [self._means(read, method, draw, checks) for draw in todo] if method in self._distances else []
-        latent, decoded, distortion = np.mean(means, axis=0).tolist() if means else (None, None, None)
+        latent, decoded, distortion = measured.get((train.method, k), (None, None, None))
         return {
-            "method": method,
+            "method": train.method,
+            "labels": train.regime,
             "ipc": k,
             "student": _named(self.recipe),
             "protocol": self.recipe.train.protocol,
@@ -94,6 +100,14 @@ class EvaluateStage(Stage):
             "distortion": distortion,
             "recognized": self._recognized(read, train, todo),
         }
+
+    def _measured(self, read: Reader, checks: "_Checks") -> dict[tuple[str, int | None], list[float]]:
+        """Of each method and budget W_2 of the codes, of the images encoded again, and the distortion: means over seeds."""
+        found: dict[tuple[str, int | None], list[tuple[float, float, float]]] = {}
+        for method in self._distances:
+            for draw in draws(self.recipe, METHODS[method].select):
+                found.setdefault((method, draw.k), []).append(self._means(read, method, draw, checks))
+        return {key: np.mean(means, axis=0).tolist() for key, means in found.items()}
 
     def _recognized(self, read: Reader, train: TrainStage, todo: Sequence[Draw]) -> float | None:
         """The share of the draws' images that the teacher takes for their class; None where it did not label them as they are."""

@@ -33,7 +33,7 @@ class ImageLabelStage(Stage):
 
     @property
     def title(self) -> str:
-        return f"label {self.images.kind}"
+        return self.recipe.train.titled(f"label {self.images.kind}", "fixed")
 
     def options(self) -> Mapping[str, Any]:
         return {"labels": "logits"}
@@ -76,15 +76,16 @@ class StoredLabelStage(Stage):
         select: str,
     ) -> None:
         self.recipe, self.data, self.teacher, self.images = recipe, data, teacher, images
-        self.all_runs = {run.name: run for run in runs(recipe, select)}
+        self.all_runs = {run.name: run for run in runs(recipe, select, "stored")}
+        self.rules = recipe.train.rules_for("stored")
         self.parents, self.device = (teacher, images), recipe.compute.device
 
     @property
     def title(self) -> str:
-        return f"label {self.images.kind}"
+        return self.recipe.train.titled(f"label {self.images.kind}", "stored")
 
     def options(self) -> Mapping[str, Any]:
-        rules, label = self.recipe.train.rules, self.recipe.label
+        rules, label = self.rules, self.recipe.label
         seen = {key: rules.described()[key] for key in ("epochs", "augmentation", "temperature")}
         return {"labels": "stored", **seen, **label.model_dump(), "runs": list(self.all_runs), "size": self.recipe.data.size}
 
@@ -93,7 +94,7 @@ class StoredLabelStage(Stage):
 
     def parts_of(self, run: Run) -> list[str]:
         """The parts of one student, in the order of its epochs."""
-        epochs = self.recipe.train.rules.epochs_at(run.draw.k)
+        epochs = self.rules.epochs_at(run.draw.k)
         assert epochs is not None
         return [f"{run.name}-{start:05d}" for start in range(0, epochs, self.epochs_a_part(run))]
 
@@ -112,7 +113,7 @@ class StoredLabelStage(Stage):
         from distill.models.student import Passes
 
         name, start = part.rsplit("-", 1)
-        run, rules = self.all_runs[name], self.recipe.train.rules
+        run, rules = self.all_runs[name], self.rules
         device = torch.device(self.device)
         teacher = self.teacher.load(read)
         data = weighted_set(read, self.data.part_names, self.data.names, self.images, None, run.draw, "uniform")
@@ -132,7 +133,7 @@ class StoredLabelStage(Stage):
 
     def seen(self) -> int:
         """Images in all passes of all students."""
-        epochs = self.recipe.train.rules.epochs_at
+        epochs = self.rules.epochs_at
         return sum((epochs(run.draw.k) or 0) * images_of(run.draw, self.data) for run in self.all_runs.values())
 
 

@@ -18,10 +18,13 @@ class ReportStage(Stage):
     """The page ``index.html`` with its pictures, and ``report.json``: rows, checks, wall time and peak memory a stage."""
 
     name = "report"
-    version = 6  # since its page says what the teacher recognizes
+    version = 7  # since its page tells labels apart
 
-    def __init__(self, recipe: Recipe, data: Images, trains: Mapping[str, TrainStage], evaluate: EvaluateStage) -> None:
-        self.recipe, self.data, self._trains, self._evaluate = recipe, data, dict(trains), evaluate
+    def __init__(
+        self, recipe: Recipe, data: Images, trains: Mapping[tuple[str, str], TrainStage], evaluate: EvaluateStage
+    ) -> None:
+        self.recipe, self.data, self._evaluate = recipe, data, evaluate
+        self._images = {method: train.images for (method, _), train in trains.items()}
         self.parents = (evaluate,)
 
     @property
@@ -51,14 +54,14 @@ class ReportStage(Stage):
             pictures["distortion.png"] = figures.distortion(metrics["rows"])
         weighted = next((name for name in self.recipe.methods if METHODS[name].weights == "mass" and name != "external"), None)
         if weighted is not None:
-            pictures |= self._codes(read, self._trains[weighted], figures)
+            pictures |= self._codes(read, self._images[weighted], figures)
         progress(0.9)
         return {"report.json": report, "index.html": page.render(report, list(pictures)).encode(), **pictures}
 
-    def _codes(self, read: Reader, train: TrainStage, figures: Any) -> dict[str, bytes]:
+    def _codes(self, read: Reader, images: Stage, figures: Any) -> dict[str, bytes]:
         """A sheet of the distilled images a budget, and the histogram of their weights."""
         classes, pictures, weights = self.data.names, {}, {}
-        parts = [read.tensors(train.images, part) for part in self.data.part_names]
+        parts = [read.tensors(images, part) for part in self.data.part_names]
         for k in self.recipe.select.budgets:
             first = Draw(k, self.recipe.seeds[0])
             tiles = [(first.of(part, "images").numpy(), first.of(part, "weights").numpy()) for part in parts]

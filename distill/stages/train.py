@@ -24,7 +24,8 @@ class TrainStage(Stage):
     ``train.evaluations`` (a figure chosen on the test split, so shown only beside the last), all of these, and the bytes of
     the labels read. Every method has the same steps, batches and student starts.
 
-    labels: what they come from: a stage of logits, the teacher itself where it labels while students train, or None for classes.
+    regime: what labels students learn from. labels: what makes them: a stage of logits, the teacher itself where it labels while
+    students train, or None for classes.
     """
 
     name = "train"
@@ -35,12 +36,14 @@ class TrainStage(Stage):
         recipe: Recipe,
         data: Images,
         method: str,
+        regime: str,
         validated: ValidateImagesStage,
         select: Stage,
         images: Stage,
         labels: ImageLabelStage | StoredLabelStage | ExternalImagesStage | TeacherStage | None,
     ) -> None:
-        self.recipe, self.data, self.validated, self.method = recipe, data, validated, method
+        self.recipe, self.data, self.validated = recipe, data, validated
+        self.method, self.regime, self.rules = method, regime, recipe.train.rules_for(regime)
         self.select, self.images, self.labels = select, images, labels
         self.parents = (validated, images) if labels is None else (validated, images, labels)
         self.device, self.dtype = recipe.compute.device, recipe.train.precision
@@ -48,7 +51,7 @@ class TrainStage(Stage):
 
     @property
     def title(self) -> str:
-        return f"train {self.method}"
+        return self.recipe.train.titled(f"train {self.method}", self.regime)
 
     @property
     def logits(self) -> ImageLabelStage | ExternalImagesStage | None:
@@ -59,7 +62,7 @@ class TrainStage(Stage):
         train = self.recipe.train
         network = {name: getattr(train, name) for name in ("student", "width", "depth", "small_stem", "processes")}
         weights = METHODS[self.method].weights
-        return {**train.rules.described(), **network, "weights": weights, "data": self.data.fingerprint}
+        return {**self.rules.described(), **network, "weights": weights, "data": self.data.fingerprint}
 
     def parts(self) -> list[str]:
         return [run.name for run in self.runs()]
@@ -75,14 +78,14 @@ class TrainStage(Stage):
 
     def runs(self) -> list[Run]:
         """The students, a part each."""
-        return runs(self.recipe, METHODS[self.method].select)
+        return runs(self.recipe, METHODS[self.method].select, self.regime)
 
     def _student(self, read: Reader, run: Run, data: WeightedSet, progress: Progress) -> dict[str, Any]:
         import torch
 
         from distill.models.student import Passes, train_student
 
-        options, rules = self.recipe.train, self.recipe.train.rules
+        options, rules = self.recipe.train, self.rules
         device, size = torch.device(self.device), self.recipe.data.size
         torch.manual_seed(seed_of("student", run.seed))  # the same start for every method
         model = self.untrained().to(device)
@@ -120,7 +123,7 @@ class TrainStage(Stage):
         """What the student learns to say, and how many bytes of labels that takes on disk."""
         from distill.models import student
 
-        rules, labels = self.recipe.train.rules, self.labels
+        rules, labels = self.rules, self.labels
         if isinstance(labels, StoredLabelStage):
             return stored_targets(read, labels, run, len(self.data.classes), rules.temperature, device)
         if isinstance(labels, ImageLabelStage | ExternalImagesStage):

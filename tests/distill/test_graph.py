@@ -179,3 +179,80 @@ def test_inverting_without_a_prior_is_refused(change, words):
 def test_what_does_not_go_together_is_refused(changes, words):
     with pytest.raises(RecipeError, match=words):
         read("digits", changes)
+
+
+def students(*changes):
+    """The students of each method and regime: names of parts, by title."""
+    return {stage.title: stage.parts() for stage in stages_of(*changes) if isinstance(stage, TrainStage)}
+
+
+def test_regimes_of_labels_share_images_and_nothing_else():
+    found = stages_of("train.labels=hard,fixed,online", "methods=ddoq,uniform,random")
+    by_title = {stage.title: stage for stage in found}
+    assert len(by_title) == len(found)
+    trains = [stage for stage in found if isinstance(stage, TrainStage)]
+    assert len(trains) == 9
+    assert len({stage.images for stage in trains}) == 2
+    assert [stage.title for stage in found if stage.name == "label"] == ["label diffusion, fixed", "label random, fixed"]
+    assert by_title["train ddoq, fixed"].labels is by_title["train uniform, fixed"].labels
+    assert by_title["train ddoq, hard"].labels is None
+    assert by_title["train ddoq, online"].labels is by_title["teacher"]
+    assert {stage.rules.labels for stage in trains} == {"hard", "fixed", "online"}
+    for regime in ("hard", "fixed", "online"):
+        alone = {stage.title: stage.digest for stage in stages_of(f"train.labels={regime}", "methods=ddoq,uniform,random")}
+        assert alone["train ddoq"] == by_title[f"train ddoq, {regime}"].digest, "a regime does not depend on the others"
+
+
+def test_a_regime_may_be_for_some_budgets_and_methods():
+    changes = ["train.labels=hard,online", "methods=ddoq,random,full", "seeds=0,1", "select.k=1,5"]
+    everything = [f"k{k}.seed{seed}" for k in (1, 5) for seed in (0, 1)]
+    found = students(*changes, "train.only.online.k=[5]", "train.only.online.methods=random,full")
+    assert found == {
+        "train ddoq, hard": everything,
+        "train random, hard": everything,
+        "train random, online": ["k5.seed0", "k5.seed1"],
+        "train full, hard": ["all.seed0", "all.seed1"],
+        "train full, online": ["all.seed0", "all.seed1"],
+    }
+    assert students(*changes[1:]) == students(*changes[1:], 'train.labels=["fixed"]')
+
+
+def test_stored_labels_are_made_for_their_own_budgets_alone():
+    changes = ["train.protocol=fkd", "train.labels=stored,hard", "methods=random", "seeds=[0]", "select.k=1,5"]
+    stored = next(stage for stage in stages_of(*changes, "train.only.stored.k=[5]") if stage.name == "label")
+    assert list(stored.all_runs) == ["k5.seed0"]
+
+
+def test_hard_labels_have_temperature_1_beside_soft_ones():
+    def temperatures(*changes):
+        train = read("digits", list(changes)).train
+        return {labels: train.rules_for(labels).temperature for labels in train.regimes}
+
+    assert temperatures("train.labels=hard,fixed", "train.temperature=3") == {"hard": 1.0, "fixed": 3.0}
+    assert temperatures("train.labels=hard", "train.temperature=3") == {"hard": 3.0}
+    assert temperatures("train.labels=hard") == {"hard": 1.0}
+    assert temperatures() == {"fixed": 4.0}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (["train.labels=hard,soft"], "train.labels.1: input should be 'online'"),
+        (["train.labels=hard,hard"], "train.labels: must not repeat an entry"),
+        (["train.labels=hard,stored"], "labels are stored by epoch: give epochs, not steps"),
+        (["train.only.onlin.k=[5]"], "unknown key train.only.onlin; did you mean train.only.online?"),
+        (["train.only.hard.kk=5"], "unknown key train.only.hard.kk; did you mean train.only.hard.k?"),
+        (["train.only.hard.k=[5]"], "only.hard restricts labels that are not asked for; labels are fixed"),
+        (["train.only.fixed.k=[7]"], "train.only.fixed.k names 7; it takes some of the recipe's, 1, 5, 10"),
+        (
+            ["train.only.fixed.methods=ddoq-sqrt"],
+            "train.only.fixed.methods names 'ddoq-sqrt'; it takes some of the recipe's, ddoq",
+        ),
+        (["train.only.fixed.k=[5]"], "train.only leaves select.k = 1 without students"),
+        (["train.only.fixed.methods=ddoq"], "train.only leaves the method 'uniform' without students"),
+    ],
+)
+def test_regimes_that_do_not_fit_are_refused(changes, words):
+    with pytest.raises(RecipeError) as caught:
+        read("digits", changes)
+    assert words in str(caught.value)

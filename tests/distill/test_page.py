@@ -10,6 +10,7 @@ from distill.report.table import decides
 
 ROW = {
     "method": "ddoq",
+    "labels": "fixed",
     "ipc": 3,
     "student": "<i>net</i>",
     "protocol": "small",
@@ -44,9 +45,12 @@ PICTURES = ["accuracy.png", "images-ipc1.png", "images-ipc10.png"]
 def test_the_page_holds_what_is_measured():
     page = render(REPORT, PICTURES)
     cells = page.replace("\n", "")
-    assert "<td>ddoq</td><td>3</td><td>0.5000 ± 0.1250</td><td>0.6250</td><td>0.7500</td><td>2</td><td>2.0 KiB</td>" in cells
+    assert (
+        "<td>ddoq</td><td>fixed</td><td>3</td><td>0.5000 ± 0.1250</td><td>0.6250</td><td>0.7500</td><td>2</td><td>2.0 KiB</td>"
+        in cells
+    )
     assert "<td>1.5000</td><td></td>" in cells
-    assert "<td>full</td><td>all</td><td>0.5000</td>" in cells
+    assert "<td>full</td><td>fixed</td><td>all</td><td>0.5000</td>" in cells
     assert "<td>codec</td><td>1</td><td>1.2</td><td>2.5</td><td>3</td>" in cells
     assert "Over 4 codebooks" in page
     assert "at most 1.5e-15 (zero in exact arithmetic)" in page
