@@ -141,7 +141,7 @@ def _crossover(law: Any, k: int, seed: int, *, power: float) -> Evidence:
     noise = 64 * bias**2 / (spread - 1) if spread > 1 else 1.0  # s² for K* = 64
     curve = Curve(
         "K",
-        "squared error of the gradient, s² for K* = 64",
+        "squared error, s² for K* = 64",
         tuple(map(float, counts)),
         {
             "masses": tuple(e * e + noise * a / n for e, a, n in zip(errors, found, counts, strict=True)),
