@@ -84,7 +84,7 @@ class MovingCells:
         if unchanged:
             limit = resolution(self._like, self._codes, c.masses, c.distortion, self._r, c.curvatures)
             unchanged = c.stationarity <= _ROUND_OFF * limit
-        at_rest = unchanged or (still and self._r == 2)
+        at_rest = unchanged or (still and c.curvatures is None)  # which are at the centroids or r-means
         stuck = still and not at_rest
         return Step(self._codes, c.masses, c.distortion, 0.0, c.stationarity, at_rest, stuck=stuck, curvatures=c.curvatures)
 
@@ -141,12 +141,17 @@ def resolution(
 ) -> float:  # fmt: skip
     r"""$(\sum_k |u\, S_k c_k|^2 / w_k)^{1/2} / D_r^{(r-1)/r}$: the residual that rounding codes leaves.
 
-    u: the unit round-off of ``like``. S: (K,) the curvatures of the cells, the masses w for r = 2.
+    u: the unit round-off of ``like``. S: (K,) the curvatures of the cells, by default $\max(1, r - 1)\, w_k D_r^{(r-2)/r}$, the
+    masses for r = 2.
     """
     unit = epsilon(like) / 2
     if not 0 < distortion < np.inf:
         return 0.0
     codes = codes() if callable(codes) else codes
     with np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore"):
-        squares = masses if curvatures is None else np.where(masses > 0, np.square(curvatures) / masses, 0.0)
-        return unit * float(np.sqrt(squares @ np.einsum("kd,kd->k", codes, codes)) / np.float64(distortion) ** ((r - 1) / r))
+        scale = np.float64(distortion) ** (1 / r)
+        if curvatures is None:
+            squares, unit = masses, max(1.0, r - 1) * unit
+        else:
+            squares, scale = np.where(masses > 0, np.square(curvatures) / masses, 0.0), distortion / scale
+        return unit * float(np.sqrt(squares @ np.einsum("kd,kd->k", codes, codes)) / scale)

@@ -1,6 +1,7 @@
 r"""The optimal partition of consecutive bins on the line into K runs: a dynamic program with a price per run.
 
-The cost of a run, $\sum_b m_b (y_b - \bar y)^2$, satisfies the quadrangle inequality. So the least cost $g(k)$ of k runs is
+The cost of a run, $\min_c \sum_b m_b |y_b - c|^r$, satisfies the quadrangle inequality: of two runs that overlap the codes may
+change places where that brings them nearer to what lies outside. So the least cost $g(k)$ of k runs is
 convex in k, and each k is optimal at some price $\lambda$ for $\min_k g(k) + \lambda k$, a dynamic program without k that takes
 O(B log B) time (aggarwal1994). Here: a search for the price whose optimum has k runs, in O(B log B) memory.
 
@@ -8,32 +9,37 @@ This module loads numba: import it inside the function that needs it.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from quantization.arrays import FloatArray, IntArray
+from quantization.compiler import branching as _branching
+from quantization.compiler import branching_part
 from quantization.compiler import compiled as _compiled
-from quantization.compiler import part
+from quantization.interval_r_means import run_cost, sum_moments_outward, table_cost
 
 _ATTEMPTS = 100  # prices tried at most; about ten are usual
 _FURTHEST = 600.0  # largest change of the logarithm of a price
 _ROUND_OFF = 1e-13  # of costs: sums of some thousand terms
+_MOST_WHOLE = 8  # orders up to which moments take the place of direct sums
 _WIDER, _MERGED = 8, 16  # bins are merged by so many at least, to so many per run at least, where the price is sought first
 
 
-def optimal_runs(masses: FloatArray, means: FloatArray, k: int, *, price: float | None = None) -> IntArray:
-    r"""The edges $0 = e_0 < \dots < e_k = B$ that minimize $\sum_t \min_c \sum_{b=e_{t-1}}^{e_t - 1} m_b (y_b - c)^2$.
+def optimal_runs(masses: FloatArray, means: FloatArray, k: int, *, price: float | None = None, r: float = 2.0) -> IntArray:
+    r"""The edges $0 = e_0 < \dots < e_k = B$ that minimize $\sum_t \min_c \sum_{b=e_{t-1}}^{e_t - 1} m_b |y_b - c|^r$.
 
     masses: (B,) $m_b \ge 0$. means: (B,) $y_b$, nondecreasing where $m_b > 0$, of any magnitude. Returns (k + 1,) integers.
     price: a guess of what the last run saves, $-g'(k)$, at which the search begins.
 
     Costs are accurate relative to themselves, so clusters much narrower than their distances are resolved. Needs
-    $24\, B \log_2 B$ bytes. Raises ``ValueError`` where fewer than k bins have mass.
+    $24\, B \log_2 B$ bytes, for other whole r up to 8 $8 (r + 1) B \log_2 B$; of the rest a cost takes the time of its bins.
+    Raises ``ValueError`` where fewer than k bins have mass.
     """
     bins, heavy = len(masses), np.flatnonzero(masses > 0)
     if not 1 <= k <= len(heavy):
         raise ValueError(f"k must lie between 1 and the number of bins with mass, {len(heavy)}; received {k}")
-    inner = heavy[_WeightedBins(masses[heavy], means[heavy]).optimal(k, price).edges[1:-1]]
+    inner = heavy[_WeightedBins(masses[heavy], means[heavy], r).optimal(k, price).edges[1:-1]]
     return np.concatenate([[0], inner, [bins]]).astype(np.int64)
 
 
@@ -54,17 +60,22 @@ class _PricedPartition:
 
 
 class _WeightedBins:
-    """Bins with mass, and a table that gives the cost of any run in constant time."""
+    """Bins with mass, and a table that gives the cost of any run in constant time, where r is whole."""
 
-    def __init__(self, masses: FloatArray, means: FloatArray) -> None:
-        self._mass = float(masses.sum())
+    def __init__(self, masses: FloatArray, means: FloatArray, r: float) -> None:
+        self._r, self._mass = r, float(masses.sum())
         self._masses = masses / self._mass
         # A power of two makes the range about 1: squares neither overflow nor lose digits to underflow.
         self._exponent = int(np.frexp(means[-1] / 2 - means[0] / 2)[1])
         self._means = np.ldexp(means, -self._exponent)
-        bins = len(means)
-        self._table = np.zeros((max(1, (bins - 1).bit_length()), bins, 3))
-        _sum_outward(self._masses, self._means, self._table)
+        bins, whole = len(means), int(r) if r == int(r) and r <= _MOST_WHOLE else 0
+        levels = max(1, (bins - 1).bit_length())
+        self._line = None if r == 2 else (self._means, self._masses, float(r), whole)
+        self._table = np.zeros((levels if r == 2 or whole else 1, bins, 3 if r == 2 else whole + 1))
+        if r == 2:
+            _sum_outward(self._masses, self._means, self._table)
+        elif whole:
+            sum_moments_outward(self._means, self._masses, self._table)
 
     def optimal(self, k: int, guess: float | None) -> _PricedPartition:
         bins = len(self._masses)
@@ -76,7 +87,7 @@ class _WeightedBins:
         )
         if k in (1, bins):
             return below if k == 1 else above
-        price = self._guess(k) if guess is None else float(np.ldexp(guess / self._mass, -2 * self._exponent))
+        price = self._guess(k) if guess is None else guess / self._mass * 2.0 ** (-self._r * self._exponent)
         chord, stuck, repeated = False, 0, 0
         for _ in range(_ATTEMPTS):
             found = self._cheapest(price)
@@ -99,8 +110,8 @@ class _WeightedBins:
                 # Between two prices that were tried: a power law through them, or bisection after two steps on one side.
                 share = np.log(above.runs / k) / np.log(above.runs / below.runs) if abs(repeated) < 2 else 0.5
                 price = above.price * (below.price / above.price) ** share
-            else:  # g ∝ k^-2 for many bins, so λ ∝ k^-3; in growing steps until a price on the other side is found
-                further = 3 * 2 ** (abs(repeated) - 1) * np.log(found.runs / k)
+            else:  # g ∝ k^-r for many bins, so λ ∝ k^-(r+1); in growing steps until a price on the other side is found
+                further = (self._r + 1) * 2 ** (abs(repeated) - 1) * np.log(found.runs / k)
                 # At the cost of a single run the optimum has one run, so no higher price need be tried.
                 price = min(price * float(np.exp(np.clip(further, -_FURTHEST, _FURTHEST))), self._cost(few))
         edges = _spliced(below.edges, above.edges, k)
@@ -109,26 +120,28 @@ class _WeightedBins:
     def _cheapest(self, price: float) -> _PricedPartition:
         bins = len(self._masses)
         best, (origin, starts, since, edges) = np.zeros(bins + 1), np.zeros((4, bins + 1), np.int64)
-        edges = edges[_cheapest(self._table, price, best, origin, starts, since, edges) :].copy()
+        edges = edges[_cheapest(self._table, self._line, price, best, origin, starts, since, edges) :].copy()
         return _PricedPartition(edges, self._cost(edges), price)
 
     def _cost(self, edges: IntArray) -> float:
-        return float(_total_cost(self._table, edges))
+        return float(_total_cost(self._table, self._line, edges))
 
     def _guess(self, k: int) -> float:
         r"""$-g'(k)$ as wider bins have it; of few bins by Zador's formula for their density f, $\|f\|_{1/3} / (12 k^2)$."""
-        width = len(self._masses) // (_MERGED * max(k, _MERGED))
+        r, width = self._r, len(self._masses) // (_MERGED * max(k, _MERGED))
         if width >= _WIDER:
             starts = np.arange(0, len(self._masses), width)
             masses = np.add.reduceat(self._masses, starts)
             sums = np.add.reduceat(self._masses * self._means, starts)
             means = np.divide(sums, masses, out=self._means[starts], where=masses > 0)
-            merged = _WeightedBins(masses, np.maximum.accumulate(means))
-            price = float(np.ldexp(merged.optimal(k, None).price * merged._mass, 2 * merged._exponent))
-        else:
+            merged = _WeightedBins(masses, np.maximum.accumulate(means), r)
+            price = merged.optimal(k, None).price * merged._mass * 2.0 ** (r * merged._exponent)
+        elif r == 2:
             widths = np.gradient(self._means)
             price = float((np.cbrt(self._masses * widths * widths)).sum()) ** 3 / (6.0 * k**3)
-        return price if price > 0 else self._cost(np.array([0, len(self._masses)], dtype=np.int64)) / k**3
+        else:
+            price = 0.0
+        return price if price > 0 else self._cost(np.array([0, len(self._masses)], dtype=np.int64)) / k ** (r + 1)
 
 
 def _spliced(few: IntArray, many: IntArray, k: int) -> IntArray:
@@ -164,33 +177,45 @@ def _sum_outward(masses: FloatArray, means: FloatArray, table: FloatArray) -> No
                     table[level, b, 0], table[level, b, 1], table[level, b, 2] = mass, mean, second
 
 
-@part
-def _run_cost(table: FloatArray, start: int, stop: int) -> float:
+@branching_part
+def _run_cost(table: FloatArray, line: Any, start: int, stop: int) -> float:
+    """The cost of a run, by the table of its order; line: None for r = 2, else places, masses, r, and r where that is whole."""
     last = stop - 1
     apart = start ^ last
     if apart == 0:
         return 0.0
+    if line is not None and line[3] == 0:
+        return run_cost(line[0], line[1], start, stop, line[2])
     level = 0  # ⌊log₂ apart⌋
     for shift in (16, 8, 4, 2, 1):
         if apart >> shift:
             apart >>= shift
             level += shift
+    if line is not None:
+        return table_cost(table, line[0], line[3], start, last, level)
     mass, other = table[level, start, 0], table[level, last, 0]
     gap = table[level, last, 1] - table[level, start, 1]
     return table[level, start, 2] + table[level, last, 2] + mass * (other / (mass + other)) * gap * gap
 
 
-@_compiled
-def _total_cost(table: FloatArray, edges: IntArray) -> float:
+@_branching
+def _total_cost(table: FloatArray, line: Any, edges: IntArray) -> float:
     total = 0.0
     for t in range(len(edges) - 1):
-        total += _run_cost(table, edges[t], edges[t + 1])
+        total += _run_cost(table, line, edges[t], edges[t + 1])
     return total
 
 
-@_compiled
+@_branching
 def _cheapest(
-    table: FloatArray, price: float, best: FloatArray, origin: IntArray, starts: IntArray, since: IntArray, edges: IntArray
+    table: FloatArray,
+    line: Any,
+    price: float,
+    best: FloatArray,
+    origin: IntArray,
+    starts: IntArray,
+    since: IntArray,
+    edges: IntArray,
 ) -> int:
     """Writes the edges of the partition, of any number of runs, whose cost plus ``price`` a run is least; where the first stands.
 
@@ -205,7 +230,7 @@ def _cheapest(
         while head + 1 < tail and since[head + 1] <= j:
             head += 1
         origin[j] = starts[head]
-        best[j] = best[starts[head]] + _run_cost(table, starts[head], j) + price
+        best[j] = best[starts[head]] + _run_cost(table, line, starts[head], j) + price
         if j == bins:
             break
         leads = j + 1
@@ -213,26 +238,26 @@ def _cheapest(
             rival = starts[tail - 1]
             low = max(since[tail - 1], j + 1)
             # The first place in [low, bins] where j beats the last of the queue, found by strides that double, then halve.
-            if best[j] + _run_cost(table, j, low) < best[rival] + _run_cost(table, rival, low):
+            if best[j] + _run_cost(table, line, j, low) < best[rival] + _run_cost(table, line, rival, low):
                 tail -= 1
                 leads = low
                 continue
             stride, high = 1, bins + 1
             while low + stride <= bins:
                 reach = low + stride
-                if best[j] + _run_cost(table, j, reach) < best[rival] + _run_cost(table, rival, reach):
+                if best[j] + _run_cost(table, line, j, reach) < best[rival] + _run_cost(table, line, rival, reach):
                     high = reach
                     break
                 low = reach
                 stride *= 2
             if high > bins and low < bins:
-                if best[j] + _run_cost(table, j, bins) < best[rival] + _run_cost(table, rival, bins):
+                if best[j] + _run_cost(table, line, j, bins) < best[rival] + _run_cost(table, line, rival, bins):
                     high = bins
                 else:
                     low = bins
             while high - low > 1:
                 middle = (low + high) // 2
-                if best[j] + _run_cost(table, j, middle) < best[rival] + _run_cost(table, rival, middle):
+                if best[j] + _run_cost(table, line, j, middle) < best[rival] + _run_cost(table, line, rival, middle):
                     high = middle
                 else:
                     low = middle

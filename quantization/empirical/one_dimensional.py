@@ -25,7 +25,8 @@ class EmpiricalLaw1D:
     r"""A finite measure on the line, order r. Codes are held to numbers that the points' dtype can hold.
 
     The points are sorted once, 8 bytes a point (16 with weights). For r = 2 the cells of K codes then take
-    $O(K \log n + \min(n, 512 K) + n / 256)$; they are those of :func:`quantization.assignment.cells`, ties included.
+    $O(K \log n + \min(n, 512 K) + n / 256)$; they are those of :func:`quantization.assignment.cells`, ties included. For others
+    they take O(n), and codes move to the r-means of their cells.
     """
 
     measure: DiscreteMeasure
@@ -41,7 +42,7 @@ class EmpiricalLaw1D:
             )
 
     def cells(self, codes: FloatArray) -> Cells:
-        found = _intervals(self._line, codes) if self.r == 2 else None
+        found = _intervals(self._line, codes, self.r)
         if found is None:
             return assignment.cells(self.measure.points, self.measure.weights_float64, codes, self.r)
         return found[0]
@@ -52,10 +53,7 @@ class EmpiricalLaw1D:
         Each move lowers the distortion. Raises ``ValueError`` where the measure has fewer distinct points than there are codes.
         """
         codes = rounded(codes, self.measure.points)
-        while self.r == 2:
-            found = _intervals(self._line, codes)
-            if found is None:
-                break
+        while (found := _intervals(self._line, codes, self.r)) is not None:
             c, split = found
             if c.masses.all() or not np.isfinite(c.distortion):
                 return codes, c
@@ -63,11 +61,14 @@ class EmpiricalLaw1D:
         return EmpiricalLaw(self.measure, self.r).relocate_empty_cells(codes)
 
     def search(self, k: int, rng: np.random.Generator) -> FloatArray:
-        """The centroids of the best partition into k intervals for r = 2: see ``optimal_partition_1d.best_cuts``."""
-        from quantization.empirical.optimal_partition_1d import best_cuts  # numba loads here
+        """The r-means of the best partition into k intervals: see :mod:`~quantization.empirical.optimal_partition_1d`."""
+        from quantization.empirical.optimal_partition_1d import best_cuts, best_cuts_of_order  # numba loads here
 
-        _, means, _ = self._line.moments(best_cuts(self._line, k))
-        return np.ldexp(means, self._line.exponent)[:, None]
+        line = self._line
+        if self.r != 2:
+            return line.r_means(best_cuts_of_order(line, k, self.r), self.r)[:, None]
+        _, means, _ = line.moments(best_cuts(line, k))
+        return np.ldexp(means, line.exponent)[:, None]
 
     @cached_property
     def _line(self) -> SortedSamples:
@@ -83,8 +84,8 @@ class _Split:
     places: IntArray
 
 
-def _intervals(line: SortedSamples, codes: FloatArray) -> tuple[Cells, _Split] | None:
-    """The cells of codes (K, 1), r = 2, the lowest index winning ties; None where rounded distances do not part the line.
+def _intervals(line: SortedSamples, codes: FloatArray, r: float) -> tuple[Cells, _Split] | None:
+    """The cells of codes (K, 1), order r, the lowest index winning ties; None where rounded distances do not part the line.
 
     Where two codes are so close, for points so far, that their distances round to one number, the lowest index wins points on
     one side of both codes as well.
@@ -98,6 +99,8 @@ def _intervals(line: SortedSamples, codes: FloatArray) -> tuple[Cells, _Split] |
     edges, scaled, clear = line.cells(distinct, places, _COARSE, _FAR, masses, means[:, 0], pulls[:, 0])
     if not clear:
         return None
+    if r != 2:
+        return line.order_cells(edges, distinct, places, codes, masses, means, r), _Split(edges, distinct, places)
     with np.errstate(over="ignore", under="ignore"):
         distortion, gradient = float(np.ldexp(scaled, 2 * line.exponent)), np.ldexp(pulls, line.exponent)
     c = Cells(masses, means, gradient, distortion, stationarity(pulls, masses, scaled, 2.0))

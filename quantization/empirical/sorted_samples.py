@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quantization.arrays import Array, FloatArray, IntArray, is_torch, namespace, to_host
+from quantization.arrays import Array, FloatArray, IntArray, epsilon, is_torch, namespace, to_host
+from quantization.assignment.cells import Cells, stationarity
 from quantization.measure import DiscreteMeasure
 from quantization.threads import available, parallel_map
 
@@ -23,6 +24,7 @@ class SortedSamples:
         from quantization.empirical import interval_sums as intervals
 
         self.compiled: Any = intervals
+        self._rounding = epsilon(measure.points) / 2
         masses = measure.weights_float64
         if bool((masses == masses[0]).all()):
             self.unit, self.weights = float(masses[0]), np.empty(0)
@@ -68,6 +70,40 @@ class SortedSamples:
         mass, first, second = self.sums(edges, middles).T
         shifts = first / mass
         return mass, middles * self.scale + shifts, (second - first * shifts).clip(0.0)
+
+    def r_means(self, edges: IntArray, r: float) -> FloatArray:
+        """The r-means of intervals that are not empty, (K,)."""
+        return self._order_sums(edges, self.x[edges[:-1]], r)[3]
+
+    def order_cells(
+        self, edges: IntArray, codes: FloatArray, places: IntArray, all_codes: FloatArray, masses: FloatArray, means: FloatArray,
+        r: float,
+    ) -> Cells:  # fmt: skip
+        """The cells of order r ≠ 2 of ``all_codes`` (K, 1): intervals of distinct codes in rising order, and their ``places``.
+
+        masses, means: (K,) and (K, 1) of the cells. The gradient is the shortest within the rounding of codes that are points.
+        """
+        costs, sums, atoms, found = self._order_sums(edges, codes, r)
+        if r < 2:
+            within = (self._rounding * np.abs(codes) * self.scale) ** (r - 1)
+            sums = np.sign(sums) * np.maximum(np.abs(sums) - atoms * within, 0.0)
+        gradient, moved = np.zeros(all_codes.shape), all_codes.copy()
+        gradient[places, 0] = -r * sums
+        moved[places, 0] = np.where(np.diff(edges) > 0, found, codes)
+        cost = float(costs.sum())
+        residual = stationarity(gradient, masses, cost, r)
+        with np.errstate(over="ignore", under="ignore"):
+            high = 2.0 ** (self.exponent * (r - 1))
+            return Cells(masses, means, gradient * high, float(cost * high * 2.0**self.exponent), residual, None, moved)
+
+    def _order_sums(self, edges: IntArray, codes: FloatArray, r: float) -> FloatArray:
+        """Costs, pulls and weights at the codes, scaled, and the r-means of the cells, (4, K)."""
+        from quantization import interval_r_means
+
+        found = np.zeros((4, len(codes)))
+        interval_r_means.order_cells(self.x, self.weights, edges, codes, r, self.scale, *found)
+        found[:3] *= self.unit
+        return found
 
     def _sorted(self, column: Array) -> FloatArray:
         """The numbers of ``column`` in rising order, in float64; sorted in their own dtype, and where they live if on a GPU."""

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import optimize
 
 from quantization.interval_dp import optimal_runs
 
@@ -148,3 +149,33 @@ def test_where_the_guess_comes_from_decides_nothing(kind, rng):
         for edges in (found, expected)
     ]
     assert costs[0] == pytest.approx(costs[1], rel=1e-11)
+
+
+def run_costs_of_order(masses, places, r):
+    """The cost of the bins i..j-1 at [i, j]: at the best bin, and at the least of a bounded search."""
+    bins = len(masses)
+    costs = np.full((bins + 1, bins + 1), np.inf)
+    for i in range(bins):
+        for j in range(i + 1, bins + 1):
+            m, y = masses[i:j], places[i:j]
+
+            def cost(c, m=m, y=y):
+                return float(m @ np.abs(y - c) ** r)
+
+            costs[i, j] = min(cost(c) for c in y)
+            if r > 1 and j - i > 1:
+                found = optimize.minimize_scalar(cost, bounds=(y[0], y[-1]), method="bounded", options={"xatol": 1e-13})
+                costs[i, j] = min(costs[i, j], found.fun)
+    return costs
+
+
+@pytest.mark.parametrize("kind", ["normal", "grid", "heavy"])
+@pytest.mark.parametrize("r", [1.0, 1.5, 2.7, 3.0, 4.0, 5.0])
+def test_no_partition_of_another_order_is_cheaper(r, kind, rng):
+    places = rng.normal(size=32)
+    places = np.sort({"normal": places, "grid": np.round(4 * places), "heavy": places**5}[kind])
+    masses = np.ones(32) if kind == "grid" else rng.random(32)
+    costs = run_costs_of_order(masses, places, r)
+    for k in (1, 2, 5, 12):
+        edges = optimal_runs(masses, places, k, r=r)
+        assert costs[edges[:-1], edges[1:]].sum() <= least_cost(costs, k) * (1 + 1e-9) + 1e-13 * costs[0, -1]

@@ -5,11 +5,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import optimize
 
 import quantization as qz
 from quantization import assignment
 from quantization.empirical import interval_sums, optimal_partition_1d, sorted_samples
 from quantization.empirical.one_dimensional import EmpiricalLaw1D
+from quantization.empirical.samples import EmpiricalLaw
 from quantization.exact_law import has_global_search
 from quantization.interval_dp import optimal_runs
 
@@ -393,3 +395,72 @@ def test_samples_on_the_line_get_a_global_start(rng):
     x = rng.normal(size=(200, 1))
     a, b = qz.quantize(x, 5, rng=0), qz.quantize(x, 5, rng=1)
     np.testing.assert_array_equal(a.measure.points, b.measure.points)
+
+
+def least_of_order(x, k, r):
+    """The textbook programme over all points, with the r-means by a bounded search; (n,) → its least mean cost."""
+    x, n = np.sort(x), len(x)
+    costs = np.full((n + 1, n + 1), np.inf)
+    for i in range(n):
+        for j in range(i + 1, n + 1):
+            part = x[i:j]
+            costs[i, j] = np.abs(part - np.median(part)).sum() if r == 1 else np.inf
+            if r > 1:
+                found = optimize.minimize_scalar(
+                    lambda c, part=part: (np.abs(part - c) ** r).sum(), bounds=(part[0], part[-1]), method="bounded",
+                    options={"xatol": 1e-12},
+                )  # fmt: skip
+                costs[i, j] = found.fun
+    best = np.full(n + 1, np.inf)
+    best[0] = 0.0
+    for _ in range(k):
+        best = (best[:, None] + costs).min(0)
+    return best[-1] / n
+
+
+@pytest.mark.parametrize("r", [1.0, 1.5, 3.0, 4.0])
+def test_samples_of_any_order_get_the_best_codes(r, rng):
+    x = np.concatenate([rng.normal(size=40), 7 + 0.2 * rng.normal(size=20)])
+    for k in (2, 5):
+        sol = qz.quantize(x[:, None], k, r=r, rng=0).require()
+        assert sol.distortion == pytest.approx(least_of_order(x, k, r), rel=1e-9)
+        assert sol.n_iter <= 1
+        assert sol.stationarity < 1e-12
+
+
+def test_medians_are_the_middle_of_those_there_are():
+    sol = qz.quantize([[0.0], [1.0], [10.0], [11.0]], 2, r=1, rng=0).require()
+    assert sorted(sol.points[:, 0].tolist()) == [0.5, 10.5]
+    weighted = qz.DiscreteMeasure.from_unnormalized([[0.0], [1.0], [5.0], [6.0]], [3.0, 1.0, 1.0, 1.0])
+    assert qz.quantize(weighted, 1, r=1, init=[[9.0]], rng=0).require().points.tolist() == [[0.5]]
+    assert qz.quantize([[0.0], [2.0], [9.0]], 1, r=1, rng=0).require().points.tolist() == [[2.0]]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("r", [1.0, 1.5, 3.0])
+def test_cells_of_any_order_are_those_of_the_assignment(r, dtype, rng):
+    x = np.concatenate([rng.normal(size=3000), np.round(rng.normal(size=500))]).astype(dtype)[:, None]
+    mu = qz.DiscreteMeasure.from_unnormalized(x, rng.integers(0, 4, len(x)).astype(float))
+    codes = np.concatenate([x[3000:3004], rng.normal(size=(9, 1)), [[77.0], [77.0]]]).astype(float)  # some on points, two empty
+    found, expected = EmpiricalLaw1D(mu, r).cells(codes), EmpiricalLaw(mu, r).cells(codes)
+    np.testing.assert_allclose(found.gradient, expected.gradient, rtol=1e-9, atol=1e-12)
+    assert found.distortion == pytest.approx(expected.distortion, rel=1e-12)
+    assert found.stationarity == pytest.approx(expected.stationarity, rel=1e-9)
+    moved = np.where(found.masses[:, None] > 0, found.moved, codes)
+    for k in np.flatnonzero(found.masses > 0):  # no code of the cell costs less than its r-mean
+        mine = np.abs(x - codes[:, 0]).argmin(1) == k
+        points, weights = x[mine, 0].astype(float), mu.weights_float64[mine]
+        tried = np.concatenate([points, moved[k, 0] + np.array([-1e-4, 1e-4])])
+        assert weights @ np.abs(points - moved[k, 0]) ** r <= min(weights @ np.abs(points - c) ** r for c in tried) * (1 + 1e-12)
+
+
+@pytest.mark.parametrize("r", [1.0, 3.0])
+def test_scaling_the_line(r, rng):
+    x = rng.normal(size=(300, 1))
+    one = qz.quantize(x, 6, r=r, rng=0).require()
+    for power in (-300, 150):
+        factor = 2.0 ** (power / r // 1)
+        other = qz.quantize(x * factor, 6, r=r, rng=0).require()
+        np.testing.assert_allclose(other.points, one.points * factor, rtol=1e-12)
+        assert other.distortion == pytest.approx(one.distortion * factor**r, rel=1e-12)
+        assert other.stationarity < 1e-12
