@@ -18,6 +18,8 @@ from quantization.barycenters.solve import barycenter, iterate_barycenter
 from quantization.cubature import expect, richardson_romberg
 from quantization.diffusion import Diffusion
 from quantization.estimate import Estimate
+from quantization.grids.convex_bracket import bracket
+from quantization.grids.dual import DualGrid, dual_grid
 from quantization.grids.functional import FunctionalGrid, functional_grid
 from quantization.grids.gaussian import GaussianGrid, SearchEffort, gaussian_grid
 from quantization.grids.greedy import GreedyGrid, greedy_grid
@@ -72,6 +74,7 @@ __all__ = [
     "Coupling",
     "Diffusion",
     "DiscreteMeasure",
+    "DualGrid",
     "Entropic",
     "Estimate",
     "FixedPoint",
@@ -115,7 +118,9 @@ __all__ = [
     "TransportMethod",
     "barycenter",
     "barycenter_many",
+    "bracket",
     "distortion",
+    "dual_grid",
     "expect",
     "functional_grid",
     "gaussian_grid",
