@@ -26,16 +26,28 @@ def _known_methods(values: list[Any]) -> list[Any]:
     return distinct(values)
 
 
+def _distinct_pairs(values: list[list[str]]) -> list[list[str]]:
+    if len({frozenset(pair) for pair in values}) < len(values) or any(first == second for first, second in values):
+        raise ValueError("must be pairs of two methods each, and no pair twice")
+    return values
+
+
+Pair = Annotated[list[str], Field(min_length=2, max_length=2)]
+
+
 class Recipe(Section):
     """All of a run. name: of its folder.
 
     seeds: each varies the random draw, the quantization, the decoding noise and the student.
+    comparisons: up to four pairs of methods, such as ["nearest", "random"], whose differences are what the run is made for: named
+    before it, and reported with intervals.
     methods: ``ddoq``, ``ddoq-sqrt``, ``ddoq-power(a)``, ``uniform``, ``random``, ``nearest``, ``full`` or ``external``.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1), AfterValidator(distinct)]
     methods: Annotated[list[str], Field(min_length=1), AfterValidator(_known_methods)]
+    comparisons: Annotated[list[Pair], Field(max_length=4), AfterValidator(_distinct_pairs)] = Field(default_factory=list)
     data: Data
     codec: Codec
     prior: Prior
@@ -51,6 +63,15 @@ class Recipe(Section):
     def _external_where_asked(self) -> "Recipe":
         if ("external" in self.methods) != (self.external is not None):
             raise ValueError("the method 'external' and the section [external] belong together: set both, or none")
+        return self
+
+    @model_validator(mode="after")
+    def _compared_methods_take_part(self) -> "Recipe":
+        strange = [name for pair in self.comparisons for name in pair if name not in self.methods]
+        if strange:
+            raise ValueError(
+                f"comparisons names {strange[0]!r}, which is none of the recipe's methods, {', '.join(self.methods)}"
+            )
         return self
 
     @model_validator(mode="after")

@@ -63,6 +63,7 @@ def evaluation_recipe(
     table |= {
         "name": f"judged-{_slug(Path(folder).resolve().name)}",
         "methods": ["external", "random"],
+        "comparisons": [["external", "random"]],
         "external": {"path": str(folder), "ipc": ipc, "labels": "own" if own_labels else "protocol"},
     }
     table["select"] |= {"k": ipc, "shares": {}}

@@ -12,10 +12,13 @@ from distill.pipeline.stage import Product, Progress, Reader, Stage, ordered
 from distill.recipe import Recipe
 from distill.stages.distances import DistancesStage
 from distill.stages.draw import Draw, draws
+from distill.stages.evidence import comparisons, effective_sizes, few_in_effect
 from distill.stages.label import ImageLabelStage
 from distill.stages.teacher import TeacherStage
+from distill.stages.testing import Outcome
 from distill.stages.train import TrainStage
 from distill.stages.validate_images import ValidateImagesStage
+from distill.statistics import t_interval
 
 
 class EvaluateStage(Stage):
@@ -26,11 +29,13 @@ class EvaluateStage(Stage):
     classes and seeds of $D_2$ of the codes; None, like the other two, of an external set. ``checks``: what must hold for
     every codebook, and how it did. ``teacher``: its own top-1, and a warning where that is near chance; None without one.
     ``recognized``: the share of the images that the teacher takes for their class, where it labels images as they are.
-    ``images``: of each split, and how many of them can't be read and are left out.
+    ``images``: of each split, and how many of them can't be read and are left out. ``comparisons``: the recipe's, by labels and
+    budget (:func:`distill.statistics.comparison`); images of all classes stand beside every budget. ``top1_low``, ``top1_high``:
+    the 95 % t interval of the mean. ``effective``: mean over classes and seeds of $(\sum w)^2 / \sum w^2$. ``warnings``: of few.
     """
 
     name = "evaluate"
-    version = 5  # since rows say which labels their students learned from
+    version = 6  # since differences, their intervals and effective sample sizes are measured
 
     def __init__(
         self,
@@ -46,21 +51,22 @@ class EvaluateStage(Stage):
         self.validated = next(stage for stage in ancestors if isinstance(stage, ValidateImagesStage))
 
     def options(self) -> Mapping[str, Any]:
-        return {"methods": self.recipe.methods, "seeds": self.recipe.seeds}
+        return {"methods": self.recipe.methods, "seeds": self.recipe.seeds, "comparisons": self.recipe.comparisons}
 
     def parts(self) -> list[str]:
         return ["metrics"]
 
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
-        rows, checks = [], _Checks()
+        rows, checks, warnings = [], _Checks(), list[str]()
         measured = self._measured(read, checks)
         pairs = product(self.recipe.train.regimes, self.recipe.methods)
         trains = [self._trains[method, regime] for regime, method in pairs if (method, regime) in self._trains]
         for i, train in enumerate(trains):
-            rows += [self._row(read, train, k, measured) for k in dict.fromkeys(run.draw.k for run in train.runs())]
+            rows += [self._row(read, train, k, measured, warnings) for k in dict.fromkeys(run.draw.k for run in train.runs())]
             progress((i + 1) / len(trains))
         split = "validation" if self.recipe.data.validation_fraction else "test"
         about = {"checks": checks.values(), "teacher": self._known(read), "images": self._images(read)}
+        about |= {"comparisons": comparisons(read, self.recipe, self._trains), "warnings": list(dict.fromkeys(warnings))}
         return {"metrics.json": {"split": split, "rows": rows, **about}}
 
     def _images(self, read: Reader) -> dict[str, int]:
@@ -75,10 +81,15 @@ class EvaluateStage(Stage):
         about = read.values(self.teacher, "teacher")
         return {key: about[key] for key in ("model", "top1", "warning")}
 
-    def _row(self, read: Reader, train: TrainStage, k: int | None, measured: Mapping[Any, Any]) -> dict[str, Any]:
+    def _row(
+        self, read: Reader, train: TrainStage, k: int | None, measured: Mapping[Any, Any], warnings: list[str]
+    ) -> dict[str, Any]:
         todo = [draw for draw in draws(self.recipe, METHODS[train.method].select) if draw.k == k]
-        runs = [read.values(train, run.name) for run in train.runs() if run.draw in todo]
-        top1, top5, best, best5 = (np.array([run[key] for run in runs]) for key in ("top1", "top5", "best", "best_top5"))
+        runs = [Outcome.read(read, train, run.name) for run in train.runs() if run.draw in todo]
+        top1, top5, best, best5 = (np.array([getattr(run, key) for run in runs]) for key in ("top1", "top5", "best", "best_top5"))
+        low, high = t_interval(top1)
+        sizes = effective_sizes(read, train, todo)
+        warnings += few_in_effect(train.method, k, sizes)
         latent, decoded, distortion = measured.get((train.method, k), (None, None, None))
         return {
             "method": train.method,
@@ -88,17 +99,20 @@ class EvaluateStage(Stage):
             "protocol": self.recipe.train.protocol,
             "top1_mean": float(top1.mean()),
             "top1_std": _std(top1),
+            "top1_low": low,
+            "top1_high": high,
             "top5_mean": float(top5.mean()),
             "best_mean": float(best.mean()),
             "best_std": _std(best),
             "best_top5_mean": float(best5.mean()),
-            "label_bytes": round(float(np.mean([run["label_bytes"] for run in runs]))),
+            "label_bytes": round(float(np.mean([run.label_bytes for run in runs]))),
             "seeds": len(runs),
             "top1": top1.tolist(),
             "w2_latent": latent,
             "w2_decoded": decoded,
             "distortion": distortion,
             "recognized": self._recognized(read, train, todo),
+            "effective": float(np.mean(list(sizes.values()))),
         }
 
     def _measured(self, read: Reader, checks: "_Checks") -> dict[tuple[str, int | None], list[float]]:

@@ -11,7 +11,7 @@ from distill.stages.draw import Draw, Run, runs
 from distill.stages.external_images import ExternalImagesStage
 from distill.stages.label import ImageLabelStage, StoredLabelStage, pass_seed
 from distill.stages.teacher import TeacherStage
-from distill.stages.testing import scores_on_test
+from distill.stages.testing import Looks, Outcome
 from distill.stages.untrained import held, network
 from distill.stages.validate_images import ValidateImagesStage
 from distill.stages.weighted import WeightedSet, weighted_set
@@ -20,16 +20,16 @@ from distill.stages.weighted import WeightedSet, weighted_set
 class TrainStage(Stage):
     r"""$\min_\theta \sum_k w_k\, \ell(x_k, y_k; \theta)$, by the recipe's protocol (:mod:`distill.protocols`).
 
-    One part a draw and seed, ``<draw>.json``: top-1 and top-5 on the test split after the last step, the best of
-    ``train.evaluations`` (a figure chosen on the test split, so shown only beside the last), all of these, and the bytes of
-    the labels read. Every method has the same steps, batches and student starts.
+    One part a draw and seed, :class:`distill.stages.testing.Outcome`: after the last step, at the best of ``train.evaluations``
+    (a figure chosen on the test split, so shown only beside the last), and image by image. Every method has the same steps,
+    batches and student starts.
 
     regime: what labels students learn from. labels: what makes them: a stage of logits, the teacher itself where it labels while
     students train, or None for classes.
     """
 
     name = "train"
-    version = 4  # since its file says evaluations
+    version = 5  # since it says which test images a student is right on
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class TrainStage(Stage):
 
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         run = next(run for run in self.runs() if run.name == part)
-        return {f"{part}.json": self._student(read, run, self.weighted_set(read, run.draw), progress)}
+        return self._student(read, run, self.weighted_set(read, run.draw), progress).product(part)
 
     def weighted_set(self, read: Reader, draw: Draw) -> WeightedSet:
         """The training set of a draw, all classes, with this method's weights."""
@@ -80,7 +80,7 @@ class TrainStage(Stage):
         """The students, a part each."""
         return runs(self.recipe, METHODS[self.method].select, self.regime)
 
-    def _student(self, read: Reader, run: Run, data: WeightedSet, progress: Progress) -> dict[str, Any]:
+    def _student(self, read: Reader, run: Run, data: WeightedSet, progress: Progress) -> Outcome:
         import torch
 
         from distill.models.student import Passes, train_student
@@ -91,13 +91,14 @@ class TrainStage(Stage):
         model = self.untrained().to(device)
         passes = Passes(held(data.images, device), data.weights, rules, size, pass_seed(run.seed), device)
         targets, label_bytes = self._targets(read, run, data, device)
+        test = Looks(self.data, self.validated, read, device)
         seen = train_student(
             model,
             passes,
             data.weights,
             rules,
             targets,
-            scores_on_test(self.data, self.validated, read, device),
+            test,
             progress,
             student=options.student,
             ipc=run.draw.k,
@@ -105,15 +106,7 @@ class TrainStage(Stage):
             checkpoint=read.checkpoint(self, run.name),
             group=read.group,
         )
-        best = max(seen, key=lambda each: (each["top1"], each["step"]))
-        return {
-            "top1": seen[-1]["top1"],
-            "top5": seen[-1]["top5"],
-            "best": best["top1"],
-            "best_top5": best["top5"],
-            "evaluations": seen,
-            "label_bytes": label_bytes,
-        }
+        return Outcome.of(seen, test.right(model), label_bytes)
 
     def untrained(self) -> Any:
         """A student with random weights."""

@@ -8,7 +8,7 @@ from distill.models.model_cache import cached
 from distill.pipeline.stage import Product, Progress, Reader, seed_of
 from distill.recipe import Recipe, TrainedTeacher
 from distill.stages.teacher import TeacherStage
-from distill.stages.testing import confusions_on_test, scores_on_test
+from distill.stages.testing import Looks, confusions_on_test
 from distill.stages.untrained import held, network
 from distill.stages.validate_images import ValidateImagesStage
 
@@ -40,7 +40,7 @@ class TrainedTeacherStage(TeacherStage):
         weights = torch.ones(len(images), dtype=torch.float64)
         passes = Passes(held(images, device), weights, rules, images.shape[-1], seed_of(self.digest, "batches"), device)
         targets = hard_targets(labels, len(self.data.classes), device)
-        evaluate = scores_on_test(self.data, self.validated, read, device)
+        evaluate = Looks(self.data, self.validated, read, device)
         train_student(
             model,
             passes,

@@ -33,6 +33,7 @@ TINY = (
     "train.steps=4",
     "train.evaluations=2",
     "seeds=[0, 1]",
+    'comparisons=[["nearest", "random"], ["full", "ddoq"]]',
 )
 
 

@@ -85,7 +85,18 @@ def test_two_nodes_of_which_a_worker_is_killed_give_the_bytes_of_one_machine(fin
 def test_a_student_of_two_processes_of_which_one_is_lost(copied, tiny_command, clustered, cluster, lost):
     """On two nodes; another group goes on from the checkpoint, to the same bytes."""
     unmade(copied, ["train"])
-    changes = ["--set", "train.processes=2", "--set", 'methods=["random"]', "--set", "select.k=[3]", "--set", "seeds=[0]"]
+    changes = [
+        "--set",
+        "train.processes=2",
+        "--set",
+        'methods=["random"]',
+        "--set",
+        "comparisons=[]",
+        "--set",
+        "select.k=[3]",
+        "--set",
+        "seeds=[0]",
+    ]
     command = [*tiny_command, *changes, "--set", "train.steps=60", "--until", "train", "--out", str(copied)]
     done = subprocess.run(command, env=clustered, capture_output=True, text=True, check=False, timeout=240)
     assert done.returncode == 0, done.stderr

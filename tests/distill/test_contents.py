@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
+from scipy import stats
 
 import quantization as qz
 from distill.stages.train import TrainStage
@@ -60,6 +61,55 @@ def test_accuracies_are_counts_of_the_test_images(metrics, stages):
     for row in metrics["rows"]:
         for value in row["top1"]:
             assert value * n == pytest.approx(round(value * n), abs=4 * n * EPS)
+
+
+def right(finished, by_title, method, part):
+    folder = finished.folder / by_title[f"train {method}"].folder_name
+    return load_file(folder / f"{part}.safetensors")["right"], json.loads((folder / f"{part}.json").read_bytes())
+
+
+def test_students_say_which_test_images_they_are_right_on(finished, by_title, metrics):
+    for row in metrics["rows"]:
+        for seed, top1 in zip(SEEDS, row["top1"], strict=True):
+            part = f"all.seed{seed}" if row["ipc"] is None else f"k{row['ipc']}.seed{seed}"
+            hits, values = right(finished, by_title, row["method"], part)
+            assert hits.dtype == bool
+            assert hits.shape == (360,)
+            assert hits.mean() == pytest.approx(top1, abs=EPS)
+            assert values["top1"] == top1
+        interval = stats.ttest_1samp(row["top1"], 0).confidence_interval(0.95)
+        assert (row["top1_low"], row["top1_high"]) == pytest.approx((interval.low, interval.high), rel=1e-9, abs=1e-12)
+
+
+def test_comparisons_are_those_of_the_recipe(finished, by_title, metrics):
+    """From the files alone, with SciPy's paired interval; all images stand beside every budget."""
+    named = [(each["first"], each["second"], each["labels"], each["ipc"]) for each in metrics["comparisons"]]
+    assert named == [(*pair, "fixed", k) for pair in (("nearest", "random"), ("full", "ddoq")) for k in BUDGETS]
+    for each in metrics["comparisons"]:
+        scores = []
+        for method in (each["first"], each["second"]):
+            parts = [f"all.seed{seed}" if method == "full" else f"k{each['ipc']}.seed{seed}" for seed in SEEDS]
+            scores.append([right(finished, by_title, method, part)[0].mean() for part in parts])
+        first, second = np.array(scores)
+        assert each["difference"] == pytest.approx((first - second).mean(), abs=1e-12)
+        assert each["seeds"] == 2
+        assert each["images_low"] <= each["difference"] <= each["images_high"]
+        if np.ptp(first - second) > 0:
+            interval = stats.ttest_rel(first, second).confidence_interval(0.95)
+            assert (each["seeds_low"], each["seeds_high"]) == pytest.approx((interval.low, interval.high), rel=1e-9)
+
+
+def test_effective_sizes_are_those_of_the_weights(finished, by_title, metrics):
+    select = by_title["select quantize"]
+    for row in (row for row in metrics["rows"] if row["method"] in ("ddoq", "uniform")):
+        sizes = []
+        for part in select.parts():
+            tensors = load_file(finished.folder / select.folder_name / f"{part}.safetensors")
+            for seed in SEEDS:
+                (weights,) = draw(tensors, row["ipc"], seed, "weights")
+                sizes.append(len(weights) if row["method"] == "uniform" else weights.sum() ** 2 / (weights**2).sum())
+        assert row["effective"] == pytest.approx(np.mean(sizes), rel=1e-6)
+        assert 1 <= row["effective"] <= row["ipc"] + 1e-9
 
 
 def test_the_teachers_accuracy_stands_under_every_table(finished, metrics, by_title):

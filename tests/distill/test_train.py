@@ -55,7 +55,7 @@ def test_a_student_learns_what_has_weight(tmp_path, record):
 
     def top1(weights):
         chosen = WeightedSet(images, labels, logits, weights, data.classes)
-        return stage._student(store, Run("k8.seed0", Draw(8, 0), 0), chosen, lambda fraction: None)["top1"]
+        return stage._student(store, Run("k8.seed0", Draw(8, 0), 0), chosen, lambda fraction: None).top1
 
     share = float((data.test.labels == 3).mean())
     assert top1(10.0 * (labels == 3).double()) == pytest.approx(share)

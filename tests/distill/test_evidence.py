@@ -1,0 +1,42 @@
+"""Pairs to compare are checked; weights that leave few images in effect are told."""
+
+import pytest
+
+from distill.recipe import RecipeError, read
+from distill.stages.evidence import few_in_effect
+
+
+def test_a_recipe_names_pairs():
+    assert read("digits").comparisons == []
+    pairs = [["ddoq", "uniform"], ["full", "random"]]
+    assert read("digits", [f"comparisons={pairs}"]).comparisons == pairs
+
+
+@pytest.mark.parametrize(
+    ("pairs", "words"),
+    [
+        ([["ddoq"]], "comparisons.0: "),
+        ([["ddoq", "uniform", "full"]], "comparisons.0: "),
+        (["ddoq", "uniform"], "comparisons.0: "),
+        ([["ddoq", "ddoq"]], "comparisons: must be pairs of two methods each, and no pair twice"),
+        ([["ddoq", "full"], ["full", "ddoq"]], "comparisons: must be pairs of two methods each, and no pair twice"),
+        ([["ddoq", "ddoq-sqrt"]], "comparisons names 'ddoq-sqrt', which is none of the recipe's methods, ddoq, uniform"),
+        ([["ddoq", each] for each in ("uniform", "random", "nearest", "full")] + [["full", "random"]], "comparisons: "),
+    ],
+)
+def test_pairs_that_do_not_fit_are_refused(pairs, words):
+    with pytest.raises(RecipeError) as caught:
+        read("digits", [f"comparisons={pairs}"])
+    assert words in str(caught.value)
+
+
+def test_weights_that_leave_fewer_than_two_images_are_told_with_the_classes():
+    sizes = {"cat": 1.94, "dog": 2.0, "owl": 1.25}
+    (said,) = few_in_effect("ddoq", 3, sizes)
+    assert "At 3 images per class the weights of ddoq leave fewer than 2 in effect" in said
+    assert "in cat (1.9), owl (1.2):" in said
+    assert few_in_effect("ddoq", 2, sizes) == []
+    assert few_in_effect("full", None, sizes) == []
+    assert few_in_effect("ddoq", 3, {"dog": 2.0}) == []
+    (many,) = few_in_effect("ddoq", 3, {str(i): 1.0 for i in range(9)})
+    assert "4 (1.0) and 4 classes more" in many
