@@ -18,6 +18,7 @@ TITLES = {
     "cubature": "Cubature and control variates",
     "diffusions": "Recursive quantization",
     "distillation": "Training on weighted codes",
+    "dual": "Dual grids and convex functions",
     "equal_weights": "Masses against equal weights",
     "functional": "Paths of Gaussian processes",
     "gaussians": "Gaussians and prescribed masses",

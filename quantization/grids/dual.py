@@ -224,6 +224,7 @@ def _codes(
     x, w = points_of(problem, rng, few)
     if problem.dim == 1:
         ends = x if around is None else around
+        check_ends(ends, np.array([x.min(0), x.max(0)]))
         return best_for_measure(x[:, 0], w, k, float(ends.min()), float(ends.max()))
     hull = Hull(x if around is None else around)
     if around is None and len(hull.corners) > k / _FEW:

@@ -233,6 +233,8 @@ REFUSED = [
     (lambda: qz.dual_grid(Uniform(2), 9, hull=SQUARE / 2, rng=0), "must contain the law's support"),
     (lambda: qz.dual_grid(stats.uniform(), [[0.1], [1.0]]), r"support, \[0, 1\]; received points from 0.1 to 1"),
     (lambda: qz.dual_grid(stats.uniform(), 4, hull=[[0.0], [0.9]]), "received points from 0 to 0.9"),
+    (lambda: qz.dual_grid(X[:, :1], 9, hull=[[0.0], [0.5]]), "must contain the law's support.*received points from 0 to 0.5"),
+    (lambda: qz.dual_grid(Uniform(1), 9, hull=[[0.0], [0.5]], rng=0), "must contain the law's support"),
     (lambda: qz.dual_grid(X, 3), "number of corners of the hull, 4; received 3"),
     (lambda: qz.dual_grid(X, 1), "k must be an integer ≥ 2; received 1"),
     (lambda: qz.dual_grid(X[:, [0, 0]], 9), "lie in a plane of fewer than 2 dimensions"),
