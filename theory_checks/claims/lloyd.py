@@ -63,6 +63,47 @@ def _step(law: qz.DiscreteMeasure, here: FloatArray, there: FloatArray) -> Evide
 
 
 @claim(
+    statement=r"$D_r(x_{n+1}) \le D_r(x_n)$ where Lloyd's steps go towards the r-means of cells, r = 1, 3/2 and 4",
+    reference="weiszfeld2009",
+    laws=FINITE,
+)
+def steps_of_any_order_descend(law: qz.DiscreteMeasure, k: int, seed: int) -> Evidence:
+    r"""$D_r(x_{n+1}) \le D_r(x_n)$ at each of the first 20 steps; the worst of them, each relative to $D_r(x_n)$.
+
+    D is computed again from the snapshots. Slack: sums over n points, $\gamma_{2n+d+8+r}$ of both; codes are rounded, by
+    $\rho = \gamma_4 \sqrt{d} \max |x|$ at most, which moves $D^{1/r}$ by $\rho$, as that is a distance in $L^r$.
+    """
+    start = codebook(law, k, np.random.default_rng(seed))
+
+    def codebooks(r: float) -> Iterator[FloatArray]:
+        snapshots = qz.iterate(law, k, r=r, init=start, solver=qz.Lloyd(rtol=0.0), max_iter=_STEPS, rng=seed)
+        return (np.asarray(s.measure.points, dtype=np.float64) for s in snapshots)
+
+    return worst(_worst_fall(law, codebooks(r), r) for r in (1.0, 1.5, 4.0))
+
+
+@steps_of_any_order_descend.control
+def _(law: qz.DiscreteMeasure, k: int, seed: int) -> Evidence:
+    """Codes move away from the centroids of their cells."""
+    start = codebook(law, k, np.random.default_rng(seed))
+    return worst(_worst_fall(law, _fleeing(law, start), r) for r in (1.0, 1.5, 4.0))
+
+
+def _worst_fall(law: qz.DiscreteMeasure, codebooks: Iterable[FloatArray], r: float) -> Evidence:
+    return worst(_fall(law, here, there, r) for here, there in pairwise(codebooks))
+
+
+def _fall(law: qz.DiscreteMeasure, here: FloatArray, there: FloatArray, r: float) -> Evidence:
+    before, after = (qz.distortion(law, x, r=r, rng=0).value for x in (here, there))
+    if before == 0:
+        return Evidence(after, 0.0, 0.0)
+    reach = max(float(np.abs(x).max()) for x in (here, there, host(law)[0]))
+    rounding = round_off(4, law.dim**0.5 * reach)
+    slack = round_off(2 * law.size + law.dim + 12, before + after) + (before ** (1 / r) + rounding) ** r - before
+    return Evidence(after / before, 1.0, slack / before)
+
+
+@claim(
     statement=r"$D_2(x; \mu) = \sum_j m_j D_2(x; \mu_j)$ for $\mu = \sum_j m_j \mu_j$, the parts in shards",
     reference="lloyd1982",
     laws=FINITE,
