@@ -34,7 +34,7 @@ class ProductGrid:
     Examples
     --------
     >>> import quantization as qz
-    >>> grid = qz.product_grid([qz.Gaussian([0.0], [[4.0]]), qz.Gaussian([0.0], [[1.0]])], 1_000_000)
+    >>> grid = qz.product_grid([qz.Gaussian([0.0], [[4.0]]), qz.Gaussian([0.0], [[1.0]])], (1414, 707))
     >>> len(grid), grid.shape, grid.points_at(0).round(3).tolist()
     (999698, (1414, 707), [[-11.036, -5.163]])
     """

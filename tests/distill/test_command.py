@@ -274,7 +274,8 @@ def test_a_disk_that_fills_up_under_way_is_said_and_with_room_the_run_goes_on(
     monkeypatch.setattr("distill.runs.run.check_disk", lambda *_: None)  # as if other programs had filled it since
     disk, resize = small_disk
     out = disk / "run"
-    assert main([*tiny_command[3:], "--out", str(out)]) == 1
+    command = [*tiny_command[3:], "--out", str(out), "--workers", "1"]
+    assert main(command) == 1
     err = capsys.readouterr().err
     assert re.search(r"the disk of \S+ is full: \S+ takes [\d,]+ bytes", err)
     assert "the same command goes on from there" in err
@@ -284,7 +285,7 @@ def test_a_disk_that_fills_up_under_way_is_said_and_with_room_the_run_goes_on(
     times = {path: path.stat().st_mtime_ns for path in kept}
     assert times, "something was finished before the disk was full"
     resize("100m")
-    assert main([*tiny_command[3:], "--out", str(out)]) == 0
+    assert main(command) == 0
     assert {path: path.stat().st_mtime_ns for path in kept} == times
     (measured,), (expected,) = (list(folder.glob("evaluate-*/metrics.json")) for folder in (out, finished.folder))
     assert measured.read_bytes() == expected.read_bytes()

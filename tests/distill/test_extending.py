@@ -86,12 +86,19 @@ def installed(tmp_path, monkeypatch):
     return tmp_path
 
 
-SMALL = (*TINY, "select.k=[1, 3]", "train.student=linear", "prior={source='none'}", "codec={source='averages', pixels=4}")
+SMALL = (
+    *TINY,
+    "comparisons=[]",
+    "select.k=[1, 3]",
+    "train.student=linear",
+    "prior={source='none'}",
+    "codec={source='averages', pixels=4}",
+)
 
 
 def test_the_page_about_extending_works_and_so_does_every_group(installed):
-    """Real images by the page's method, latents by a registered codec, students of a registered network, in worker processes."""
-    done = run("digits", out=installed / "run", set=[*SMALL, "methods=ddoq,farthest", "seeds=[0]"], workers=2)
+    """Real images by the page's method, latents by a registered codec, students of a registered network, in a worker process."""
+    done = run("digits", out=installed / "run", set=[*SMALL, "methods=ddoq,farthest", "seeds=[0]"], workers=1)
     rows = {(row["method"], row["ipc"]): row for row in done.metrics["rows"]}
     assert set(rows) == {("ddoq", 1), ("ddoq", 3), ("farthest", 1), ("farthest", 3)}
     assert all(row["student"] == "linear" for row in rows.values())

@@ -9,6 +9,7 @@ from types import NoneType
 import pytest
 
 import distill
+from distill.__main__ import main
 from distill.graph import build
 from distill.recipe import RecipeError, read
 from tests.distill.test_kills import contents, kill_and_resume
@@ -17,10 +18,12 @@ TINY = {"teacher": {"width": 4, "steps": 4}, "train": {"width": 4, "steps": 4, "
 
 
 @pytest.fixture(params=["stable diffusion", "DiT"])
-def recipe(request, table, dit):
-    """Every method, on either kind of model."""
+def recipe(request, table, dit, tmp_path):
+    """Every method, on either kind of model; images and models lie below ``sources``."""
     if request.param == "DiT":
         table["prior"] = {"source": "pretrained", "kind": "DiTTransformer2DModel", "path": str(dit), "classes": "data"}
+    for section in ("data", "codec", "prior"):
+        table[section]["path"] = str(shutil.copytree(table[section]["path"], tmp_path / "sources" / section))
     for section, changes in TINY.items():
         table[section] |= changes
     return table | {"methods": ["ddoq", "uniform", "ddoq-sqrt", "random", "nearest"], "seeds": [0, 1]}
@@ -49,56 +52,64 @@ def toml(table):
     return "\n".join(lines) + "\n"
 
 
-def test_from_photographs_to_a_report_and_a_set_to_load(command, clean_environment, tmp_path):
+def test_from_photographs_to_a_report_a_set_to_load_and_a_folder_that_is_read_alone(
+    command, recipe, clean_environment, tmp_path, capsys
+):
+    run = tmp_path / "run"
+    done([*command, "--out", str(run), "--workers", "1"], clean_environment)
+    assert (run / "report" / "index.html").is_file()
+    metrics = json.loads(next(run.glob("evaluate-*/metrics.json")).read_text())
+    assert {row["method"] for row in metrics["rows"]} == {"ddoq", "uniform", "ddoq-sqrt", "random", "nearest"}
+    done([*command, "--out", str(tmp_path / "again"), "--workers", "2"], clean_environment)
+    assert contents(tmp_path / "again") == contents(run)
+    check_parquet(run, tmp_path)
+    check_what_is_read_elsewhere(run, tmp_path, recipe, clean_environment, capsys)
+
+
+def check_parquet(run, tmp_path):
     import datasets
 
-    done([*command, "--out", str(tmp_path / "run")], clean_environment)
-    assert (tmp_path / "run" / "report" / "index.html").is_file()
-    metrics = json.loads(next((tmp_path / "run").glob("evaluate-*/metrics.json")).read_text())
-    assert {row["method"] for row in metrics["rows"]} == {"ddoq", "uniform", "ddoq-sqrt", "random", "nearest"}
-    export = ["export", str(tmp_path / "run"), "--format", "parquet", "--out", str(tmp_path / "set")]
-    done([*command[:3], *export], clean_environment)
+    assert main(["export", str(run), "--format", "parquet", "--out", str(tmp_path / "set")]) == 0
     rows = datasets.load_dataset(str(tmp_path / "set"), split="train", cache_dir=str(tmp_path / "cache"))
     assert len(rows) == 6
     assert sum(rows["weight"]) == pytest.approx(6, rel=1e-6)
     assert rows[0]["image"].size == (32, 32)
-    done([*command, "--out", str(tmp_path / "again"), "--workers", "3"], clean_environment)
-    assert contents(tmp_path / "again") == contents(tmp_path / "run")
 
 
-def test_a_run_is_read_where_its_images_and_models_are_not(recipe, clean_environment, tmp_path):
-    """As where only its folder was copied to."""
-    sources = tmp_path / "sources"
-    for section in ("data", "codec", "prior"):
-        recipe[section]["path"] = str(shutil.copytree(recipe[section]["path"], sources / section))
-    path = tmp_path / "mine.toml"
-    path.write_text(toml(recipe))
-    command, run = [sys.executable, "-m", "distill"], tmp_path / "run"
-    done([*command, "run", str(path), "--out", str(run)], clean_environment)
-    told, before = said([*command, "status", str(run)], clean_environment), distill.load(run, "uniform")
-    export = [*command, "export", str(run), "--format", "imagefolder", "--out"]
-    done([*export, str(tmp_path / "before")], clean_environment)
-    shutil.rmtree(sources)
+ELSEWHERE = """
+import sys
+from distill.__main__ import main
+
+run, folder, recipe = sys.argv[1:]
+codes = [main(["status", run]), main(["export", run, "--format", "imagefolder", "--out", folder])]
+print("exported", flush=True)
+codes += [main(["clean", run]), main(["run", recipe, "--out", run])]
+print(codes)
+"""
+
+
+def check_what_is_read_elsewhere(run, tmp_path, recipe, environment, capsys):
+    """As where only its folder was copied to: without images and models, in a process that has not seen them."""
+    capsys.readouterr()
+    assert main(["status", str(run)]) == 0
+    told, before = capsys.readouterr().out, distill.load(run, "uniform")
+    assert main(["export", str(run), "--format", "imagefolder", "--out", str(tmp_path / "before")]) == 0
+    shutil.rmtree(tmp_path / "sources")
     with pytest.raises(RecipeError):
         build(read(recipe))
     after = distill.load(run, "uniform")
     assert after.images.equal(before.images)
     assert after.weights.equal(before.weights)
     assert (after.classes, after.keys) == (before.classes, before.keys)
-    done([*export, str(tmp_path / "after")], clean_environment)
+    words = [sys.executable, "-c", ELSEWHERE, str(run), str(tmp_path / "after"), str(tmp_path / "mine.toml")]
+    asked = subprocess.run(words, env=environment, capture_output=True, text=True, check=True)
     assert contents(tmp_path / "after") == contents(tmp_path / "before")
-    assert said([*command, "status", str(run)], clean_environment) == told
-    assert "Nothing to remove" in said([*command, "clean", str(run)], clean_environment)
-    again = subprocess.run(
-        [*command, "run", str(path), "--out", str(run)], env=clean_environment, capture_output=True, check=False
-    )
-    assert again.returncode == 2
-    assert b"can't be listed" in again.stderr
+    status, rest = asked.stdout.split("exported\n")
+    assert status.startswith(told)
+    assert "Nothing to remove" in rest
+    assert rest.endswith("[0, 0, 0, 2]\n")
+    assert "can't be listed" in asked.stderr
     assert distill.load(run).images.equal(distill.load(run, "ddoq").images)
-
-
-def said(command, environment):
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
 
 
 @pytest.mark.slow

@@ -318,9 +318,14 @@ def test_integers_are_points():
 
 
 @pytest.mark.parametrize(
-    ("size", "k"), [(20_000, 100), pytest.param(200_000, 1000, marks=pytest.mark.slow)], ids=["everyday", "whole"]
+    ("size", "k", "kind"),
+    [
+        (20_000, 100, "mixture"),
+        pytest.param(20_000, 100, "normal", marks=pytest.mark.slow),
+        pytest.param(200_000, 1000, "mixture", marks=pytest.mark.slow),
+        pytest.param(200_000, 1000, "normal", marks=pytest.mark.slow),
+    ],
 )
-@pytest.mark.parametrize("kind", ["normal", "mixture"])
 def test_two_epochs_are_worth_twenty_lloyd_steps(size, k, kind):
     # The goals, from one start: no worse than 20 Lloyd steps after 2 epochs, within 0.5 % of 100 after 5.
     rng = np.random.default_rng(7)
