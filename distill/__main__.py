@@ -5,11 +5,12 @@ import math
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from importlib.metadata import version
 from io import TextIOWrapper
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -23,6 +24,7 @@ from distill.pipeline.lock import InUse
 from distill.pipeline.safe_path import PathEscapesRun
 from distill.protocols import PRESETS
 from distill.recipe import Listed, Recipe, RecipeError, embedded, listing, read
+from distill.report.comparisons import compared
 from distill.report.table import accuracies
 from distill.runs.folder import Planned, folder_of, plan
 from distill.runs.planning import Plan, planned
@@ -196,11 +198,17 @@ def _run(options: argparse.Namespace, console: Console) -> int:
     with Bars(console) if console.is_terminal else nullcontext(Lines(console)) as watcher:
         done = run(options.recipe, **settings, watcher=watcher)
     if done.metrics is not None:
-        console.print(accuracies(done.metrics))
+        _show_metrics(done.metrics, console)
     page = done.folder / "report" / "index.html"
     where = f"Report: {page}. " if options.until in (None, "report") else ""
     console.print(f"{where}Took {time.monotonic() - began:.1f} s.", highlight=False, soft_wrap=True)
     return 0
+
+
+def _show_metrics(metrics: Mapping[str, Any], console: Console) -> None:
+    console.print(accuracies(metrics))
+    if (table := compared(metrics)) is not None:
+        console.print(table)
 
 
 def _schema(options: argparse.Namespace, console: Console) -> int:
@@ -244,7 +252,7 @@ def _evaluate(options: argparse.Namespace, console: Console) -> int:
     with Bars(console) if console.is_terminal else nullcontext(Lines(console)) as watcher:
         done = evaluate(options.folder, options.recipe, **asked, **settings, watcher=watcher)
     if done.metrics is not None:
-        console.print(accuracies(done.metrics))
+        _show_metrics(done.metrics, console)
     console.print(f"Report: {done.folder / 'report' / 'index.html'}.", highlight=False, soft_wrap=True)
     return 0
 

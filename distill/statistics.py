@@ -4,7 +4,7 @@ Seeds and test images vary independently of each other, and each interval is of 
 images, or other test images under the same seeds.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -72,3 +72,22 @@ def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float |
     if len(first) < 3 or len(set(first)) < 2 or len(set(second)) < 2:
         return None
     return float(spearmanr(first, second).statistic)
+
+
+def predictions(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """How sets rank by each row's ``distances`` beside ``top1_mean``: for each space and regime of labels.
+
+    Over all budgets (``ipc`` None) and within each, where at least three sets have the distance. All images are no set.
+    """
+    found: list[dict[str, Any]] = []
+    known = [row for row in rows if row["ipc"] is not None]
+    for space in known[0]["distances"] if known else ():
+        for labels in dict.fromkeys(row["labels"] for row in known):
+            sets = [row for row in known if row["labels"] == labels and row["distances"][space] is not None]
+            for k in (None, *sorted({row["ipc"] for row in sets})):
+                some = [row for row in sets if k in (None, row["ipc"])]
+                ranked = rank_correlation([row["distances"][space] for row in some], [row["top1_mean"] for row in some])
+                if ranked is not None:
+                    about = {"space": space, "labels": labels, "ipc": k, "sets": len(some)}
+                    found.append({**about, "rank_correlation": ranked})
+    return found

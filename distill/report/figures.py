@@ -11,6 +11,7 @@ import matplotlib
 matplotlib.use("Agg")  # there may be no screen
 from matplotlib import font_manager
 from matplotlib import pyplot as plt
+from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
 
 _COLOURS = {"ddoq": "#c0392b", "uniform": "#2471a3", "random": "#7f8c8d", "nearest": "#27ae60", "full": "#2c3e50"}
@@ -37,6 +38,59 @@ def accuracy(rows: Sequence[Mapping[str, Any]], split: str) -> bytes:
             axes.set_title(f"{labels} labels")
     panels[0][0].set_ylabel(f"top-1 on the real {split} split")
     panels[0][0].legend()
+    return _png(figure)
+
+
+def comparisons(found: Sequence[Mapping[str, Any]]) -> bytes:
+    """A row a comparison: the difference in points, its interval over seeds thick, that over test images thin; a line at zero."""
+    figure, axes = plt.subplots(figsize=(7, 1.2 + 0.34 * len(found)), layout="constrained")
+    for row, each in enumerate(found):
+        for kind, width in (("images", 1.2), ("seeds", 5)):
+            if each[f"{kind}_low"] is not None:
+                axes.plot(
+                    [100 * each[f"{kind}_low"], 100 * each[f"{kind}_high"]],
+                    [row, row],
+                    color="#2471a3",
+                    linewidth=width,
+                    alpha=0.55 if width > 2 else 1,
+                    solid_capstyle="butt",
+                )
+        axes.plot(100 * each["difference"], row, "o", color="black", markersize=4)
+    budgets = ["all images" if each["ipc"] is None else f"{each['ipc']} per class" for each in found]
+    several = len({each["labels"] for each in found}) > 1
+    names = [
+        f"{each['first']} − {each['second']}, {each['labels'] + ', ' if several else ''}{budget}"
+        for each, budget in zip(found, budgets, strict=True)
+    ]
+    axes.set_yticks(range(len(found)), names, parse_math=False)
+    axes.set_ylim(len(found) - 0.5, -0.5)
+    axes.axvline(0, color="black", linewidth=1)
+    axes.grid(axis="x", alpha=0.3)
+    axes.set_xlabel("difference of top-1, percentage points")
+    return _png(figure)
+
+
+def distances(rows: Sequence[Mapping[str, Any]], split: str) -> bytes:
+    """Top-1 against each distance that was measured, a panel a space, a mark a method, budget and regime of labels."""
+    shown = [row for row in rows if row["ipc"] is not None]
+    spaces = list(dict.fromkeys(space for row in shown for space, value in row["distances"].items() if value is not None))
+    regimes, methods = (list(dict.fromkeys(row[key] for row in shown)) for key in ("labels", "method"))
+    colours = {name: _COLOURS.get(name, f"C{i % 10}") for i, name in enumerate(methods)}
+    marks = dict(zip(regimes, "os^D", strict=False))
+    size = (1.8 + 4.2 * len(spaces), 4.5)
+    figure, panels = plt.subplots(1, len(spaces), figsize=size, layout="constrained", sharey=True, squeeze=False)
+    for axes, space in zip(panels[0], spaces, strict=True):
+        for row in (row for row in shown if row["distances"][space] is not None):
+            at = (row["distances"][space], row["top1_mean"])
+            axes.plot(*at, marks[row["labels"]], color=colours[row["method"]])
+            axes.annotate(row["ipc"], at, (4, 3), textcoords="offset points", fontsize=7)
+        axes.set_xlabel(f"W₂, {space}")
+        axes.grid(alpha=0.3)
+    panels[0][0].set_ylabel(f"top-1 on the real {split} split")
+    named = [("o", colour, name) for name, colour in colours.items()]
+    named += [(mark, "gray", f"{name} labels") for name, mark in marks.items() if len(marks) > 1]
+    handles = [Line2D([], [], linestyle="", marker=mark, color=colour, label=name) for mark, colour, name in named]
+    panels[0][-1].legend(handles=handles, loc="center left", bbox_to_anchor=(1, 0.5))
     return _png(figure)
 
 
@@ -92,28 +146,45 @@ def weights(by_budget: Mapping[int, Any]) -> bytes:
     return _png(figure)
 
 
-def sheet(classes: Sequence[tuple[Any, Any]], names: Sequence[str], columns: int = 20) -> bytes:
-    """A row per class: its images (K, C, H, W), at most ``columns``, heaviest first, each under its weight in per cent."""
+def sheet(
+    classes: Sequence[tuple[Any, Any]], names: Sequence[str], columns: int = 20, nearest: Sequence[Any] | None = None
+) -> bytes:
+    """A row a class: its images (K, C, H, W), at most ``columns``, heaviest first, each under its weight in per cent.
+
+    nearest: of each class real images (K, C, H, W) in the order of the others, for a row below.
+    """
     width = min(columns, max(len(images) for images, _ in classes))
-    figure, panels = plt.subplots(len(classes), width, squeeze=False)
+    rows = 1 if nearest is None else 2
+    figure, panels = plt.subplots(rows * len(classes), width, squeeze=False)
+    for axes in panels.flat:
+        axes.axis("off")
     texts = []
-    for row, name, (images, masses) in zip(panels, names, classes, strict=True):
+    for i, (name, (images, masses)) in enumerate(zip(names, classes, strict=True)):
         order = (-masses).argsort(kind="stable")
-        for axes in row:
-            axes.axis("off")
+        row = panels[rows * i]
+        _images(row, images[order])
         for axes, k in zip(row, order, strict=False):
-            image = images[k]
-            axes.imshow(image[0] if len(image) == 1 else image.transpose(1, 2, 0), cmap="gray", vmin=0, vmax=255)
             axes.set_title(f"{100 * masses[k]:.0f} %", fontsize=7, pad=2)
         style = {"ha": "right", "va": "center", "fontsize": 9, "parse_math": False, "fontproperties": font_of(name)}
-        shown = fill(name, 14) if style["fontproperties"] else f"class {len(texts)}"
+        shown = fill(name, 14) if style["fontproperties"] else f"class {i}"
         texts.append(row[0].text(-0.25, 0.5, shown, transform=row[0].transAxes, **style))
+        if nearest is not None:
+            below = panels[rows * i + 1]
+            _images(below, nearest[i][order])
+            below[0].text(
+                -0.25, 0.5, "nearest real", ha="right", va="center", fontsize=7, color="#555", transform=below[0].transAxes
+            )
     canvas: Any = figure.canvas
     margin = 0.3 + max(text.get_window_extent(canvas.get_renderer()).width for text in texts) / figure.dpi
     inches = margin + 0.8 * width + 0.1
-    figure.set_size_inches(inches, 0.98 * len(classes))
+    figure.set_size_inches(inches, 0.98 * rows * len(classes))
     figure.subplots_adjust(left=margin / inches, right=1 - 0.1 / inches, top=0.97, bottom=0.01, wspace=0.12, hspace=0.28)
     return _png(figure)
+
+
+def _images(row: Any, images: Any) -> None:
+    for axes, image in zip(row, images, strict=False):
+        axes.imshow(image[0] if len(image) == 1 else image.transpose(1, 2, 0), cmap="gray", vmin=0, vmax=255)
 
 
 @cache

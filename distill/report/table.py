@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 
 def accuracies(metrics: Mapping[str, Any]) -> Table:
@@ -14,18 +15,20 @@ def accuracies(metrics: Mapping[str, Any]) -> Table:
     regimes = list(dict.fromkeys(row["labels"] for row in rows))
     table = Table(title=f"On the real {metrics['split']} split, as fractions; {over}; {' and '.join(regimes)} labels")
     encoded = any(row["w2_latent"] is not None for row in rows)
-    several = ["labels"] if len(regimes) > 1 else []
+    several, highest = ["labels"] if len(regimes) > 1 else [], best(rows)
     figures = ("W₂", "decoded") if encoded else ("label bytes",)
-    for column in (*several, "method", "IPC", "top-1 last", "best", "top-5", *figures):
+    for column in (*several, "method", "IPC", "top-1 last", "95 %", "best", "top-5", "in effect", *figures):
         table.add_column(column, justify="left" if column in ("labels", "method") else "right")
     for row, after in zip(rows, [*rows[1:], None], strict=True):
         table.add_row(
             *(row[key] for key in several),
             row["method"],
             "all" if row["ipc"] is None else str(row["ipc"]),
-            top1(row),
+            Text(top1(row), "bold" if (row["method"], row["labels"], row["ipc"]) in highest else ""),
+            interval(row),
             f"{row['best_mean']:.4f}",
             f"{row['top5_mean']:.4f}",
+            f"{row['effective']:.1f}",
             *((number(row["w2_latent"]), number(row["w2_decoded"])) if encoded else (size(row["label_bytes"]),)),
             end_section=after is not None and after["labels"] != row["labels"],
         )
@@ -34,9 +37,11 @@ def accuracies(metrics: Mapping[str, Any]) -> Table:
 
 
 def decides(metrics: Mapping[str, Any]) -> list[str]:
-    """What stands under every table: the teacher, what it recognizes, images left out, costly decoding."""
+    """What stands under every table: the teacher, what it recognizes, images left out, costly decoding, uneven weights."""
     rows = metrics["rows"]
-    return [said for said in (teacher(metrics), recognized(rows), left_out(metrics), *decoding(rows)) if said]
+    return [
+        said for said in (teacher(metrics), recognized(rows), left_out(metrics), *decoding(rows), *metrics["warnings"]) if said
+    ]
 
 
 def recognized(rows: Sequence[Mapping[str, Any]]) -> str | None:
@@ -85,6 +90,21 @@ def teacher(metrics: Mapping[str, Any]) -> str | None:
 def top1(row: Mapping[str, Any]) -> str:
     """The mean over seeds, with their standard deviation where there are several."""
     return f"{row['top1_mean']:.4f}" + (f" ± {row['top1_std']:.4f}" if row["seeds"] > 1 else "")
+
+
+def interval(row: Mapping[str, Any]) -> str:
+    """The 95 % interval of the mean over seeds; nothing for one seed."""
+    return "" if row["top1_low"] is None else f"{row['top1_low']:.3f} to {row['top1_high']:.3f}"
+
+
+def best(rows: Sequence[Mapping[str, Any]]) -> set[tuple[str, str, int]]:
+    """Of each regime of labels and budget the method of the highest mean, where there are several, with these two."""
+    found: dict[tuple[str, int], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        if row["ipc"] is not None:
+            found.setdefault((row["labels"], row["ipc"]), []).append(row)
+    chosen = [max(some, key=lambda row: row["top1_mean"]) for some in found.values() if len(some) > 1]
+    return {(row["method"], row["labels"], row["ipc"]) for row in chosen}
 
 
 def number(value: float | None) -> str:

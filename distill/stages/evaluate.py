@@ -18,7 +18,7 @@ from distill.stages.teacher import TeacherStage
 from distill.stages.testing import Outcome
 from distill.stages.train import TrainStage
 from distill.stages.validate_images import ValidateImagesStage
-from distill.statistics import t_interval
+from distill.statistics import predictions, t_interval
 
 
 class EvaluateStage(Stage):
@@ -32,10 +32,11 @@ class EvaluateStage(Stage):
     ``images``: of each split, and how many of them can't be read and are left out. ``comparisons``: the recipe's, by labels and
     budget (:func:`distill.statistics.comparison`); images of all classes stand beside every budget. ``top1_low``, ``top1_high``:
     the 95 % t interval of the mean. ``effective``: mean over classes and seeds of $(\sum w)^2 / \sum w^2$. ``warnings``: of few.
+    ``distances``: by space, and ``predicts``, how they rank sets beside accuracy (:func:`distill.statistics.predictions`).
     """
 
     name = "evaluate"
-    version = 6  # since differences, their intervals and effective sample sizes are measured
+    version = 7  # since differences, their intervals and effective sample sizes are measured
 
     def __init__(
         self,
@@ -67,6 +68,7 @@ class EvaluateStage(Stage):
         split = "validation" if self.recipe.data.validation_fraction else "test"
         about = {"checks": checks.values(), "teacher": self._known(read), "images": self._images(read)}
         about |= {"comparisons": comparisons(read, self.recipe, self._trains), "warnings": list(dict.fromkeys(warnings))}
+        about |= {"predicts": predictions(rows)}
         return {"metrics.json": {"split": split, "rows": rows, **about}}
 
     def _images(self, read: Reader) -> dict[str, int]:
@@ -111,6 +113,7 @@ class EvaluateStage(Stage):
             "w2_latent": latent,
             "w2_decoded": decoded,
             "distortion": distortion,
+            "distances": {"latent": decoded},
             "recognized": self._recognized(read, train, todo),
             "effective": float(np.mean(list(sizes.values()))),
         }

@@ -18,7 +18,7 @@ class ReportStage(Stage):
     """The page ``index.html`` with its pictures, and ``report.json``: rows, checks, wall time and peak memory a stage."""
 
     name = "report"
-    version = 7  # since its page tells labels apart
+    version = 8  # since its page compares
 
     def __init__(
         self, recipe: Recipe, data: Images, trains: Mapping[tuple[str, str], TrainStage], evaluate: EvaluateStage
@@ -50,6 +50,10 @@ class ReportStage(Stage):
             "environment": manifests[-1]["environment"] if manifests else {},
         }
         pictures = {"accuracy.png": figures.accuracy(metrics["rows"], metrics["split"])}
+        if metrics["comparisons"]:
+            pictures["comparisons.png"] = figures.comparisons(metrics["comparisons"])
+        if metrics["predicts"]:
+            pictures["distances.png"] = figures.distances(metrics["rows"], metrics["split"])
         if any(row["w2_latent"] is not None for row in metrics["rows"]):
             pictures["distortion.png"] = figures.distortion(metrics["rows"])
         weighted = next((name for name in self.recipe.methods if METHODS[name].weights == "mass" and name != "external"), None)
@@ -62,10 +66,13 @@ class ReportStage(Stage):
         """A sheet of the distilled images a budget, and the histogram of their weights."""
         classes, pictures, weights = self.data.names, {}, {}
         parts = [read.tensors(images, part) for part in self.data.part_names]
+        nearest = self._images.get("nearest")
+        beside = [read.tensors(nearest, part) for part in self.data.part_names] if nearest is not None else []
         for k in self.recipe.select.budgets:
             first = Draw(k, self.recipe.seeds[0])
             tiles = [(first.of(part, "images").numpy(), first.of(part, "weights").numpy()) for part in parts]
-            pictures[f"images-ipc{k}.png"] = figures.sheet(tiles, classes)
+            real = [first.of(part, "images").numpy() for part in beside] or None
+            pictures[f"images-ipc{k}.png"] = figures.sheet(tiles, classes, nearest=real)
             weights[k] = np.concatenate(
                 [k * Draw(k, seed).of(part, "weights").numpy() for part in parts for seed in self.recipe.seeds]
             )

@@ -40,3 +40,43 @@ def test_names_of_any_script_are_drawn_or_the_class_is_named_by_its_number(monke
         warnings.simplefilter("error")
         figure.canvas.draw()
     plt.close(figure)
+
+
+def test_the_real_images_stand_below_in_the_order_of_their_codes(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(figures, "_png", lambda figure: drawn.append(figure) or b"")
+    images = np.arange(3, dtype=np.uint8)[:, None, None, None] * np.ones((1, 1, 2, 2), np.uint8)
+    figures.sheet([(images, np.array([0.2, 0.5, 0.3]))], ["a"], nearest=[images + 10])
+    (figure,) = drawn
+    shown = [int(axes.images[0].get_array()[0, 0]) for axes in figure.axes]
+    assert shown == [1, 2, 0, 11, 12, 10]
+    plt.close(figure)
+
+
+def test_a_comparison_is_a_mark_with_two_intervals(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(figures, "_png", lambda figure: drawn.append(figure) or b"")
+    each = {"first": "a_b", "second": "c", "labels": "hard", "ipc": 3, "difference": 0.02, "images_low": 0.0, "images_high": 0.04}
+    figures.comparisons(
+        [{**each, "seeds_low": 0.01, "seeds_high": 0.03}, {**each, "seeds_low": None, "seeds_high": None, "ipc": None}]
+    )
+    (axes,) = drawn[0].axes
+    assert [list(line.get_xdata()) for line in axes.lines[:5]] == [[0, 4], [1, 3], [2], [0, 4], [2]]
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["a_b − c, 3 per class", "a_b − c, all images"]
+    plt.close(drawn[0])
+
+
+def test_a_panel_a_space_that_was_measured(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(figures, "_png", lambda figure: drawn.append(figure) or b"")
+    row = {
+        "method": "ddoq",
+        "labels": "hard",
+        "ipc": 3,
+        "top1_mean": 0.5,
+        "distances": {"latent": 1.5, "features": None, "pixels": 2.0},
+    }
+    figures.distances([row, {**row, "ipc": None}, {**row, "method": "x", "labels": "fixed"}], "test")
+    assert [axes.get_xlabel() for axes in drawn[0].axes] == ["W₂, latent", "W₂, pixels"]
+    assert [len(axes.lines) for axes in drawn[0].axes] == [2, 2]
+    plt.close(drawn[0])

@@ -1,12 +1,14 @@
 """The templates of the report and the card: escaped, complete, the same bytes every time."""
 
 import copy
+import re
 
 import pytest
 from jinja2 import UndefinedError
 
+from distill.report.comparisons import compared, verdict
 from distill.report.page import environment, render
-from distill.report.table import decides
+from distill.report.table import accuracies, decides
 
 ROW = {
     "method": "ddoq",
@@ -23,6 +25,21 @@ ROW = {
     "w2_latent": 1.5,
     "w2_decoded": None,
     "recognized": None,
+    "top1_low": 0.375,
+    "top1_high": 0.625,
+    "effective": 2.5,
+}
+COMPARISON = {
+    "first": "ddoq",
+    "second": "random",
+    "labels": "fixed",
+    "ipc": 3,
+    "difference": 0.0425,
+    "seeds_low": 0.03,
+    "seeds_high": 0.055,
+    "images_low": -0.001,
+    "images_high": 0.086,
+    "seeds": 2,
 }
 CHECKS = {
     "codebooks": 4,
@@ -33,6 +50,9 @@ REPORT = {
     "recipe": {"name": "a & b", "methods": ["ddoq", "random"], "train": {"protocol": "small"}},
     "rows": [ROW, {**ROW, "method": "full", "ipc": None, "seeds": 1}],
     "split": "test",
+    "comparisons": [],
+    "predicts": [],
+    "warnings": [],
     "images": {"train": 90, "test": 10, "left_out": 0},
     "checks": CHECKS,
     "teacher": {"model": "convnet", "top1": 0.9, "warning": 'classes "1" < 2'},
@@ -45,8 +65,9 @@ PICTURES = ["accuracy.png", "images-ipc1.png", "images-ipc10.png"]
 def test_the_page_holds_what_is_measured():
     page = render(REPORT, PICTURES)
     cells = page.replace("\n", "")
+    top1 = "<td>0.5000 ± 0.1250</td><td>0.375 to 0.625</td>"
     assert (
-        "<td>ddoq</td><td>fixed</td><td>3</td><td>0.5000 ± 0.1250</td><td>0.6250</td><td>0.7500</td><td>2</td><td>2.0 KiB</td>"
+        f"<td>ddoq</td><td>fixed</td><td>3</td>{top1}<td>0.6250</td><td>0.7500</td><td>2</td><td>2.5</td><td>2.0 KiB</td>"
         in cells
     )
     assert "<td>1.5000</td><td></td>" in cells
@@ -105,3 +126,52 @@ def test_what_the_teacher_recognizes_is_said_at_the_largest_budget():
     said = "Images that the teacher takes for their class, at 3 per class: ddoq 0.750, random 1.000."
     assert decides({**REPORT, "rows": rows})[1] == said
     assert said in render({**REPORT, "rows": rows}, PICTURES)
+
+
+def test_the_highest_mean_of_a_budget_and_regime_is_bold():
+    rows = [{**ROW, "method": method, "labels": labels, "top1_mean": mean} for method, labels, mean in BOLD]
+    page = render({**REPORT, "rows": rows}, PICTURES)
+    assert [float(found) for found in re.findall(r"<td><b>([.0-9]+) ±", page)] == [0.5, 0.75]
+    assert page.count("<tbody>") == 2
+    table = accuracies({**REPORT, "rows": rows})
+    assert [str(cell.style) for cell in table.columns[3]._cells] == ["", "bold", "bold", ""]  # type: ignore[union-attr]
+
+
+BOLD = [("ddoq", "hard", 0.25), ("random", "hard", 0.5), ("ddoq", "fixed", 0.75), ("random", "fixed", 0.5)]
+
+
+def test_comparisons_are_told_with_both_intervals_and_what_they_say():
+    report = {**REPORT, "comparisons": [COMPARISON, {**COMPARISON, "images_low": 0.01, "ipc": None}]}
+    page = render(report, [*PICTURES, "comparisons.png"]).replace("\n", "")
+    assert "<td>ddoq − random</td><td>fixed</td><td>3</td><td>+4.2</td><td>+3.0 to +5.5</td><td>-0.1 to +8.6</td>" in page
+    assert '<td class="text">not told apart</td>' in page
+    assert '<td class="text">ddoq is better</td>' in page
+    assert 'src="comparisons.png"' in page
+    assert "What the recipe compares" not in render(REPORT, PICTURES)
+    assert compared(REPORT) is None
+    table = compared(report)
+    assert table is not None
+    assert table.row_count == 2
+
+
+def test_a_verdict_takes_both_intervals():
+    better = {**COMPARISON, "images_low": 0.01}
+    assert verdict(better) == "ddoq is better"
+    turned = {key.replace("low", "x").replace("high", "low").replace("x", "high"): better[key] for key in better}
+    worse = {key: -value if "_" in key else value for key, value in turned.items()}
+    assert verdict(worse) == "random is better"
+    assert verdict({**better, "seeds_low": -0.001}) == "not told apart"
+    one = {**better, "seeds_low": None, "seeds_high": None, "seeds": 1}
+    assert verdict(one) == "ddoq is better, of one seed"
+
+
+def test_warnings_stand_under_the_table_and_on_the_page():
+    report = {**REPORT, "warnings": ["few & far"]}
+    assert decides(report)[-1] == "few & far"
+    assert "few &amp; far" in render(report, PICTURES)
+
+
+def test_rank_correlations_are_told():
+    predicts = [{"space": "features", "labels": "hard", "ipc": None, "sets": 6, "rank_correlation": -0.875}]
+    page = render({**REPORT, "predicts": predicts}, [*PICTURES, "distances.png"])
+    assert "<td>features</td><td>hard</td><td>any</td><td>6</td><td>-0.88</td>" in page

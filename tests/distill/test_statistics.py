@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from distill.statistics import bootstrap_interval, comparison, effective_size, rank_correlation, t_interval
+from distill.statistics import bootstrap_interval, comparison, effective_size, predictions, rank_correlation, t_interval
 
 EPS = float(np.finfo(float).eps)
 
@@ -104,3 +104,20 @@ def test_rank_correlations():
     assert rank_correlation([1, 2, 3, 4], [4, 3, 2, 1]) == pytest.approx(-1)
     assert rank_correlation([1, 2], [1, 2]) is None
     assert rank_correlation([1, 1, 1], [1, 2, 3]) is None
+
+
+def test_predictions_rank_sets_within_a_budget_and_over_all():
+    """Distances that order the sets of each budget as accuracy does, turned round between the budgets."""
+    row = {"labels": "hard", "top1_mean": 0.0, "distances": {"latent": None, "pixels": 0.0}}
+    values = [(3, 0.1, 5.0), (3, 0.2, 4.0), (3, 0.3, 3.0), (10, 0.6, 9.0), (10, 0.7, 8.0), (10, 0.8, 7.0), (None, 0.9, 0.0)]
+    rows = [{**row, "ipc": k, "top1_mean": top1, "distances": {"latent": None, "pixels": far}} for k, top1, far in values]
+    found = predictions(rows)
+    assert [(each["space"], each["ipc"], each["sets"]) for each in found] == [
+        ("pixels", None, 6),
+        ("pixels", 3, 3),
+        ("pixels", 10, 3),
+    ]
+    expected = stats.spearmanr([v[1] for v in values[:6]], [v[2] for v in values[:6]]).statistic
+    assert [each["rank_correlation"] for each in found] == pytest.approx([expected, -1, -1])
+    assert expected > 0
+    assert predictions([{**rows[-1]}]) == []
