@@ -4,6 +4,7 @@ $D(x) = \sum_k \int_{x_k}^{x_{k+1}} (z - x_k)(x_{k+1} - z) f(z)\,dz$. The first 
 """
 
 from dataclasses import dataclass
+from heapq import heapify, heappop, heapreplace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _STEPS = 200
 _RESIDUAL = 1e-10  # from which a step must lessen the residual at once
 _WORK = 2**21  # points times codes of a dynamic programme, some two seconds
+_MOST_CODES = 512  # of one programme with more work
 _ALIKE = 1e-9  # of costs
 _OUTWARD = 2.0**-52  # of the range, by which its ends are taken wider, so that a pole there is within a panel
 
@@ -128,22 +130,53 @@ def best_for_measure(points: FloatArray, masses: FloatArray, k: int, low: float,
     In each code D is convex, and linear between neighbouring points, so that points are as good as any other codes. The cost of a
     gap, $\int (z - a)(b - z)\,\mu(dz)$ over [a, b], satisfies the quadrangle inequality: up to 2 million points times codes the
     optimum is found by a dynamic programme over gaps. Beyond, codes are chosen among fewer points, spread evenly, and then among
-    those near the codes found, the denser the nearer, until nothing is gained. Fewer codes where there are fewer points.
+    those near the codes found, the denser the nearer, until nothing is gained; more than 512 codes between the codes of a coarser
+    grid. Fewer codes where there are fewer points.
     """
     x, places = np.unique(np.append(points, [low, high]), return_inverse=True)
     sums = _Sums.of(x, summed_by(places[:-2], masses, len(x)))
     if k >= len(x):
         return x[:, None]
-    most = max(_WORK // k, 4 * k)
-    near = np.unique(np.linspace(0, len(x) - 1, min(most, len(x))).astype(np.int64))
+    return x[_places(sums, k)][:, None]
+
+
+def _places(sums: "_Sums", k: int) -> IntArray:
+    """The places of k good codes, both ends among them, the best ones where points times codes are few."""
+    n = len(sums.y)
+    if n * k <= _WORK:
+        return _best_places(sums, k)
+    if k > _MOST_CODES:
+        ends = _places(sums, _MOST_CODES)
+        counts = _divided(sums.cost(ends[:-1], ends[1:]), np.diff(ends), k - 1)
+        edges: list[int] = ends.tolist()
+        gaps = zip(edges[:-1], edges[1:], counts, strict=True)
+        return np.unique(np.concatenate([a + _places(sums.at(np.arange(a, b + 1)), m + 1) for a, b, m in gaps]))
+    most = _WORK // k
+    near = np.unique(np.linspace(0, n - 1, most).astype(np.int64))
     best, least = near[_best_places(sums.at(near), k)], np.inf
     powers = np.linspace(0.0, 1.0, most // (2 * k))
-    while len(near) < len(x) and (cost := sums.total(best)) < least * (1 - _ALIKE):
+    while (cost := sums.total(best)) < least * (1 - _ALIKE):
         least, reaches = cost, (np.diff(best)[:, None] / 2) ** powers
         near = np.concatenate([best, best[:-1, None] + reaches, best[1:, None] - reaches], axis=None)
-        near = np.unique(near.astype(np.int64).clip(0, len(x) - 1))
+        near = np.unique(near.astype(np.int64).clip(0, n - 1))
         best = near[_best_places(sums.at(near), k)]
-    return x[best][:, None]
+    return best
+
+
+def _divided(costs: FloatArray, most: IntArray, total: int) -> list[int]:
+    """Into how many gaps each gap is cut: its cost then falls like 1/m², and each cut goes where it gains the most."""
+    counts = [1] * len(costs)
+    heap = [(-3 * cost / 4, i) for i, cost in enumerate(costs.tolist()) if most[i] > 1]
+    heapify(heap)
+    for _ in range(total - len(counts)):
+        _, i = heap[0]
+        counts[i] += 1
+        m = counts[i]
+        if m < most[i]:
+            heapreplace(heap, (float(costs[i]) * (1 / (m + 1) ** 2 - 1 / m**2), i))
+        else:
+            heappop(heap)
+    return counts
 
 
 @dataclass(frozen=True)

@@ -107,6 +107,17 @@ def test_many_points_on_the_line(monkeypatch):
     assert qz.dual_grid(x, 20).distortion == pytest.approx(complete.distortion, rel=1e-3)
 
 
+def test_many_codes_on_the_line(monkeypatch):
+    """Between the codes of a coarser grid: a few percent above the complete programme, and never fewer codes."""
+    x = np.random.default_rng(0).beta(2, 5, size=(4000, 1))
+    complete = qz.dual_grid(x, 120)
+    monkeypatch.setattr(dual_line, "_WORK", 20_000)
+    monkeypatch.setattr(dual_line, "_MOST_CODES", 20)
+    grid = qz.dual_grid(x, 120)
+    assert len(grid.points) == 120
+    assert complete.distortion <= grid.distortion < 1.1 * complete.distortion
+
+
 def test_as_many_codes_as_points_cost_nothing():
     x = np.array([[0.0], [1.0], [3.0], [3.0]])
     grid = qz.dual_grid(x, 7)
