@@ -207,6 +207,8 @@ def product_grid(marginals: Sequence[LawLike], n: int | Sequence[int]) -> Produc
     The search is complete: a dynamic programme over all shares of product at most N, with the distortions $D_i$ of those grids
     that :func:`quantization.quantize` finds. Gaussians are one law but for their scale; of others the same object is quantized
     once. A coordinate that gets one code is replaced by its mean. A finite measure gets no more codes than it has points.
+    On the way to the best shares hundreds of grids are quantized: seconds for 10⁴ codes, about a minute for 10⁶. Shares that are
+    given take their own grids alone, a fraction of a second.
 
     References
     ----------
