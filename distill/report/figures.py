@@ -33,11 +33,11 @@ def accuracy(rows: Sequence[Mapping[str, Any]], split: str) -> bytes:
         squeeze=False,
     )
     for axes, labels in zip(panels[0], regimes, strict=True):
-        _accuracies(axes, [row for row in rows if row["labels"] == labels])
+        _accuracies(axes, [row for row in rows if row["labels"] == labels], _colours(rows))
         if len(regimes) > 1:
             axes.set_title(f"{labels} labels")
     panels[0][0].set_ylabel(f"top-1 on the real {split} split")
-    panels[0][0].legend()
+    max(panels[0], key=lambda axes: len(axes.get_legend_handles_labels()[1])).legend()  # not every regime has all methods
     return _png(figure)
 
 
@@ -74,8 +74,8 @@ def distances(rows: Sequence[Mapping[str, Any]], split: str) -> bytes:
     """Top-1 against each distance that was measured, a panel a space, a mark a method, budget and regime of labels."""
     shown = [row for row in rows if row["ipc"] is not None]
     spaces = list(dict.fromkeys(space for row in shown for space, value in row["distances"].items() if value is not None))
-    regimes, methods = (list(dict.fromkeys(row[key] for row in shown)) for key in ("labels", "method"))
-    colours = {name: _COLOURS.get(name, f"C{i % 10}") for i, name in enumerate(methods)}
+    regimes = list(dict.fromkeys(row["labels"] for row in shown))
+    colours = _colours(shown)
     marks = dict(zip(regimes, "os^D", strict=False))
     size = (1.8 + 4.2 * len(spaces), 4.5)
     figure, panels = plt.subplots(1, len(spaces), figsize=size, layout="constrained", sharey=True, squeeze=False)
@@ -94,13 +94,13 @@ def distances(rows: Sequence[Mapping[str, Any]], split: str) -> bytes:
     return _png(figure)
 
 
-def _accuracies(axes: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+def _accuracies(axes: Any, rows: Sequence[Mapping[str, Any]], colours: Mapping[str, str]) -> None:
     for method, series in _by_method(rows).items():
         if series[0]["ipc"] is None:
-            axes.axhline(series[0]["top1_mean"], color=_COLOURS.get(method), linestyle="--", label=f"{method} (all images)")
+            axes.axhline(series[0]["top1_mean"], color=colours[method], linestyle="--", label=f"{method} (all images)")
             continue
         ks, means, stds = ([row[key] for row in series] for key in ("ipc", "top1_mean", "top1_std"))
-        axes.errorbar(ks, means, stds, label=method, color=_COLOURS.get(method), marker=_MARKS.get(method, "o"), capsize=3)
+        axes.errorbar(ks, means, stds, label=method, color=colours[method], marker=_MARKS.get(method, "o"), capsize=3)
     _count_axis(axes, rows)
 
 
@@ -197,6 +197,11 @@ def font_of(name: str) -> font_manager.FontProperties | None:
         if all(ord(letter) in known for letter in name if not letter.isspace()):
             return font_manager.FontProperties(fname=path, size=9)
     return None
+
+
+def _colours(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """The colour of each method, whichever panels it is in."""
+    return {name: _COLOURS.get(name, f"C{i % 10}") for i, name in enumerate(dict.fromkeys(row["method"] for row in rows))}
 
 
 def _by_method(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:

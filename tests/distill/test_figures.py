@@ -80,3 +80,21 @@ def test_a_panel_a_space_that_was_measured(monkeypatch):
     assert [axes.get_xlabel() for axes in drawn[0].axes] == ["W₂, latent", "W₂, pixels"]
     assert [len(axes.lines) for axes in drawn[0].axes] == [2, 2]
     plt.close(drawn[0])
+
+
+def test_regimes_of_labels_have_a_panel_each_and_methods_one_colour(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(figures, "_png", lambda figure: drawn.append(figure) or b"")
+    row = {"ipc": 3, "top1_mean": 0.5, "top1_std": 0.1}
+    sets = [("mine", "online"), ("random", "hard"), ("full", "hard"), ("mine", "hard")]
+    figures.accuracy(
+        [{**row, "method": name, "labels": labels, "ipc": None if name == "full" else 3} for name, labels in sets], "test"
+    )
+    left, right = drawn[0].axes
+    assert [axes.get_title() for axes in (left, right)] == ["online labels", "hard labels"]
+    assert [text.get_text() for text in right.get_legend().get_texts()] == ["full (all images)", "random", "mine"]
+    colours = [
+        dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True))["mine"].lines[0].get_color() for axes in (left, right)
+    ]
+    assert colours[0] == colours[1]
+    plt.close(drawn[0])
