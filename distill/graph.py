@@ -1,90 +1,188 @@
 """From a recipe to its stages, parents before children. What methods share, they share by being one stage."""
 
 from collections.abc import Mapping
+from functools import cached_property
 
 from distill.images import Images, load
 from distill.methods import METHODS, Method
 from distill.pipeline.stage import Stage, ordered
-from distill.recipe import Recipe, RecipeError, TrainedTeacher
-from distill.recipe.codes import NoPrior
+from distill.recipe import Recipe, RecipeError, Train, TrainedTeacher
+from distill.recipe.codes import NoPrior, PretrainedFeatures
 from distill.recipe.students import Network
+from distill.stages.balanced import BalancedStage
+from distill.stages.codec import CodecStage
 from distill.stages.decode import DiffusionStage
-from distill.stages.distances import DistancesStage
+from distill.stages.distances import PIXELS, DistancesStage
 from distill.stages.draw import images_of
-from distill.stages.encode import EncodeStage
+from distill.stages.encode import EncodeStage, LatentStage
 from distill.stages.evaluate import EvaluateStage
 from distill.stages.external_images import ExternalImagesStage
+from distill.stages.feature_space import FeatureSpaceStage
+from distill.stages.features import FeaturesStage
 from distill.stages.invert import InvertStage
 from distill.stages.kinds import CODECS, PRIORS, SELECTIONS, TEACHERS, kind_of
 from distill.stages.label import ImageLabelStage, ImagesStage, StoredLabelStage
+from distill.stages.pretrained_network import PretrainedNetworkStage
+from distill.stages.prior import PriorStage
+from distill.stages.probe import ProbeStage
 from distill.stages.quantize import QuantizeStage
 from distill.stages.real_images import RealImagesStage
 from distill.stages.report import ReportStage
 from distill.stages.select import RealStage, SelectStage
+from distill.stages.space import SpaceStage
+from distill.stages.start_latents import StartLatentsStage
+from distill.stages.students import StudentsStage
 from distill.stages.teacher import TeacherStage
 from distill.stages.train import TrainStage
 from distill.stages.untrained import network
 from distill.stages.validate_images import ValidateImagesStage
 
 Labels = ImageLabelStage | StoredLabelStage | ExternalImagesStage | TeacherStage | None
-Line = tuple[SelectStage | ExternalImagesStage, ImagesStage]
 
 
 def build(recipe: Recipe, data: Images | None = None) -> list[Stage]:
-    """validate → codec → encode → select → decode → label → train → evaluate → report; prior, teacher where they are needed.
+    """validate → codec → encode, features → select → decode → label → train → evaluate → report, each where it is needed.
 
     data: instead of the images that the recipe names, for a plan.
     """
     data = load(recipe.data) if data is None else data
     _check_shares(recipe, data)
     _check_networks(recipe)
-    validated = ValidateImagesStage(recipe, data)
-    codec = kind_of(CODECS, "codecs", recipe.codec.source)(recipe, recipe.codec, data, validated)
-    teacher = TEACHERS[recipe.teacher.source](recipe, recipe.teacher, data, validated)
-    encode = EncodeStage(recipe, data, validated, codec)
-    prior = None
-    if not isinstance(recipe.prior, NoPrior):
-        prior = kind_of(PRIORS, "priors", recipe.prior.source)(recipe, recipe.prior, data, encode)
-    noise = recipe.select.space == "noise"
-    space = InvertStage(recipe, data, validated, encode, prior) if noise and prior is not None else encode
-    quantize = QuantizeStage(recipe, data, validated, space)
-
-    def line(method: Method) -> Line:
-        if method.decode == "external":
-            select = images = ExternalImagesStage(recipe, data)
-            return select, images
-        select = quantize
-        if method.select != quantize.kind:
-            select = kind_of(SELECTIONS, "select", method.select)(recipe, data, validated, space, quantize)
-        if isinstance(select, RealStage):
-            images = RealImagesStage(recipe, data, validated, select)
-        else:
-            images = DiffusionStage(recipe, data, codec, prior, select)
-        return select, images
-
-    lines: dict[tuple[str, str], Line] = {}
-    labelled: dict[tuple[str, str, str], Labels] = {}
-    trains: dict[tuple[str, str], TrainStage] = {}
+    found = _Stages(recipe, data)
+    students: dict[tuple[str, str], StudentsStage] = {}
     distances: dict[str, DistancesStage] = {}
     # A folder beside random images alone is judged by its students: nothing is encoded.
     judged = recipe.external is not None and all(METHODS[name].select in ("external", "random", "all") for name in recipe.methods)
     for name in recipe.methods:
-        method = METHODS[name]
-        alike = (method.select, method.decode)
-        if alike not in lines:
-            lines[alike] = line(method)
-        select, images = lines[alike]
+        select, images = found.line(METHODS[name], codes=recipe.codes_suffice(name))
         for regime in recipe.train.regimes:
-            if name not in (recipe.train.scope(regime).methods or recipe.methods):
-                continue
-            if (*alike, regime) not in labelled:
-                labelled[*alike, regime] = _labels(recipe, data, teacher, images, method.select, regime)
-            trains[name, regime] = TrainStage(recipe, data, name, regime, validated, select, images, labelled[*alike, regime])
-        if isinstance(select, SelectStage) and not judged:
-            distances[name] = DistancesStage(recipe, data, name, encode, space, select, images)
-    evaluate = EvaluateStage(recipe, data, trains, distances)
-    _check_batches(recipe, data, trains)
-    return ordered(ReportStage(recipe, data, trains, evaluate))
+            if name in (recipe.train.scope(regime).methods or recipe.methods):
+                students[name, regime] = found.students(name, regime, select, images)
+        if isinstance(select, SelectStage) and not judged and recipe.measured:
+            spaces = found.measured(decoded=images is not None)
+            distances[name] = DistancesStage(recipe, data, name, found.validated, select, images, spaces)
+    evaluate = EvaluateStage(recipe, data, students, distances)
+    _check_batches(recipe, data, students)
+    return ordered(ReportStage(recipe, data, students, evaluate))
+
+
+class _Stages:
+    """The stages of a recipe, each made once: what methods share, they share by being one stage."""
+
+    def __init__(self, recipe: Recipe, data: Images) -> None:
+        self.recipe, self.data = recipe, data
+        self.validated = ValidateImagesStage(recipe, data)
+        self.teacher = TEACHERS[recipe.teacher.source](recipe, recipe.teacher, data, self.validated)
+        self._lines: dict[tuple[str, str, bool], tuple[SelectStage | ExternalImagesStage, ImagesStage | None]] = {}
+        self._labels: dict[tuple[Stage, str], Labels] = {}
+
+    @cached_property
+    def codec(self) -> CodecStage:
+        """What encodes images; there is one wherever something asks for it, which the recipe's own checks hold."""
+        return kind_of(CODECS, "codecs", self.recipe.codec.source)(self.recipe, self.recipe.codec, self.data, self.validated)
+
+    @cached_property
+    def encode(self) -> EncodeStage:
+        return EncodeStage(self.recipe, self.data, self.validated, self.codec)
+
+    @cached_property
+    def prior(self) -> PriorStage | None:
+        section = self.recipe.prior
+        if isinstance(section, NoPrior):
+            return None
+        return kind_of(PRIORS, "priors", section.source)(self.recipe, section, self.data, self.encode)
+
+    @cached_property
+    def features(self) -> FeatureSpaceStage:
+        features = FeaturesStage(self.recipe, self.data, self.validated, self._network, "train")
+        return FeatureSpaceStage(self.recipe, self.data, self.validated, features)
+
+    @cached_property
+    def test_features(self) -> FeaturesStage:
+        return FeaturesStage(self.recipe, self.data, self.validated, self._network, "test")
+
+    @cached_property
+    def _network(self) -> TeacherStage | PretrainedNetworkStage:
+        section = self.recipe.features
+        if isinstance(section, PretrainedFeatures):
+            return PretrainedNetworkStage(self.recipe, section, self.data, self.validated)
+        return self.teacher
+
+    @cached_property
+    def space(self) -> SpaceStage:
+        """Where codes are sought."""
+        kind = self.recipe.select.space
+        if kind == "features":
+            return self.features
+        if kind == "noise" and self.prior is not None:
+            return InvertStage(self.recipe, self.data, self.validated, self.encode, self.prior)
+        return self.encode
+
+    @cached_property
+    def latents(self) -> LatentStage:
+        """Where decoding starts: the space itself, or the latents beside features."""
+        return self.space if isinstance(self.space, LatentStage) else self.encode
+
+    def measured(self, *, decoded: bool) -> dict[str, SpaceStage | None]:
+        """The spaces in which a method's images are measured; that of its codes where they are not decoded."""
+        known = {"latent": lambda: self.encode, "features": lambda: self.features, PIXELS: lambda: None}
+        return {name: known[name]() for name in self.recipe.measured if decoded or name == self.recipe.select.space}
+
+    @cached_property
+    def quantize(self) -> QuantizeStage:
+        return QuantizeStage(self.recipe, self.data, self.validated, self.space)
+
+    @cached_property
+    def balanced(self) -> BalancedStage:
+        return BalancedStage(self.recipe, self.data, self.validated, self.space)
+
+    def line(self, method: Method, *, codes: bool) -> tuple[SelectStage | ExternalImagesStage, ImagesStage | None]:
+        """What selects for a method, and what makes images of it; nothing where students learn from the codes themselves."""
+        key = (method.select, method.decode, codes)
+        if key not in self._lines:
+            self._lines[key] = self._line(method, codes=codes)
+        return self._lines[key]
+
+    def _line(self, method: Method, *, codes: bool) -> tuple[SelectStage | ExternalImagesStage, ImagesStage | None]:
+        recipe, data = self.recipe, self.data
+        if method.decode == "external":
+            external = ExternalImagesStage(recipe, data)
+            return external, external
+        select = self._select(method.select)
+        if codes:
+            return select, None
+        if isinstance(select, RealStage) and method.decode == "real":
+            return select, RealImagesStage(recipe, data, self.validated, select)
+        start = select
+        if isinstance(select, RealStage) or recipe.select.space == "features":
+            start = StartLatentsStage(recipe, data, self.validated, self.latents, select)
+        return select, DiffusionStage(recipe, data, self.codec, self.prior, start)
+
+    def _select(self, kind: str) -> SelectStage:
+        known = {"quantize": lambda: self.quantize, "balanced": lambda: self.balanced}
+        if kind in known:
+            return known[kind]()
+        made = kind_of(SELECTIONS, "select", kind)
+        codes = known[made.codes_kind]() if "codes" in made.reads else None
+        return made(self.recipe, self.data, self.validated, self.space, codes)
+
+    def students(
+        self, name: str, regime: str, select: SelectStage | ExternalImagesStage, images: ImagesStage | None
+    ) -> StudentsStage:
+        """The students of a method under a regime of labels."""
+        labels = None if images is None else self._labels_of(images, METHODS[name].select, regime)
+        if self.recipe.probe is not None:
+            assert isinstance(select, SelectStage), "the recipe's checks leave external sets to networks"
+            soft = labels if isinstance(labels, ImageLabelStage) else None
+            places = (self.features, self.test_features)
+            return ProbeStage(self.recipe, self.recipe.probe, self.data, name, regime, select, images, soft, *places)
+        assert images is not None, "networks learn from images"
+        return TrainStage(self.recipe, self.data, name, regime, self.validated, select, images, labels)
+
+    def _labels_of(self, images: ImagesStage, select: str, regime: str) -> Labels:
+        if (images, regime) not in self._labels:
+            self._labels[images, regime] = _labels(self.recipe, self.data, self.teacher, images, select, regime)
+        return self._labels[images, regime]
 
 
 def _labels(recipe: Recipe, data: Images, teacher: TeacherStage, images: ImagesStage, select: str, regime: str) -> Labels:
@@ -100,11 +198,15 @@ def _labels(recipe: Recipe, data: Images, teacher: TeacherStage, images: ImagesS
 
 def _check_networks(recipe: Recipe) -> None:
     """Every network that is to be trained has a name that can be built. Only names of others' ask for torch."""
-    named = [("train.student", recipe.train.student, recipe.train.small_stem)]
+    named = list[tuple[str, str, bool]]()
+    if isinstance(recipe.train, Train):
+        named.append(("train.student", recipe.train.student, recipe.train.small_stem))
     if isinstance(recipe.teacher, TrainedTeacher):
         named.append(("teacher.model", recipe.teacher.model, recipe.teacher.small_stem))
     elif recipe.teacher.source == "timm":
         named.append(("teacher.model", recipe.teacher.model.partition(".")[0], False))
+    if recipe.features is not None and recipe.features.source == "timm":
+        named.append(("features.model", recipe.features.model.partition(".")[0], False))
     for key, name, small_stem in named:
         if name == "convnet" and not small_stem:
             continue
@@ -114,16 +216,16 @@ def _check_networks(recipe: Recipe) -> None:
             raise RecipeError(f"{key}: {reason}")
 
 
-def _check_batches(recipe: Recipe, data: Images, trains: Mapping[tuple[str, str], TrainStage]) -> None:
+def _check_batches(recipe: Recipe, data: Images, students: Mapping[tuple[str, str], StudentsStage]) -> None:
     """No network that takes means over a batch is to learn from one image. Networks are looked at where a batch is so small."""
     small = list[tuple[str, Network, str]]()
-    for train in trains.values():
+    for train in (each for each in students.values() if isinstance(each, TrainStage)):
         for run in train.runs():
             n = images_of(run.draw, data)
             batch = train.rules.batch_at(run.draw.k, n)
-            if batch < 2 * recipe.train.processes:
+            if batch < 2 * train.processes:
                 each = f"{n} image" if n < 2 else f"batches of {batch}"
-                small.append((recipe.train.student, recipe.train, f"train.batch, train.processes: {each}"))
+                small.append((train.section.student, train.section, f"train.batch, train.processes: {each}"))
     if isinstance(recipe.teacher, TrainedTeacher) and recipe.teacher.batch < 2:
         small.append((recipe.teacher.model, recipe.teacher, "teacher.batch: batches of 1"))
     for name, options, what in dict.fromkeys((name, options, what) for name, options, what in small if name != "convnet"):

@@ -12,12 +12,16 @@ from typing import Any
 from distill.costs import images, inference, quantizing, training
 from distill.costs.microbenchmark import Bytes, Microbenchmark, Repeated
 from distill.pipeline.stage import Stage
+from distill.stages.balanced import BalancedStage
 from distill.stages.decode import DiffusionStage
 from distill.stages.distances import DistancesStage
 from distill.stages.encode import EncodeStage
+from distill.stages.features import FeaturesStage
 from distill.stages.invert import InvertStage
 from distill.stages.label import ImageLabelStage, StoredLabelStage
+from distill.stages.pretrained_network import PretrainedNetworkStage
 from distill.stages.pretrained_teacher import PretrainedTeacherStage
+from distill.stages.probe import ProbeStage
 from distill.stages.quantize import QuantizeStage
 from distill.stages.real_images import RealImagesStage
 from distill.stages.train import TrainStage
@@ -42,15 +46,19 @@ _TABLE: dict[type[Stage], _Costs] = {
     ValidateImagesStage: _Costs(images.validate),
     TrainedCodecStage: _Costs(training.codec, training.trained_disk, images.training_images),
     EncodeStage: _Costs(inference.encode, inference.latents_disk),
+    FeaturesStage: _Costs(inference.features, inference.features_disk),
+    PretrainedNetworkStage: _Costs(disk=training.brought_disk),
     TrainedPriorStage: _Costs(training.prior, training.trained_disk, training.latents),
     InvertStage: _Costs(inference.invert, inference.latents_disk),
     QuantizeStage: _Costs(quantizing.quantize, quantizing.codes_disk),
+    BalancedStage: _Costs(quantizing.balanced_codes, quantizing.codes_disk),
     DiffusionStage: _Costs(inference.decode, inference.decoded_disk),
     RealImagesStage: _Costs(images.read, images.selected_disk),
     TrainedTeacherStage: _Costs(training.teacher, training.trained_disk, images.all_images),
     PretrainedTeacherStage: _Costs(disk=training.brought_disk, memory=images.with_test_images),
     ImageLabelStage: _Costs(inference.label_images),
     StoredLabelStage: _Costs(inference.label_epochs, inference.labels_disk, inference.labels_memory),
+    ProbeStage: _Costs(training.probes),
     TrainStage: _Costs(training.students, memory=training.students_memory),
     DistancesStage: _Costs(quantizing.transport),
 }

@@ -11,6 +11,7 @@ from distill.stages.codec import CodecStage
 from distill.stages.decode import DiffusionStage
 from distill.stages.draw import images_of
 from distill.stages.encode import EncodeStage, LatentStage
+from distill.stages.features import FeaturesStage
 from distill.stages.invert import InvertStage
 from distill.stages.label import LABEL_BATCH, ImageLabelStage, StoredLabelStage
 from distill.stages.prior import PriorStage
@@ -37,6 +38,19 @@ def encode(stage: EncodeStage) -> list[Repeated]:
     """Every training image by the encoder."""
     images = len(stage.data.train)
     return [Repeated(images, f"{images:,} images by the encoder", of_codec(stage.codec, "encoder", images))]
+
+
+def features(stage: FeaturesStage) -> list[Repeated]:
+    """Every image of the split by the network."""
+    images, network = len(stage.data.split(stage.split)), stage.network
+    benchmark = classifier(network.digest, network.untrained, network.shape, min(images, stage.section.batch), stage.dtype)
+    return [Repeated(images, f"{images:,} images by the network", benchmark)]
+
+
+def features_disk(stage: FeaturesStage) -> Bytes:
+    """Its features of each image, in float32."""
+    images = len(stage.data.split(stage.split))
+    return Bytes(4.0 * images * stage.entries, f"{images:,} images × {stage.entries:,} features × 4 bytes")
 
 
 def latents_disk(stage: LatentStage) -> Bytes:

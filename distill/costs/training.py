@@ -1,6 +1,10 @@
 """What the stages cost that train a network or bring one: codec, prior, teacher and students."""
 
 import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
 
 from distill.costs.images import JOINED, training_images, with_test_images
 from distill.costs.inference import of_teacher
@@ -8,10 +12,12 @@ from distill.costs.measure import peak
 from distill.costs.microbenchmark import Bytes, Microbenchmark, Repeated
 from distill.costs.networks import ADAMW, TRAINED, classifier, prediction, reconstruction, weight_bytes
 from distill.images import Images
+from distill.models.probe import fit
 from distill.protocols.protocol import Protocol
 from distill.recipe.section import Training
 from distill.stages.draw import images_of
 from distill.stages.pretrained_teacher import PretrainedTeacherStage
+from distill.stages.probe import ProbeStage
 from distill.stages.teacher import TeacherStage
 from distill.stages.testing import LOOK
 from distill.stages.train import TrainStage
@@ -62,7 +68,7 @@ def teacher(stage: TrainedTeacherStage) -> list[Repeated]:
 
 def students(stage: TrainStage) -> list[Repeated]:
     """For each budget the images that its students see, what the teacher says of them meanwhile, and the looks at test images."""
-    train, rules, side, found = stage.recipe.train, stage.rules, stage.recipe.data.size, list[Repeated]()
+    train, rules, side, found = stage.section, stage.rules, stage.recipe.data.size, list[Repeated]()
     for k in dict.fromkeys(run.draw.k for run in stage.runs()):
         those = [run for run in stage.runs() if run.draw.k == k]
         n = images_of(those[0].draw, stage.data)
@@ -81,6 +87,24 @@ def students(stage: TrainStage) -> list[Repeated]:
             found.append(Repeated(seen, f"{seen:,} by the teacher", labelling))
         times = stage.processes * rules.evaluations * len(those)
         found.append(looks(stage.data, times, classifier(key, stage.untrained, shape, LOOK), state))
+    return found
+
+
+def probes(stage: ProbeStage) -> list[Repeated]:
+    """For each budget the fits on so many points."""
+    d, classes, section, found = stage.space.entries, len(stage.data.classes), stage.section, list[Repeated]()
+    for k in dict.fromkeys(run.draw.k for run in stage.runs()):
+        those = [run for run in stage.runs() if run.draw.k == k]
+        n = images_of(those[0].draw, stage.data)
+
+        def on(device: str, n: int = n) -> Callable[[], Any]:
+            rng = np.random.default_rng(0)
+            labels = np.arange(n) % classes
+            points = rng.standard_normal((n, d)) + rng.standard_normal((classes, d))[labels]
+            return lambda: fit(points, np.eye(classes)[labels], np.ones(n), section.ridge)
+
+        benchmark = Microbenchmark(f"probe/{n}/{d}/{classes}/{section.ridge}", 1, on, network=False)
+        found.append(Repeated(len(those), f"{len(those)} fits on {n:,} points", benchmark))
     return found
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _EXPONENTS = {"uniform": 0.0, "mass": 1.0, "sqrt": 0.5}
+MODES = tuple(_EXPONENTS)
 _POWER = re.compile(r"power\((\d+(\.\d+)?|\.\d+)\)")
 
 
@@ -24,6 +25,12 @@ def exponent(mode: str) -> float:
             f"the weight modes are uniform, mass, sqrt and power(a) with a ≥ 0, such as power(0.25); received {mode!r}"
         )
     return _EXPONENTS[mode] if power is None else float(power[1])
+
+
+def power(name: str) -> tuple[str, str] | None:
+    """A name's beginning and the power of the masses behind it: ("ddoq", "power(0.3)"); None where there is no such power."""
+    base, dash, mode = name.rpartition("-")
+    return (base, mode) if dash and _POWER.fullmatch(mode) else None
 
 
 def moded(masses: NDArray[np.float64], mode: str) -> NDArray[np.float64]:

@@ -1,10 +1,21 @@
-"""The sections from latents to codes and back to images: select, prior and decode."""
+"""The sections from images to codes and back: features, select, prior and decode."""
 
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, model_validator
 
-from distill.recipe.section import LocalPath, Precision, Registered, Section, Steps, Training, by_source, distinct, tag
+from distill.recipe.section import (
+    LocalPath,
+    Precision,
+    PretrainedNetwork,
+    Registered,
+    Section,
+    Steps,
+    Training,
+    by_source,
+    distinct,
+    tag,
+)
 
 
 class Select(Section):
@@ -12,8 +23,8 @@ class Select(Section):
 
     solver: ``lloyd``, or ``clvq`` (streaming: latents are read shard by shard, never held as one). max_iter: mini-batches of
     ``batch`` (CLVQ) or full passes (Lloyd) at most. n_init: initializations, of which the best is kept. space: of the codes, the
-    latents or the noise to which DDIM inverts them. medoids: each code is replaced by the image's latent nearest to it, with the
-    masses of the new cells. shares: of some classes' budgets, such as 2.0 for twice as many codes.
+    latents, the noise to which DDIM inverts them, or the ``features`` of a network. medoids: each code is replaced by the image's
+    point nearest to it, with the masses of the new cells. shares: of some classes' budgets, such as 2.0 for twice as many codes.
     """
 
     k: Annotated[
@@ -25,7 +36,7 @@ class Select(Section):
     max_iter: Steps
     n_init: Steps = 1
     streaming: bool = False
-    space: Literal["latent", "noise"] = "latent"
+    space: Literal["latent", "noise", "features"] = "latent"
     medoids: bool = False
     shares: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
 
@@ -33,6 +44,51 @@ class Select(Section):
     def budgets(self) -> list[int]:
         """The Ks, as a list."""
         return [self.k] if isinstance(self.k, int) else list(self.k)
+
+
+class FeatureOptions(Section):
+    """What becomes of a network's features.
+
+    layer: whose output they are, by its name in the network; by default the input of its last linear layer. pooling: of a layer's
+    map, its ``mean`` over places or ``none``. components: principal components, of all training images together, that are kept;
+    not set, all of the features. center: their mean is taken off. whiten: each component is divided by its standard deviation.
+    image_size: pixels a side at which images are read before they are scaled to what the network is fed, data.size by default.
+    batch: images at once; halved where memory runs out.
+    """
+
+    layer: str = ""
+    pooling: Literal["mean", "none"] = "mean"
+    components: Steps | None = None
+    center: bool = True
+    whiten: bool = False
+    image_size: Annotated[int, Field(ge=8)] | None = None
+    batch: Steps = 64
+
+    @model_validator(mode="after")
+    def _whitened_components(self) -> "FeatureOptions":
+        if self.components is not None and not self.center:
+            raise ValueError("center = false takes no mean off, and principal components are of what is centred: leave one out")
+        if self.whiten and self.components is None:
+            raise ValueError("whiten divides principal components by their standard deviations: say how many with components")
+        return self
+
+
+class TeacherFeatures(FeatureOptions):
+    """Features of the run's own teacher."""
+
+    source: Literal["teacher"]
+
+
+class PretrainedFeatures(FeatureOptions, PretrainedNetwork):
+    """Features of a network of timm's or torchvision's."""
+
+
+Features = Annotated[
+    Annotated[TeacherFeatures, tag("teacher")]
+    | Annotated[PretrainedFeatures, tag("timm")]
+    | Annotated[PretrainedFeatures, tag("torchvision")],
+    by_source("teacher", "timm", "torchvision"),
+]
 
 
 class TrainedPrior(Training):
@@ -88,7 +144,8 @@ class Decode(Section):
 
     strength: the share of the sampler's time to which codes are noised. steps: of the whole time. guidance: the classifier-free
     scale. scheduler: of the sampler's steps. start: codes are noised at random, or inverted by DDIM (under their class, with
-    ``inversion_guidance``). batch: codes at once; halved where memory runs out.
+    ``inversion_guidance``). latent: for which a code in the space of features stands, the ``mean`` of its members' latents, or
+    that of the image ``nearest`` to it. batch: codes at once; halved where memory runs out.
     """
 
     strength: Annotated[float, Field(ge=0, le=1)] = 0.7
@@ -97,6 +154,7 @@ class Decode(Section):
     scheduler: Literal["ddim", "dpm-solver", "euler", "ddpm"] = "ddim"
     start: Literal["noised", "inverted"] = "noised"
     inversion_guidance: Annotated[float, Field(ge=0)] = 1.0
+    latent: Literal["mean", "nearest"] = "mean"
     batch: Steps = 512
 
     @model_validator(mode="after")

@@ -142,9 +142,16 @@ class PretrainedCodec(Precision):
     batch: Steps = 32
 
 
+class NoCodec(Section):
+    """Nothing is encoded: codes are features, and images real ones."""
+
+    source: Literal["none"]
+
+
 Codec = Annotated[
     Annotated[TrainedCodec, tag("train")]
     | Annotated[PretrainedCodec, tag("pretrained")]
+    | Annotated[NoCodec, tag("none")]
     | Annotated[Registered, tag("registered")],
-    by_source("train", "pretrained", group="codecs"),
+    by_source("train", "pretrained", "none", group="codecs"),
 ]

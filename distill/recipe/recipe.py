@@ -1,23 +1,27 @@
 """The whole of a recipe, and what its sections must agree on."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Discriminator, Field, model_validator
 
-from distill.methods import METHODS
+from distill.methods import BASES, METHODS, WITH_MASSES
 from distill.methods.entry_points import registered
-from distill.recipe.codes import Decode, NoPrior, Prior, Select, TrainedPrior
+from distill.recipe.codes import Decode, Features, NoPrior, Prior, Select, TrainedPrior
 from distill.recipe.compute import Compute
-from distill.recipe.images import Codec, Data, TrainedCodec
-from distill.recipe.section import Section, distinct
+from distill.recipe.images import Codec, Data, NoCodec, TrainedCodec
+from distill.recipe.probe import Probe
+from distill.recipe.section import Section, distinct, tag
 from distill.recipe.students import External, Label, Teacher, Train
 
 
 def _known_methods(values: list[Any]) -> list[Any]:
     for value in values:
         if value not in METHODS:
-            named = ", ".join([*METHODS, *registered("select")])
-            raise ValueError(f"names no method {value!r}; the methods are {named} and ddoq-sqrt, ddoq-power(a)")
+            named, ways = ", ".join([*BASES, *registered("select")]), " and ".join(WITH_MASSES)
+            raise ValueError(
+                f"names no method {value!r}; the methods are {named}; and {ways} with other weights, such as ddoq-sqrt, "
+                "nearest-mass or ddoq-power(a)"
+            )
     known: dict[Any, Any] = {}
     for value in values:
         same = known.setdefault(METHODS[value].does, value)
@@ -35,13 +39,26 @@ def _distinct_pairs(values: list[list[str]]) -> list[list[str]]:
 Pair = Annotated[list[str], Field(min_length=2, max_length=2)]
 
 
+Space = Literal["latent", "features", "pixels"]
+
+Students = Annotated[
+    Annotated[Train, tag("network")] | Annotated[Probe, tag("probe")],
+    Discriminator(lambda value: "<probe>" if _protocol(value) == "probe" else "<network>"),
+]
+
+
+def _protocol(value: Any) -> Any:
+    return value.get("protocol") if isinstance(value, dict) else getattr(value, "protocol", None)
+
+
 class Recipe(Section):
     """All of a run. name: of its folder.
 
     seeds: each varies the random draw, the quantization, the decoding noise and the student.
     comparisons: up to four pairs of methods, such as ["nearest", "random"], whose differences are what the run is made for: named
     before it, and reported with intervals.
-    methods: ``ddoq``, ``ddoq-sqrt``, ``ddoq-power(a)``, ``uniform``, ``random``, ``nearest``, ``full`` or ``external``.
+    methods: what is compared (:mod:`distill.methods`). distances: the spaces in which sets are measured by exact transport, of
+    ``latent``, ``features`` and ``pixels``; by default the latents, where images are encoded, and the features, where codes are.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
@@ -52,12 +69,33 @@ class Recipe(Section):
     codec: Codec
     prior: Prior
     teacher: Teacher
+    features: Features | None = None
     select: Select
     decode: Decode
     external: External | None = None
     label: Label = Label()
-    train: Train
+    train: Students
     compute: Compute = Compute()
+    distances: Annotated[list[Space], AfterValidator(distinct)] | None = None
+
+    @property
+    def probe(self) -> Probe | None:
+        """The students' section where they are linear classifiers on features."""
+        return self.train if isinstance(self.train, Probe) else None
+
+    @property
+    def measured(self) -> list[str]:
+        """The spaces in which the sets' images are measured."""
+        if self.distances is not None:
+            return list(self.distances)
+        return [
+            *([] if isinstance(self.codec, NoCodec) else ["latent"]),
+            *(["features"] if self.select.space == "features" else []),
+        ]
+
+    def codes_suffice(self, method: str) -> bool:
+        """Whether students of a method learn from codes as they are, of which no images are made."""
+        return self.probe is not None and self.probe.inputs == "codes" and METHODS[method].select in ("quantize", "balanced")
 
     @model_validator(mode="after")
     def _external_where_asked(self) -> "Recipe":
@@ -72,6 +110,25 @@ class Recipe(Section):
             raise ValueError(
                 f"comparisons names {strange[0]!r}, which is none of the recipe's methods, {', '.join(self.methods)}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _features_and_latents_where_asked(self) -> "Recipe":
+        if self.select.space == "features" and self.features is None:
+            raise ValueError('select.space = "features" needs the section [features], which says of which network')
+        decoded = [name for name in self.methods if METHODS[name].decode == "diffusion" and not self.codes_suffice(name)]
+        if "latent" in self.measured and isinstance(self.codec, NoCodec):
+            raise ValueError('distances names latents, and codec.source = "none" encodes nothing; take one of the two out')
+        if "features" in self.measured and self.features is None:
+            raise ValueError("distances names features; the section [features] says of which network")
+        if self.probe is not None:
+            self._check_probe(self.probe)
+        if isinstance(self.codec, NoCodec) and self.select.space != "features":
+            raise ValueError(f'codec.source = "none" leaves no space but features; select.space is {self.select.space!r}')
+        if isinstance(self.codec, NoCodec) and not isinstance(self.prior, NoPrior):
+            raise ValueError('codec.source = "none" leaves a prior nothing to sample; take prior.source = "none" as well')
+        if isinstance(self.codec, NoCodec) and decoded:
+            raise ValueError(f"codec.source = none decodes nothing; leave out the method {decoded[0]}, or take a codec")
         return self
 
     @model_validator(mode="after")
@@ -91,6 +148,26 @@ class Recipe(Section):
         if self.external is not None and self.external.labels == "own" and len(train.regimes) > 1:
             raise ValueError(f"external.labels = 'own' is one regime; train.labels names {', '.join(train.regimes)}: take one")
         return self
+
+    def _check_probe(self, probe: Probe) -> None:
+        if self.features is None or self.select.space != "features":
+            raise ValueError(
+                f'train.protocol = "probe" learns from features: give the section [features], and select.space = "features" '
+                f"(it is {self.select.space!r})"
+            )
+        if self.external is not None:
+            raise ValueError("an external set is images; the probe compares ways to select among these: take another protocol")
+        codes = [name for name in self.methods if self.codes_suffice(name)]
+        if codes and "fixed" in probe.regimes:
+            raise ValueError(
+                f"fixed labels are the teacher's of images, and {codes[0]} is learned from as codes: train.inputs = 'images', "
+                "or train.labels = 'hard'"
+            )
+        if probe.inputs == "images" and self.features.image_size not in (None, self.data.size):
+            raise ValueError(
+                f"train.inputs = 'images' compares images of data.size = {self.data.size} with real ones read at "
+                f"features.image_size = {self.features.image_size}; leave that out"
+            )
 
     @model_validator(mode="after")
     def _latents_fall_into_patches(self) -> "Recipe":

@@ -41,6 +41,19 @@ class Training(Section):
     learning_rate: Rate
 
 
+class PretrainedNetwork(Section):
+    """A classifier of timm's or torchvision's.
+
+    model: its name. weights: ``pretrained``, or a file of yours (safetensors, or torch's own format, from which tensors alone are
+    read). size: pixels a side it is fed, its own by default.
+    """
+
+    source: Literal["timm", "torchvision"]
+    model: str
+    weights: LocalPath = "pretrained"
+    size: Annotated[int, Field(ge=8)] | None = None
+
+
 Dtype = Literal["float16", "bfloat16", "float32"]  # from the least range to the most digits
 
 

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Discriminator, Field, model_validator
 
 from distill.protocols import PRESETS, Augmentation, Protocol
 from distill.protocols.protocol import Labels
-from distill.recipe.section import LocalPath, Rate, Section, Steps, Training, by_source, distinct, tag
+from distill.recipe.section import LocalPath, PretrainedNetwork, Rate, Section, Steps, Training, by_source, distinct, tag
 
 
 def _a_range(values: list[float]) -> list[float]:
@@ -75,18 +75,11 @@ class TrainedTeacher(Training, Network):
         return self
 
 
-class PretrainedTeacher(Section):
-    """A network of timm's or torchvision's.
-
-    model: its name. weights: ``pretrained``, or a file of yours (safetensors, or torch's own format, from which tensors alone are
-    read). size: pixels a side it is fed, its own by default. outputs: which of its outputs are the data's classes, in their
-    order; by default all of them where there are as many, and ImageNet's outputs for classes that are WordNet ids.
+class PretrainedTeacher(PretrainedNetwork):
+    """A network of timm's or torchvision's. outputs: which of its outputs are the data's classes, in their order; by default all
+    of them where there are as many, and ImageNet's outputs for classes that are WordNet ids.
     """
 
-    source: Literal["timm", "torchvision"]
-    model: str
-    weights: LocalPath = "pretrained"
-    size: Annotated[int, Field(ge=8)] | None = None
     outputs: Annotated[list[Annotated[int, Field(ge=0)]], AfterValidator(distinct)] | None = None
 
 
@@ -145,7 +138,48 @@ class Only(Section):
     hard: Scope | None = None
 
 
-class Train(Network):
+class Scoped(Section):
+    """Labels that students learn from, each regime for all methods and budgets, or for some: ``only`` restricts online, stored,
+    fixed or hard ones to budgets k, to methods, or to both.
+    """
+
+    labels: (
+        Annotated[
+            Annotated[Labels, tag("one")] | Annotated[list[Labels], Field(min_length=1), AfterValidator(distinct), tag("many")],
+            Discriminator(lambda value: "<many>" if isinstance(value, list) else "<one>"),
+        ]
+        | None
+    ) = None
+    only: Only | None = None
+
+    @property
+    def usual(self) -> str:
+        """The regime where none is set."""
+        return "hard"
+
+    @property
+    def regimes(self) -> list[str]:
+        """The labels that students learn from, one regime after another."""
+        labels = self.labels or self.usual
+        return list(labels) if isinstance(labels, list) else [labels]
+
+    def scope(self, labels: str) -> Scope:
+        """What a regime is for."""
+        return getattr(self.only, labels, None) or Scope()
+
+    def titled(self, title: str, labels: str) -> str:
+        """A title, with the regime where there are several."""
+        return f"{title}, {labels}" if len(self.regimes) > 1 else title
+
+    @model_validator(mode="after")
+    def _restricts_what_is_asked_for(self) -> "Scoped":
+        for labels in get_args(Labels):
+            if labels not in self.regimes and self.scope(labels) != Scope():
+                raise ValueError(f"only.{labels} restricts labels that are not asked for; labels are {', '.join(self.regimes)}")
+        return self
+
+
+class Train(Network, Scoped):
     """Students: the same protocol for every method. Whatever is set beside ``protocol`` takes the place of what it says.
 
     protocol: ``fkd``, ``rded``, ``rd3``, ``hard`` or ``small``. student: ``convnet`` or a model of timm's. weighting: how
@@ -172,14 +206,6 @@ class Train(Network):
     momentum: Annotated[float, Field(ge=0, lt=1)] | None = None
     schedule: Literal["cosine", "half-cosine", "steps", "cycle"] | None = None
     temperature: Positive | None = None
-    labels: (
-        Annotated[
-            Annotated[Labels, tag("one")] | Annotated[list[Labels], Field(min_length=1), AfterValidator(distinct), tag("many")],
-            Discriminator(lambda value: "<many>" if isinstance(value, list) else "<one>"),
-        ]
-        | None
-    ) = None
-    only: Only | None = None
     shift: Annotated[int, Field(ge=0)] | None = None
     patches: Annotated[int, Field(ge=1, le=16)] | None = None
     crop: Crop | None = None
@@ -188,18 +214,8 @@ class Train(Network):
     evaluations: Steps | None = None
 
     @property
-    def regimes(self) -> list[str]:
-        """The labels that students learn from, one regime after another."""
-        labels = self.labels or PRESETS[self.protocol].labels
-        return list(labels) if isinstance(labels, list) else [labels]
-
-    def scope(self, labels: str) -> Scope:
-        """What a regime is for."""
-        return getattr(self.only, labels, None) or Scope()
-
-    def titled(self, title: str, labels: str) -> str:
-        """A title, with the regime where there are several."""
-        return f"{title}, {labels}" if len(self.regimes) > 1 else title
+    def usual(self) -> str:
+        return PRESETS[self.protocol].labels
 
     def rules_for(self, labels: str) -> Protocol:
         """The preset under a regime, with what is set here in place of what it says."""
@@ -214,7 +230,7 @@ class Train(Network):
             changes["rates"] = {}
         parts = {f.name: given[f.name] for f in fields(Augmentation) if f.name in given}
         if "crop" in parts:
-            parts["crop"] = None if parts["crop"] == [1.0, 1.0] else _pair(parts["crop"])
+            parts["crop"] = None if parts["crop"] == [1.0, 1.0] else _pair([float(share) for share in parts["crop"]])
         if "cutmix" in parts:
             parts["cutmix"] = parts["cutmix"] or None
         if labels == "hard" and ("temperature" not in given or len(self.regimes) > 1):
@@ -223,9 +239,6 @@ class Train(Network):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Train":
-        for labels in get_args(Labels):
-            if labels not in self.regimes and self.scope(labels) != Scope():
-                raise ValueError(f"only.{labels} restricts labels that are not asked for; labels are {', '.join(self.regimes)}")
         rules = [self.rules_for(labels) for labels in self.regimes]
         if any(each.schedule == "cycle" and each.steps is None for each in rules) and self.schedule is None:
             raise ValueError(f"protocol {self.protocol!r} counts steps; with epochs give a schedule too, such as 'cosine'")

@@ -109,12 +109,12 @@ def distortion(rows: Sequence[Mapping[str, Any]]) -> bytes:
     figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
     rows = list({(row["method"], row["ipc"]): row for row in rows}.values())  # the same under all labels
     for method, series in _by_method(rows).items():
-        if series[0]["ipc"] is None or series[0]["w2_latent"] is None:
+        if series[0]["ipc"] is None or series[0]["w2_codes"] is None:
             continue
         ks = [row["ipc"] for row in series]
         axes.plot(
             ks,
-            [row["w2_latent"] ** 2 for row in series],
+            [row["w2_codes"] ** 2 for row in series],
             label=f"{method}: $W_2^2$",
             color=_COLOURS.get(method),
             marker=_MARKS.get(method, "o"),

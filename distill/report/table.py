@@ -14,7 +14,7 @@ def accuracies(metrics: Mapping[str, Any]) -> Table:
     over = "one seed" if seeds == [1] else f"mean ± standard deviation over {', '.join(map(str, seeds))} seeds"
     regimes = list(dict.fromkeys(row["labels"] for row in rows))
     table = Table(title=f"On the real {metrics['split']} split, as fractions; {over}; {' and '.join(regimes)} labels")
-    encoded = any(row["w2_latent"] is not None for row in rows)
+    encoded = any(row["w2_codes"] is not None for row in rows)
     several, highest = ["labels"] if len(regimes) > 1 else [], best(rows)
     figures = ("W₂", "decoded") if encoded else ("label bytes",)
     for column in (*several, "method", "IPC", "top-1 last", "95 %", "best", "top-5", "in effect", *figures):
@@ -29,7 +29,7 @@ def accuracies(metrics: Mapping[str, Any]) -> Table:
             f"{row['best_mean']:.4f}",
             f"{row['top5_mean']:.4f}",
             f"{row['effective']:.1f}",
-            *((number(row["w2_latent"]), number(row["w2_decoded"])) if encoded else (size(row["label_bytes"]),)),
+            *((number(row["w2_codes"]), number(row["distances"]["latent"])) if encoded else (size(row["label_bytes"]),)),
             end_section=after is not None and after["labels"] != row["labels"],
         )
     table.caption = "\n".join(decides(metrics)) or None
@@ -65,10 +65,10 @@ def left_out(metrics: Mapping[str, Any]) -> str | None:
 
 def decoding(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """For every method whose decoded images are farther from the data than random real ones, where its codes are not."""
-    real = {row["ipc"]: row["w2_latent"] for row in rows if row["method"] == "random"}
+    real = {row["ipc"]: row["w2_codes"] for row in rows if row["method"] == "random"}
     said = list[str]()
     for row in rows:
-        random, codes, decoded = real.get(row["ipc"]), row["w2_latent"], row["w2_decoded"]
+        random, codes, decoded = real.get(row["ipc"]), row["w2_codes"], row["distances"]["latent"]
         if row["method"] != "random" and None not in (random, codes, decoded) and codes < random < decoded:
             said.append(
                 f"At {row['ipc']} images per class decoding costs {row['method']} more than its codes gain: W₂ is {codes:.3f} "

@@ -10,7 +10,7 @@ from huggingface_hub import DatasetCardData, RepoCard
 from distill.methods import METHODS
 from distill.models.networks import IMAGENET_MEAN, IMAGENET_STD
 from distill.pipeline.store import ChecksumMismatch, Store
-from distill.recipe import Recipe
+from distill.recipe import Recipe, Train
 from distill.report.page import environment
 from distill.report.table import top1
 from distill.runs.distilled_set import DistilledSet
@@ -26,7 +26,8 @@ def card(run: str | Path, recipe: Recipe, data: DistilledSet, method: str, forma
     store = Store(Path(run))
     soft, channels = data.logits is not None, data.images.shape[1]
     # Students were measured under these; the field's own network for small images is no model of timm's.
-    imagenet = recipe.train.student != "convnet" and channels == 3
+    student = recipe.train.student if isinstance(recipe.train, Train) else "convnet"
+    imagenet = student != "convnet" and channels == 3
     models = [_model(part, getattr(recipe, part).model_dump()) for part in ("codec", "prior", "teacher")]
     header = DatasetCardData(
         license="other", task_categories=["image-classification"], configs=_FILES if format == "parquet" else None
@@ -46,7 +47,7 @@ def card(run: str | Path, recipe: Recipe, data: DistilledSet, method: str, forma
         "columns": "image, label, weight" + (", soft_label" if soft and format == "parquet" else ""),
         "mean": list(IMAGENET_MEAN if imagenet else (0.5,) * channels),
         "std": list(IMAGENET_STD if imagenet else (0.5,) * channels),
-        "network": "resnet18" if recipe.train.student == "convnet" else recipe.train.student,
+        "network": "resnet18" if student == "convnet" else student,
         "data": _shown(recipe.data.model_dump()),
         "terms": _terms(recipe, data),
         "models": [*models, *_teacher(store, stages)],

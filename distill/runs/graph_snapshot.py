@@ -12,7 +12,7 @@ from distill.pipeline.format import numbered, plain
 from distill.pipeline.stage import Product, Progress, Reader, Stage
 from distill.pipeline.store import GRAPHS, RECIPES, write_whole
 from distill.recipe import Recipe, RecipeError
-from distill.stages.train import TrainStage
+from distill.stages.students import StudentsStage
 
 
 class FrozenStage(Stage):
@@ -49,7 +49,7 @@ class FrozenStage(Stage):
 class Graph:
     """classes, names: as the data write them, and as people call them. part_names: a part per class.
 
-    sets: of each method the stage of its images, and that of the labels of each image if it has such under any regime.
+    sets: of each method that has images the stage of these, and that of the labels of each image if it has such under any regime.
     """
 
     classes: tuple[str, ...]
@@ -60,11 +60,10 @@ class Graph:
 
     @classmethod
     def of(cls, stages: list[Stage]) -> "Graph":
-        trains = [stage for stage in stages if isinstance(stage, TrainStage)]
+        trains = [stage for stage in stages if isinstance(stage, StudentsStage)]
         data = trains[0].data
-        sets = {
-            stage.method: (stage.images, stage.logits) for stage in sorted(trains, key=lambda stage: stage.logits is not None)
-        }
+        found = sorted(trains, key=lambda stage: stage.logits is not None)
+        sets = {stage.method: (stage.images, stage.logits) for stage in found if stage.images is not None}
         return cls(data.classes, data.names, data.part_names, stages, sets)
 
     def written(self) -> dict[str, Any]:

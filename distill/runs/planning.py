@@ -16,6 +16,7 @@ from distill.recipe import Recipe, RecipeError
 from distill.recipe.codes import PretrainedPrior
 from distill.recipe.images import DigitsData, PretrainedCodec
 from distill.runs.folder import upto
+from distill.stages.pretrained_network import PretrainedNetworkStage
 
 
 @dataclass(frozen=True)
@@ -58,10 +59,13 @@ def planned(recipe: Recipe, folder: str | Path, *, until: str | None = None) -> 
 def unobtainable(stages: Sequence[Stage], store: Store) -> list[str]:
     """What is to be fetched hours from now and is not to be had, as on a node without network, in sentences.
 
-    A teacher's weights are in the run once they were fetched; a codec's or a prior's are read as long as something is missing.
+    Weights of timm's and torchvision's networks are in the run once they were fetched; a codec's or a prior's are read as long as
+    something is missing.
     """
     missing = [stage for stage in stages if not all(store.holds(stage, part) for part in stage.parts())]
-    needed = dict.fromkeys(each for stage in missing for each in ordered(stage) if each in missing or each.name != "teacher")
+    needed = dict.fromkeys(
+        each for stage in missing for each in ordered(stage) if each in missing or not isinstance(each, PretrainedNetworkStage)
+    )
     return [reason for stage in needed if (reason := stage.unobtainable())]
 
 

@@ -61,6 +61,18 @@ def _whole(
     return [whole.project(distinct[np.sort(nearest_distinct(distinct, measure.points))]) for measure in codes]
 
 
+def balanced(
+    points: NDArray[np.float64], sizes: Sequence[int], seeds: Sequence[int], options: Select, progress: Progress
+) -> list[qz.Solution]:
+    """The best codes of equal masses for the points (n, d) of a class, one a size and seed, with the plans that show it."""
+    law, found = qz.DiscreteMeasure(points), list[qz.Solution]()
+    limits: dict[str, Any] = {"n_init": options.n_init, "max_iter": options.max_iter}
+    for i, (size, seed) in enumerate(zip(sizes, seeds, strict=True)):
+        found += _fewer([law], size, masses="uniform", rng=[seed], **limits)
+        progress((i + 1) / len(sizes))
+    return found
+
+
 def _fewer(laws: list[qz.DiscreteMeasure], k: Any, **options: Any) -> list[qz.Solution]:
     """The codes of laws, as many as these have distinct points where they have fewer; the manifest says so, and no warning."""
     with warnings.catch_warnings():

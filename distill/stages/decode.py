@@ -9,10 +9,10 @@ from distill.pipeline.stage import Product, Progress, Reader, Stage, seed_of
 from distill.recipe import Recipe
 from distill.stages.codec import CodecStage
 from distill.stages.draw import Draw, draws
-from distill.stages.encode import flat
 from distill.stages.prior import PriorStage
 from distill.stages.select import SelectStage
 from distill.stages.sheet import sheet
+from distill.stages.space import flat
 
 if TYPE_CHECKING:
     from distill.models.batches import Batches
@@ -28,7 +28,6 @@ class DiffusionStage(Stage):
     """
 
     name = "decode"
-    kind = "diffusion"
     version = 2  # since what is not finite is no image
 
     def __init__(self, recipe: Recipe, data: Images, codec: CodecStage, prior: PriorStage | None, select: SelectStage) -> None:
@@ -37,18 +36,23 @@ class DiffusionStage(Stage):
         self.device, self.dtype = codec.device, prior.dtype if prior else codec.dtype
 
     @property
+    def kind(self) -> str:
+        """What the images are, for titles."""
+        return "diffusion" if self.select.kind == "quantize" else f"diffusion {self.select.kind}"
+
+    @property
     def title(self) -> str:
         return f"decode {self.kind}"
 
     @property
     def inverts(self) -> bool:
         """Whether codes are inverted here; those of noise space were before they were quantized."""
-        return self.recipe.decode.start == "inverted" and self.recipe.select.space == "latent"
+        return self.recipe.decode.start == "inverted" and self.recipe.select.space != "noise"
 
     def options(self) -> Mapping[str, Any]:
         if self.prior is None:
             return {"prior": "none", "size": self.data.size}
-        return {**self.recipe.decode.model_dump(exclude={"batch"}), "size": self.data.size}
+        return {**self.recipe.decode.model_dump(exclude={"batch", "latent"}), "size": self.data.size}
 
     def parts(self) -> list[str]:
         return self.data.part_names
@@ -104,7 +108,7 @@ class DiffusionStage(Stage):
             some = [names[row] for row in torch.arange(len(codes))[rows].tolist()]
             if self.inverts:
                 start = invert(predict(options.inversion_guidance, dtype), inverse_of(scheduler), start, **share)
-            elif self.recipe.select.space == "latent":
+            elif self.recipe.select.space != "noise":
                 noise = torch.cat([_noise("noise", part, draw, k, codes.shape[1:]) for draw, k in some])
             generators = [torch.Generator().manual_seed(_seed("steps", part, draw, k)) for draw, k in some]
             return denoise(predict(options.guidance, dtype), scheduler, start, noise, **share, generators=generators)

@@ -1,4 +1,4 @@
-"""Distances: how far each class's weighted codes are from its images, in latent space, by exact transport."""
+"""Distances: how far each class's weighted codes, and the images made of them, are from its images, by exact transport."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,75 +13,118 @@ from distill.methods.weights import moded
 from distill.pipeline.stage import Product, Progress, Reader, Stage
 from distill.recipe import Recipe
 from distill.stages.draw import Draw, draws
-from distill.stages.encode import EncodeStage, LatentStage
-from distill.stages.select import SelectStage
+from distill.stages.encode import EncodeStage
+from distill.stages.feature_space import FeatureSpaceStage
+from distill.stages.select import RealStage, SelectStage
+from distill.stages.space import SpaceStage
+from distill.stages.validate_images import ValidateImagesStage
+
+PIXELS = "pixels"
+_OWN_CELLS = ("quantize", "nearest", "nearest-balanced")  # masses that are those of the points' own Voronoi cells
 
 
 class DistancesStage(Stage):
-    r"""``<class>.json``, for each draw of a method: ``w2_squared``, ``decoded_squared`` and ``distortion``.
+    r"""``<class>.json``, for each draw of a method: ``w2_squared``, ``distortion``, and ``images``.
 
-    $W_2^2$ between the class's latents and its weighted codes, in the space where these were quantized; $W_2^2$ between the
-    latents and the decoded images encoded again; $D_2$ of the codes. Where the weights are the cells' masses also
-    ``uniform_squared``, which theory says is no less.
+    $W_2^2$ between the class's points and its weighted codes, in the space where these were selected; $D_2$ of the codes. Where
+    the weights are the masses of their own cells also ``uniform_squared``, which theory says is no less. ``images``: $W_2^2$
+    between the class's images and the weighted images of the set, in each of the recipe's ``distances``: ``latent`` (encoded
+    again), ``features``, ``pixels`` (from 0 to 1).
+
+    images: None where codes are learned from as they are, which are measured in their own space alone. spaces: of the images.
     """
 
     name = "distances"
+    version = 2  # since images are measured in several spaces
 
     def __init__(
         self,
         recipe: Recipe,
         data: Images,
         method: str,
-        encode: EncodeStage,
-        space: LatentStage,
+        validated: ValidateImagesStage,
         select: SelectStage,
-        images: Stage,
+        images: Stage | None,
+        spaces: Mapping[str, SpaceStage | None],
     ) -> None:
-        self.recipe, self.data, self.method = recipe, data, method
-        self.encode, self.space, self.select, self.images = encode, space, select, images
-        self.parents = tuple(dict.fromkeys((encode, space, select, images)))
+        self.recipe, self.data, self.method, self.validated = recipe, data, method, validated
+        self.select, self.images, self.space, self.spaces = select, images, select.space, dict(spaces)
+        known = [stage for stage in (validated, self.space, select, images, *spaces.values()) if stage is not None]
+        self.parents = tuple(dict.fromkeys(known))
 
     @property
     def title(self) -> str:
         return f"distances {self.method}"
 
     def options(self) -> Mapping[str, Any]:
-        return {"weights": METHODS[self.method].weights}
+        return {"weights": METHODS[self.method].weights, "spaces": list(self.spaces)}
 
     def parts(self) -> list[str]:
         return self.data.part_names
 
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
-        index = self.data.index_of(part)
+        index, chosen = self.data.index_of(part), read.tensors(self.select, part)
+        made = read.tensors(self.images, part) if self.images is not None else {}
         law = qz.DiscreteMeasure(self.space.points(read, index))
-        clean = law if self.space is self.encode else qz.DiscreteMeasure(self.encode.points(read, index))
-        chosen = read.tensors(self.select, part)
+        laws = {name: law if stage is self.space else self._law(read, index, stage) for name, stage in self.spaces.items()}
         todo = draws(self.recipe, METHODS[self.method].select)
         found: dict[str, Any] = {}
         for i, draw in enumerate(todo):
-            found[draw.name] = self._of(read, part, draw, chosen, law, clean)
+            found[draw.name] = self._codes(draw, chosen, law)
+            found[draw.name]["images"] = {
+                name: self._images(read, draw, chosen, made, name, each, found[draw.name]["w2_squared"] if each is law else None)
+                for name, each in laws.items()
+            }
             progress((i + 1) / len(todo))
         return {f"{part}.json": found}
 
-    def _of(
-        self, read: Reader, part: str, draw: Draw, chosen: Mapping[str, Any], law: qz.DiscreteMeasure, clean: qz.DiscreteMeasure
-    ) -> dict[str, float]:
-        method = METHODS[self.method]
+    def _law(self, read: Reader, index: int, stage: SpaceStage | None) -> qz.DiscreteMeasure:
+        """The images of a class in a space; of pixels where it has no stage."""
+        if stage is not None:
+            return qz.DiscreteMeasure(stage.points(read, index))
+        return qz.DiscreteMeasure(_pixels(self.data.train.read(self.validated.readable(read, "train", index))))
+
+    def _codes(self, draw: Draw, chosen: Mapping[str, Any], law: qz.DiscreteMeasure) -> dict[str, Any]:
         masses = draw.of(chosen, "weights").numpy()
-        weights = moded(masses, method.weights)
-        if method.decode == "real":  # real images are their own codes, and decoding does not move them
-            indices = draw.of(chosen, "indices").numpy()
-            points = law.points[indices]
-            square = w2_squared(law, points, weights)
-            moved = square if clean is law else w2_squared(clean, clean.points[indices], weights)
-        else:
-            points = draw.of(chosen, "points").numpy()
-            square = w2_squared(law, points, weights)
-            moved = w2_squared(clean, draw.of(read.tensors(self.images, part), "latents").numpy(), weights)
-        values = {"w2_squared": square, "decoded_squared": moved, "distortion": qz.distortion(law, points, rng=0).value}
-        if method.weights == "mass":
+        weights = moded(masses, METHODS[self.method].weights)
+        points = law.points[draw.of(chosen, "indices").numpy()] if self._real else draw.of(chosen, "points").numpy()
+        values = {"w2_squared": w2_squared(law, points, weights), "distortion": qz.distortion(law, points, rng=0).value}
+        if METHODS[self.method].weights == "mass" and METHODS[self.method].select in _OWN_CELLS:
             values["uniform_squared"] = w2_squared(law, points, moded(masses, "uniform"))
         return values
+
+    def _images(
+        self,
+        read: Reader,
+        draw: Draw,
+        chosen: Mapping[str, Any],
+        made: Mapping[str, Any],
+        name: str,
+        law: qz.DiscreteMeasure,
+        codes: float | None,
+    ) -> float:
+        """The distance of a set's images in one space. codes: that of its codes, where they are of that space."""
+        weights = moded(draw.of(chosen, "weights").numpy(), METHODS[self.method].weights)
+        if METHODS[self.method].decode == "real" or self.images is None:
+            # Real images are points of every space, and decoding does not move them; codes without images are their own.
+            return codes if codes is not None else w2_squared(law, law.points[draw.of(chosen, "indices").numpy()], weights)
+        stage = self.spaces[name]
+        if isinstance(stage, EncodeStage):
+            points = draw.of(made, "latents").numpy()
+        elif isinstance(stage, FeatureSpaceStage):
+            points = stage.of_images(read, draw.of(made, "images"))
+        else:
+            points = _pixels(draw.of(made, "images").numpy())
+        return w2_squared(law, points, weights)
+
+    @property
+    def _real(self) -> bool:
+        return isinstance(self.select, RealStage)
+
+
+def _pixels(images: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Images (n, C, H, W) as points of float64, pixels from 0 to 1."""
+    return images.reshape(len(images), -1) / 255.0
 
 
 def w2_squared(law: qz.DiscreteMeasure, points: NDArray[np.float64], weights: NDArray[np.float64]) -> float:

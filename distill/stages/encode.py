@@ -3,54 +3,39 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from distill.images import Images
-from distill.pipeline.stage import Product, Progress, Reader, Stage, seed_of
+from distill.pipeline.stage import Product, Progress, Reader, seed_of
 from distill.recipe import Recipe
 from distill.recipe.images import PretrainedCodec
 from distill.stages.codec import CodecStage
+from distill.stages.space import SHARD, SpaceStage, flat
 from distill.stages.validate_images import ValidateImagesStage
 
-SHARD = 2000
 
+class LatentStage(SpaceStage):
+    """Points of a class's latent space: ``latents`` (n, c, h, w) of every shard, a part each."""
 
-class LatentStage(Stage):
-    """Points of a class's latent space, ``latents`` (n, c, h, w), in shards of at most 2,000 of the class's readable images."""
-
-    recipe: Recipe
-    data: Images
-    validated: ValidateImagesStage
     codec: CodecStage
 
     def parts(self) -> list[str]:
-        return [part for index in range(len(self.data.classes)) for part in self.shards(index)]
-
-    def shards(self, index: int) -> list[str]:
-        """The parts of a class."""
-        data = self.data
-        return [f"{data.part_name(index)}-{shard}" for shard in range(-(-len(data.train.of_class(index)) // SHARD))]
+        return self.all_shards()
 
     @property
-    def entries(self) -> int:
+    def entries(self) -> int:  # type: ignore[override]
         """Numbers of a latent."""
         return self.codec.channels * self.codec.side**2
+
+    def shard_points(self, read: Reader, shard: str) -> NDArray[np.float64]:
+        return flat(read.tensors(self, shard)["latents"])
 
     def latents(self, read: Reader, index: int) -> Any:
         """All latents of a class, (n, c, h, w), in the order of its readable images."""
         import torch
 
         return torch.cat([read.tensors(self, part)["latents"] for part in self.shards(index)])
-
-    def points(self, read: Reader, index: int) -> Any:
-        """The same as points (n, c·h·w) of float64."""
-        return flat(self.latents(read, index))
-
-    def positions(self, read: Reader, part: str) -> Any:
-        """Positions, in the training split, of a shard's images."""
-        import numpy as np
-
-        index, shard = self.data.index_of(part), int(part.split("-")[-1])
-        of_class = self.data.train.of_class(index)[shard * SHARD : (shard + 1) * SHARD]
-        return of_class[np.isin(of_class, self.validated.readable(read, "train", index))]
 
 
 class EncodeStage(LatentStage):
@@ -60,7 +45,6 @@ class EncodeStage(LatentStage):
 
     def __init__(self, recipe: Recipe, data: Images, validated: ValidateImagesStage, codec: CodecStage) -> None:
         self.recipe, self.data, self.validated, self.codec = recipe, data, validated, codec
-        self.codec = codec
         self.parents = (validated, codec)
         self.device, self.dtype = codec.device, codec.dtype
 
@@ -92,8 +76,3 @@ class EncodeStage(LatentStage):
                 f"some latents are not finite; codec.dtype or codec.stored may have too small a range ({self.dtype})"
             )
         return {f"{part}.safetensors": {"latents": latents}}
-
-
-def flat(latents: Any) -> Any:
-    """Latents (n, c, h, w) as points (n, c·h·w) of float64 on the host."""
-    return latents.reshape(len(latents), -1).double().numpy()

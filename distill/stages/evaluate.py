@@ -9,14 +9,14 @@ import numpy as np
 from distill.images import Images
 from distill.methods import METHODS
 from distill.pipeline.stage import Product, Progress, Reader, Stage, ordered
-from distill.recipe import Recipe
+from distill.recipe import Probe, Recipe
 from distill.stages.distances import DistancesStage
 from distill.stages.draw import Draw, draws
 from distill.stages.evidence import comparisons, effective_sizes, few_in_effect
 from distill.stages.label import ImageLabelStage
+from distill.stages.students import StudentsStage
 from distill.stages.teacher import TeacherStage
 from distill.stages.testing import Outcome
-from distill.stages.train import TrainStage
 from distill.stages.validate_images import ValidateImagesStage
 from distill.statistics import predictions, t_interval
 
@@ -24,10 +24,11 @@ from distill.statistics import predictions, t_interval
 class EvaluateStage(Stage):
     r"""Means and standard deviations over seeds, fractions throughout.
 
-    ``w2_latent``: $(\mathrm{mean}_c\, W_2^2)^{1/2}$ between a class's latents and its weighted codes before decoding, by exact
-    transport, then the mean over seeds. ``w2_decoded``: the same with the decoded images encoded again. ``distortion``: mean over
-    classes and seeds of $D_2$ of the codes; None, like the other two, of an external set. ``checks``: what must hold for
-    every codebook, and how it did. ``teacher``: its own top-1, and a warning where that is near chance; None without one.
+    ``w2_codes``: $(\mathrm{mean}_c\, W_2^2)^{1/2}$ between a class's points and its weighted codes, in the space where these were
+    selected, by exact transport, then the mean over seeds. ``distances``: the same of the images of the set, in each space of
+    the recipe's. ``distortion``: mean over classes and seeds of $D_2$ of the codes. None, all three, of an external set.
+    ``checks``: what must hold for every codebook, and how it did. ``teacher``: its own top-1, and a warning where that is near
+    chance; None without one.
     ``recognized``: the share of the images that the teacher takes for their class, where it labels images as they are.
     ``images``: of each split, and how many of them can't be read and are left out. ``comparisons``: the recipe's, by labels and
     budget (:func:`distill.statistics.comparison`); images of all classes stand beside every budget. ``top1_low``, ``top1_high``:
@@ -42,7 +43,7 @@ class EvaluateStage(Stage):
         self,
         recipe: Recipe,
         data: Images,
-        trains: Mapping[tuple[str, str], TrainStage],
+        trains: Mapping[tuple[str, str], StudentsStage],
         distances: Mapping[str, DistancesStage],
     ) -> None:
         self.recipe, self.data, self._trains, self._distances = recipe, data, dict(trains), dict(distances)
@@ -84,7 +85,7 @@ class EvaluateStage(Stage):
         return {key: about[key] for key in ("model", "top1", "warning")}
 
     def _row(
-        self, read: Reader, train: TrainStage, k: int | None, measured: Mapping[Any, Any], warnings: list[str]
+        self, read: Reader, train: StudentsStage, k: int | None, measured: Mapping[Any, Any], warnings: list[str]
     ) -> dict[str, Any]:
         todo = [draw for draw in draws(self.recipe, METHODS[train.method].select) if draw.k == k]
         runs = [Outcome.read(read, train, run.name) for run in train.runs() if run.draw in todo]
@@ -92,7 +93,7 @@ class EvaluateStage(Stage):
         low, high = t_interval(top1)
         sizes = effective_sizes(read, train, todo)
         warnings += few_in_effect(train.method, k, sizes)
-        latent, decoded, distortion = measured.get((train.method, k), (None, None, None))
+        codes, distortion, images = measured.get((train.method, k), (None, None, {}))
         return {
             "method": train.method,
             "labels": train.regime,
@@ -110,23 +111,27 @@ class EvaluateStage(Stage):
             "label_bytes": round(float(np.mean([run.label_bytes for run in runs]))),
             "seeds": len(runs),
             "top1": top1.tolist(),
-            "w2_latent": latent,
-            "w2_decoded": decoded,
+            "w2_codes": codes,
+            "distances": {name: images.get(name) for name in ("latent", "features", "pixels")},
             "distortion": distortion,
-            "distances": {"latent": decoded},
             "recognized": self._recognized(read, train, todo),
             "effective": float(np.mean(list(sizes.values()))),
         }
 
-    def _measured(self, read: Reader, checks: "_Checks") -> dict[tuple[str, int | None], list[float]]:
-        """Of each method and budget W_2 of the codes, of the images encoded again, and the distortion: means over seeds."""
-        found: dict[tuple[str, int | None], list[tuple[float, float, float]]] = {}
+    def _measured(self, read: Reader, checks: "_Checks") -> dict[tuple[str, int | None], tuple[float, float, dict[str, float]]]:
+        """Of each method and budget, as means over seeds: W_2 of the codes, their distortion, W_2 of the images in each space."""
+        found: dict[tuple[str, int | None], list[tuple[float, float, dict[str, float]]]] = {}
         for method in self._distances:
             for draw in draws(self.recipe, METHODS[method].select):
                 found.setdefault((method, draw.k), []).append(self._means(read, method, draw, checks))
-        return {key: np.mean(means, axis=0).tolist() for key, means in found.items()}
+        means = {}
+        for key, each in found.items():
+            codes, distortions, spaces = zip(*each, strict=True)
+            images = {name: float(np.mean([values[name] for values in spaces])) for name in spaces[0]}
+            means[key] = (float(np.mean(codes)), float(np.mean(distortions)), images)
+        return means
 
-    def _recognized(self, read: Reader, train: TrainStage, todo: Sequence[Draw]) -> float | None:
+    def _recognized(self, read: Reader, train: StudentsStage, todo: Sequence[Draw]) -> float | None:
         """The share of the draws' images that the teacher takes for their class; None where it did not label them as they are."""
         if not isinstance(train.labels, ImageLabelStage):
             return None
@@ -136,17 +141,16 @@ class EvaluateStage(Stage):
             right += [draw.of(logits, "logits").argmax(1).eq(index).numpy() for draw in todo]
         return float(np.concatenate(right).mean())
 
-    def _means(self, read: Reader, method: str, draw: Draw, checks: "_Checks") -> tuple[float, float, float]:
-        """W_2 of the codes and of the images encoded again, rooted means over classes, and the mean distortion, of one draw."""
+    def _means(self, read: Reader, method: str, draw: Draw, checks: "_Checks") -> tuple[float, float, dict[str, float]]:
+        """Of one draw the rooted mean over classes of W_2² of the codes, their mean distortion, and the like of the images."""
         stage = self._distances[method]
         found = [read.values(stage, part)[draw.name] for part in stage.parts()]
         for each in found:
             if "uniform_squared" in each:
                 checks.add(each["w2_squared"], each["uniform_squared"], each["distortion"])
-        square, moved, distortion = (
-            float(np.mean([each[key] for each in found])) for key in ("w2_squared", "decoded_squared", "distortion")
-        )
-        return square**0.5, moved**0.5, distortion
+        images = {name: float(np.mean([each["images"][name] for each in found])) ** 0.5 for name in stage.spaces}
+        square, distortion = (float(np.mean([each[key] for each in found])) for key in ("w2_squared", "distortion"))
+        return square**0.5, distortion, images
 
 
 class _Checks:
@@ -172,6 +176,8 @@ class _Checks:
 def _named(recipe: Recipe) -> str:
     """The student, in words."""
     train = recipe.train
+    if isinstance(train, Probe):
+        return f"logistic regression, ridge {train.ridge:g}"
     if train.student == "convnet":
         return f"ConvNet-{train.depth}, width {train.width}"
     return train.student + (" with a stem for small images" if train.small_stem else "")

@@ -11,12 +11,12 @@ from distill.methods.weights import moded
 from distill.pipeline.stage import Reader
 from distill.recipe import Recipe
 from distill.stages.draw import Draw
+from distill.stages.students import StudentsStage
 from distill.stages.testing import Outcome
-from distill.stages.train import TrainStage
 from distill.statistics import comparison, effective_size
 
 
-def comparisons(read: Reader, recipe: Recipe, trains: Mapping[tuple[str, str], TrainStage]) -> list[dict[str, Any]]:
+def comparisons(read: Reader, recipe: Recipe, trains: Mapping[tuple[str, str], StudentsStage]) -> list[dict[str, Any]]:
     """Each of the recipe's pairs by labels and budget, where both have students; all images stand beside every budget."""
     found: list[dict[str, Any]] = []
     for pair, labels in product(recipe.comparisons, recipe.train.regimes):
@@ -35,7 +35,7 @@ def comparisons(read: Reader, recipe: Recipe, trains: Mapping[tuple[str, str], T
     return found
 
 
-def effective_sizes(read: Reader, train: TrainStage, draws: Sequence[Draw]) -> dict[str, float]:
+def effective_sizes(read: Reader, train: StudentsStage, draws: Sequence[Draw]) -> dict[str, float]:
     """The effective sample size of each class, by what people call it: mean over draws."""
     found: dict[str, float] = {}
     for name, part in zip(train.data.names, train.data.part_names, strict=True):

@@ -10,7 +10,15 @@ from distill.stages.pretrained_codec import PretrainedCodecStage
 from distill.stages.pretrained_prior import PretrainedPriorStage
 from distill.stages.pretrained_teacher import PretrainedTeacherStage
 from distill.stages.prior import PriorStage
-from distill.stages.real_selection import AllStage, NearestStage, RandomStage
+from distill.stages.real_selection import (
+    AllStage,
+    CountsStage,
+    NearestBalancedStage,
+    NearestStage,
+    RandomStage,
+    StratifiedMassStage,
+    StratifiedStage,
+)
 from distill.stages.select import SelectStage
 from distill.stages.teacher import TeacherStage
 from distill.stages.trained_codec import TrainedCodecStage
@@ -24,7 +32,8 @@ TEACHERS: dict[str, type[TeacherStage]] = {
     "timm": PretrainedTeacherStage,
     "torchvision": PretrainedTeacherStage,
 }
-SELECTIONS: dict[str, type[SelectStage]] = {"all": AllStage, "random": RandomStage, "nearest": NearestStage}
+_REAL = (AllStage, RandomStage, NearestStage, NearestBalancedStage, CountsStage, StratifiedStage, StratifiedMassStage)
+SELECTIONS: dict[str, type[SelectStage]] = {kind.kind: kind for kind in _REAL}
 
 Kind = TypeVar("Kind")
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from distill.images import Images
 from distill.pipeline.stage import Product, Progress, Reader, Stage, seed_of
-from distill.recipe import Recipe
+from distill.recipe import Recipe, Train
 from distill.stages.decode import DiffusionStage
 from distill.stages.draw import Run, draws, images_of, runs
 from distill.stages.external_images import ExternalImagesStage
@@ -77,6 +77,7 @@ class StoredLabelStage(Stage):
     ) -> None:
         self.recipe, self.data, self.teacher, self.images = recipe, data, teacher, images
         self.all_runs = {run.name: run for run in runs(recipe, select, "stored")}
+        assert isinstance(recipe.train, Train)
         self.rules = recipe.train.rules_for("stored")
         self.parents, self.device = (teacher, images), recipe.compute.device
 

@@ -4,23 +4,20 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from distill.images import Images
 from distill.pipeline.stage import Product, Progress, Reader, seed_of
 from distill.recipe import Recipe
 from distill.stages.codebooks import quantized
 from distill.stages.draw import Draw, draws
-from distill.stages.encode import LatentStage, flat
 from distill.stages.select import SelectStage
+from distill.stages.space import SpaceStage
 from distill.stages.validate_images import ValidateImagesStage
 
 
 class QuantizeStage(SelectStage):
-    r"""Codes and masses that minimize $W_2$ to a class's latents, ``points`` (K, c·h·w) and ``weights`` (K,), float64; how many.
+    r"""Codes and masses that minimize $W_2$ to a class's points, ``points`` (K, d) and ``weights`` (K,), float64; how many.
 
-    Lloyd and CLVQ see the latents whole, all draws as one batch of problems; streaming CLVQ sees them shard by shard, in an
+    Lloyd and CLVQ see the points whole, all draws as one batch of problems; streaming CLVQ sees them shard by shard, in an
     order drawn again at every pass, and the masses are those of a last pass.
     """
 
@@ -28,7 +25,7 @@ class QuantizeStage(SelectStage):
     reads = ("latents",)
     version = 5  # since fewer distinct images than codes are fewer codes
 
-    def __init__(self, recipe: Recipe, data: Images, validated: ValidateImagesStage, latents: LatentStage) -> None:
+    def __init__(self, recipe: Recipe, data: Images, validated: ValidateImagesStage, latents: SpaceStage) -> None:
         super().__init__(recipe, data, validated, latents)
         self.device = recipe.compute.device
 
@@ -42,7 +39,7 @@ class QuantizeStage(SelectStage):
         sizes = [self.size(read, part, draw) for draw in todo]
         seeds = [seed_of("quantize", part, draw.name) for draw in todo]
         index = self.data.index_of(part)
-        shards = [partial(self._shard, read, shard) for shard in self.space.shards(index)]
+        shards = [partial(self.space.shard_points, read, shard) for shard in self.space.shards(index)]
         if not options.streaming:
             shards = [lambda: self.space.points(read, index)]
         try:
@@ -58,6 +55,3 @@ class QuantizeStage(SelectStage):
     def found(self, read: Reader, part: str, draw: Draw) -> int:
         """The codes: fewer than images where some of these are the same."""
         return read.values(self, part)[draw.name]
-
-    def _shard(self, read: Reader, shard: str) -> NDArray[np.float64]:
-        return flat(read.tensors(self.space, shard)["latents"])

@@ -11,7 +11,7 @@ from distill.pipeline.stage import Product, Progress, Reader, Stage, ordered
 from distill.recipe import Recipe
 from distill.stages.draw import Draw
 from distill.stages.evaluate import EvaluateStage
-from distill.stages.train import TrainStage
+from distill.stages.students import StudentsStage
 
 
 class ReportStage(Stage):
@@ -21,7 +21,7 @@ class ReportStage(Stage):
     version = 9  # since a method has one colour in all panels
 
     def __init__(
-        self, recipe: Recipe, data: Images, trains: Mapping[tuple[str, str], TrainStage], evaluate: EvaluateStage
+        self, recipe: Recipe, data: Images, trains: Mapping[tuple[str, str], StudentsStage], evaluate: EvaluateStage
     ) -> None:
         self.recipe, self.data, self._evaluate = recipe, data, evaluate
         self._images = {method: train.images for (method, _), train in trains.items()}
@@ -54,9 +54,11 @@ class ReportStage(Stage):
             pictures["comparisons.png"] = figures.comparisons(metrics["comparisons"])
         if metrics["predicts"]:
             pictures["distances.png"] = figures.distances(metrics["rows"], metrics["split"])
-        if any(row["w2_latent"] is not None for row in metrics["rows"]):
+        if any(row["w2_codes"] is not None for row in metrics["rows"]):
             pictures["distortion.png"] = figures.distortion(metrics["rows"])
-        weighted = next((name for name in self.recipe.methods if METHODS[name].weights == "mass" and name != "external"), None)
+        weighted = next(
+            (name for name in self.recipe.methods if METHODS[name].weights == "mass" and self._images.get(name)), None
+        )
         if weighted is not None:
             pictures |= self._codes(read, self._images[weighted], figures)
         progress(0.9)

@@ -1,4 +1,4 @@
-"""Select: what stands for each class, in latent space: codes with their masses, or real images."""
+"""Select: what stands for each class: codes with their masses, or real images."""
 
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -11,26 +11,27 @@ from distill.images import Images
 from distill.pipeline.stage import Product, Progress, Reader, Stage
 from distill.recipe import Recipe
 from distill.stages.draw import Draw, draws, size_of
-from distill.stages.encode import LatentStage
+from distill.stages.space import SpaceStage
 from distill.stages.validate_images import ValidateImagesStage
 
 
 class SelectStage(Stage):
     """What the ways to select share: a part per class, with all its draws; budgets that no class exceeds its images by.
 
-    Codes are ``points`` (K, c·h·w) with ``weights`` (K,), which a prior and the codec make images of. reads: what they are chosen
-    by, ``latents`` (of all images, in their order) or the ``codes`` of optimal quantization; nothing for neither. weights: the
-    mode in which a method of this kind's own name weights them.
+    Codes are ``points`` (K, d) of the space with ``weights`` (K,). reads: what they are chosen by, ``latents`` (the points of all
+    images, in their order) or the ``codes`` of another way to select, whose kind ``codes_kind`` names; nothing for neither.
+    weights: the mode in which a method of this kind's own name weights them.
     """
 
     name = "select"
     kind: ClassVar[str]
     reads: ClassVar[tuple[str, ...]] = ()
+    codes_kind: ClassVar[str] = "quantize"
     weights: ClassVar[str] = "mass"
     decode: ClassVar[str] = "diffusion"
 
     def __init__(
-        self, recipe: Recipe, data: Images, validated: ValidateImagesStage, space: LatentStage, codes: "SelectStage | None" = None
+        self, recipe: Recipe, data: Images, validated: ValidateImagesStage, space: SpaceStage, codes: "SelectStage | None" = None
     ) -> None:
         self.recipe, self.data, self.validated, self.space = recipe, data, validated, space
         self._codes = codes
@@ -86,7 +87,7 @@ class SelectStage(Stage):
 
 
 class RealStage(SelectStage):
-    """Real images of a class: a draw's ``indices`` (K,) among the class's readable training images, and equal ``weights``."""
+    """Real images of a class: a draw's ``indices`` (K,) among the class's readable training images, with ``weights`` (K,)."""
 
     weights = "uniform"
     decode = "real"
@@ -95,12 +96,18 @@ class RealStage(SelectStage):
     def indices(self, part: str, draw: Draw, read: Reader) -> NDArray[np.int64]:
         """The images of one draw."""
 
+    def masses(self, part: str, draw: Draw, read: Reader, indices: NDArray[np.int64]) -> NDArray[np.float64]:
+        """What they stand for, (K,) of sum 1: each for as much, unless a way to select says otherwise."""
+        return np.full(len(indices), 1 / len(indices))
+
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         import torch
 
         tensors: dict[str, Any] = {}
-        for draw in draws(self.recipe, self.kind):
+        todo = draws(self.recipe, self.kind)
+        for i, draw in enumerate(todo):
             indices = self.indices(part, draw, read)
-            weights = np.full(len(indices), 1 / len(indices))
+            weights = self.masses(part, draw, read, indices)
             tensors |= draw.tensors(indices=torch.from_numpy(indices), weights=torch.from_numpy(weights))
+            progress((i + 1) / len(todo))
         return {f"{part}.safetensors": tensors}

@@ -15,7 +15,6 @@ class TeacherStage(Stage):
     name = "teacher"
     data: Images
     section: Any
-    shape: tuple[int, int, int]  # of an image that it is fed
 
     @abstractmethod
     def __init__(self, recipe: Recipe, section: Any, data: Images, validated: ValidateImagesStage) -> None:
@@ -23,6 +22,11 @@ class TeacherStage(Stage):
 
     def parts(self) -> list[str]:
         return ["teacher"]
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, int, int]:
+        """Of an image that it is fed."""
 
     @abstractmethod
     def load(self, read: Reader) -> Any:

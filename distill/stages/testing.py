@@ -44,12 +44,12 @@ class Outcome:
         """That of a finished part."""
         return cls(**read.values(stage, part), right=read.tensors(stage, part)["right"].numpy())
 
-    def product(self, part: str) -> Product:
-        """Its files."""
+    def product(self, part: str, **beside: Any) -> Product:
+        """Its files, with tensors of the student's own ``beside``."""
         import torch
 
         values = {key: value for key, value in asdict(self).items() if key != "right"}
-        return {f"{part}.json": values, f"{part}.safetensors": {"right": torch.from_numpy(self.right)}}
+        return {f"{part}.json": values, f"{part}.safetensors": {"right": torch.from_numpy(self.right), **beside}}
 
 
 class Looks:

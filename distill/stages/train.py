@@ -6,10 +6,11 @@ from typing import Any
 from distill.images import Images
 from distill.methods import METHODS
 from distill.pipeline.stage import Product, Progress, Reader, Stage, seed_of
-from distill.recipe import Recipe
-from distill.stages.draw import Draw, Run, runs
+from distill.recipe import Recipe, Train
+from distill.stages.draw import Draw, Run
 from distill.stages.external_images import ExternalImagesStage
 from distill.stages.label import ImageLabelStage, StoredLabelStage, pass_seed
+from distill.stages.students import StudentsStage
 from distill.stages.teacher import TeacherStage
 from distill.stages.testing import Looks, Outcome
 from distill.stages.untrained import held, network
@@ -17,7 +18,7 @@ from distill.stages.validate_images import ValidateImagesStage
 from distill.stages.weighted import WeightedSet, weighted_set
 
 
-class TrainStage(Stage):
+class TrainStage(StudentsStage):
     r"""$\min_\theta \sum_k w_k\, \ell(x_k, y_k; \theta)$, by the recipe's protocol (:mod:`distill.protocols`).
 
     One part a draw and seed, :class:`distill.stages.testing.Outcome`: after the last step, at the best of ``train.evaluations``
@@ -42,16 +43,13 @@ class TrainStage(Stage):
         images: Stage,
         labels: ImageLabelStage | StoredLabelStage | ExternalImagesStage | TeacherStage | None,
     ) -> None:
-        self.recipe, self.data, self.validated = recipe, data, validated
-        self.method, self.regime, self.rules = method, regime, recipe.train.rules_for(regime)
+        super().__init__(recipe, data, method, regime)
+        assert isinstance(recipe.train, Train)
+        self.section, self.rules, self.validated = recipe.train, recipe.train.rules_for(regime), validated
         self.select, self.images, self.labels = select, images, labels
         self.parents = (validated, images) if labels is None else (validated, images, labels)
-        self.device, self.dtype = recipe.compute.device, recipe.train.precision
-        self.processes = recipe.train.processes
-
-    @property
-    def title(self) -> str:
-        return self.recipe.train.titled(f"train {self.method}", self.regime)
+        self.device, self.dtype = recipe.compute.device, self.section.precision
+        self.processes = self.section.processes
 
     @property
     def logits(self) -> ImageLabelStage | ExternalImagesStage | None:
@@ -59,13 +57,10 @@ class TrainStage(Stage):
         return self.labels if isinstance(self.labels, ImageLabelStage | ExternalImagesStage) else None
 
     def options(self) -> Mapping[str, Any]:
-        train = self.recipe.train
+        train = self.section
         network = {name: getattr(train, name) for name in ("student", "width", "depth", "small_stem", "processes")}
         weights = METHODS[self.method].weights
         return {**self.rules.described(), **network, "weights": weights, "data": self.data.fingerprint}
-
-    def parts(self) -> list[str]:
-        return [run.name for run in self.runs()]
 
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         run = next(run for run in self.runs() if run.name == part)
@@ -76,16 +71,12 @@ class TrainStage(Stage):
         data = self.data
         return weighted_set(read, data.part_names, data.names, self.images, self.logits, draw, METHODS[self.method].weights)
 
-    def runs(self) -> list[Run]:
-        """The students, a part each."""
-        return runs(self.recipe, METHODS[self.method].select, self.regime)
-
     def _student(self, read: Reader, run: Run, data: WeightedSet, progress: Progress) -> Outcome:
         import torch
 
         from distill.models.student import Passes, train_student
 
-        options, rules = self.recipe.train, self.rules
+        options, rules = self.section, self.rules
         device, size = torch.device(self.device), self.recipe.data.size
         torch.manual_seed(seed_of("student", run.seed))  # the same start for every method
         model = self.untrained().to(device)
@@ -110,7 +101,7 @@ class TrainStage(Stage):
 
     def untrained(self) -> Any:
         """A student with random weights."""
-        return network(self.recipe.train.student, self.recipe.train, self.data)
+        return network(self.section.student, self.section, self.data)
 
     def _targets(self, read: Reader, run: Run, data: WeightedSet, device: Any) -> tuple[Any, int]:
         """What the student learns to say, and how many bytes of labels that takes on disk."""
@@ -124,7 +115,7 @@ class TrainStage(Stage):
             return student.image_targets(data.logits, rules.temperature, device), size
         if labels is None:
             return student.hard_targets(data.labels, len(self.data.classes), device), 0
-        return student.online_targets(labels.load(read), rules.temperature, device, self.recipe.train.precision), 0
+        return student.online_targets(labels.load(read), rules.temperature, device, self.section.precision), 0
 
 
 def stored_targets(

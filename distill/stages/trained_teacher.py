@@ -21,7 +21,10 @@ class TrainedTeacherStage(TeacherStage):
     def __init__(self, recipe: Recipe, section: TrainedTeacher, data: Images, validated: ValidateImagesStage) -> None:
         self.recipe, self.section, self.data, self.validated = recipe, section, data, validated
         self.parents, self.device, self.dtype = (validated,), recipe.compute.device, section.precision
-        self.shape = (data.channels, recipe.data.size, recipe.data.size)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return (self.data.channels, self.data.size, self.data.size)
 
     def options(self) -> Mapping[str, Any]:
         return {**self.section.model_dump(), "data": self.data.fingerprint}

@@ -35,8 +35,8 @@ def test_rows_are_every_method_and_budget_with_fractions(metrics):
         assert all(0 <= value <= 1 for value in row["top1"])
         # Two numbers in [0, 1] have a standard deviation of at most 2^-1/2.
         assert 0 <= row["top1_std"] <= 0.5**0.5 + EPS
-        assert np.isfinite(row["w2_latent"])
-        assert (row["w2_latent"] > 0) == (row["method"] != "full")
+        assert np.isfinite(row["w2_codes"])
+        assert (row["w2_codes"] > 0) == (row["method"] != "full")
 
 
 def test_means_and_deviations_are_those_of_the_students(finished, metrics, by_title, tiny):
@@ -151,7 +151,7 @@ def test_cell_masses_turn_the_distance_into_the_distortion_and_equal_weights_nev
             row = next(row for row in metrics["rows"] if (row["method"], row["ipc"]) == (method, k))
             expected = np.mean([np.mean(found[k, seed]) ** 0.5 for seed in SEEDS])
             # The same numbers by the same functions: sums of 10 and 2 terms and a root, in any order.
-            assert row["w2_latent"] == pytest.approx(expected, rel=20 * EPS)
+            assert row["w2_codes"] == pytest.approx(expected, rel=20 * EPS)
     checks = metrics["checks"]
     assert checks["codebooks"] == len(squares) * 10
     assert checks["w2_squared_minus_distortion_relative_max"] < 1e-9

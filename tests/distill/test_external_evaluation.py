@@ -58,7 +58,7 @@ def test_the_command_judges_a_folder_beside_random_images_and_encodes_nothing(fo
         ("external", 3, 2, "rded"),
         ("random", 3, 2, "rded"),
     ]
-    assert all(row["label_bytes"] == 0 and row["w2_latent"] is None for row in report["rows"])
+    assert all(row["label_bytes"] == 0 and row["w2_codes"] is None for row in report["rows"])
     assert not list((tmp_path / "run").glob("codec-*"))
     (given,) = (tmp_path / "run").glob("external-*")
     tensors = load_file(given / "0003-three.safetensors")

@@ -22,8 +22,8 @@ ROW = {
     "top1_std": 0.125,
     "top5_mean": 0.75,
     "best_mean": 0.625,
-    "w2_latent": 1.5,
-    "w2_decoded": None,
+    "w2_codes": 1.5,
+    "distances": {"latent": None, "features": None, "pixels": None},
     "recognized": None,
     "top1_low": 0.375,
     "top1_high": 0.625,
@@ -105,8 +105,8 @@ def test_what_is_missing_is_an_error_and_the_bytes_are_always_the_same():
 
 def test_what_decides_stands_under_the_table():
     """Images left out; decoded images that are farther from the data than random real ones, though their codes are nearer."""
-    random = {**ROW, "method": "random", "w2_latent": 2.0, "w2_decoded": 2.0}
-    far, near = {**ROW, "w2_decoded": 2.5}, {**ROW, "w2_decoded": 1.75}
+    random = {**ROW, "method": "random", "w2_codes": 2.0, "distances": {"latent": 2.0}}
+    far, near = {**ROW, "distances": {"latent": 2.5}}, {**ROW, "distances": {"latent": 1.75}}
     bad = {**REPORT, "rows": [far, random], "images": {"train": 9_990, "test": 10, "left_out": 1_200}}
     said = decides(bad)
     assert said[1].startswith("1,200 of 10,000 images are left out")
@@ -116,7 +116,7 @@ def test_what_decides_stands_under_the_table():
     assert "1,200 of 10,000 images are left out" in page
     assert "decoding costs ddoq more" in page
     assert len(decides({**REPORT, "rows": [near, random]})) == 1
-    assert decides({**REPORT, "rows": [{**far, "w2_latent": 2.25}, random]}) == decides(REPORT), "codes no nearer either"
+    assert decides({**REPORT, "rows": [{**far, "w2_codes": 2.25}, random]}) == decides(REPORT), "codes no nearer either"
     assert decides({**REPORT, "rows": [far], "teacher": None}) == []
 
 

@@ -4,7 +4,7 @@ import torch
 
 import quantization as qz
 from distill.stages.codebooks import _on_host, nearest_distinct
-from distill.stages.encode import flat
+from distill.stages.space import flat
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -5,7 +5,7 @@ import torch
 
 from distill.models.diffusion import inverse_of
 from distill.models.sampler import denoise, invert, of_class, of_text
-from distill.stages.encode import flat
+from distill.stages.space import flat
 from tests.distill.pretrained.parts import images_of, made
 
 

@@ -60,11 +60,11 @@ def test_half_precision_comes_close_and_is_stored_in_half_the_bytes(table, tmp_p
 
 
 def test_a_class_is_encoded_in_shards_and_each_shard_has_its_readable_images(table, tmp_path, monkeypatch):
-    monkeypatch.setattr("distill.stages.encode.SHARD", 2)
+    monkeypatch.setattr("distill.stages.space.SHARD", 2)
     store, stages = made(table, tmp_path / "many", "encode")
     assert stages["encode"].shards(0) == [f"0000-n01440764-{i}" for i in range(3)]
     many = stages["encode"].latents(store, 0)
-    monkeypatch.setattr("distill.stages.encode.SHARD", 2000)
+    monkeypatch.setattr("distill.stages.space.SHARD", 2000)
     store, stages = made(table, tmp_path / "one", "encode")
     one = stages["encode"].latents(store, 0)
     assert many.shape == one.shape == (5, 4, 16, 16)

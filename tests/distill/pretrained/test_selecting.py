@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import quantization as qz
-from distill.stages.encode import flat
+from distill.stages.space import flat
 from tests.distill.pretrained.parts import made
 
 
@@ -50,7 +50,7 @@ def test_a_class_of_one_image_again_and_again_gets_as_many_codes_as_differ(table
 
 def test_streaming_sees_shards_and_weighs_cells_exactly(table, tmp_path, monkeypatch):
 
-    monkeypatch.setattr("distill.stages.encode.SHARD", 2)
+    monkeypatch.setattr("distill.stages.space.SHARD", 2)
     changes = ("select.solver=clvq", "select.streaming=true", "select.batch=2", "select.max_iter=40")
     store, stages = made(table, tmp_path, "select", *changes)
     part = stages["select"].parts()[0]

@@ -1,0 +1,366 @@
+"""Features of a network as the space of codes: two finished tiny runs, what they hold recomputed; networks; refusals."""
+
+import json
+import tomllib
+from importlib import resources
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import nn
+
+import distill
+import quantization as qz
+from distill.graph import build
+from distill.models.convnet import ConvNet
+from distill.models.features import FeatureNetwork, width
+from distill.models.networks import Normalized
+from distill.pipeline.store import Store
+from distill.recipe import RecipeError, read
+from distill.stages.draw import Draw
+from distill.stages.real_selection import apportioned
+
+EPS = float(np.finfo(float).eps)
+DIGITS = (resources.files("distill") / "recipes" / "digits.toml").read_text(encoding="utf-8")
+FEATURES = (
+    'select.space="features"',
+    'select.solver="lloyd"',
+    "select.k=[1, 4]",
+    'features.source="teacher"',
+    "features.components=6",
+    "teacher.width=4",
+    "teacher.steps=60",
+    "data.size=16",
+    "seeds=[0, 1]",
+)
+DECODED = (
+    *FEATURES,
+    'methods=["ddoq", "balanced", "nearest-mass", "counts", "stratified", "stratified-mass", "random-decoded"]',
+    'distances=["latent", "features", "pixels"]',
+    "codec.channels=[4, 4]",
+    "codec.steps=3",
+    "prior.layers=1",
+    "prior.steps=3",
+    "decode.steps=4",
+    "train.width=4",
+    "train.steps=2",
+    'train.labels="hard"',
+    "train.evaluations=1",
+)
+DRAWS = [Draw(k, seed) for k in (1, 4) for seed in (0, 1)]
+
+
+def probe_table():
+    return tomllib.loads(DIGITS) | {"train": {"protocol": "probe"}, "codec": {"source": "none"}, "prior": {"source": "none"}}
+
+
+def made(once, name, recipe):
+    def make(place):
+        distill.run(recipe, out=place / "run", workers=1)
+
+    folder = once(name, make) / "run"
+    stages = {stage.title: stage for stage in build(recipe)}
+    return SimpleNamespace(folder=folder, store=Store(folder), stages=stages, recipe=recipe)
+
+
+@pytest.fixture(scope="session")
+def decoded(once):
+    """A run whose codes are features, and become images by the prior."""
+    return made(once, "features", read("digits", DECODED))
+
+
+@pytest.fixture(scope="session")
+def probed(once):
+    """A run of linear classifiers on codes and features."""
+    methods = 'methods=["ddoq", "uniform", "nearest-mass", "random", "full"]'
+    return made(once, "probed", read(probe_table(), [*FEATURES, methods]))
+
+
+def space(run):
+    return run.stages["components"]
+
+
+# Networks
+
+
+def small():
+    torch.manual_seed(0)
+    return Normalized(ConvNet(1, 8, 3, width=4, depth=2), (0.5,), (0.5,))
+
+
+def test_features_are_what_the_last_linear_layer_is_given():
+    network, images = small(), torch.rand(5, 1, 8, 8)
+    features = FeatureNetwork(network, "", "mean")(images)
+    assert features.shape == (5, 16)
+    torch.testing.assert_close(network.network.head(features), network(images), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("pooling", "expected"), [("mean", 4), ("none", 4 * 16)])
+def test_a_layer_by_name_gives_its_map_pooled_or_whole(pooling, expected):
+    network, images = small(), torch.rand(5, 1, 8, 8)
+    features = FeatureNetwork(network, "features.3", pooling)(images)
+    with torch.no_grad():
+        layer = network.network.features[:4]((images - 0.5) / 0.5)
+    torch.testing.assert_close(features, layer.mean((2, 3)) if pooling == "mean" else layer.flatten(1), rtol=0, atol=0)
+    assert features.shape[1] == expected == width(small, (1, 8, 8), "features.3", pooling)
+
+
+def test_a_layer_that_is_not_there_is_said_with_names_near_it():
+    with pytest.raises(ValueError, match=r"features.layer = 'features.33' is no layer of the network; it has features.3,"):
+        FeatureNetwork(small(), "features.33", "mean")
+    with pytest.raises(ValueError, match="no linear layer"):
+        FeatureNetwork(nn.Conv2d(1, 1, 1), "", "mean")
+
+
+# The space
+
+
+def test_components_are_those_of_a_singular_value_decomposition(decoded):
+    raw = np.concatenate([decoded.stages["features train"].points(decoded.store, c) for c in range(10)])
+    points = np.concatenate([space(decoded).points(decoded.store, c) for c in range(10)])
+    _, lengths, directions = np.linalg.svd(raw - raw.mean(0), full_matrices=False)
+    expected = (raw - raw.mean(0)) @ directions[:6].T
+    signs = np.sign((expected * points).sum(0))
+    # Directions turn by round-off over the gap between eigenvalues of the covariance.
+    gap = np.diff(-(lengths[:7] ** 2)).min()
+    assert gap > 0
+    np.testing.assert_allclose(points, expected * signs, atol=1e4 * EPS * lengths[0] ** 2 / gap * lengths[0])
+    about = decoded.store.values(space(decoded), "components")
+    assert about["kept"] == pytest.approx((lengths[:6] ** 2).sum() / (lengths**2).sum(), rel=1e4 * EPS)
+    assert about["scale"] == pytest.approx(np.square(points).mean() ** 0.5, rel=1e4 * EPS)
+
+
+def test_whitened_components_have_unit_variance(once):
+    run = made(once, "whitened", read(probe_table(), [*FEATURES, "features.whiten=true", 'methods=["random"]']))
+    points = np.concatenate([space(run).points(run.store, c) for c in range(10)])
+    about = run.store.values(space(run), "components")
+    assert about["scale"] == 1
+    covariance = points.T @ points / len(points)
+    np.testing.assert_allclose(covariance, np.eye(6), atol=1e-6)  # of features in float32
+
+
+# What is selected
+
+
+def selected(run, title, part="0003-three"):
+    return run.store.tensors(run.stages[title], part)
+
+
+def test_nearest_images_have_the_masses_of_their_own_cells(decoded):
+    points, found = space(decoded).points(decoded.store, 3), selected(decoded, "select nearest")
+    for draw in DRAWS:
+        chosen = points[draw.of(found, "indices").numpy()]
+        labels = np.square(points[:, None] - chosen).sum(2).argmin(1)
+        masses = np.bincount(labels, minlength=draw.k) / len(points)
+        np.testing.assert_allclose(draw.of(found, "weights").numpy(), masses, atol=EPS)
+
+
+def test_balanced_codes_come_with_an_optimal_plan(decoded):
+    points, found = space(decoded).points(decoded.store, 3), selected(decoded, "select balanced")
+    for draw in DRAWS:
+        codes = draw.of(found, "points").numpy()
+        rows, cells, masses = (draw.of(found, f"plan_{name}").numpy() for name in ("rows", "codes", "masses"))
+        np.testing.assert_allclose(np.bincount(rows, masses, len(points)), 1 / len(points), atol=4 * EPS)
+        np.testing.assert_allclose(np.bincount(cells, masses, draw.k), 1 / draw.k, atol=1e-9 / draw.k)
+        cost = (masses * np.square(points[rows] - codes[cells]).sum(1)).sum()
+        # Copies of points and codes, so that both sides have equal weights: an assignment.
+        costs = np.square(np.repeat(points, draw.k, 0)[:, None] - np.repeat(codes, len(points), 0)).sum(2)
+        best = costs[linear_sum_assignment(costs)].mean() if draw.k == 1 else cost
+        assert cost == pytest.approx(best, rel=1e-9)
+        assert cost == pytest.approx(qz.wasserstein(qz.DiscreteMeasure(points), qz.DiscreteMeasure(codes)) ** 2, rel=1e-9)
+
+
+def test_counts_are_shares_of_the_masses(decoded):
+    points, codes, found = (
+        space(decoded).points(decoded.store, 3),
+        selected(decoded, "select quantize"),
+        selected(decoded, "select counts"),
+    )
+    for draw in DRAWS:
+        centres, indices = draw.of(codes, "points").numpy(), draw.of(found, "indices").numpy()
+        assert len(set(indices.tolist())) == len(indices) == draw.k
+        squared = np.square(points[:, None] - centres).sum(2)
+        labels = squared.argmin(1)
+        counts = np.bincount(labels, minlength=draw.k)
+        taken = np.bincount(labels[indices], minlength=draw.k)
+        assert (np.abs(taken - draw.k * counts / len(points)) < 1).all()
+        for k in range(draw.k):  # the nearest of the cell
+            inside = np.sort(squared[labels == k, k])
+            np.testing.assert_allclose(np.sort(squared[indices[labels[indices] == k], k]), inside[: taken[k]], rtol=8 * EPS)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_slots_are_apportioned_by_largest_remainders(seed):
+    rng = np.random.default_rng(seed)
+    counts = rng.integers(1, 50, rng.integers(1, 12))
+    slots = int(rng.integers(1, counts.sum() + 1))
+    given = apportioned(counts, slots)
+    assert given.sum() == slots
+    quotas = slots * counts / counts.sum()
+    assert ((given == np.floor(quotas)) | (given == np.floor(quotas) + 1)).all()
+    rest = quotas - np.floor(quotas)
+    up = given > np.floor(quotas)
+    assert not up.any() or rest[up].min() >= rest[~up].max(initial=0) - 1e-12
+    assert (given <= counts).all()
+
+
+@pytest.mark.parametrize(
+    ("title", "of"), [("select stratified", "select balanced"), ("select stratified-mass", "select quantize")]
+)
+def test_strata_have_one_image_each(decoded, title, of):
+    points, codes, found = space(decoded).points(decoded.store, 3), selected(decoded, of), selected(decoded, title)
+    for draw in DRAWS:
+        indices, weights = draw.of(found, "indices").numpy(), draw.of(found, "weights").numpy()
+        if of == "select balanced":
+            rows, cells = (draw.of(codes, f"plan_{name}").numpy() for name in ("rows", "codes"))
+            held = [set(rows[cells == k].tolist()) for k in range(draw.k)]
+            np.testing.assert_allclose(weights, 1 / draw.k, atol=1e-9)
+        else:
+            labels = np.square(points[:, None] - draw.of(codes, "points").numpy()).sum(2).argmin(1)
+            held = [set(np.flatnonzero(labels == k).tolist()) for k in range(draw.k)]
+            np.testing.assert_allclose(weights, np.bincount(labels, minlength=draw.k) / len(points), atol=4 * EPS)
+        assert all(index in inside for index, inside in zip(indices.tolist(), held, strict=True))
+
+
+# What codes become
+
+
+def test_decoding_starts_at_the_mean_of_the_members_latents(decoded):
+    points, latents = space(decoded).points(decoded.store, 3), decoded.stages["encode"].points(decoded.store, 3)
+    codes, start = selected(decoded, "select quantize"), selected(decoded, "latents quantize")
+    for draw in DRAWS:
+        labels = np.square(points[:, None] - draw.of(codes, "points").numpy()).sum(2).argmin(1)
+        expected = np.stack([latents[labels == k].mean(0) for k in range(draw.k)])
+        np.testing.assert_allclose(draw.of(start, "points").numpy(), expected, atol=len(latents) * EPS * np.abs(latents).max())
+        np.testing.assert_array_equal(draw.of(start, "weights").numpy(), draw.of(codes, "weights").numpy())
+
+
+def test_random_images_are_decoded_from_their_own_latents(decoded):
+    latents, chosen = decoded.stages["encode"].points(decoded.store, 3), selected(decoded, "select random")
+    start = selected(decoded, "latents random")
+    for draw in DRAWS:
+        np.testing.assert_array_equal(draw.of(start, "points").numpy(), latents[draw.of(chosen, "indices").numpy()])
+
+
+def test_distances_are_exact_in_every_space(decoded):
+    data, index, part = next(iter(decoded.stages.values())).data, 3, "0003-three"
+    real = data.train.read(data.train.of_class(index))
+    images = selected(decoded, "decode diffusion")
+    encode, features = decoded.stages["encode"], space(decoded)
+    for draw in DRAWS:
+        found = decoded.store.values(decoded.stages["distances ddoq"], part)[draw.name]["images"]
+        shown, weights = draw.of(images, "images"), draw.of(images, "weights").numpy()
+        sides = {
+            "pixels": (real.reshape(len(real), -1) / 255, shown.numpy().reshape(draw.k, -1) / 255),
+            "latent": (encode.points(decoded.store, index), draw.of(images, "latents").numpy()),
+            "features": (features.points(decoded.store, index), features.of_images(decoded.store, shown)),
+        }
+        for name, (law, codes) in sides.items():
+            expected = qz.wasserstein(qz.DiscreteMeasure(law), qz.DiscreteMeasure(codes, weights)) ** 2
+            assert found[name] == pytest.approx(expected, rel=1e-9), name
+
+
+def test_features_of_images_do_not_depend_on_who_else_is_asked_for(decoded):
+    data = next(iter(decoded.stages.values())).data
+    images = torch.from_numpy(data.train.read(data.train.of_class(3)))
+    found = space(decoded).of_images(decoded.store, images)
+    # float32 sums in batches of another size: a few thousand roundings of the largest.
+    np.testing.assert_allclose(found, space(decoded).points(decoded.store, 3), atol=4096 * 2.0**-24 * np.abs(found).max())
+
+
+# The probe
+
+
+def test_a_probe_is_the_best_classifier_of_its_weighted_codes(probed):
+    features = [space(probed).points(probed.store, c) for c in range(10)]
+    scale = np.square(np.concatenate(features)).mean() ** 0.5
+    test = [space(probed).project(probed.store, probed.stages["features test"].points(probed.store, c)) for c in range(10)]
+    stage, draw = probed.stages["probe ddoq"], Draw(4, 1)
+    codes = [selected(probed, "select quantize", part) for part in stage.data.part_names]
+    points = np.concatenate([draw.of(each, "points").numpy() for each in codes]) / scale
+    weights = np.concatenate([4 * draw.of(each, "weights").numpy() for each in codes])
+    found, values = probed.store.tensors(stage, draw.name), probed.store.values(stage, draw.name)
+    matrix, bias = found["matrix"].numpy() * scale, found["bias"].numpy()
+    logits = points @ matrix.T + bias
+    shares = np.exp(logits - logits.max(1, keepdims=True))
+    shares /= shares.sum(1, keepdims=True)
+    errors = weights[:, None] / len(points) * (shares - np.repeat(np.eye(10), 4, 0))
+    assert np.abs(errors.T @ points + stage.section.ridge * matrix).max() < 1.1e-6  # the gradient of a convex function
+    assert np.abs(errors.sum(0)).max() < 1.1e-6
+    wanted = np.repeat(np.arange(10), [len(rows) for rows in test])
+    right = (np.concatenate(test) / scale @ matrix.T + bias).argmax(1) == wanted
+    np.testing.assert_array_equal(found["right"].numpy(), right)
+    assert values["top1"] == pytest.approx(right.mean(), abs=EPS)
+
+
+def test_rows_of_probes_say_what_they_are(probed):
+    rows = json.loads((probed.folder / probed.stages["evaluate"].folder_name / "metrics.json").read_bytes())["rows"]
+    assert {row["student"] for row in rows} == {"logistic regression, ridge 0.01"}
+    assert all(row["distances"]["features"] is not None and row["distances"]["pixels"] is None for row in rows)
+    by_method = {(row["method"], row["ipc"]): row for row in rows}
+    assert by_method["ddoq", 4]["w2_codes"] <= by_method["uniform", 4]["w2_codes"]
+    assert by_method["full", None]["w2_codes"] == 0
+
+
+def test_every_stage_is_there_once(probed, decoded):
+    for run in (probed, decoded):
+        folders = [stage.folder_name for stage in build(run.recipe)]
+        assert len(set(folders)) == len(folders)
+
+
+# Refusals
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (['select.space="features"'], r"needs the section \[features\]"),
+        ([*FEATURES, "features.layer=nowhere"], "features.layer = 'nowhere' is no layer of the network"),
+        ([*FEATURES, "features.components=9999"], "features.components = 9999, but the network gives .* features"),
+        ([*FEATURES, "features.image_size=32"], "features.image_size = 32, but these images are to be had at data.size = 16"),
+        ([*FEATURES, "features.center=false"], "center = false takes no mean off"),
+        (
+            [change for change in FEATURES if "components" not in change] + ["features.whiten=true"],
+            "whiten divides principal comp",
+        ),
+        ([*FEATURES, 'methods=["balanced"]', "select.medoids=true"], "leave select.medoids, or those methods, out"),
+        (['codec.source="none"'], "leaves no space but features"),
+        (['distances=["features"]'], r"distances names features; the section \[features\]"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_work(changes, said):
+    table = tomllib.loads(DIGITS)
+    if changes[0].startswith("codec"):
+        table["codec"] = {}
+    with pytest.raises(RecipeError, match=said):
+        build(read(table, changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (['select.space="latent"'], "learns from features"),
+        (['train.labels="fixed"'], "fixed labels are the teacher's of images, and ddoq is learned from as codes"),
+        (['train.labels="online"'], "'online' are of augmented images, and it sees none"),
+        (['methods=["random-decoded"]'], "decodes nothing; leave out the method random-decoded"),
+    ],
+)
+def test_a_probe_that_does_not_fit_is_refused(changes, said):
+    with pytest.raises(RecipeError, match=said):
+        build(read(probe_table(), [*FEATURES, 'methods=["ddoq"]', *changes]))
+
+
+def test_constant_features_and_a_teacher_at_chance_are_said(probed, monkeypatch):
+    stage = space(probed)
+    monkeypatch.setattr(type(stage.features), "shard_points", lambda self, read, shard: np.ones((5, self.entries)))
+    with pytest.raises(ValueError, match="all images have the same features"):
+        stage.make("components", probed.store, lambda done: None)
+    monkeypatch.undo()
+    values = Store.values
+    monkeypatch.setattr(
+        Store, "values", lambda self, of, part: values(self, of, part) | ({"warning": "at chance"} if part == "teacher" else {})
+    )
+    with pytest.raises(ValueError, match=r"at chance. Its features say as little: train it longer"):
+        stage.features.make("0003-three-0", probed.store, lambda done: None)
