@@ -19,22 +19,26 @@ class FeatureNetwork(nn.Module):
 
     def __init__(self, network: nn.Module, layer: str, pooling: Pooling) -> None:
         super().__init__()
-        self.network, self._pooling = network.eval(), pooling
-        self._seen: list[Tensor] = []
-        if layer:
-            named_layer(network, layer).register_forward_hook(self._keep)
-        else:
-            last_linear(network).register_forward_pre_hook(lambda module, given: self._keep(module, given, given[0]))
-
-    def _keep(self, module: nn.Module, given: Any, output: Any) -> None:
-        self._seen.append(output)
+        self.network, self._layer, self._pooling = network.eval(), layer, pooling
+        self._source = named_layer(network, layer) if layer else last_linear(network)
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
-        self._seen.clear()
-        self.network(images)
-        (features,) = self._seen
-        self._seen.clear()
+        seen: list[Any] = []
+
+        def keep(module: nn.Module, given: Any, output: Any) -> None:
+            seen.append(output if self._layer else given[0])
+
+        # Others ask the same network for its logits: it is listened to here alone.
+        listening = self._source.register_forward_hook(keep)
+        try:
+            self.network(images)
+        finally:
+            listening.remove()
+        if len(seen) != 1 or not isinstance(seen[0], Tensor):
+            what = "no tensor" if len(seen) == 1 else f"{len(seen)} outputs"
+            raise ValueError(f"features.layer = {self._layer!r} has {what} for a batch of images; name a layer that has one")
+        features = seen[0]
         if self._pooling == "mean" and features.ndim == 4:
             features = features.mean((2, 3))
         elif self._pooling == "mean" and features.ndim == 3:
@@ -52,13 +56,15 @@ def last_linear(network: nn.Module) -> nn.Module:
 
 def named_layer(network: nn.Module, layer: str) -> nn.Module:
     """A layer by its name, which may leave out what wraps the network; ValueError for none."""
-    found = dict(network.named_modules())
-    chosen = next((name for name in found if name == layer or name.endswith(f".{layer}")), None)
-    if not chosen:
-        names = [name.removeprefix("network.").removeprefix("network.") for name in found if name]
-        near = difflib.get_close_matches(layer, names, n=3) or names[-3:]
+    found = {_bare(name): module for name, module in network.named_modules() if name}
+    if _bare(layer) not in found:
+        near = difflib.get_close_matches(layer, found, n=3) or list(found)[-3:]
         raise ValueError(f"features.layer = {layer!r} is no layer of the network; it has {', '.join(near)}, ...")
-    return found[chosen]
+    return found[_bare(layer)]
+
+
+def _bare(name: str) -> str:
+    return name.removeprefix("network.").removeprefix("network.")
 
 
 def width(make: Callable[[], nn.Module], shape: tuple[int, int, int], layer: str, pooling: Pooling) -> int:

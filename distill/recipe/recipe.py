@@ -145,6 +145,14 @@ class Recipe(Section):
             if left:
                 what = "the method" if key == "methods" else "select.k ="
                 raise ValueError(f"train.only leaves {what} {left[0]!r} without students; name it there, or take it out")
+        for pair in self.comparisons:
+            if not any(set(pair) <= set(scope.methods or self.methods) for scope in scopes.values()):
+                raise ValueError(f"comparisons names {pair[0]} and {pair[1]}, which train.only lets meet under no labels")
+            if "external" in pair and "full" not in pair and self.external and self.external.ipc not in self.select.budgets:
+                raise ValueError(
+                    f"comparisons names external, of external.ipc = {self.external.ipc} images a class, and select.k = "
+                    f"{self.select.k} holds no such budget; add it"
+                )
         if self.external is not None and self.external.labels == "own" and len(train.regimes) > 1:
             raise ValueError(f"external.labels = 'own' is one regime; train.labels names {', '.join(train.regimes)}: take one")
         return self
@@ -163,9 +171,10 @@ class Recipe(Section):
                 f"fixed labels are the teacher's of images, and {codes[0]} is learned from as codes: train.inputs = 'images', "
                 "or train.labels = 'hard'"
             )
-        if probe.inputs == "images" and self.features.image_size not in (None, self.data.size):
+        decoded = [name for name in self.methods if METHODS[name].decode == "diffusion" and not self.codes_suffice(name)]
+        if decoded and self.features.image_size not in (None, self.data.size):
             raise ValueError(
-                f"train.inputs = 'images' compares images of data.size = {self.data.size} with real ones read at "
+                f"the probe compares images of {decoded[0]}, of data.size = {self.data.size}, with real ones read at "
                 f"features.image_size = {self.features.image_size}; leave that out"
             )
 

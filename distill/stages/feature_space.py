@@ -31,10 +31,10 @@ class FeatureSpaceStage(SpaceStage):
         self.recipe, self.section, self.data, self.validated = recipe, recipe.features, data, validated
         self.features = features
         self.parents = (validated, features)
-        wanted = self.section.components
-        if wanted is not None and wanted > min(features.entries, len(data.train) - 1):
+        wanted, entries = self.section.components, features.entries  # which asks the network, before it is waited for
+        if wanted is not None and wanted > min(entries, len(data.train) - 1):
             raise RecipeError(
-                f"features.components = {wanted}, but the network gives {features.entries} features of an image, and there are "
+                f"features.components = {wanted}, but the network gives {entries} features of an image, and there are "
                 f"{len(data.train)} training images; lower it"
             )
 

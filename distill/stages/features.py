@@ -14,6 +14,7 @@ from distill.recipe import Recipe, RecipeError
 from distill.stages.pretrained_network import PretrainedNetworkStage
 from distill.stages.space import SHARD, SpaceStage
 from distill.stages.teacher import TeacherStage
+from distill.stages.trained_teacher import TrainedTeacherStage
 from distill.stages.validate_images import ValidateImagesStage
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ _BATCH_BYTES = 2**28  # pixels read at once, at most
 class FeaturesStage(SpaceStage):
     """``features`` (n, d) float32 of each shard of a split, ``train`` or ``test``, whose images are taken as they are.
 
-    Refused before work is spent: a layer that the network has not, and images of another size than a data set in memory has.
+    Refused before work is spent: a layer that the network has not, images that it can't be fed, images of another size than a
+    data set in memory has, or than a teacher is trained on.
     """
 
     name = "features"
@@ -48,6 +50,11 @@ class FeaturesStage(SpaceStage):
             raise RecipeError(
                 f"features.image_size = {self.image_size}, but these images are to be had at data.size = {data.size} alone"
             )
+        if self.image_size != data.size and isinstance(network, TrainedTeacherStage):
+            raise RecipeError(
+                f"features.image_size = {self.image_size}, but the teacher is trained on images of data.size = {data.size}; "
+                "leave it out, or take another network with features.source"
+            )
 
     @property
     def title(self) -> str:
@@ -65,13 +72,15 @@ class FeaturesStage(SpaceStage):
         """Features of an image; RecipeError where the network can't be asked for them."""
         from distill.models.features import width
 
-        channels, *_ = self.network.shape
+        channels, *sides = self.network.shape
         if channels != self.data.channels and self.data.channels != 1:
             raise RecipeError(f"the network of [features] takes {channels} channels, the images have {self.data.channels}")
         try:
             return width(self.network.untrained, self.network.shape, self.section.layer, self.section.pooling)
         except ValueError as error:
             raise RecipeError(str(error)) from None
+        except (RuntimeError, AssertionError) as error:  # of the network's own
+            raise RecipeError(f"the network of [features] takes no images of {sides[0]} pixels a side: {error}") from None
 
     def shard_points(self, read: Reader, shard: str) -> NDArray[np.float64]:
         return read.tensors(self, shard)["features"].double().numpy()

@@ -31,6 +31,12 @@ class ReportStage(Stage):
     def folder_name(self) -> str:
         return "report"
 
+    @property
+    def weighted(self) -> str | None:
+        """The method whose images are shown with their weights: the first whose masses are its own."""
+        ours = [name for name in self.recipe.methods if METHODS[name].decode != "external" and self._images.get(name)]
+        return next((name for name in ours if METHODS[name].weights == "mass"), None)
+
     def options(self) -> Mapping[str, Any]:
         return {"recipe": self.recipe.model_dump()}
 
@@ -56,11 +62,8 @@ class ReportStage(Stage):
             pictures["distances.png"] = figures.distances(metrics["rows"], metrics["split"])
         if any(row["w2_codes"] is not None for row in metrics["rows"]):
             pictures["distortion.png"] = figures.distortion(metrics["rows"])
-        weighted = next(
-            (name for name in self.recipe.methods if METHODS[name].weights == "mass" and self._images.get(name)), None
-        )
-        if weighted is not None:
-            pictures |= self._codes(read, self._images[weighted], figures)
+        if self.weighted is not None:
+            pictures |= self._codes(read, self._images[self.weighted], figures)
         progress(0.9)
         return {"report.json": report, "index.html": page.render(report, list(pictures)).encode(), **pictures}
 

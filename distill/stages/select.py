@@ -111,3 +111,7 @@ class RealStage(SelectStage):
             tensors |= draw.tensors(indices=torch.from_numpy(indices), weights=torch.from_numpy(weights))
             progress((i + 1) / len(todo))
         return {f"{part}.safetensors": tensors}
+
+    def found(self, read: Reader, part: str, draw: Draw) -> int:
+        """As many as codes, or cells, that they are chosen by."""
+        return len(draw.of(read.tensors(self, part), "indices"))

@@ -9,12 +9,15 @@ from numpy.typing import NDArray
 from distill.images import Images
 from distill.pipeline.stage import Product, Progress, Reader
 from distill.recipe import Recipe
+from distill.stages.balanced import BalancedStage
 from distill.stages.codebooks import nearest_distinct
 from distill.stages.draw import Draw, draws
 from distill.stages.encode import LatentStage
 from distill.stages.select import RealStage, SelectStage
 from distill.stages.validate_images import ValidateImagesStage
 from quantization.assignment import nearest
+
+Members = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
 
 
 class StartLatentsStage(SelectStage):
@@ -25,6 +28,7 @@ class StartLatentsStage(SelectStage):
     """
 
     name = "start"
+    version = 2  # since members of codes of equal masses are those of their plan
 
     def __init__(
         self, recipe: Recipe, data: Images, validated: ValidateImagesStage, latents: LatentStage, selected: SelectStage
@@ -55,7 +59,9 @@ class StartLatentsStage(SelectStage):
             if points is None:
                 begun = latents[draw.of(selected, "indices").numpy()]
             else:
-                begun = self._of_codes(points, latents, draw.of(selected, "points").numpy())
+                begun = self._of_codes(
+                    points, latents, draw.of(selected, "points").numpy(), self._members(points, selected, draw)
+                )
             tensors |= draw.tensors(points=torch.from_numpy(begun), weights=draw.of(selected, "weights"))
         return {f"{part}.safetensors": tensors}
 
@@ -65,15 +71,23 @@ class StartLatentsStage(SelectStage):
     def found(self, read: Reader, part: str, draw: Draw) -> int:
         return self.selected.found(read, part, draw)
 
+    def _members(self, points: NDArray[np.float64], selected: Mapping[str, Any], draw: Draw) -> Members:
+        """Which images are of which code, and with how much of them: its cell, or what its optimal plan says."""
+        if isinstance(self.selected, BalancedStage):
+            rows, cells, masses = (draw.of(selected, f"plan_{name}").numpy() for name in ("rows", "codes", "masses"))
+            return rows, cells, masses * len(points)
+        cells = np.asarray(nearest(points, draw.of(selected, "points").numpy()).labels)
+        return np.arange(len(points)), cells, np.ones(len(points))
+
     def _of_codes(
-        self, points: NDArray[np.float64], latents: NDArray[np.float64], codes: NDArray[np.float64]
+        self, points: NDArray[np.float64], latents: NDArray[np.float64], codes: NDArray[np.float64], members: Members
     ) -> NDArray[np.float64]:
         if self.recipe.decode.latent == "nearest":
             return latents[nearest_distinct(points, codes)]
-        labels = nearest(points, codes).labels
+        rows, cells, masses = members
         sums = np.zeros((len(codes), latents.shape[1]))
-        np.add.at(sums, labels, latents)
-        counts = np.bincount(labels, minlength=len(codes))
-        empty = counts == 0  # as of a code that others are nearer to for every image
-        sums[empty], counts[empty] = latents[nearest_distinct(points, codes)[empty]], 1
-        return sums / counts[:, None]
+        np.add.at(sums, cells, masses[:, None] * latents[rows])
+        totals = np.bincount(cells, masses, minlength=len(codes))
+        empty = totals == 0  # as of a code that others are nearer to for every image
+        sums[empty], totals[empty] = latents[nearest_distinct(points, codes)[empty]], 1
+        return sums / totals[:, None]

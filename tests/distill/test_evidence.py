@@ -1,9 +1,13 @@
 """Pairs to compare are checked; weights that leave few images in effect are told."""
 
+from types import SimpleNamespace
+
 import pytest
 
+from distill.images import load
 from distill.recipe import RecipeError, read
 from distill.stages.evidence import few_in_effect
+from distill.stages.report import ReportStage
 
 
 def test_a_recipe_names_pairs():
@@ -28,6 +32,31 @@ def test_pairs_that_do_not_fit_are_refused(pairs, words):
     with pytest.raises(RecipeError) as caught:
         read("digits", [f"comparisons={pairs}"])
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            ["train.labels=['hard','online']", "train.only.hard.methods=['ddoq']", "train.only.online.methods=['uniform']"],
+            "comparisons names ddoq and uniform, which train.only lets meet under no labels",
+        ),
+        (
+            ["methods=['external','ddoq']", "comparisons=[['external','ddoq']]", "external.path=x", "external.ipc=7"],
+            "comparisons names external, of external.ipc = 7 images a class, and select.k =",
+        ),
+    ],
+)
+def test_pairs_that_never_meet_are_refused(changes, words):
+    with pytest.raises(RecipeError) as caught:
+        read("digits", ["methods=['ddoq','uniform']", "comparisons=[['ddoq','uniform']]", *changes])
+    assert words in str(caught.value)
+
+
+def test_somebody_elses_set_is_not_shown_as_codes_with_masses():
+    recipe = read("digits", ["methods=['external']", "external.path=x", "external.ipc=7", "seeds=[0, 1]"])
+    report = ReportStage(recipe, load(recipe.data), {("external", "hard"): SimpleNamespace(images="theirs")}, None)
+    assert report.weighted is None
 
 
 def test_weights_that_leave_fewer_than_two_images_are_told_with_the_classes():

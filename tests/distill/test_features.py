@@ -2,6 +2,7 @@
 
 import json
 import tomllib
+import weakref
 from importlib import resources
 from types import SimpleNamespace
 
@@ -20,6 +21,7 @@ from distill.models.networks import Normalized
 from distill.pipeline.store import Store
 from distill.recipe import RecipeError, read
 from distill.stages.draw import Draw
+from distill.stages.features import FeaturesStage
 from distill.stages.real_selection import apportioned
 
 EPS = float(np.finfo(float).eps)
@@ -112,6 +114,54 @@ def test_a_layer_that_is_not_there_is_said_with_names_near_it():
         FeatureNetwork(small(), "features.33", "mean")
     with pytest.raises(ValueError, match="no linear layer"):
         FeatureNetwork(nn.Conv2d(1, 1, 1), "", "mean")
+
+
+def test_a_layers_name_is_its_whole_name():
+    class Nested(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.block = nn.Sequential()
+            self.block.add_module("last", nn.Conv2d(1, 2, 1))
+            self.last = nn.Conv2d(2, 5, 1)
+
+        def forward(self, images):
+            return self.last(self.block(images))
+
+    network = Nested()
+    for wrapped in (network, Normalized(network, (0.5,), (0.5,)), Normalized(Normalized(network, (0.5,), (0.5,)), (0,), (1,))):
+        assert FeatureNetwork(wrapped, "last", "mean")(torch.rand(1, 1, 4, 4)).shape == (1, 5)
+        assert FeatureNetwork(wrapped, "block.last", "mean")(torch.rand(1, 1, 4, 4)).shape == (1, 2)
+
+
+def test_a_network_that_others_ask_too_keeps_nothing_for_the_features():
+    network, images = small(), torch.rand(5, 1, 8, 8)
+    features = FeatureNetwork(network, "", "mean")
+    features(images)
+    made = []
+    network.network.head.register_forward_hook(lambda module, given, output: made.append(weakref.ref(given[0])))
+    with torch.no_grad():
+        network(images)
+    assert [each() for each in made] == [None]
+
+
+@pytest.mark.parametrize(("outputs", "said"), [(2, "has 2 outputs for a batch"), (0, "has 0 outputs"), (None, "has no tensor")])
+def test_a_layer_without_one_tensor_is_said(outputs, said):
+    class Layer(nn.Module):
+        def forward(self, images):
+            return (images, images) if outputs is None else images
+
+    class Network(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = Layer()
+
+        def forward(self, images):
+            for _ in range(1 if outputs is None else outputs):
+                self.layer(images)
+            return images
+
+    with pytest.raises(ValueError, match=f"features.layer = 'layer' {said}"):
+        width(Network, (1, 4, 4), "layer", "mean")
 
 
 # The space
@@ -237,6 +287,24 @@ def test_decoding_starts_at_the_mean_of_the_members_latents(decoded):
         np.testing.assert_array_equal(draw.of(start, "weights").numpy(), draw.of(codes, "weights").numpy())
 
 
+def test_members_of_codes_of_equal_masses_are_those_of_their_plan(decoded):
+    latents = decoded.stages["encode"].points(decoded.store, 3)
+    codes, start = selected(decoded, "select balanced"), selected(decoded, "latents balanced")
+    for draw in DRAWS:
+        plan = np.zeros((draw.k, len(latents)))
+        rows, cells, masses = (draw.of(codes, f"plan_{name}").numpy() for name in ("rows", "codes", "masses"))
+        plan[cells, rows] = masses
+        expected = plan @ latents / plan.sum(1, keepdims=True)
+        np.testing.assert_allclose(draw.of(start, "points").numpy(), expected, atol=len(latents) * EPS * np.abs(latents).max())
+
+
+def test_images_that_are_chosen_are_counted(decoded):
+    stage = decoded.stages["select nearest"]
+    found = [draw.tensors(indices=torch.arange(min(draw.k, 3)), weights=torch.ones(min(draw.k, 3))) for draw in DRAWS]
+    store = SimpleNamespace(tensors=lambda stage, part: {key: value for each in found for key, value in each.items()})
+    assert stage.summary(store)["capped"] == dict.fromkeys(stage.data.classes, 3)
+
+
 def test_random_images_are_decoded_from_their_own_latents(decoded):
     latents, chosen = decoded.stages["encode"].points(decoded.store, 3), selected(decoded, "select random")
     start = selected(decoded, "latents random")
@@ -318,6 +386,10 @@ def test_every_stage_is_there_once(probed, decoded):
     [
         (['select.space="features"'], r"needs the section \[features\]"),
         ([*FEATURES, "features.layer=nowhere"], "features.layer = 'nowhere' is no layer of the network"),
+        (
+            [*(change for change in FEATURES if "components" not in change), "features.layer=nowhere"],
+            "features.layer = 'nowhere' is no layer of the network",
+        ),
         ([*FEATURES, "features.components=9999"], "features.components = 9999, but the network gives .* features"),
         ([*FEATURES, "features.image_size=32"], "features.image_size = 32, but these images are to be had at data.size = 16"),
         ([*FEATURES, "features.center=false"], "center = false takes no mean off"),
@@ -344,12 +416,22 @@ def test_what_does_not_fit_is_refused_before_work(changes, said):
         (['select.space="latent"'], "learns from features"),
         (['train.labels="fixed"'], "fixed labels are the teacher's of images, and ddoq is learned from as codes"),
         (['train.labels="online"'], "'online' are of augmented images, and it sees none"),
+        (
+            ['methods=["random-decoded"]', "features.image_size=64"],
+            "compares images of random-decoded, of data.size = 16, with real ones read at features.image_size = 64",
+        ),
         (['methods=["random-decoded"]'], "decodes nothing; leave out the method random-decoded"),
     ],
 )
 def test_a_probe_that_does_not_fit_is_refused(changes, said):
     with pytest.raises(RecipeError, match=said):
         build(read(probe_table(), [*FEATURES, 'methods=["ddoq"]', *changes]))
+
+
+def test_a_teacher_is_not_fed_images_of_a_size_that_it_was_not_trained_on(decoded):
+    recipe, network = read("digits", [*FEATURES, "features.image_size=32"]), decoded.stages["features train"].network
+    with pytest.raises(RecipeError, match=r"image_size = 32, but the teacher is trained on images of data.size = 16"):
+        FeaturesStage(recipe, SimpleNamespace(size=16, train=None), None, network, "train")
 
 
 def test_constant_features_and_a_teacher_at_chance_are_said(probed, monkeypatch):
