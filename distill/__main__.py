@@ -139,9 +139,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_how(evaluating)
     evaluating.set_defaults(action=_evaluate)
 
-    exporting = commands.add_parser("export", help="write a distilled set as an image folder or as parquet")
+    exporting = commands.add_parser("export", help="write a distilled set as an image folder, as parquet, or as prototypes")
     exporting.add_argument("run", type=Path, metavar="RUN", help="a run's folder, such as runs/digits")
-    exporting.add_argument("--format", required=True, choices=["imagefolder", "parquet"])
+    exporting.add_argument("--format", required=True, choices=["imagefolder", "parquet", "prototypes"])
     exporting.add_argument("--method", help="such as ddoq (default: the run's first)")
     exporting.add_argument("--k", type=int, help="images per class (default: the largest budget)")
     exporting.add_argument("--seed", type=int, help="of the draw (default: the run's first)")
@@ -261,7 +261,8 @@ def _export(options: argparse.Namespace, console: Console) -> int:
     from distill.runs.export import export
 
     done = export(options.run, format=options.format, method=options.method, k=options.k, seed=options.seed, out=options.out)
-    console.print(f"{done.images} images: {done.folder}{f'. {done.note}' if done.note else ''}", highlight=False, soft_wrap=True)
+    what = "prototypes" if options.format == "prototypes" else "images"
+    console.print(f"{done.images} {what}: {done.folder}{f'. {done.note}' if done.note else ''}", highlight=False, soft_wrap=True)
     return 0
 
 

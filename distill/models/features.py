@@ -56,14 +56,15 @@ def last_linear(network: nn.Module) -> nn.Module:
 
 def named_layer(network: nn.Module, layer: str) -> nn.Module:
     """A layer by its name, which may leave out what wraps the network; ValueError for none."""
-    found = {_bare(name): module for name, module in network.named_modules() if name}
-    if _bare(layer) not in found:
+    found = {bare(name): module for name, module in network.named_modules() if name}
+    if bare(layer) not in found:
         near = difflib.get_close_matches(layer, found, n=3) or list(found)[-3:]
         raise ValueError(f"features.layer = {layer!r} is no layer of the network; it has {', '.join(near)}, ...")
-    return found[_bare(layer)]
+    return found[bare(layer)]
 
 
-def _bare(name: str) -> str:
+def bare(name: str) -> str:
+    """A layer's name without what wraps the network."""
     return name.removeprefix("network.").removeprefix("network.")
 
 

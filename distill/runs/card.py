@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from distill.report.table import top1
 from distill.runs.distilled_set import DistilledSet
 from distill.runs.folder import finished_of, metrics
 from distill.runs.graph_snapshot import graph_of
+from distill.runs.prototypes import Prototypes
 
 _FILES = [{"config_name": "default", "data_files": [{"split": "train", "path": "data/*.parquet"}]}]
 
@@ -48,14 +50,59 @@ def card(run: str | Path, recipe: Recipe, data: DistilledSet, method: str, forma
         "mean": list(IMAGENET_MEAN if imagenet else (0.5,) * channels),
         "std": list(IMAGENET_STD if imagenet else (0.5,) * channels),
         "network": "resnet18" if student == "convnet" else student,
-        "data": _shown(recipe.data.model_dump()),
-        "terms": _terms(recipe, data),
         "models": [*models, *_teacher(store, stages)],
-        "digest": hashlib.sha256(json.dumps(recipe.model_dump(), sort_keys=True).encode()).hexdigest(),
-        "stages": ", ".join(f"`{stage.folder_name}`" for stage in stages if stage.name != "report"),
-        "measured": _scores(store, stages, method, data.ipc),
+        **_origin(recipe, data.keys, store, stages, method, data.ipc),
     }
     return environment().get_template("card.md").render(values, card_data=header.to_yaml())
+
+
+def card_of_prototypes(run: str | Path, recipe: Recipe, made: Prototypes) -> str:
+    """README.md of prototypes: values into ``report/templates/prototypes.md``."""
+    assert recipe.features is not None
+    stages, about = graph_of(run, recipe, finished_of(run)).stages, made.about
+    network = about["network"]
+    store, method = Store(Path(run)), about["method"]
+    own = recipe.features.source == "teacher"
+    models = [_model("teacher", recipe.teacher.model_dump())] if own else [_model("features", recipe.features.model_dump())]
+    licence = [f"the network's licence: {network['licence']}"] if network["licence"] else []
+    values = {
+        **about,
+        "name": recipe.name,
+        "summary": METHODS[method].summary,
+        "k": about["k"] or "all",
+        "count": len(made),
+        "classes": len(made.classes),
+        "shapes": {name: (*tensor.shape,) for name, tensor in made.tensors.items()},
+        "built": _built(network),
+        "brought": made.state is not None,
+        "models": [*models, *licence, *(_teacher(store, stages) if own else [])],
+        **_origin(recipe, made.keys, store, stages, method, about["k"]),
+    }
+    header = DatasetCardData(license="other", task_categories=["image-classification"])
+    return environment().get_template("prototypes.md").render(values, card_data=header.to_yaml())
+
+
+def _built(network: dict[str, Any]) -> str:
+    """Python that makes a network: with its weights where they have a name, else for those that lie beside."""
+    library, model, weights = network["library"], network["model"], network["weights"]
+    if library == "distill":
+        return f"distill.models.networks.new_student({model!r}, **{network['arguments']}).network"
+    if library == "timm":
+        given = "pretrained=True" if weights else f"num_classes={network['classes']}"
+        return f"timm.create_model({(model if weights else model.partition('.')[0])!r}, {given})"
+    given = f"weights={('DEFAULT' if weights == 'pretrained' else weights)!r}" if weights else f"num_classes={network['classes']}"
+    return f"torchvision.models.get_model({model!r}, {given})"
+
+
+def _origin(recipe: Recipe, keys: Sequence[str], store: Store, stages: list[Any], method: str, ipc: int | None) -> dict[str, Any]:
+    """What every card says: the data and their terms, how all was made, and what was measured."""
+    return {
+        "data": _shown(recipe.data.model_dump()),
+        "terms": _terms(recipe, keys),
+        "digest": hashlib.sha256(json.dumps(recipe.model_dump(), sort_keys=True).encode()).hexdigest(),
+        "stages": ", ".join(f"`{stage.folder_name}`" for stage in stages if stage.name != "report"),
+        "measured": _scores(store, stages, method, ipc),
+    }
 
 
 def labels_left(recipe: Recipe, method: str) -> str:
@@ -69,10 +116,10 @@ def labels_left(recipe: Recipe, method: str) -> str:
     return f"It has no soft labels: {'; '.join(why[labels] for labels in regimes)}."
 
 
-def _terms(recipe: Recipe, data: DistilledSet) -> str:
+def _terms(recipe: Recipe, keys: Sequence[str]) -> str:
     if recipe.data.source == "digits":
         return "Made of the digits bundled with scikit-learn (UCI Optical Recognition of Handwritten Digits, CC BY 4.0)."
-    if all(key.startswith("n") and key[1:].isdigit() for key in data.keys):
+    if all(key.startswith("n") and key[1:].isdigit() for key in keys):
         return "The classes are WordNet ids: made of ImageNet, whose terms allow research and teaching that is not commercial."
     return "The terms of the data that it was made of apply; see where these came from."
 

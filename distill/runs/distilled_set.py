@@ -1,5 +1,7 @@
 """A distilled set as a torch dataset."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +10,10 @@ from torch.utils.data import Dataset
 
 from distill.methods import METHODS
 from distill.pipeline.store import ChecksumMismatch, Store
-from distill.recipe import RecipeError
+from distill.recipe import Recipe, RecipeError
 from distill.runs.folder import finished_of, recipe_of
 from distill.runs.graph_snapshot import graph_of
-from distill.stages.draw import draws
+from distill.stages.draw import Draw, draws
 from distill.stages.weighted import weighted_set
 
 
@@ -108,7 +110,21 @@ def load(folder: str | Path, method: str | None = None, ipc: int | None = None, 
     method = recipe.methods[0] if method is None else method
     graph = graph_of(folder, recipe, finished_of(folder))
     if method not in graph.sets:
-        raise RecipeError(f"this run has no method {method!r}; it has {', '.join(graph.sets)}")
+        if method in recipe.methods:
+            raise RecipeError(
+                f"this run made no images of {method}: its classifiers learn from the codes themselves, which are exported as "
+                "prototypes (--format prototypes)"
+            )
+        raise RecipeError(f"this run has no method {method!r}; it has {', '.join(graph.sets or recipe.methods)}")
+    draw = draw_of(recipe, method, ipc, seed)
+    with reading(folder, recipe) as store:
+        data = weighted_set(store, graph.part_names, graph.names, *graph.sets[method], draw, METHODS[method].weights)
+    weights = data.weights.float()
+    return DistilledSet(data.images, data.labels, data.logits, weights, data.classes, graph.classes, draw.k, draw.seed)
+
+
+def draw_of(recipe: Recipe, method: str, ipc: int | None, seed: int | None) -> Draw:
+    """That of a method with a budget and a seed, by default the largest and the first; RecipeError for what a run has not."""
     select = METHODS[method].select
     held, one = draws(recipe, select), select in ("all", "external")  # whatever the seed
     if held[0].k is None and ipc is not None:
@@ -120,15 +136,16 @@ def load(folder: str | Path, method: str | None = None, ipc: int | None = None, 
             f"this run has no set of {method} with {'any number of' if ipc is None else ipc} images a class and "
             f"{'any seed' if seed is None else f'seed {seed}'}; it has {_or(has[0])} images a class, and seed {_or(has[1])}"
         )
-    draw = max(chosen, key=lambda draw: draw.k or 0)  # of the first seed: the first of equals
+    return max(chosen, key=lambda draw: draw.k or 0)  # of the first seed: the first of equals
+
+
+@contextmanager
+def reading(folder: str | Path, recipe: Recipe) -> Iterator[Store]:
+    """A run's store; what is not there as sealed ends in a sentence."""
     try:
-        data = weighted_set(
-            Store(Path(folder)), graph.part_names, graph.names, *graph.sets[method], draw, METHODS[method].weights
-        )
+        yield Store(Path(folder))
     except ChecksumMismatch as damage:
         remedy = "Run it again to mend it"
         if finished_of(folder) not in (None, recipe):
             remedy = "The recipe given here last is not the one that was finished here; run that again: it is kept"
         raise RecipeError(f"the run is not finished, or damaged: {damage}. {remedy}") from None
-    weights = data.weights.float()
-    return DistilledSet(data.images, data.labels, data.logits, weights, data.classes, graph.classes, draw.k, draw.seed)

@@ -1,10 +1,10 @@
-"""Export: a distilled set as an image folder or as parquet, with a card that says what it is. Written whole or not at all."""
+"""Export: a distilled set as images or as prototypes, with a card that says what it is. Written whole or not at all."""
 
 import csv
 import io
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -12,17 +12,18 @@ from typing import Any
 
 from distill.pipeline.safe_path import inside
 from distill.recipe import RecipeError
-from distill.runs.card import card, labels_left
+from distill.runs.card import card, card_of_prototypes, labels_left
 from distill.runs.distilled_set import DistilledSet, load
 from distill.runs.folder import recipe_of
+from distill.runs.prototypes import Prototypes, prototypes
 
-FORMATS = ("imagefolder", "parquet")
+FORMATS = ("imagefolder", "parquet", "prototypes")
 _SHARD = 256 * 2**20  # bytes of images in one parquet file, about
 
 
 @dataclass(frozen=True)
 class Export:
-    """Where a set was written, how many images it has, and what of their labels is not in it, if anything."""
+    """Where a set was written, how many images or prototypes it has, and what of their labels is not in it, if anything."""
 
     folder: Path
     images: int
@@ -46,14 +47,19 @@ def export(
     ``classes.json`` lists the classes in the order of the soft labels' columns, which of a folder is ``ImageFolder``'s. out: the
     folder, by default in the run's own; it must not be there.
 
+    Of a run of linear classifiers there are ``prototypes`` beside: in ``prototypes.safetensors`` the weighted points that one
+    learned from, itself and its space; in ``prototypes.json`` of which network the features are, with ``network.safetensors``
+    where no library has its weights under a name.
+
     Raises RecipeError for what the run has not, and where the folder is taken.
     """
     if format not in FORMATS:
         raise RecipeError(f"the formats are {', '.join(FORMATS)}; received {format!r}")
     recipe = recipe_of(run)
-    data = load(run, method, k, seed)
+    made = prototypes(run, method, k, seed) if format == "prototypes" else load(run, method, k, seed)
     method = recipe.methods[0] if method is None else method
-    name = "-".join([method, *([f"ipc{data.ipc}"] if data.ipc else []), f"seed{data.seed}", format])
+    k, seed = (made.about["k"], made.about["seed"]) if isinstance(made, Prototypes) else (made.ipc, made.seed)
+    name = "-".join([method, *([f"ipc{k}"] if k else []), f"seed{seed}", format])
     folder = Path(out) if out is not None else inside(Path(run), "exports", name)
     if folder.exists():
         raise RecipeError(f"{folder} is there already; remove it, or give another folder with --out")
@@ -62,13 +68,16 @@ def export(
     shutil.rmtree(partial, ignore_errors=True)  # of an export that was cut off
     try:
         partial.mkdir()
-        _WRITERS[format](data, partial)
-        (partial / "README.md").write_text(card(run, recipe, data, method, format), encoding="utf-8")
+        _WRITERS[format](made, partial)
+        prototypical = isinstance(made, Prototypes)
+        told = card_of_prototypes(run, recipe, made) if prototypical else card(run, recipe, made, method, format)
+        (partial / "README.md").write_text(told, encoding="utf-8")
         partial.rename(folder)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    return Export(folder, len(data), "" if data.logits is not None else labels_left(recipe, method))
+    whole = isinstance(made, Prototypes) or made.logits is not None
+    return Export(folder, len(made), "" if whole else labels_left(recipe, method))
 
 
 def _image_folder(data: DistilledSet, folder: Path) -> None:
@@ -132,6 +141,16 @@ def _parquet(data: DistilledSet, folder: Path) -> None:
         flush()
 
 
+def _prototypes(made: Prototypes, folder: Path) -> None:
+    from safetensors.torch import save_file
+
+    _write_order(made, folder, range(len(made.keys)))
+    save_file({name: tensor.contiguous() for name, tensor in made.tensors.items()}, folder / "prototypes.safetensors")
+    if made.state is not None:
+        save_file({name: tensor.contiguous() for name, tensor in made.state.items()}, folder / "network.safetensors")
+    (folder / "prototypes.json").write_text(json.dumps(made.about, indent=1, ensure_ascii=False), encoding="utf-8")
+
+
 def _as_once_named(table: Any) -> Any:
     """The table with its lists named as every version of the datasets library reads them; those before 4 know no ``List``."""
     known = json.loads(table.schema.metadata[b"huggingface"])
@@ -141,13 +160,17 @@ def _as_once_named(table: Any) -> Any:
     return table.replace_schema_metadata({b"huggingface": json.dumps(known).encode()})
 
 
-def _write_order(data: DistilledSet, folder: Path, order: Sequence[int], folders: Sequence[str] = ()) -> None:
+def _write_order(data: DistilledSet | Prototypes, folder: Path, order: Sequence[int], folders: Sequence[str] = ()) -> None:
     """``classes.json``: what the columns of soft labels are, and the numbers of classes, in their order."""
     named = [{"class": data.keys[i], "name": data.classes[i], **({"folder": folders[i]} if folders else {})} for i in order]
     (folder / "classes.json").write_text(json.dumps(named, indent=1, ensure_ascii=False), encoding="utf-8")
 
 
-_WRITERS = {"imagefolder": _image_folder, "parquet": _parquet}
+_WRITERS: dict[str, Callable[[Any, Path], None]] = {
+    "imagefolder": _image_folder,
+    "parquet": _parquet,
+    "prototypes": _prototypes,
+}
 
 
 def _pictures(data: DistilledSet) -> Iterator[tuple[bytes, int]]:

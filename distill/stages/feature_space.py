@@ -107,6 +107,10 @@ class FeatureSpaceStage(SpaceStage):
 
     def project(self, read: Reader, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """Features (n, d) as points (n, m)."""
-        fitted = read.tensors(self, "components")
-        centred = features - fitted["mean"].numpy()
-        return centred @ fitted["directions"].numpy() if "directions" in fitted else centred
+        return projected(features, read.tensors(self, "components"))
+
+
+def projected(features: NDArray[np.float64], fitted: Mapping[str, Any]) -> NDArray[np.float64]:
+    """Features (n, d) as points (n, m) of the space whose ``mean`` and ``directions`` are given."""
+    centred = features - fitted["mean"].numpy()
+    return centred @ fitted["directions"].numpy() if "directions" in fitted else centred

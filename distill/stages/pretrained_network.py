@@ -25,7 +25,7 @@ class PretrainedNetworkStage(Stage):
     def __init__(self, recipe: Recipe, section: Any, data: Images, validated: ValidateImagesStage) -> None:
         self.section, self.data, self.validated = section, data, validated
         self.device = recipe.compute.device
-        if section.weights != "pretrained" and _is_file(section.weights) and not Path(section.weights).is_file():
+        if section.weights != "pretrained" and is_file(section.weights) and not Path(section.weights).is_file():
             raise RecipeError(f"{self.key}.weights: there is no file {section.weights}; give one, or 'pretrained'")
 
     @property
@@ -87,7 +87,8 @@ class PretrainedNetworkStage(Stage):
         return blank(self.section.source, self.section.model, self.section.size)
 
 
-def _is_file(weights: str) -> bool:
+def is_file(weights: str) -> bool:
+    """Whether weights are given as a file, and not by a name."""
     return weights.endswith((".safetensors", ".pth", ".pt", ".bin")) or "/" in weights
 
 

@@ -1,6 +1,6 @@
 """Probe: a linear classifier a draw of a method, on frozen features; measured on the real test split."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -91,12 +91,7 @@ class ProbeStage(StudentsStage):
 
     def weights(self, read: Reader, draw: Draw) -> list[Rows]:
         """The sample weights of a draw, an array a class."""
-        mode = METHODS[self.method].weights
-        selected = (read.tensors(self.select, part) for part in self.data.part_names)
-        measures = [moded(draw.of(each, "weights").double().numpy(), mode) for each in selected]
-        if draw.k is None:  # all of the data: each image counts alike, whatever its class
-            return [np.ones(len(measure)) for measure in measures]
-        return sample_weights(measures)
+        return weights_of((read.tensors(self.select, part) for part in self.data.part_names), self.method, draw)
 
     def _targets(self, read: Reader, index: int, draw: Draw, count: int) -> Rows:
         if self.labels is None:
@@ -107,3 +102,11 @@ class ProbeStage(StudentsStage):
     def _scale(self, read: Reader) -> float:
         """The root mean square of an entry of the training images' points."""
         return read.values(self.space, "components")["scale"]
+
+
+def weights_of(selected: Iterable[Mapping[str, Any]], method: str, draw: Draw) -> list[Rows]:
+    """The sample weights of a method's draw, an array a class. selected: what was selected, a part a class."""
+    measures = [moded(draw.of(each, "weights").double().numpy(), METHODS[method].weights) for each in selected]
+    if draw.k is None:  # all of the data: each image counts alike, whatever its class
+        return [np.ones(len(measure)) for measure in measures]
+    return sample_weights(measures)

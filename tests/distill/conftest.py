@@ -6,16 +6,20 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Mapping
+from importlib import resources
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+import distill
 from distill import recipe as recipes
 from distill.graph import build
 from distill.pipeline.environment import ONE_THREAD
 from distill.pipeline.stage import Stage
+from distill.pipeline.store import Store
 
 # The digits in seconds: every stage and method is there, nothing is trained to any use.
 TINY = (
@@ -34,6 +38,19 @@ TINY = (
     "train.evaluations=2",
     "seeds=[0, 1]",
     'comparisons=[["nearest", "random"], ["full", "ddoq"]]',
+)
+
+# Codes among the features of the digits' own teacher.
+FEATURES = (
+    'select.space="features"',
+    'select.solver="lloyd"',
+    "select.k=[1, 4]",
+    'features.source="teacher"',
+    "features.components=6",
+    "teacher.width=4",
+    "teacher.steps=60",
+    "data.size=16",
+    "seeds=[0, 1]",
 )
 
 
@@ -155,6 +172,38 @@ def finished(once, tiny, tiny_command, clean_environment):
         output=(place / "output.txt").read_text(),
         errors=(place / "errors.txt").read_text(),
     )
+
+
+@pytest.fixture(scope="session")
+def features_changes():
+    """What makes the digits a tiny run among features."""
+    return FEATURES
+
+
+@pytest.fixture(scope="session")
+def probe_table():
+    """The digits' recipe with linear classifiers as students, and nothing encoded."""
+    text = (resources.files("distill") / "recipes" / "digits.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text) | {"train": {"protocol": "probe"}, "codec": {"source": "none"}, "prior": {"source": "none"}}
+
+
+@pytest.fixture(scope="session")
+def made(once):
+    """``made(name, recipe)``: a finished run of a recipe, its stages by their titles. Not to be written to."""
+
+    def get(name, recipe):
+        folder = once(name, lambda place: distill.run(recipe, out=place / "run", workers=1)) / "run"
+        stages = {stage.title: stage for stage in build(recipe)}
+        return SimpleNamespace(folder=folder, store=Store(folder), stages=stages, recipe=recipe)
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def probed(made, probe_table):
+    """A run of linear classifiers on codes and features."""
+    methods = 'methods=["ddoq", "uniform", "nearest-mass", "random", "full"]'
+    return made("probed", recipes.read(probe_table, [*FEATURES, methods]))
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import nn
 
-import distill
 import quantization as qz
 from distill.graph import build
 from distill.models.convnet import ConvNet
@@ -26,19 +25,7 @@ from distill.stages.real_selection import apportioned
 
 EPS = float(np.finfo(float).eps)
 DIGITS = (resources.files("distill") / "recipes" / "digits.toml").read_text(encoding="utf-8")
-FEATURES = (
-    'select.space="features"',
-    'select.solver="lloyd"',
-    "select.k=[1, 4]",
-    'features.source="teacher"',
-    "features.components=6",
-    "teacher.width=4",
-    "teacher.steps=60",
-    "data.size=16",
-    "seeds=[0, 1]",
-)
 DECODED = (
-    *FEATURES,
     'methods=["ddoq", "balanced", "nearest-mass", "counts", "stratified", "stratified-mass", "random-decoded"]',
     'distances=["latent", "features", "pixels"]',
     "codec.channels=[4, 4]",
@@ -54,30 +41,10 @@ DECODED = (
 DRAWS = [Draw(k, seed) for k in (1, 4) for seed in (0, 1)]
 
 
-def probe_table():
-    return tomllib.loads(DIGITS) | {"train": {"protocol": "probe"}, "codec": {"source": "none"}, "prior": {"source": "none"}}
-
-
-def made(once, name, recipe):
-    def make(place):
-        distill.run(recipe, out=place / "run", workers=1)
-
-    folder = once(name, make) / "run"
-    stages = {stage.title: stage for stage in build(recipe)}
-    return SimpleNamespace(folder=folder, store=Store(folder), stages=stages, recipe=recipe)
-
-
 @pytest.fixture(scope="session")
-def decoded(once):
+def decoded(made, features_changes):
     """A run whose codes are features, and become images by the prior."""
-    return made(once, "features", read("digits", DECODED))
-
-
-@pytest.fixture(scope="session")
-def probed(once):
-    """A run of linear classifiers on codes and features."""
-    methods = 'methods=["ddoq", "uniform", "nearest-mass", "random", "full"]'
-    return made(once, "probed", read(probe_table(), [*FEATURES, methods]))
+    return made("features", read("digits", [*features_changes, *DECODED]))
 
 
 def space(run):
@@ -182,8 +149,8 @@ def test_components_are_those_of_a_singular_value_decomposition(decoded):
     assert about["scale"] == pytest.approx(np.square(points).mean() ** 0.5, rel=1e4 * EPS)
 
 
-def test_whitened_components_have_unit_variance(once):
-    run = made(once, "whitened", read(probe_table(), [*FEATURES, "features.whiten=true", 'methods=["random"]']))
+def test_whitened_components_have_unit_variance(made, features_changes, probe_table):
+    run = made("whitened", read(probe_table, [*features_changes, "features.whiten=true", 'methods=["random"]']))
     points = np.concatenate([space(run).points(run.store, c) for c in range(10)])
     about = run.store.values(space(run), "components")
     assert about["scale"] == 1
@@ -382,32 +349,30 @@ def test_every_stage_is_there_once(probed, decoded):
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("featured", "changes", "said"),
     [
-        (['select.space="features"'], r"needs the section \[features\]"),
-        ([*FEATURES, "features.layer=nowhere"], "features.layer = 'nowhere' is no layer of the network"),
+        (False, ['select.space="features"'], r"needs the section \[features\]"),
+        (True, ["features.layer=nowhere"], "features.layer = 'nowhere' is no layer of the network"),
         (
-            [*(change for change in FEATURES if "components" not in change), "features.layer=nowhere"],
+            False,
+            ['select.space="features"', 'features.source="teacher"', "features.layer=nowhere"],
             "features.layer = 'nowhere' is no layer of the network",
         ),
-        ([*FEATURES, "features.components=9999"], "features.components = 9999, but the network gives .* features"),
-        ([*FEATURES, "features.image_size=32"], "features.image_size = 32, but these images are to be had at data.size = 16"),
-        ([*FEATURES, "features.center=false"], "center = false takes no mean off"),
-        (
-            [change for change in FEATURES if "components" not in change] + ["features.whiten=true"],
-            "whiten divides principal comp",
-        ),
-        ([*FEATURES, 'methods=["balanced"]', "select.medoids=true"], "leave select.medoids, or those methods, out"),
-        (['codec.source="none"'], "leaves no space but features"),
-        (['distances=["features"]'], r"distances names features; the section \[features\]"),
+        (True, ["features.components=9999"], "features.components = 9999, but the network gives .* features"),
+        (True, ["features.image_size=32"], "features.image_size = 32, but these images are to be had at data.size = 16"),
+        (True, ["features.center=false"], "center = false takes no mean off"),
+        (False, ['features.source="teacher"', "features.whiten=true"], "whiten divides principal comp"),
+        (True, ['methods=["balanced"]', "select.medoids=true"], "leave select.medoids, or those methods, out"),
+        (False, ['codec.source="none"'], "leaves no space but features"),
+        (False, ['distances=["features"]'], r"distances names features; the section \[features\]"),
     ],
 )
-def test_what_does_not_fit_is_refused_before_work(changes, said):
+def test_what_does_not_fit_is_refused_before_work(features_changes, featured, changes, said):
     table = tomllib.loads(DIGITS)
     if changes[0].startswith("codec"):
         table["codec"] = {}
     with pytest.raises(RecipeError, match=said):
-        build(read(table, changes))
+        build(read(table, [*(features_changes if featured else ()), *changes]))
 
 
 @pytest.mark.parametrize(
@@ -423,13 +388,13 @@ def test_what_does_not_fit_is_refused_before_work(changes, said):
         (['methods=["random-decoded"]'], "decodes nothing; leave out the method random-decoded"),
     ],
 )
-def test_a_probe_that_does_not_fit_is_refused(changes, said):
+def test_a_probe_that_does_not_fit_is_refused(features_changes, probe_table, changes, said):
     with pytest.raises(RecipeError, match=said):
-        build(read(probe_table(), [*FEATURES, 'methods=["ddoq"]', *changes]))
+        build(read(probe_table, [*features_changes, 'methods=["ddoq"]', *changes]))
 
 
-def test_a_teacher_is_not_fed_images_of_a_size_that_it_was_not_trained_on(decoded):
-    recipe, network = read("digits", [*FEATURES, "features.image_size=32"]), decoded.stages["features train"].network
+def test_a_teacher_is_not_fed_images_of_a_size_that_it_was_not_trained_on(decoded, features_changes):
+    recipe, network = read("digits", [*features_changes, "features.image_size=32"]), decoded.stages["features train"].network
     with pytest.raises(RecipeError, match=r"image_size = 32, but the teacher is trained on images of data.size = 16"):
         FeaturesStage(recipe, SimpleNamespace(size=16, train=None), None, network, "train")
 
