@@ -75,6 +75,7 @@ class _Stages:
         self.teacher = TEACHERS[recipe.teacher.source](recipe, recipe.teacher, data, self.validated)
         self._lines: dict[tuple[str, str, bool], tuple[SelectStage | ExternalImagesStage, ImagesStage | None]] = {}
         self._labels: dict[tuple[Stage, str], Labels] = {}
+        self._selections: dict[str, SelectStage] = {}
 
     @cached_property
     def codec(self) -> CodecStage:
@@ -151,6 +152,8 @@ class _Stages:
         select = self._select(method.select)
         if codes:
             return select, None
+        if recipe.probe is not None and method.select == "all" and "fixed" not in recipe.train.regimes:
+            return select, None  # their features are there, and nobody looks at all of the images
         if isinstance(select, RealStage) and method.decode == "real":
             return select, RealImagesStage(recipe, data, self.validated, select)
         start = select
@@ -162,9 +165,11 @@ class _Stages:
         known = {"quantize": lambda: self.quantize, "balanced": lambda: self.balanced}
         if kind in known:
             return known[kind]()
-        made = kind_of(SELECTIONS, "select", kind)
-        codes = known[made.codes_kind]() if "codes" in made.reads else None
-        return made(self.recipe, self.data, self.validated, self.space, codes)
+        if kind not in self._selections:
+            made = kind_of(SELECTIONS, "select", kind)
+            codes = known[made.codes_kind]() if "codes" in made.reads else None
+            self._selections[kind] = made(self.recipe, self.data, self.validated, self.space, codes)
+        return self._selections[kind]
 
     def students(
         self, name: str, regime: str, select: SelectStage | ExternalImagesStage, images: ImagesStage | None

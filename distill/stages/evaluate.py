@@ -53,7 +53,9 @@ class EvaluateStage(Stage):
         self.validated = next(stage for stage in ancestors if isinstance(stage, ValidateImagesStage))
 
     def options(self) -> Mapping[str, Any]:
-        return {"methods": self.recipe.methods, "seeds": self.recipe.seeds, "comparisons": self.recipe.comparisons}
+        students = [train.parts() for train in self._trains.values()]  # of some budgets alone, where a regime is for these
+        about = {"methods": self.recipe.methods, "seeds": self.recipe.seeds, "comparisons": self.recipe.comparisons}
+        return {**about, "students": students}
 
     def parts(self) -> list[str]:
         return ["metrics"]

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from distill.images import Images
 from distill.pipeline.stage import Product, Progress, Reader, Stage
 from distill.recipe import Recipe
@@ -39,10 +41,11 @@ class RealImagesStage(Stage):
 
         selected = read.tensors(self.select, part)
         of_class = self.validated.readable(read, "train", self.data.index_of(part))
-        tensors: dict[str, Any] = {}
-        for name, indices in selected.items():
-            if name.endswith(".indices"):
-                draw = name.removesuffix(".indices")
-                tensors[f"{draw}.images"] = torch.from_numpy(self.data.train.read(of_class[indices.numpy()]))
-                tensors[f"{draw}.weights"] = selected[f"{draw}.weights"]
+        chosen = {name.removesuffix(".indices"): rows.numpy() for name, rows in selected.items() if name.endswith(".indices")}
+        # Draws share images: each is read once.
+        all_rows, places = np.unique(np.concatenate(list(chosen.values())), return_inverse=True)
+        pixels, start, tensors = torch.from_numpy(self.data.train.read(of_class[all_rows])), 0, dict[str, Any]()
+        for draw, rows in chosen.items():
+            tensors[f"{draw}.images"] = pixels[places[start : (start := start + len(rows))]]
+            tensors[f"{draw}.weights"] = selected[f"{draw}.weights"]
         return {f"{part}.safetensors": tensors}

@@ -14,6 +14,7 @@ from torch import nn
 
 import quantization as qz
 from distill.graph import build
+from distill.images import Held
 from distill.models.convnet import ConvNet
 from distill.models.features import FeatureNetwork, width
 from distill.models.networks import Normalized
@@ -340,9 +341,40 @@ def test_rows_of_probes_say_what_they_are(probed):
 
 
 def test_every_stage_is_there_once(probed, decoded):
-    for run in (probed, decoded):
-        folders = [stage.folder_name for stage in build(run.recipe)]
+    both = read("digits", [*DECODED, 'methods=["random", "random-decoded", "nearest", "nearest-mass"]'])
+    for recipe in (probed.recipe, decoded.recipe, both):
+        folders = [stage.folder_name for stage in build(recipe)]
         assert len(set(folders)) == len(folders)
+
+
+def test_probes_of_all_images_have_features_and_no_copy_of_the_images():
+    kinds = [stage.title for stage in build(read(probe_table(), [*FEATURES, 'methods=["random", "full"]']))]
+    assert "images random" in kinds
+    assert "images all" not in kinds
+    asked = [*FEATURES, 'methods=["random", "full"]', 'train.labels=["hard", "fixed"]']
+    assert "images all" in [stage.title for stage in build(read(probe_table(), asked))]
+
+
+def test_the_images_of_draws_are_read_once_each(decoded, monkeypatch):
+    stage, part = decoded.stages["images nearest"], "0003-three"
+    reading, seen = Held.read, []
+    monkeypatch.setattr(Held, "read", lambda self, rows, size=None: (seen.extend(rows.tolist()), reading(self, rows, size))[1])
+    made = stage.make(part, decoded.store, lambda done: None)[f"{part}.safetensors"]
+    assert len(seen) == len(set(seen))
+    monkeypatch.undo()
+    chosen, train = decoded.store.tensors(stage.select, part), stage.data.train
+    for draw in DRAWS:
+        expected = train.read(train.of_class(3)[draw.of(chosen, "indices").numpy()])
+        np.testing.assert_array_equal(draw.of(made, "images").numpy(), expected)
+        np.testing.assert_array_equal(draw.of(made, "weights").numpy(), draw.of(chosen, "weights").numpy())
+
+
+def test_figures_of_other_budgets_are_made_again():
+    table = ['train.labels=["hard", "fixed"]', "train.only.fixed.k=[4]"]
+    recipes = [read("digits", ["select.k=[1, 4]", *table]), read("digits", ["select.k=[1, 4]", *table, "train.only.fixed.k=[1]"])]
+    first, second = ({stage.title: stage for stage in build(recipe)} for recipe in recipes)
+    assert first["train ddoq, fixed"].digest == second["train ddoq, fixed"].digest
+    assert first["evaluate"].digest != second["evaluate"].digest
 
 
 # Refusals
