@@ -105,7 +105,7 @@ def _accuracies(axes: Any, rows: Sequence[Mapping[str, Any]], colours: Mapping[s
 
 
 def distortion(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    """Squared distances in latent space against images per class, mean over classes, both axes logarithmic."""
+    """Squared distances in the space of the codes against images per class, mean over classes, both axes logarithmic."""
     figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
     rows = list({(row["method"], row["ipc"]): row for row in rows}.values())  # the same under all labels
     for method, series in _by_method(rows).items():
@@ -128,7 +128,7 @@ def distortion(rows: Sequence[Mapping[str, Any]]) -> bytes:
     axes.yaxis.set_major_formatter(ScalarFormatter())
     axes.yaxis.set_minor_locator(NullLocator())
     _count_axis(axes, rows)
-    axes.set_ylabel("squared distance in latent space")
+    axes.set_ylabel("squared distance in the space of the codes")
     axes.legend()
     return _png(figure)
 

@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from distill.methods import METHODS
 from distill.report.comparisons import cells
-from distill.report.table import best, decoding, interval, left_out, number, recognized, size, teacher, top1
+from distill.report.table import best, decoding, interval, left_out, number, recognized, size, space, teacher, top1
 
 
 def render(report: Mapping[str, Any], pictures: Sequence[str]) -> str:
@@ -17,7 +17,8 @@ def render(report: Mapping[str, Any], pictures: Sequence[str]) -> str:
     page = environment().get_template("page.html")
     sheets = [picture for picture in reversed(pictures) if picture.startswith("images-")]
     said: dict[str, Any] = {"teacher": teacher(report), "left_out": left_out(report)}
-    said |= {"recognized": recognized(report["rows"]), "decoding": decoding(report["rows"]), "best": best(report["rows"])}
+    said |= {"recognized": recognized(report["rows"]), "decoding": decoding(report), "best": best(report["rows"])}
+    said["measured"] = space(report)
     said["groups"] = [list(some) for _, some in groupby(report["rows"], key=itemgetter("labels"))]
     return page.render({**report, **said}, methods=METHODS, pictures=pictures, sheets=sheets)
 

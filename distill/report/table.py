@@ -29,7 +29,7 @@ def accuracies(metrics: Mapping[str, Any]) -> Table:
             f"{row['best_mean']:.4f}",
             f"{row['top5_mean']:.4f}",
             f"{row['effective']:.1f}",
-            *((number(row["w2_codes"]), number(row["distances"]["latent"])) if encoded else (size(row["label_bytes"]),)),
+            *((number(row["w2_codes"]), number(row["distances"][space(metrics)])) if encoded else (size(row["label_bytes"]),)),
             end_section=after is not None and after["labels"] != row["labels"],
         )
     table.caption = "\n".join(decides(metrics)) or None
@@ -39,9 +39,13 @@ def accuracies(metrics: Mapping[str, Any]) -> Table:
 def decides(metrics: Mapping[str, Any]) -> list[str]:
     """What stands under every table: the teacher, what it recognizes, images left out, costly decoding, uneven weights."""
     rows = metrics["rows"]
-    return [
-        said for said in (teacher(metrics), recognized(rows), left_out(metrics), *decoding(rows), *metrics["warnings"]) if said
-    ]
+    known = (teacher(metrics), recognized(rows), left_out(metrics), *decoding(metrics), *metrics["warnings"])
+    return [said for said in known if said]
+
+
+def space(metrics: Mapping[str, Any]) -> str:
+    """Where decoded images are measured beside their codes: where these were sought; of noise, among latents."""
+    return "features" if metrics.get("space") == "features" else "latent"
 
 
 def recognized(rows: Sequence[Mapping[str, Any]]) -> str | None:
@@ -63,12 +67,18 @@ def left_out(metrics: Mapping[str, Any]) -> str | None:
     return f"{images['left_out']:,} of {whole:,} images are left out, as they can't be read: the manifest of validate lists them."
 
 
-def decoding(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """For every method whose decoded images are farther from the data than random real ones, where its codes are not."""
+def decoding(metrics: Mapping[str, Any]) -> list[str]:
+    """For every method whose decoded images are farther from the data than random real ones, where its codes are not.
+
+    All three in the space of the codes; of codes that are noise nothing is said, as no image is measured there.
+    """
+    rows, where = metrics["rows"], space(metrics)
+    if metrics.get("space") == "noise":
+        return []
     real = {row["ipc"]: row["w2_codes"] for row in rows if row["method"] == "random"}
     said = list[str]()
     for row in rows:
-        random, codes, decoded = real.get(row["ipc"]), row["w2_codes"], row["distances"]["latent"]
+        random, codes, decoded = real.get(row["ipc"]), row["w2_codes"], row["distances"][where]
         if row["method"] != "random" and None not in (random, codes, decoded) and codes < random < decoded:
             said.append(
                 f"At {row['ipc']} images per class decoding costs {row['method']} more than its codes gain: W₂ is {codes:.3f} "

@@ -34,10 +34,11 @@ class EvaluateStage(Stage):
     budget (:func:`distill.statistics.comparison`); images of all classes stand beside every budget. ``top1_low``, ``top1_high``:
     the 95 % t interval of the mean. ``effective``: mean over classes and seeds of $(\sum w)^2 / \sum w^2$. ``warnings``: of few.
     ``distances``: by space, and ``predicts``, how they rank sets beside accuracy (:func:`distill.statistics.predictions`).
+    ``space``: where codes are sought.
     """
 
     name = "evaluate"
-    version = 7  # since differences, their intervals and effective sample sizes are measured
+    version = 8  # since they say in which space codes are sought
 
     def __init__(
         self,
@@ -71,7 +72,7 @@ class EvaluateStage(Stage):
         split = "validation" if self.recipe.data.validation_fraction else "test"
         about = {"checks": checks.values(), "teacher": self._known(read), "images": self._images(read)}
         about |= {"comparisons": comparisons(read, self.recipe, self._trains), "warnings": list(dict.fromkeys(warnings))}
-        about |= {"predicts": predictions(rows)}
+        about |= {"predicts": predictions(rows), "space": self.recipe.select.space}
         return {"metrics.json": {"split": split, "rows": rows, **about}}
 
     def _images(self, read: Reader) -> dict[str, int]:

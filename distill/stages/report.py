@@ -18,7 +18,7 @@ class ReportStage(Stage):
     """The page ``index.html`` with its pictures, and ``report.json``: rows, checks, wall time and peak memory a stage."""
 
     name = "report"
-    version = 9  # since a method has one colour in all panels
+    version = 10  # since codes and decoded images are compared in one space
 
     def __init__(
         self, recipe: Recipe, data: Images, trains: Mapping[tuple[str, str], StudentsStage], evaluate: EvaluateStage

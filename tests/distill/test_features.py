@@ -340,19 +340,19 @@ def test_rows_of_probes_say_what_they_are(probed):
     assert by_method["full", None]["w2_codes"] == 0
 
 
-def test_every_stage_is_there_once(probed, decoded):
-    both = read("digits", [*DECODED, 'methods=["random", "random-decoded", "nearest", "nearest-mass"]'])
+def test_every_stage_is_there_once(probed, decoded, features_changes):
+    both = read("digits", [*features_changes, *DECODED, 'methods=["random", "random-decoded", "nearest", "nearest-mass"]'])
     for recipe in (probed.recipe, decoded.recipe, both):
         folders = [stage.folder_name for stage in build(recipe)]
         assert len(set(folders)) == len(folders)
 
 
-def test_probes_of_all_images_have_features_and_no_copy_of_the_images():
-    kinds = [stage.title for stage in build(read(probe_table(), [*FEATURES, 'methods=["random", "full"]']))]
+def test_probes_of_all_images_have_features_and_no_copy_of_the_images(features_changes, probe_table):
+    asked = [*features_changes, 'methods=["random", "full"]']
+    kinds = [stage.title for stage in build(read(probe_table, asked))]
     assert "images random" in kinds
     assert "images all" not in kinds
-    asked = [*FEATURES, 'methods=["random", "full"]', 'train.labels=["hard", "fixed"]']
-    assert "images all" in [stage.title for stage in build(read(probe_table(), asked))]
+    assert "images all" in [stage.title for stage in build(read(probe_table, [*asked, 'train.labels=["hard", "fixed"]']))]
 
 
 def test_the_images_of_draws_are_read_once_each(decoded, monkeypatch):

@@ -120,6 +120,18 @@ def test_what_decides_stands_under_the_table():
     assert decides({**REPORT, "rows": [far], "teacher": None}) == []
 
 
+def test_codes_and_decoded_images_are_compared_in_one_space():
+    """Distances among features, of which latents have a hundred times the length."""
+    random = {**ROW, "method": "random", "w2_codes": 2.0, "distances": {"latent": 200.0, "features": 2.0}}
+    nearest = {**ROW, "method": "nearest", "w2_codes": 1.5, "distances": {"latent": 150.0, "features": 1.5}}
+    far = {**ROW, "w2_codes": 1.0, "distances": {"latent": 100.0, "features": 2.5}}
+    metrics = {**REPORT, "rows": [far, nearest, random]}
+    (_, said) = decides({**metrics, "space": "features"})
+    assert "decoding costs ddoq more than its codes gain: W₂ is 1.000 before decoding, 2.500 after, and 2.000 of random" in said
+    assert "<td>2.5000</td>" in render({**metrics, "space": "features"}, PICTURES)
+    assert decides({**metrics, "space": "noise"}) == decides(REPORT)
+
+
 def test_what_the_teacher_recognizes_is_said_at_the_largest_budget():
     several = [("ddoq", 1, 0.5), ("ddoq", 3, 0.75), ("random", 3, 1.0), ("full", None, 1.0), ("ddoq-sqrt", 3, None)]
     rows = [{**ROW, "method": method, "ipc": ipc, "recognized": share} for method, ipc, share in several]
