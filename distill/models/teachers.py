@@ -62,7 +62,7 @@ def rebuilt(made: dict[str, Any], state: dict[str, Tensor], outputs: list[int] |
     """The teacher of a description that :func:`pretrained` gave, with its weights."""
     if made["library"] == "timm":
         network = import_module("timm").create_model(
-            made["model"].partition(".")[0], num_classes=made["classes"], **_sized(made["model"], made["size"])
+            made["model"].partition(".")[0], num_classes=made["classes"], **sized(made["model"], made["size"])
         )
     else:
         network = import_module("torchvision.models").get_model(made["model"], weights=None, num_classes=made["classes"])
@@ -77,7 +77,7 @@ def blank(library: str, name: str, size: int | None) -> tuple[Callable[[], nn.Mo
         kind = name.partition(".")[0]
         channels, own, _ = (timm.get_pretrained_cfg(name) or timm.models.PretrainedCfg()).input_size
         side = size or own
-        return lambda: timm.create_model(kind, **_sized(name, side)), (channels, side, side)
+        return lambda: timm.create_model(kind, **sized(name, side)), (channels, side, side)
     models: Any = import_module("torchvision.models")
     feed = models.get_model_weights(name).DEFAULT.transforms()
     side = size or feed.crop_size[0]
@@ -156,6 +156,7 @@ def _classes(network: nn.Module, held: int, state: dict[str, Tensor], weights: s
     raise ValueError(f"a network of this kind has no last layer of {held} outputs")
 
 
-def _sized(name: str, size: int) -> dict[str, int]:
+def sized(name: str, size: int) -> dict[str, int]:
+    """What a network of timm's is to be told of the size of its images."""
     config = import_module("timm").get_pretrained_cfg(name.partition(".")[0])
     return {"img_size": size} if config is not None and config.fixed_input_size else {}

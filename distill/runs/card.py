@@ -85,13 +85,17 @@ def card_of_prototypes(run: str | Path, recipe: Recipe, made: Prototypes) -> str
 def _built(network: dict[str, Any]) -> str:
     """Python that makes a network: with its weights where they have a name, else for those that lie beside."""
     library, model, weights = network["library"], network["model"], network["weights"]
+    arguments = "".join(f", {key}={value!r}" for key, value in network["arguments"].items())
     if library == "distill":
-        return f"distill.models.networks.new_student({model!r}, **{network['arguments']}).network"
+        return f"distill.models.networks.new_student({model!r}{arguments}).network"
     if library == "timm":
-        given = "pretrained=True" if weights else f"num_classes={network['classes']}"
-        return f"timm.create_model({(model if weights else model.partition('.')[0])!r}, {given})"
-    given = f"weights={('DEFAULT' if weights == 'pretrained' else weights)!r}" if weights else f"num_classes={network['classes']}"
-    return f"torchvision.models.get_model({model!r}, {given})"
+        return (
+            f"timm.create_model({model!r}, pretrained=True)"
+            if weights
+            else f"timm.create_model({model.partition('.')[0]!r}{arguments})"
+        )
+    given = f", weights={('DEFAULT' if weights == 'pretrained' else weights)!r}" if weights else arguments
+    return f"torchvision.models.get_model({model!r}{given})"
 
 
 def _origin(recipe: Recipe, keys: Sequence[str], store: Store, stages: list[Any], method: str, ipc: int | None) -> dict[str, Any]:

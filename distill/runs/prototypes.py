@@ -96,10 +96,11 @@ class _Kept:
         fitted, found = self.store.tensors(self._stages["components"], "components"), self.store.tensors(stage, student.name)
         select = self._stages[f"select {METHODS[method].select}"]
         selected = [self.store.tensors(select, part) for part in self.graph.part_names]
-        real = [projected(self._features(part), fitted) for part in self.graph.part_names]
-        points = [self._points(method, index, selected[index], real[index], fitted, student.draw) for index in range(len(real))]
-        squared = sum(cdist(rows, own, "sqeuclidean").min(1).sum() for rows, own in zip(real, points, strict=True))
-        variance = float(squared) / sum(rows.size for rows in real)
+        points, squared, entries = list[Rows](), 0.0, 0
+        for index, part in enumerate(self.graph.part_names):
+            real = projected(self._features(part), fitted)
+            points.append(self._points(method, index, selected[index], real, fitted, student.draw))
+            squared, entries = squared + float(cdist(real, points[-1], "sqeuclidean").min(1).sum()), entries + real.size
         network, state = self._network()
         tensors = {
             "points": torch.from_numpy(np.concatenate(points)),
@@ -116,7 +117,7 @@ class _Kept:
             "ridge": self.probe.ridge,
             "top1": self.store.values(stage, student.name)["top1"],
             "dtype": "float64",
-            "variance": variance,
+            "variance": squared / entries,
             "network": network,
         }
         return Prototypes(tensors, about, state, self.graph.classes, self.graph.names)
@@ -159,13 +160,16 @@ class _Kept:
     def _network(self) -> tuple[dict[str, Any], dict[str, Any] | None]:
         """How the network is built and fed; its weights where it was trained here, or came as a file."""
         from distill.models.features import bare
+        from distill.models.teachers import sized
 
         section, (made, state) = self.section, self._kept_network()
         size = section.image_size or self.recipe.data.size
         feeding = {"layer": bare(section.layer), "pooling": section.pooling, "image_size": size}
         if "library" in made:
             by_name = not is_file(made["weights"])
-            known = {key: made[key] for key in ("library", "model", "classes", "channels", "size", "mean", "std", "licence")}
+            known = {key: made[key] for key in ("library", "model", "channels", "size", "mean", "std", "licence")}
+            sides = sized(made["model"], made["size"]) if made["library"] == "timm" else {}
+            known["arguments"] = {} if by_name else {"num_classes": made["classes"], **sides}
             return {**known, "weights": made["weights"] if by_name else None, **feeding}, None if by_name else state
         network, arguments = self._untrained(), self._arguments()
         known = {"library": "distill", "model": made["model"], "arguments": arguments, "channels": arguments["channels"]}

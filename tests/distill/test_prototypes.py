@@ -15,6 +15,7 @@ from distill.__main__ import main
 from distill.recipe import RecipeError, read
 from distill.runs import export as exporting
 from distill.runs import graph_snapshot
+from distill.runs.card import _built
 from distill.runs.export import export
 from distill.stages.draw import Draw
 
@@ -135,6 +136,20 @@ def test_decoded_images_and_a_network_from_a_file_are_exported(decoded, tmp_path
     names = used((folder / "README.md").read_text(encoding="utf-8"), folder, images)
     own = decoded.stages["features test"]._load(decoded.store)(images)
     torch.testing.assert_close(names["features"], own, rtol=0, atol=4096 * 2.0**-24 * float(own.abs().max()))
+
+
+@pytest.mark.parametrize(
+    ("network", "code"),
+    [
+        (("timm", "resnet18.tv_in1k", "pretrained", {}), "timm.create_model('resnet18.tv_in1k', pretrained=True)"),
+        (("timm", "resnet18.tv_in1k", None, {"num_classes": 7}), "timm.create_model('resnet18', num_classes=7)"),
+        (("torchvision", "resnet18", "pretrained", {}), "torchvision.models.get_model('resnet18', weights='DEFAULT')"),
+        (("torchvision", "resnet18", "IMAGENET1K_V1", {}), "torchvision.models.get_model('resnet18', weights='IMAGENET1K_V1')"),
+        (("torchvision", "resnet18", None, {"num_classes": 7}), "torchvision.models.get_model('resnet18', num_classes=7)"),
+    ],
+)
+def test_the_card_says_how_a_network_is_built(network, code):
+    assert _built(dict(zip(("library", "model", "weights", "arguments"), network, strict=True))) == code
 
 
 def test_a_runs_folder_is_enough(probed, decoded, tmp_path, monkeypatch):
