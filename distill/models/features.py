@@ -40,7 +40,10 @@ class FeatureNetwork(nn.Module):
             raise ValueError(f"features.layer = {self._layer!r} has {what} for a batch of images; name a layer that has one")
         features = seen[0]
         if self._pooling == "mean" and features.ndim == 4:
-            features = features.mean((2, 3))
+            _, _, height, width = features.shape
+            features = features.mean(
+                (2, 3) if height == width else (1, 2)
+            )  # images are square: so are maps, or channels are last
         elif self._pooling == "mean" and features.ndim == 3:
             features = features.mean(1)
         return features.flatten(1)

@@ -1,5 +1,6 @@
 """Features of a network as the space of codes: two finished tiny runs, what they hold recomputed; networks; refusals."""
 
+import copy
 import json
 import tomllib
 import weakref
@@ -75,6 +76,20 @@ def test_a_layer_by_name_gives_its_map_pooled_or_whole(pooling, expected):
         layer = network.network.features[:4]((images - 0.5) / 0.5)
     torch.testing.assert_close(features, layer.mean((2, 3)) if pooling == "mean" else layer.flatten(1), rtol=0, atol=0)
     assert features.shape[1] == expected == width(small, (1, 8, 8), "features.3", pooling)
+
+
+def test_a_map_with_channels_last_is_pooled_over_places():
+    class Last(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.maps = nn.Identity()
+
+        def forward(self, images):
+            return self.maps(images.expand(-1, 5, -1, -1).permute(0, 2, 3, 1))
+
+    images = torch.rand(2, 1, 4, 4)
+    expected = images.mean((1, 2, 3))[:, None].expand(-1, 5)
+    torch.testing.assert_close(FeatureNetwork(Last(), "maps", "mean")(images), expected)
 
 
 def test_a_layer_that_is_not_there_is_said_with_names_near_it():
@@ -429,6 +444,21 @@ def test_a_teacher_is_not_fed_images_of_a_size_that_it_was_not_trained_on(decode
     recipe, network = read("digits", [*features_changes, "features.image_size=32"]), decoded.stages["features train"].network
     with pytest.raises(RecipeError, match=r"image_size = 32, but the teacher is trained on images of data.size = 16"):
         FeaturesStage(recipe, SimpleNamespace(size=16, train=None), None, network, "train")
+
+
+def test_a_network_that_takes_no_such_images_is_refused(decoded):
+    stage = copy.copy(decoded.stages["features train"])
+    stage.__dict__.pop("entries", None)
+    stage.network = SimpleNamespace(shape=(1, 2, 2), untrained=lambda: nn.Sequential(nn.Conv2d(1, 1, 3), nn.Linear(1, 1)))
+    with pytest.raises(RecipeError, match=r"the network of \[features\] takes no images of 2 pixels a side: .*[Kk]ernel"):
+        _ = stage.entries
+
+
+def test_a_shard_without_readable_images_has_no_features(decoded, monkeypatch):
+    stage = decoded.stages["features train"]
+    monkeypatch.setattr(type(stage), "positions", lambda self, read, shard: np.zeros(0, np.int64))
+    (made,) = stage.make("0003-three-0", decoded.store, lambda done: None).values()
+    assert made["features"].shape == (0, stage.entries)
 
 
 def test_constant_features_and_a_teacher_at_chance_are_said(probed, monkeypatch):
