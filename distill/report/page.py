@@ -18,7 +18,7 @@ def render(report: Mapping[str, Any], pictures: Sequence[str]) -> str:
     sheets = [picture for picture in reversed(pictures) if picture.startswith("images-")]
     said: dict[str, Any] = {"teacher": teacher(report), "left_out": left_out(report)}
     said |= {"recognized": recognized(report["rows"]), "decoding": decoding(report), "best": best(report["rows"])}
-    said["measured"] = space(report)
+    said |= {"measured": space(report), "below": report.get("below", False)}
     said["groups"] = [list(some) for _, some in groupby(report["rows"], key=itemgetter("labels"))]
     return page.render({**report, **said}, methods=METHODS, pictures=pictures, sheets=sheets)
 

@@ -18,7 +18,7 @@ class ReportStage(Stage):
     """The page ``index.html`` with its pictures, and ``report.json``: rows, checks, wall time and peak memory a stage."""
 
     name = "report"
-    version = 10  # since codes and decoded images are compared in one space
+    version = 11  # since real images stand below codes that they are nearest to, and below no others
 
     def __init__(
         self, recipe: Recipe, data: Images, trains: Mapping[tuple[str, str], StudentsStage], evaluate: EvaluateStage
@@ -36,6 +36,12 @@ class ReportStage(Stage):
         """The method whose images are shown with their weights: the first whose masses are its own."""
         ours = [name for name in self.recipe.methods if METHODS[name].decode != "external" and self._images.get(name)]
         return next((name for name in ours if METHODS[name].weights == "mass"), None)
+
+    @property
+    def below(self) -> Stage | None:
+        """The real images nearest to the codes whose images are shown; None where others are shown."""
+        shown = self.weighted is not None and METHODS[self.weighted].select == "quantize"
+        return self._images.get("nearest") if shown else None
 
     def options(self) -> Mapping[str, Any]:
         return {"recipe": self.recipe.model_dump()}
@@ -63,6 +69,7 @@ class ReportStage(Stage):
         if any(row["w2_codes"] is not None for row in metrics["rows"]):
             pictures["distortion.png"] = figures.distortion(metrics["rows"])
         if self.weighted is not None:
+            report["below"] = self.below is not None
             pictures |= self._codes(read, self._images[self.weighted], figures)
         progress(0.9)
         return {"report.json": report, "index.html": page.render(report, list(pictures)).encode(), **pictures}
@@ -71,8 +78,7 @@ class ReportStage(Stage):
         """A sheet of the distilled images a budget, and the histogram of their weights."""
         classes, pictures, weights = self.data.names, {}, {}
         parts = [read.tensors(images, part) for part in self.data.part_names]
-        nearest = self._images.get("nearest")
-        beside = [read.tensors(nearest, part) for part in self.data.part_names] if nearest is not None else []
+        beside = [read.tensors(self.below, part) for part in self.data.part_names] if self.below is not None else []
         for k in self.recipe.select.budgets:
             first = Draw(k, self.recipe.seeds[0])
             tiles = [(first.of(part, "images").numpy(), first.of(part, "weights").numpy()) for part in parts]

@@ -59,6 +59,14 @@ def test_somebody_elses_set_is_not_shown_as_codes_with_masses():
     assert report.weighted is None
 
 
+@pytest.mark.parametrize(("first", "below"), [("ddoq", "nearest"), ("nearest-balanced-mass", None), ("nearest-mass", None)])
+def test_real_images_stand_below_the_codes_that_they_are_nearest_to(first, below):
+    recipe = read("digits", [f"methods=['{first}','nearest']"])
+    images = {(name, "hard"): SimpleNamespace(images=name) for name in recipe.methods}
+    report = ReportStage(recipe, load(recipe.data), images, None)
+    assert (report.weighted, report.below) == (first, below)
+
+
 def test_weights_that_leave_fewer_than_two_images_are_told_with_the_classes():
     sizes = {"cat": 1.94, "dog": 2.0, "owl": 1.25}
     (said,) = few_in_effect("ddoq", 3, sizes)
