@@ -127,7 +127,7 @@ def test_the_commands_know_what_is_registered(installed):
         "from distill.__main__ import main; raise SystemExit(main(['run', 'digits', '--set', 'methods=no']))",
     ]
     said = subprocess.run(asked, capture_output=True, text=True, check=False).stderr
-    assert "names no method 'no'; the methods are ddoq, uniform, random" in said
+    assert "names no method 'no'; the methods are ddoq, uniform, balanced, random" in said
     assert "farthest" in said
     assert registered("students") == ["linear"]
 
@@ -142,7 +142,7 @@ def test_what_can_not_be_imported_is_named(installed):
 def test_without_the_package_its_names_are_unknown():
     with pytest.raises(RecipeError, match="names no method 'farthest'"):
         read("digits", ["methods=['farthest']"])
-    said = "must be one of train, pretrained, or what a package registers as distill.codecs; received 'averages'"
+    said = "must be one of train, pretrained, none, or what a package registers as distill.codecs; received 'averages'"
     with pytest.raises(RecipeError, match=re.escape(said)):
         read("digits", ["codec.source=averages"])
 
