@@ -15,11 +15,13 @@ from benchmarks.solvers.work import Problem, Work
 COMMANDS = (
     "barycenters.__main__",
     "coresets",
+    "efficientnet_lite0",
     "encode_memory",
     "false_alarms",
     "gaussian_grids",
     "gpu_quantize_many",
     "gpu_throughput",
+    "imagenette",
     "mutations",
     "out_of_core",
     "shapes.__main__",
