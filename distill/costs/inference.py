@@ -43,7 +43,7 @@ def encode(stage: EncodeStage) -> list[Repeated]:
 def features(stage: FeaturesStage) -> list[Repeated]:
     """Every image of the split by the network."""
     images, network = len(stage.data.split(stage.split)), stage.network
-    benchmark = classifier(network.digest, network.untrained, network.shape, min(images, stage.section.batch), stage.dtype)
+    benchmark = classifier(network.digest, network.untrained, network.shape, min(images, stage.at_once), stage.dtype)
     return [Repeated(images, f"{images:,} images by the network", benchmark)]
 
 

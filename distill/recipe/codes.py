@@ -53,7 +53,7 @@ class FeatureOptions(Section):
     map, its ``mean`` over places or ``none``. components: principal components, of all training images together, that are kept;
     not set, all of the features. center: their mean is taken off. whiten: each component is divided by its standard deviation.
     image_size: pixels a side at which images are read before they are scaled to what the network is fed, data.size by default.
-    batch: images at once; halved where memory runs out.
+    batch: images at once on a GPU; halved where memory runs out.
     """
 
     layer: str = ""

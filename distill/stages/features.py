@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from distill.models.batches import Batches
     from distill.models.features import FeatureNetwork
 
+_ON_A_CPU = 8  # images at once
 _BATCH_BYTES = 2**28  # pixels read at once, at most
 
 
@@ -85,11 +86,16 @@ class FeaturesStage(SpaceStage):
     def shard_points(self, read: Reader, shard: str) -> NDArray[np.float64]:
         return read.tensors(self, shard)["features"].double().numpy()
 
+    @property
+    def at_once(self) -> int:
+        """Images at once: few on a CPU, where activations that do not fit its caches and its heap take twice the time."""
+        return min(self.section.batch, _ON_A_CPU) if self.device == "cpu" else self.section.batch
+
     @cached_property
     def _batches(self) -> "Batches":
         from distill.models.batches import Batches
 
-        return Batches(self.section.batch)
+        return Batches(self.at_once)
 
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         import torch
