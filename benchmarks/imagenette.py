@@ -19,7 +19,7 @@ from distill.report import figures
 
 def main(arguments: list[str] | None = None) -> int:
     """Print the tables of run folders, or put them into a page; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.imagenette", description=__doc__.split("\n\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.imagenette", description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("runs", nargs="+", metavar="NAME=FOLDER", help="a finished run, and what the page calls it")
     parser.add_argument("--write", type=Path, metavar="PAGE", help="put the tables into this page, and the figures beside it")
     asked = parser.parse_args(arguments)

@@ -42,32 +42,38 @@ def accuracy(rows: Sequence[Mapping[str, Any]], split: str) -> bytes:
 
 
 def comparisons(found: Sequence[Mapping[str, Any]]) -> bytes:
-    """A row a comparison: the difference in points, its interval over seeds thick, that over test images thin; a line at zero."""
-    figure, axes = plt.subplots(figsize=(7, 1.2 + 0.34 * len(found)), layout="constrained")
-    for row, each in enumerate(found):
-        for kind, width in (("images", 1.2), ("seeds", 5)):
-            if each[f"{kind}_low"] is not None:
-                axes.plot(
-                    [100 * each[f"{kind}_low"], 100 * each[f"{kind}_high"]],
-                    [row, row],
-                    color="#2471a3",
-                    linewidth=width,
-                    alpha=0.55 if width > 2 else 1,
-                    solid_capstyle="butt",
-                )
-        axes.plot(100 * each["difference"], row, "o", color="black", markersize=4)
-    budgets = ["all images" if each["ipc"] is None else f"{each['ipc']} per class" for each in found]
+    """A panel a pair of methods, each on its own scale: differences in points, with the interval over seeds thick and the one
+    over test images thin; a line at zero.
+    """
+    pairs: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for each in found:
+        pairs.setdefault((each["first"], each["second"]), []).append(each)
     several = len({each["labels"] for each in found}) > 1
-    names = [
-        f"{each['first']} − {each['second']}, {each['labels'] + ', ' if several else ''}{budget}"
-        for each, budget in zip(found, budgets, strict=True)
-    ]
-    axes.set_yticks(range(len(found)), names, parse_math=False)
-    axes.set_ylim(len(found) - 0.5, -0.5)
-    axes.axvline(0, color="black", linewidth=1)
-    axes.grid(axis="x", alpha=0.3)
-    axes.set_xlabel("difference of top-1, percentage points")
+    heights = [len(rows) + 1.5 for rows in pairs.values()]
+    figure, panels = plt.subplots(
+        len(pairs), 1, figsize=(7, 0.3 * sum(heights) + 0.5), layout="constrained", squeeze=False, height_ratios=heights
+    )
+    for axes, ((first, second), rows) in zip(panels[:, 0], pairs.items(), strict=True):
+        for row, each in enumerate(rows):
+            _difference(axes, row, each)
+        budgets = ["all images" if each["ipc"] is None else f"{each['ipc']} per class" for each in rows]
+        names = [f"{each['labels']}, {k}" if several else k for each, k in zip(rows, budgets, strict=True)]
+        axes.set_yticks(range(len(rows)), names, parse_math=False)
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.axvline(0, color="black", linewidth=1)
+        axes.grid(axis="x", alpha=0.3)
+        axes.set_title(f"{first} − {second}", fontsize=10, loc="left", parse_math=False)
+    panels[-1, 0].set_xlabel("difference of top-1, percentage points")
     return _png(figure)
+
+
+def _difference(axes: Any, row: int, each: Mapping[str, Any]) -> None:
+    for kind, width in (("images", 1.2), ("seeds", 5)):
+        if each[f"{kind}_low"] is not None:
+            ends = [100 * each[f"{kind}_low"], 100 * each[f"{kind}_high"]]
+            shade = 0.55 if width > 2 else 1
+            axes.plot(ends, [row, row], color="#2471a3", linewidth=width, alpha=shade, solid_capstyle="butt")
+    axes.plot(100 * each["difference"], row, "o", color="black", markersize=4)
 
 
 def distances(rows: Sequence[Mapping[str, Any]], split: str) -> bytes:

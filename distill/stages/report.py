@@ -18,7 +18,7 @@ class ReportStage(Stage):
     """The page ``index.html`` with its pictures, and ``report.json``: rows, checks, wall time and peak memory a stage."""
 
     name = "report"
-    version = 11  # since real images stand below codes that they are nearest to, and below no others
+    version = 12  # since compared pairs have a panel each
 
     def __init__(
         self, recipe: Recipe, data: Images, trains: Mapping[tuple[str, str], StudentsStage], evaluate: EvaluateStage

@@ -62,7 +62,8 @@ def test_a_comparison_is_a_mark_with_two_intervals(monkeypatch):
     )
     (axes,) = drawn[0].axes
     assert [list(line.get_xdata()) for line in axes.lines[:5]] == [[0, 4], [1, 3], [2], [0, 4], [2]]
-    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["a_b − c, 3 per class", "a_b − c, all images"]
+    assert axes.get_title(loc="left") == "a_b − c"
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["3 per class", "all images"]
     plt.close(drawn[0])
 
 
