@@ -19,6 +19,7 @@ from quantization.cubature import expect, richardson_romberg
 from quantization.diffusion import Diffusion
 from quantization.estimate import Estimate
 from quantization.grids.convex_bracket import bracket
+from quantization.grids.diffusion_paths import DiffusionGrid, diffusion_grid
 from quantization.grids.dual import DualGrid, dual_grid
 from quantization.grids.functional import FunctionalGrid, functional_grid
 from quantization.grids.gaussian import GaussianGrid, SearchEffort, gaussian_grid
@@ -73,6 +74,7 @@ __all__ = [
     "CountPower",
     "Coupling",
     "Diffusion",
+    "DiffusionGrid",
     "DiscreteMeasure",
     "DualGrid",
     "Entropic",
@@ -119,6 +121,7 @@ __all__ = [
     "barycenter",
     "barycenter_many",
     "bracket",
+    "diffusion_grid",
     "distortion",
     "dual_grid",
     "expect",

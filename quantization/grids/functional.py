@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -87,7 +88,7 @@ class FunctionalGrid:
         ValueError
             For times outside [0, T].
         """
-        times = self._checked(times)
+        times = self.checked_times(times)
         if isinstance(self.coordinates, ProductGrid):
             codes = self.coordinates.points_at(np.arange(len(self)) if index is None else index)
         else:
@@ -121,23 +122,47 @@ class FunctionalGrid:
         >>> round(float(grid.expect(lambda x: np.square(x).mean(1), times)), 3)  # below E ∫ W² = ½ by the distortion, .035
         0.465
         """
-        times, total, weights = self._checked(times), np.zeros(()), self.weights
-        rows = max(1, _BLOCK // len(times))
-        for start in range(0, len(self), rows):
-            index = np.arange(start, min(start + rows, len(self)))
-            values = np.asarray(f(self.paths(times, index)), dtype=np.float64)
-            if values.shape[:1] != (len(index),):
-                raise ValueError(
-                    f"f must return one value per path, an array of shape ({len(index)}, ...); received shape {values.shape}"
-                )
-            total = total + np.tensordot(weights[index], values, 1)
-        return total
+        return expect_paths(self, f, times)
 
-    def _checked(self, times: Array) -> FloatArray:
+    def checked_times(self, times: Array) -> FloatArray:
+        """Times (n,) in [0, T], checked.
+
+        Parameters
+        ----------
+        times : array (n,)
+
+        Returns
+        -------
+        array (n,)
+        """
         times, horizon = to_host(times), self.process.horizon
         if times.ndim != 1 or not len(times) or not ((times >= 0) & (times <= horizon)).all():
             raise ValueError(f"times must be an array (n,) in [0, {horizon:g}]; received {times!r}")
         return times
+
+
+class _Paths(Protocol):
+    """Weighted paths that can be had some at a time."""
+
+    @property
+    def weights(self) -> FloatArray: ...
+    def __len__(self) -> int: ...
+    def paths(self, times: Array, index: IntArray | None = None) -> FloatArray: ...
+
+
+def expect_paths(grid: _Paths, f: Callable[[FloatArray], FloatArray], times: Array) -> FloatArray:
+    r"""$\sum_k w_k f(x_k)$ over a grid's paths at times (n,), in blocks."""
+    total, weights = np.zeros(()), grid.weights
+    rows = max(1, _BLOCK // max(1, np.size(times)))
+    for start in range(0, len(grid), rows):
+        index = np.arange(start, min(start + rows, len(grid)))
+        values = np.asarray(f(grid.paths(times, index)), dtype=np.float64)
+        if values.shape[:1] != (len(index),):
+            raise ValueError(
+                f"f must return one value per path, an array of shape ({len(index)}, ...); received shape {values.shape}"
+            )
+        total = total + np.tensordot(weights[index], values, 1)
+    return total
 
 
 def functional_grid(process: Process, n: int | Sequence[int], *, leading: int | None = None) -> FunctionalGrid:
