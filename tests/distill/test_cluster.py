@@ -81,7 +81,8 @@ def test_two_nodes_of_which_a_worker_is_killed_give_the_bytes_of_one_machine(fin
     assert not list(copied.glob(".seen.*"))
 
 
-@pytest.mark.parametrize("lost", ["worker", pytest.param("node", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("lost", ["worker", "node"])
 def test_a_student_of_two_processes_of_which_one_is_lost(copied, tiny_command, clustered, cluster, lost):
     """On two nodes; another group goes on from the checkpoint, to the same bytes."""
     unmade(copied, ["train"])

@@ -99,12 +99,13 @@ def test_a_stage_says_nothing_of_what_it_costs():
     from distill.costs import _TABLE
 
     quick = {"AllStage", "RandomStage", "NearestStage", "EvaluateStage", "ReportStage", "ExternalImagesStage"}
-    quick |= {"PretrainedCodecStage", "PretrainedPriorStage"}
+    quick |= {"PretrainedCodecStage", "PretrainedPriorStage", "FeatureSpaceStage", "StartLatentsStage"}
+    quick |= {"NearestBalancedStage", "CountsStage", "StratifiedStage", "StratifiedMassStage"}
     known = {kind.__name__ for kind in _TABLE}
     folder = Path(__file__).resolve().parents[2] / "distill" / "stages"
     source = "\n".join(path.read_text(encoding="utf-8") for path in folder.glob("*.py"))
-    stages = {name for name, bases in re.findall(r"^class (\w+Stage)\((\w+)\):", source, re.MULTILINE)}
-    bases = {"CodecStage", "PriorStage", "TeacherStage", "LatentStage", "SelectStage", "RealStage"}
+    stages = {name for name, bases in re.findall(r"^class (\w+Stage)\(([\w, ]+)\):", source, re.MULTILINE)}
+    bases = {"CodecStage", "PriorStage", "TeacherStage", "SpaceStage", "LatentStage", "SelectStage", "RealStage", "StudentsStage"}
     assert stages - bases == known | quick
     assert not known & quick
     assert "distill.costs" not in source.replace(":mod:`distill.costs`", "")
