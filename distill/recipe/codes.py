@@ -22,9 +22,11 @@ class Select(Section):
     """How a class is quantized: K codes for every K in ``k``, an int or a list; fewer where a class has fewer images.
 
     solver: ``lloyd``, or ``clvq`` (streaming: latents are read shard by shard, never held as one). max_iter: mini-batches of
-    ``batch`` (CLVQ) or full passes (Lloyd) at most. n_init: initializations, of which the best is kept. space: of the codes, the
-    latents, the noise to which DDIM inverts them, or the ``features`` of a network. medoids: each code is replaced by the image's
-    point nearest to it, with the masses of the new cells. shares: of some classes' budgets, such as 2.0 for twice as many codes.
+    ``batch`` (CLVQ) or full passes (Lloyd) at most. n_init: initializations, of which the best is kept. init: how they begin, by
+    ``k-means++``, or at codes of equal masses (``balanced``), which ends closer where there are few images per code. space: of
+    the codes, the latents, the noise to which DDIM inverts them, or the ``features`` of a network. medoids: each code is replaced
+    by the image's point nearest to it, with the masses of the new cells. shares: of some classes' budgets, such as 2.0 for twice
+    as many codes.
     """
 
     k: Annotated[
@@ -35,6 +37,7 @@ class Select(Section):
     batch: Steps
     max_iter: Steps
     n_init: Steps = 1
+    init: Literal["k-means++", "balanced"] = "k-means++"
     streaming: bool = False
     space: Literal["latent", "noise", "features"] = "latent"
     medoids: bool = False

@@ -206,6 +206,8 @@ class Recipe(Section):
     def _streaming_is_clvqs_own(self) -> "Recipe":
         if self.select.streaming and self.select.solver != "clvq":
             raise ValueError(f"select.streaming is for select.solver = clvq; received {self.select.solver}")
+        if self.select.streaming and self.select.init == "balanced":
+            raise ValueError("select.init = balanced sees all points of a class at once; leave select.streaming or it out")
         if self.select.streaming and self.select.medoids:
             raise ValueError("select.medoids looks among all latents of a class at once; leave select.streaming or it out")
         return self

@@ -30,6 +30,12 @@ def quantized(
     if options.streaming:
         return _streamed(shards, sizes, seeds, begin, options, progress)
     (points,) = (read() for read in shards)
+    if options.init == "balanced" and starts is None:
+        found = balanced(points, sizes, seeds, options, lambda done: progress(done / 2))
+        distinct = len(np.unique(points, axis=0))  # equal masses may take more codes than that
+        begin = [each.points if len(each.points) <= distinct else None for each in found]
+        options = options.model_copy(update={"n_init": 1})
+        return _whole(points, sizes, seeds, begin, options, device, lambda done: progress((1 + done) / 2))
     return _whole(points, sizes, seeds, begin, options, device, progress)
 
 

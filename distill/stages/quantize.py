@@ -30,7 +30,8 @@ class QuantizeStage(SelectStage):
         self.device = recipe.compute.device
 
     def options(self) -> Mapping[str, Any]:
-        return {**super().options(), **self.recipe.select.model_dump(), "k": self.recipe.select.budgets}
+        usual = {"init"} if self.recipe.select.init == "k-means++" else None  # as it was before there was another
+        return {**super().options(), **self.recipe.select.model_dump(exclude=usual), "k": self.recipe.select.budgets}
 
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         import torch

@@ -3,7 +3,8 @@ import pytest
 import torch
 
 import quantization as qz
-from distill.stages.codebooks import _on_host, nearest_distinct
+from distill.recipe import RecipeError, Select, read
+from distill.stages.codebooks import _on_host, nearest_distinct, quantized
 from distill.stages.space import flat
 
 
@@ -49,3 +50,27 @@ def test_codes_of_a_gpu_keep_their_masses():
     host = _on_host(found)
     np.testing.assert_array_equal(host.weights_float64, found.weights_float64.numpy())
     np.testing.assert_array_equal(host.points, found.points.double().numpy())
+
+
+def test_a_start_at_codes_of_equal_masses_ends_no_farther_than_these_and_closer_than_others_where_codes_are_many():
+    points = np.random.default_rng(0).normal(size=(200, 20))
+    found = {
+        init: quantized(
+            [lambda: points], [40, 5], [0, 1], Select(k=[40, 5], solver="lloyd", batch=8, max_iter=300, init=init), "cpu"
+        )
+        for init in ("k-means++", "balanced")
+    }
+    equal = qz.quantize(points, 40, masses="uniform", max_iter=300, rng=0)
+    first = {init: qz.distortion(points, codes[0].points).value for init, codes in found.items()}
+    assert first["balanced"] <= qz.distortion(points, equal.points).value <= equal.distortion
+    assert first["balanced"] < first["k-means++"]
+    assert [len(measure.points) for measure in found["balanced"]] == [40, 5]
+    few = Select(k=4, solver="lloyd", batch=8, max_iter=9, n_init=2, init="balanced")
+    (codes,) = quantized([lambda: np.repeat(np.eye(3), 5, 0)], [4], [0], few, "cpu")
+    assert sorted(codes.points.tolist()) == sorted(np.eye(3).tolist())  # fewer, as there are three distinct images
+
+
+def test_a_stream_can_not_start_at_codes_of_equal_masses():
+    changes = ["select.streaming=true", 'select.init="balanced"']
+    with pytest.raises(RecipeError, match=r"select\.init = balanced sees all points of a class at once"):
+        read("digits", changes)
