@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from distill.images import Images
 from distill.methods import METHODS
 from distill.methods.weights import moded, sample_weights
+from distill.models.model_cache import cached
 from distill.pipeline.stage import Product, Progress, Reader, Stage
 from distill.recipe import Recipe
 from distill.recipe.probe import Probe
@@ -71,7 +72,9 @@ class ProbeStage(StudentsStage):
         progress(0.2)
         found = fit(np.concatenate(points) / scale, targets, np.concatenate(weights), self.section.ridge)
         progress(0.9)
-        test = [self.space.project(read, self.test.points(read, index)) for index in classes]
+        # A worker reads these once: a fit takes less time than they do.
+        key = ("test points", self.space.digest, self.test.digest)
+        test = cached(key, lambda: [self.space.project(read, self.test.points(read, index)) for index in classes])
         logits = found.logits(np.concatenate(test) / scale)
         wanted = np.repeat(classes, [len(rows) for rows in test])
         size = 0 if self.labels is None else targets.size * 4
