@@ -1,9 +1,8 @@
-"""Features of a network as the space of codes: two finished tiny runs, what they hold recomputed; networks; refusals."""
+"""Features of a network as the space of codes: two finished tiny runs, what they hold recomputed; refusals."""
 
 import copy
 import json
 import tomllib
-import weakref
 from importlib import resources
 from types import SimpleNamespace
 
@@ -16,9 +15,6 @@ from torch import nn
 import quantization as qz
 from distill.graph import build
 from distill.images import Held
-from distill.models.convnet import ConvNet
-from distill.models.features import FeatureNetwork, width
-from distill.models.networks import Normalized
 from distill.pipeline.store import Store
 from distill.recipe import RecipeError, read
 from distill.stages.draw import Draw
@@ -51,100 +47,6 @@ def decoded(made, features_changes):
 
 def space(run):
     return run.stages["components"]
-
-
-# Networks
-
-
-def small():
-    torch.manual_seed(0)
-    return Normalized(ConvNet(1, 8, 3, width=4, depth=2), (0.5,), (0.5,))
-
-
-def test_features_are_what_the_last_linear_layer_is_given():
-    network, images = small(), torch.rand(5, 1, 8, 8)
-    features = FeatureNetwork(network, "", "mean")(images)
-    assert features.shape == (5, 16)
-    torch.testing.assert_close(network.network.head(features), network(images), rtol=0, atol=0)
-
-
-@pytest.mark.parametrize(("pooling", "expected"), [("mean", 4), ("none", 4 * 16)])
-def test_a_layer_by_name_gives_its_map_pooled_or_whole(pooling, expected):
-    network, images = small(), torch.rand(5, 1, 8, 8)
-    features = FeatureNetwork(network, "features.3", pooling)(images)
-    with torch.no_grad():
-        layer = network.network.features[:4]((images - 0.5) / 0.5)
-    torch.testing.assert_close(features, layer.mean((2, 3)) if pooling == "mean" else layer.flatten(1), rtol=0, atol=0)
-    assert features.shape[1] == expected == width(small, (1, 8, 8), "features.3", pooling)
-
-
-def test_a_map_with_channels_last_is_pooled_over_places():
-    class Last(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.maps = nn.Identity()
-
-        def forward(self, images):
-            return self.maps(images.expand(-1, 5, -1, -1).permute(0, 2, 3, 1))
-
-    images = torch.rand(2, 1, 4, 4)
-    expected = images.mean((1, 2, 3))[:, None].expand(-1, 5)
-    torch.testing.assert_close(FeatureNetwork(Last(), "maps", "mean")(images), expected)
-
-
-def test_a_layer_that_is_not_there_is_said_with_names_near_it():
-    with pytest.raises(ValueError, match=r"features.layer = 'features.33' is no layer of the network; it has features.3,"):
-        FeatureNetwork(small(), "features.33", "mean")
-    with pytest.raises(ValueError, match="no linear layer"):
-        FeatureNetwork(nn.Conv2d(1, 1, 1), "", "mean")
-
-
-def test_a_layers_name_is_its_whole_name():
-    class Nested(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.block = nn.Sequential()
-            self.block.add_module("last", nn.Conv2d(1, 2, 1))
-            self.last = nn.Conv2d(2, 5, 1)
-
-        def forward(self, images):
-            return self.last(self.block(images))
-
-    network = Nested()
-    for wrapped in (network, Normalized(network, (0.5,), (0.5,)), Normalized(Normalized(network, (0.5,), (0.5,)), (0,), (1,))):
-        assert FeatureNetwork(wrapped, "last", "mean")(torch.rand(1, 1, 4, 4)).shape == (1, 5)
-        assert FeatureNetwork(wrapped, "block.last", "mean")(torch.rand(1, 1, 4, 4)).shape == (1, 2)
-
-
-def test_a_network_that_others_ask_too_keeps_nothing_for_the_features():
-    network, images = small(), torch.rand(5, 1, 8, 8)
-    features = FeatureNetwork(network, "", "mean")
-    features(images)
-    made = []
-    network.network.head.register_forward_hook(lambda module, given, output: made.append(weakref.ref(given[0])))
-    with torch.no_grad():
-        network(images)
-    assert [each() for each in made] == [None]
-
-
-@pytest.mark.parametrize(("outputs", "said"), [(2, "has 2 outputs for a batch"), (0, "has 0 outputs"), (None, "has no tensor")])
-def test_a_layer_without_one_tensor_is_said(outputs, said):
-    class Layer(nn.Module):
-        def forward(self, images):
-            return (images, images) if outputs is None else images
-
-    class Network(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.layer = Layer()
-
-        def forward(self, images):
-            for _ in range(1 if outputs is None else outputs):
-                self.layer(images)
-            return images
-
-    with pytest.raises(ValueError, match=f"features.layer = 'layer' {said}"):
-        width(Network, (1, 4, 4), "layer", "mean")
 
 
 # The space
@@ -200,8 +102,7 @@ def test_balanced_codes_come_with_an_optimal_plan(decoded):
         cost = (masses * np.square(points[rows] - codes[cells]).sum(1)).sum()
         # Copies of points and codes, so that both sides have equal weights: an assignment.
         costs = np.square(np.repeat(points, draw.k, 0)[:, None] - np.repeat(codes, len(points), 0)).sum(2)
-        best = costs[linear_sum_assignment(costs)].mean() if draw.k == 1 else cost
-        assert cost == pytest.approx(best, rel=1e-9)
+        assert cost == pytest.approx(costs[linear_sum_assignment(costs)].mean(), rel=1e-9)
         assert cost == pytest.approx(qz.wasserstein(qz.DiscreteMeasure(points), qz.DiscreteMeasure(codes)) ** 2, rel=1e-9)
 
 
