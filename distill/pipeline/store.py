@@ -16,7 +16,7 @@ import uuid
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from distill.pipeline.checkpoint import Checkpoint
 from distill.pipeline.format import FORMAT, numbered
@@ -27,6 +27,7 @@ from distill.pipeline.stage import Content, Product, Stage
 RECIPES = ("recipe.json", "finished.json")  # of a run's folder: the recipe given last, and the last that came to its end
 GRAPHS = "graphs.json"  # what stages these two had when they were given and finished, and which parts
 _PARTIAL = ".partial"
+_TRIES = 100  # to open a file in a folder that others remove
 _ARTIFACT = re.compile(r"[a-z]+-[0-9a-f]{12}|report")
 
 
@@ -196,8 +197,7 @@ def write_whole(path: Path, data: bytes) -> None:
     """
     partial = path.with_name(f"{path.name}.{platform.node()}-{uuid.uuid4().hex}{_PARTIAL}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
+        with _created(partial) as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -206,6 +206,18 @@ def write_whole(path: Path, data: bytes) -> None:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
         raise Unwritable(_why_not(path, len(data), error)) from error
+
+
+def _created(path: Path) -> IO[bytes]:
+    """A new file in a folder that is made where it is missing, again where another process removes it, empty, before the file is
+    there: as one that ends the last part under way does with the folder of their states.
+    """
+    for _ in range(_TRIES - 1):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            return path.open("wb")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.open("wb")
 
 
 def _why_not(path: Path, needed: int, error: OSError) -> str:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -50,6 +51,23 @@ def test_parts_whose_names_begin_alike_are_kept_apart(tmp_path):
         checkpoint.save(STATE, {})
     first.remove()
     assert second.load() is not None
+
+
+def test_a_folder_that_another_part_removes_meanwhile_is_made_again(tmp_path, monkeypatch):
+    """A worker that ends a part removes the folder if it is empty, which it is while another has just made it to write there."""
+    first, second = (Checkpoint(tmp_path / "checkpoints", part, write_whole) for part in ("k1.seed1", "k1.seed2"))
+    mkdir, removed = Path.mkdir, []
+
+    def made(self, *given, **options):
+        mkdir(self, *given, **options)
+        if len(removed) < 2:
+            removed.append(self)
+            second.remove()
+
+    monkeypatch.setattr(Path, "mkdir", made)
+    first.save(STATE, {"done": 3})
+    assert len(removed) == 2
+    assert first.load()[1] == {"done": 3}
 
 
 @pytest.mark.parametrize("harm", ["cut", "flip", "lose", "note", "empty", "elsewhere"])
