@@ -1,6 +1,7 @@
 """Recursive quantization: the steps of a diffusion's scheme, each quantized by the exact law that it has from the last."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -58,8 +59,8 @@ def recursive_grid(
     Notes
     -----
     In $L^2$, $\hat X_t$ is off the scheme by at most $\sum_{s \le t} C_s D_s^{1/2}$, with constants of the coefficients' slopes
-    (pages2015recursive); expectations of smooth functions by an order more. The error in the steps is apart: compare the
-    values at T and 2T steps, and take off the leading terms of both by extrapolation.
+    (pages2015recursive); expectations of smooth functions by an order more. The error in the steps is apart:
+    :meth:`QuantizationTree.step_error`. Extrapolation takes off the leading terms of both.
 
     References
     ----------
@@ -119,7 +120,9 @@ def recursive_grid(
         transitions.append(joint / joint.sum(1, keepdims=True))
         weights.append(weights[-1] @ transitions[-1])
         distortions.append(cost)
-    return QuantizationTree(rising, points, weights, transitions, np.array(distortions))
+    halves = np.sort(np.concatenate([rising, (rising[1:] + rising[:-1]) / 2]))
+    halved = partial(recursive_grid, diffusion, halves, k, scheme=scheme)
+    return QuantizationTree(rising, points, weights, transitions, np.array(distortions), halved)
 
 
 def _optimal(law: NormalPolynomials, k: int, shape: FloatArray | None) -> tuple[FloatArray, float, FloatArray]:
