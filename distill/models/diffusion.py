@@ -1,6 +1,9 @@
 """The one door to diffusers: autoencoder, class-conditional transformer and scheduler, made new or loaded, and their files."""
 
 import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -49,7 +52,9 @@ def new_scheduler() -> Any:
 
 def untrained(kind: str, config: dict[str, Any]) -> Any:
     """A model of diffusers with random weights, of a configuration."""
-    return getattr(import_module("diffusers"), kind).from_config(config)
+    made = getattr(import_module("diffusers"), kind)
+    with _unknown_entries_left_out():
+        return made.from_config(config)
 
 
 def load_autoencoder(kind: str, folder: Path, *, subfolder: str = "", dtype: str = "float32") -> Any:
@@ -102,4 +107,19 @@ def _loaded(kind: Any, folder: Path, subfolder: str, dtype: str) -> Any:
     """A model for inference. Weights are read from safetensors alone, and nothing is fetched: it has been before."""
     safely = {"low_cpu_mem_usage": False, "local_files_only": True, "use_safetensors": True}
     precision = getattr(import_module("torch"), dtype)
-    return kind.from_pretrained(folder, subfolder=subfolder or None, torch_dtype=precision, **safely).eval()
+    with _unknown_entries_left_out():
+        return kind.from_pretrained(folder, subfolder=subfolder or None, torch_dtype=precision, **safely).eval()
+
+
+@contextmanager
+def _unknown_entries_left_out() -> Iterator[None]:
+    """Without a warning for each entry of a configuration that this version of diffusers does not know: published autoencoders
+    have some, and nobody who runs a recipe can mend that.
+    """
+    log = logging.getLogger("diffusers.configuration_utils")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)

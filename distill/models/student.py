@@ -182,7 +182,7 @@ def train_student(
         batch = passes.batch(step, size, whole=epochs is None, group=group)
         with autocast(device, precision):
             logits = network(batch.pixels)
-        if mixes or rules.weighting == "draw":
+        if mixes or rules.weighting == "systematic":
             counts = pair_weights(weights[batch.first], weights[batch.second], batch.share, rules.weighting)
         else:
             counts = weights[batch.first]

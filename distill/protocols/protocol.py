@@ -80,9 +80,9 @@ class Protocol:
             raise ValueError(f"a protocol takes epochs or steps, one of the two; received {self.epochs} and {self.steps}")
         if self.weighting not in PAIRINGS:
             raise ValueError(f"weighting is one of {', '.join(PAIRINGS)}; received {self.weighting!r}")
-        if self.labels == "stored" and self.weighting == "draw":
+        if self.labels == "stored" and self.weighting == "systematic":
             raise ValueError(
-                "weighting = 'draw' picks pairs by one method's weights, and stored labels are of uniform pairs, for all "
+                "weighting = 'systematic' picks pairs by one method's weights, and stored labels are of uniform pairs, for all "
                 "methods; take weighting = 'product', or labels = 'online'"
             )
         if self.labels == "stored" and self.steps is not None:

@@ -183,8 +183,8 @@ class Train(Network, Scoped):
     """Students: the same protocol for every method. Whatever is set beside ``protocol`` takes the place of what it says.
 
     protocol: ``fkd``, ``rded``, ``rd3``, ``hard`` or ``small``. student: ``convnet`` or a model of timm's. weighting: how
-    weights go through CutMix, ``product``, ``draw`` or ``mix``. epochs, or steps: how long. batch, optimizer, learning_rate,
-    weight_decay, momentum (of sgd), schedule (of the learning rate): how.
+    weights go through CutMix, ``product``, ``systematic`` or ``mix``. epochs, or steps: how long. batch, optimizer,
+    learning_rate, weight_decay, momentum (of sgd), schedule (of the learning rate): how.
     shift: pixels of random translation. patches, crop, flip, cutmix: the rest of the augmentation; crop = [1, 1] and cutmix = 0
     are none. processes: workers of Ray, so on GPUs as many GPUs, that train one student together; its bits then depend on
     how many.
@@ -196,7 +196,7 @@ class Train(Network, Scoped):
     protocol: Annotated[str, AfterValidator(_a_preset)]
     student: str = "convnet"
     processes: Steps = 1
-    weighting: Literal["product", "draw", "mix"] = "product"
+    weighting: Literal["product", "systematic", "mix"] = "product"
     epochs: Steps | None = None
     steps: Steps | None = None
     batch: Steps | None = None

@@ -1,6 +1,7 @@
 """Train: a student a draw of a method, on its weighted images, under the recipe's protocol; measured on the real test split."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from distill.images import Images
@@ -46,6 +47,8 @@ class TrainStage(StudentsStage):
         super().__init__(recipe, data, method, regime)
         assert isinstance(recipe.train, Train)
         self.section, self.rules, self.validated = recipe.train, recipe.train.rules_for(regime), validated
+        if METHODS[method].weights == "uniform":  # the same students however weights go through CutMix
+            self.rules = replace(self.rules, weighting="product")
         self.select, self.images, self.labels = select, images, labels
         self.parents = (validated, images) if labels is None else (validated, images, labels)
         self.device, self.dtype = recipe.compute.device, self.section.precision

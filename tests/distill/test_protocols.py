@@ -12,7 +12,7 @@ from torch import nn
 from distill.models.networks import optimizer_for
 from distill.models.schedules import factor
 from distill.protocols import PRESETS, Augmentation, Protocol
-from distill.protocols.pairs import PAIRINGS, order, pair_weights
+from distill.protocols.pairs import PAIRINGS, order, pair_weights, systematic
 
 
 def test_the_presets_are_those_of_the_table():
@@ -79,10 +79,10 @@ class Told(np.random.Generator):
     def permutation(self, n):
         return self.told.pop(0)
 
-    def choice(self, *_, **__):
-        return self.told.pop(0)
+    def spawn(self, n_children):
+        return [self] * n_children
 
-    def integers(self, *_, **__):
+    def random(self, *_, **__):
         return self.told.pop(0)
 
 
@@ -90,22 +90,18 @@ W = np.array([0.3, 0.9, 1.8])  # sample weights, of mean 1
 N = len(W)
 LOSS = np.random.default_rng(0).uniform(0, 3, (2, N, N))  # of pairs, at each of two shares λ
 SHARES = (0.25, 0.75)
+STRETCHES = [(0.1, 0.2), (0.25, 0.1), (0.65, 0.7)]  # of offsets between the fractions of .3, 1.2 and 3: one in each, its length
+COUNTS = np.array([[1, 1, 1], [1, 0, 2], [0, 1, 2]])  # of the images in a pass with such an offset
 
 
 def expectation(pairing):
     """The mean loss of a pass over all that can be drawn, with its probabilities, as ``order`` and ``pair_weights`` have it."""
-    if pairing == "draw":
-        passes = [
-            (np.array(images), np.prod(W[list(images)] / N) / (N - 1), (images, shift))
-            for images in itertools.product(range(N), repeat=N)
-            for shift in range(1, N)
-        ]
-        outcomes = [(order(W, pairing, Told(images, told[1])), p) for images, p, told in passes]
-    else:
-        permutations = [np.array(p) for p in itertools.permutations(range(N))]
-        outcomes = [
-            (order(W, pairing, Told(a, b)), 1 / len(permutations) ** 2) for a, b in itertools.product(permutations, repeat=2)
-        ]
+    permutations = [np.array(p) for p in itertools.permutations(range(N))]
+    offsets = STRETCHES if pairing == "systematic" else [(None, 1.0)]
+    outcomes = [
+        (order(W, pairing, Told(a, b, offset)), length / len(permutations) ** 2)
+        for a, b, (offset, length) in itertools.product(permutations, permutations, offsets)
+    ]
     total = 0.0
     for (images, partner), probability in outcomes:
         first, second = images, images[partner]
@@ -116,12 +112,36 @@ def expectation(pairing):
     return total
 
 
-def test_products_and_draws_by_weight_are_unbiased_and_mixed_weights_are_not():
-    """Against Σ_ij w_i w_j/n² E_λ ℓ_ij: 36 to 54 passes of three terms in float64, so 1e-12 relative is round-off."""
+def test_products_are_unbiased_and_mixed_weights_are_not():
+    """Against Σ_ij w_i w_j/n² E_λ ℓ_ij: 36 passes of three terms in float64, so 1e-12 relative is round-off."""
     expected = sum((np.outer(W, W) / N**2 * losses).sum() for losses in LOSS) / len(SHARES)
     assert expectation("product") == pytest.approx(expected, rel=1e-12)
-    assert expectation("draw") == pytest.approx(expected, rel=1e-12)
     assert abs(expectation("mix") - expected) > 0.01 * expected
+
+
+def test_systematic_pairs_have_the_joint_law_of_their_counts():
+    """A pair has probability E c_i c_j/n²: exactly w_i/n on either side, and within 1/(4n²) of w_i w_j/n²."""
+    lengths = np.array([length for _, length in STRETCHES])
+    pairs = np.einsum("s,si,sj->ij", lengths, COUNTS, COUNTS) / N**2
+    assert expectation("systematic") == pytest.approx(sum((pairs * losses).sum() for losses in LOSS) / len(SHARES), rel=1e-12)
+    np.testing.assert_allclose(pairs.sum(1), W / N, rtol=1e-12)
+    assert abs(pairs - np.outer(W, W) / N**2).max() <= 1 / (4 * N**2)
+
+
+@pytest.mark.parametrize(
+    "weights", [W, [1.0, 1, 1, 1], [0.0, 2.5, 0.25, 0.25], [3, 1, 2, 0], np.random.default_rng(1).exponential(size=40)]
+)
+def test_systematic_counts_are_the_weights_in_the_mean_and_each_within_one(weights):
+    weights = np.array(weights) * len(weights) / np.sum(weights)
+    n, offsets = len(weights), (np.arange(4000) + 0.5) / 4000
+    counts = np.array([systematic(weights, offset) for offset in offsets])
+    assert (counts.sum(1) == n).all()
+    # The mean over a grid of offsets is that over all but for the two of the 4000 cells in which an end lies.
+    np.testing.assert_allclose(counts.mean(0), weights, atol=2 / 4000)
+    sums, runs = np.cumsum(counts, 1), np.cumsum(weights)
+    for first in range(n):
+        here, there = sums[:, first:] - sums[:, [first]], runs[first:] - runs[first]
+        assert (abs(here - there) < 1 + 1e-9).all()
 
 
 def test_equal_weights_count_one_whatever_the_pairing():
@@ -131,14 +151,14 @@ def test_equal_weights_count_one_whatever_the_pairing():
 
 
 @pytest.mark.parametrize("n", [1, 2, 5])
-def test_a_pass_holds_every_image_once_or_draws_with_replacement(n):
-    rng = np.random.default_rng(0)
+def test_a_pass_of_equal_weights_holds_every_image_once(n):
     for pairing in PAIRINGS:
-        images, partner = order(np.ones(n), pairing, rng)
+        rng, others = np.random.default_rng(0), np.random.default_rng(0)
+        order(np.ones(n), "product", others)
+        images, partner = order(np.full(n, n * (1 / n)), pairing, rng)
         assert sorted(partner) == list(range(n))
-        assert pairing == "draw" or sorted(images) == list(range(n))
-        assert images.min() >= 0
-        assert images.max() < n
+        assert sorted(images) == list(range(n))
+        np.testing.assert_array_equal(rng.random(3), others.random(3))  # what is drawn next, the same for all
 
 
 @pytest.mark.parametrize(
@@ -146,8 +166,8 @@ def test_a_pass_holds_every_image_once_or_draws_with_replacement(n):
     [
         ({}, "epochs or steps"),
         ({"epochs": 2, "steps": 2}, "epochs or steps"),
-        ({"epochs": 2, "weighting": "magic"}, "product, draw, mix"),
-        ({"epochs": 2, "labels": "stored", "weighting": "draw"}, "weighting = 'draw'"),
+        ({"epochs": 2, "weighting": "magic"}, "product, systematic, mix"),
+        ({"epochs": 2, "labels": "stored", "weighting": "systematic"}, "weighting = 'systematic'"),
         ({"steps": 2, "labels": "stored"}, "stored by epoch"),
     ],
 )

@@ -31,7 +31,7 @@ RULES = {
     "hard": Protocol(
         "mine", epochs=3, batch=8, optimizer="sgd", temperature=1.0, schedule="steps", augmentation=MIXING, labels="hard"
     ),
-    "small": Protocol("mine", steps=9, batch=10, schedule="cycle", augmentation=Augmentation(shift=2), weighting="draw"),
+    "small": Protocol("mine", steps=9, batch=10, schedule="cycle", augmentation=Augmentation(shift=2), weighting="systematic"),
 }
 
 

@@ -115,3 +115,24 @@ def test_latents_are_shifted_then_scaled_and_decoding_undoes_both(stable_diffusi
     with torch.no_grad():
         pixels = model.decode((plain - 2.0) * 0.5 / 0.5 + 2.0).sample
     assert torch.equal(codec.decode((plain - 2.0) * 0.5), ((pixels.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8))
+
+
+def test_entries_of_a_configuration_that_are_unknown_are_no_warning(tmp_path, caplog, monkeypatch):
+    """Published tiny autoencoders have them; the log of diffusers does not propagate, which is where caplog listens."""
+    import json
+    import logging
+
+    from diffusers import AutoencoderTiny
+
+    from distill.models.diffusion import untrained
+
+    monkeypatch.setattr(logging.getLogger("diffusers"), "propagate", True)
+    tiny = AutoencoderTiny(latent_channels=4, encoder_block_out_channels=(8, 8, 8, 8), decoder_block_out_channels=(8, 8, 8, 8))
+    tiny.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text()) | {"block_out_channels": [8, 8, 8, 8]}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    untrained("AutoencoderTiny", config)
+    load_autoencoder("AutoencoderTiny", tmp_path)
+    assert not caplog.records
+    AutoencoderTiny.from_config(config)
+    assert "block_out_channels" in caplog.text
