@@ -13,7 +13,7 @@ import scipy
 from quantization.arrays import Array, FloatArray, IntArray, asarray_like, double, dtype_of, epsilon, is_torch, namespace, to_host
 from quantization.assignment.bounds import direct_margin, score_error
 from quantization.assignment.cells import Sums
-from quantization.assignment.r_means import Stiffness
+from quantization.assignment.r_means import Stiffness, wants_tensors
 from quantization.precision import full_precision
 
 _BLOCK_ENTRIES = 2**21  # float64 entries of the largest temporary of a block: 16 MB
@@ -45,7 +45,7 @@ def sums_by_blocks(
             cost, pulls, stiffness = squared, shifts, None
             if r != 2:
                 cost = squared ** (r / 2)
-                pulls, stiffness = _pulls(known, block_weights, difference, squared, cost, r, k, epsilon(points) / 2)
+                pulls, stiffness = _pulls(known, block_weights, difference, squared, cost, r, k, epsilon(points) / 2, variance)
             mass, spread = float(block_weights.sum()), None
             if variance:
                 mean = float(block_weights @ cost) / mass if mass > 0 else 0.0
@@ -145,9 +145,13 @@ class _Search:
 
 
 def _pulls(
-    labels: Array, weights: Array, difference: Array, squared: Array, cost: Array, r: float, k: int, rounding: float
-) -> tuple[FloatArray, Stiffness]:
-    """The sums of $w |x - c|^{r-2} (x - c)$ over the points off the codes, and those that tell how far codes may go."""
+    labels: Array, weights: Array, difference: Array, squared: Array, cost: Array, r: float, k: int, rounding: float,
+    variance: bool,
+) -> tuple[FloatArray, Stiffness]:  # fmt: skip
+    """The sums of $w |x - c|^{r-2} (x - c)$ over the points off the codes, and those that tell how far codes may go.
+
+    Without second derivatives where a variance is wanted: the codes that a batch is measured with take no step of its own.
+    """
     xp = namespace(squared)
     off, nothing = squared > 0, xp.zeros_like(weights)
     reweighted = xp.where(off, weights * xp.where(off, squared, 1.0) ** (r / 2 - 1), nothing)
@@ -166,7 +170,11 @@ def _pulls(
             np.float64, copy=False
         )
     costs = _sum_by_label(labels, weights * cost, difference[:, :1], k)[0]
-    return pulls, Stiffness(costs, total, atoms, gaps, gap_weights, rounding)
+    tensors, dim = None, difference.shape[1]
+    if wants_tensors(dim, r) and not variance:
+        bent = reweighted / xp.where(off, squared, 1.0)
+        tensors = np.stack([_sum_by_label(labels, bent, difference[:, i : i + 1] * difference, k)[1] for i in range(dim)], axis=1)
+    return pulls, Stiffness(costs, total, atoms, gaps, gap_weights, rounding, tensors)
 
 
 def _least_by_label(labels: Array, values: Array, k: int) -> Array:

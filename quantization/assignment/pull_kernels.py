@@ -13,13 +13,13 @@ SQUARED, ROW, WEIGHT = 0, 1, 2  # columns of the nearest points off the codes
 @compiled
 def sum_pulls(
     points: Any, offset: int, weights: Any, codes: Any, labels: Any, power: float, whole: int, half: bool, sums: Any, near: Any,
-    dims: Any,
+    tensors: Any, dims: Any,
 ) -> None:  # fmt: skip
     r"""Adds the points' shares to the sums of their cells, (K, 4 + d), and finds the nearest point off each code, (K, 3).
 
     points: (m, d), the rows from ``offset`` on of arrays (n,). power: r - 2; its size is ``whole``, and a half, where ``whole``
-    is not negative. near: the squared distance, the row and the weight. dims: d zeros where d is few, as the compiler then
-    knows it.
+    is not negative. near: the squared distance, the row and the weight. tensors: (K, d, d), to whose lower triangles
+    $w |x - c|^{r-4} (x - c) (x - c)^T$ is added, or empty. dims: d zeros where d is few, as the compiler then knows it.
     """
     dim = len(dims) if len(dims) > 0 else points.shape[1]
     for i in range(len(points)):
@@ -46,6 +46,11 @@ def sum_pulls(
         sums[k, TOTAL] += reweighted
         for t in range(dim):
             sums[k, PULL + t] += reweighted * (np.float64(points[i, t]) - codes[k, t])
+        if len(tensors) > 0:
+            for s in range(dim):
+                share = reweighted / squared * (np.float64(points[i, s]) - codes[k, s])
+                for t in range(s + 1):
+                    tensors[k, s, t] += share * (np.float64(points[i, t]) - codes[k, t])
         if squared <= near[k, SQUARED] and w > 0:
             same, before = False, np.int64(near[k, ROW]) - offset
             if squared == near[k, SQUARED] and before >= 0:

@@ -7,7 +7,7 @@ import numpy as np
 from quantization.arrays import FloatArray
 from quantization.assignment import pull_kernels as kernels
 from quantization.assignment.cells import Sums
-from quantization.assignment.r_means import Stiffness
+from quantization.assignment.r_means import Stiffness, wants_tensors
 from quantization.assignment.rows import Rows, read_only
 from quantization.threads import parallel_rows
 
@@ -30,21 +30,23 @@ class Pulls:
         whole = int(abs(power)) if doubled == int(doubled) and doubled <= 16 else -1
         k, dim = codes.shape
 
-        def part(rows: slice) -> tuple[FloatArray, FloatArray]:
+        def part(rows: slice) -> tuple[FloatArray, FloatArray, FloatArray]:
+            tensors = np.zeros((k if wants_tensors(dim, r) else 0, dim, dim))
             sums, near = np.zeros((k, kernels.PULL + dim)), np.full((k, 3), (np.inf, -1.0, 0.0))
             for first, points in self._rows.chunks(rows.start, rows.stop):
                 kernels.sum_pulls(
-                    points, first, self._weights, codes, labels, power, whole, doubled % 2 == 1, sums, near, self._dims
+                    points, first, self._weights, codes, labels, power, whole, doubled % 2 == 1, sums, near, tensors, self._dims
                 )
-            return sums, near
+            return sums, near, tensors
 
         parts = [part(slice(0, self._n))] if self._n <= _FEW else parallel_rows(part, self._n)
         return self._added(codes, parts)
 
-    def _added(self, codes: FloatArray, parts: list[tuple[FloatArray, FloatArray]]) -> Sums:
-        sums = np.sum([found for found, _ in parts], axis=0)
+    def _added(self, codes: FloatArray, parts: list[tuple[FloatArray, FloatArray, FloatArray]]) -> Sums:
+        sums, tensors = (np.sum([part[i] for part in parts], axis=0) for i in (0, 2))
+        tensors += np.tril(tensors, -1).transpose(0, 2, 1)
         rounding, total = self._rounding, None
-        for _, near in parts:
+        for _, near, _ in parts:
             rows = near[:, kernels.ROW].astype(np.int64)
             gaps = np.asarray(self._rows.points[np.maximum(rows, 0)], np.float64) - codes
             gaps[rows < 0] = np.inf
@@ -53,6 +55,8 @@ class Pulls:
             total = one if total is None else total + one
         assert total is not None
         costs, reweighted, atoms = (sums[:, column] for column in (kernels.COST, kernels.TOTAL, kernels.ATOMS))
-        stiffness = Stiffness(costs, reweighted, atoms, total.gaps, total.gap_weights, rounding)
+        stiffness = Stiffness(
+            costs, reweighted, atoms, total.gaps, total.gap_weights, rounding, tensors if len(tensors) else None
+        )
         masses, pulls = sums[:, kernels.MASS].copy(), sums[:, kernels.PULL :].copy()
         return Sums(masses, np.zeros_like(pulls), pulls, float(sums[:, kernels.COST].sum()), float(masses.sum()), None, stiffness)

@@ -12,7 +12,16 @@ inequality for all others says that the cost there is less by $a |g|^r + r \lang
 R' and S' without that point. The code moves there where this is more than what reweighting takes off for certain: near a point
 that is the median, that is so as soon as the others' pull there is less than a.
 
-**r > 2: a bounded step.** Within $\rho$ of c the second derivative is at most
+**r > 2: a safeguarded Newton step.** The Hessian of $\tfrac1r \sum_i w_i |v_i - \delta|^r$ is
+$H = S + p \sum_i w_i |v_i|^{r-4} v_i v_i^T$ at 0, p = r − 2. For p ≥ 1 the third derivative of $|v|^r / r$ along a unit vector is
+$p (p + 1) |v|^{p-1}$ at most, so that within $\rho$ of c Minkowski's and Hölder's inequalities bound the sum's by
+$p (p + 1) W^{1/p} (S^{1/p} + W^{1/p} \rho)^{p-1}$; for p < 1 the Hessian changes by $(1 + 2p) W \rho^p$ at most. So
+$\tfrac1r$ of the cost changes by $-\langle R, \delta \rangle + \tfrac12 \langle \delta, (H + \lambda(|\delta|)) \delta \rangle$
+at most, $\lambda(\rho) = \tfrac13 p (p + 1) W^{1/p} (S^{1/p} + W^{1/p} \rho)^{p-1} \rho$ or
+$2 (1 + 2p) W \rho^p / (p + 1)(p + 2)$ (nesterov2006). With $(H + \lambda(|\delta|)) \delta = R$ the cost falls by
+$\tfrac r2 \langle R, \delta \rangle$ at least. Near an r-mean $\lambda$ vanishes, and the step is Newton's.
+
+*A bounded step*, in more dimensions than H is summed in. Within $\rho$ of c the second derivative is at most
 $r (r - 1) \sum_i w_i (|v_i| + \rho)^{r-2} \le r (r - 1) B(\rho)$, with $B(\rho) = (S^{1/p} + W^{1/p} \rho)^p$ for
 $p = r - 2 \ge 1$, by Minkowski's inequality, and $S + W \rho^p$ below. So a step along R of the length with
 $(r - 1)\, \rho\, B(\rho) = |R|$ lowers the cost by $\tfrac r2 \rho |R|$ at least.
@@ -25,9 +34,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from quantization.arrays import FloatArray
+from quantization.arrays import FloatArray, IntArray
 
-_HALVINGS = 60
+_HALVINGS, _NEWTON_HALVINGS = 60, 12
+_BALANCED = 1e-12  # of a cell's mass, that sums of pulls may be off
+NEWTON_DIMENSIONS = 16  # at most, in which second derivatives are summed: d (d + 1) / 2 numbers a point
+
+
+def wants_tensors(dim: int, r: float) -> bool:
+    """Whether steps take the second derivatives of cells."""
+    return r > 2 and dim <= NEWTON_DIMENSIONS
 
 
 @dataclass(frozen=True)
@@ -37,7 +53,8 @@ class Stiffness:
     costs: (K,), of $w |x - x_k|^r$. total: (K,), of $w |x - x_k|^{r-2}$ over the points off the code. For r < 2 too: atoms (K,),
     of w over those at the code; gaps (K, d) the way to the nearest of the others, infinite where there is none, and gap_weights
     (K,), its weight; for r > 2 zeros.
-    rounding: how far codes are rounded, relative to themselves.
+    rounding: how far codes are rounded, relative to themselves. tensors: (K, d, d), of $w |x - x_k|^{r-4} (x - x_k) (x - x_k)^T$;
+    None where steps don't take them.
     """
 
     costs: FloatArray
@@ -46,6 +63,7 @@ class Stiffness:
     gaps: FloatArray
     gap_weights: FloatArray
     rounding: float
+    tensors: FloatArray | None = None
 
     def __add__(self, other: "Stiffness") -> "Stiffness":
         with np.errstate(over="ignore"):
@@ -56,13 +74,15 @@ class Stiffness:
         )
         gap_weights += np.where((self.gaps == other.gaps).all(1), other.gap_weights, 0.0)
         costs, total, atoms = self.costs + other.costs, self.total + other.total, self.atoms + other.atoms
-        return Stiffness(costs, total, atoms, gaps, gap_weights, self.rounding)
+        tensors = None if self.tensors is None or other.tensors is None else self.tensors + other.tensors
+        return Stiffness(costs, total, atoms, gaps, gap_weights, self.rounding, tensors)
 
     def times(self, factor: float, scale: float, r: float) -> "Stiffness":
         """Of points ``scale`` times as far apart, of ``factor`` times the weight."""
         high = np.float64(scale) ** (r - 2)
         costs, total = self.costs * (factor * high * scale * scale), self.total * (factor * high)
-        return Stiffness(costs, total, self.atoms * factor, self.gaps * scale, self.gap_weights * factor, self.rounding)
+        tensors = None if self.tensors is None else self.tensors * (factor * high)
+        return Stiffness(costs, total, self.atoms * factor, self.gaps * scale, self.gap_weights * factor, self.rounding, tensors)
 
     def curvatures(self, r: float) -> FloatArray:
         """By how much pulls change at most per length that codes move, short beside the way to all points but the nearest."""
@@ -72,8 +92,10 @@ class Stiffness:
 
     def moves(self, pulls: FloatArray, masses: FloatArray, r: float) -> FloatArray:
         """From the codes to others of which no cell costs more, (K, d)."""
-        size = np.sqrt(np.square(pulls).sum(1))
         with np.errstate(all="ignore"):
+            if self.tensors is not None:
+                return np.nan_to_num(self._newton(pulls, masses, self.tensors, r - 2), nan=0.0, posinf=0.0, neginf=0.0)
+            size = np.sqrt(np.square(pulls).sum(1))
             lengths = self._reweighted(size, r) if r < 2 else self._bounded(size, masses, r)
             moves = np.where(size > 0, lengths / size, 0.0)[:, None] * pulls
             if r < 2:
@@ -92,6 +114,14 @@ class Stiffness:
                 share = np.where(size > 0, 1 - self.atoms[held] * within / size, 0.0)
             gradient[held] *= np.maximum(share, 0.0)[:, None]
         return gradient
+
+    def balanced(self, pulls: FloatArray, masses: FloatArray, codes: FloatArray) -> IntArray:
+        """Cells, r = 1, whose pull is just what the points at the code hold: where all lie on a line, other medians may be."""
+        with np.errstate(all="ignore"):
+            near = np.sqrt(np.square(self.gaps).sum(1))
+            error = _BALANCED + 64 * self.rounding * (1 + np.abs(codes).max(1) / near)
+            excess = np.abs(np.sqrt(np.square(pulls).sum(1)) - self.atoms)
+            return np.flatnonzero((self.gap_weights > 0) & (excess <= error * masses))
 
     def _reweighted(self, size: FloatArray, r: float) -> FloatArray:
         """The lengths of the steps of reweighting, where points may lie at the code."""
@@ -130,3 +160,26 @@ class Stiffness:
             over = (r - 1) * middle * bound > size
             low, high = np.where(over, low, middle), np.where(over, middle, high)
         return low
+
+    def _newton(self, pulls: FloatArray, masses: FloatArray, tensors: FloatArray, p: float) -> FloatArray:
+        r"""The safeguarded Newton steps, (K, d); their lengths by bisection, from above."""
+        hessians = self.total[:, None, None] * np.eye(pulls.shape[1]) + p * tensors
+        hessians[~np.isfinite(hessians).all((1, 2))] = 0.0
+        curvatures, axes = np.linalg.eigh(hessians)
+        along, curvatures = np.einsum("kij,ki->kj", axes, pulls), np.maximum(curvatures, self.total[:, None])
+        root, mass = self.total ** (1 / p), masses ** (1 / p)
+
+        def steps(length: FloatArray) -> FloatArray:
+            if p >= 1:
+                more = p * (p + 1) / 3 * mass * (root + mass * length) ** (p - 1) * length
+            else:
+                more = 2 * (1 + 2 * p) / ((p + 1) * (p + 2)) * masses * length**p
+            return along / (curvatures + more[:, None])
+
+        high: FloatArray = np.sqrt(np.square(along / curvatures).sum(1))
+        low = np.zeros(len(high))
+        for _ in range(_NEWTON_HALVINGS):
+            middle = (low + high) / 2
+            longer = np.square(steps(middle)).sum(1) > np.square(middle)
+            low, high = np.where(longer, middle, low), np.where(longer, high, middle)
+        return np.einsum("kij,kj->ki", axes, steps(high))  # no longer than that

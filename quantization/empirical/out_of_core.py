@@ -10,6 +10,7 @@ import numpy as np
 from quantization.arrays import FloatArray, IntArray, asarray_like, namespace, rounded, to_host
 from quantization.assignment import nearest, squared_distances, sums_of_cells
 from quantization.assignment.cells import Cells, Sums, costliest_of, relocated
+from quantization.assignment.r_means import wants_tensors
 from quantization.empirical.readers import Blocks, Reader
 from quantization.measure import DiscreteMeasure
 from quantization.stream import Batch
@@ -28,7 +29,8 @@ class OutOfCoreSamples:
 
     def cells(self, codes: FloatArray) -> Cells:
         codes = np.ascontiguousarray(codes)
-        sums: Sums = reduce(add, self.reader.map(_SumCells(codes, self.r), 2 * codes.nbytes))
+        rows = 2 + (codes.shape[1] if wants_tensors(codes.shape[1], self.r) else 0)
+        sums: Sums = reduce(add, self.reader.map(_SumCells(codes, self.r), rows * codes.nbytes))
         return sums.normalized().cells(codes, self.r)
 
     def relocate_empty_cells(self, codes: FloatArray) -> tuple[FloatArray, Cells]:

@@ -20,10 +20,19 @@ from quantization.arrays import (
     rounded,
     to_host,
 )
-from quantization.assignment import Strategy, cells, host_array, make_strategy, nearest, select_strategy, squared_distances
+from quantization.assignment import (
+    Strategy,
+    host_array,
+    make_strategy,
+    nearest,
+    select_strategy,
+    squared_distances,
+    sums_of_cells,
+)
 from quantization.assignment.blocks import sums_by_blocks
-from quantization.assignment.cells import Cells, relocated
+from quantization.assignment.cells import Cells, Sums, relocated
 from quantization.assignment.step import LabelledCells, Step
+from quantization.empirical.median_intervals import middles
 from quantization.exact_law import MovingCells
 from quantization.measure import DiscreteMeasure
 from quantization.validation import check_magnitude
@@ -32,6 +41,7 @@ if TYPE_CHECKING:
     from quantization.assignment.pulls import Pulls
 
 _PARALLEL_WORK = 2**21  # n K (d + 8) of a pass below which runs, and not parts of a pass, share the threads
+_ROUNDS = 4  # at most, in which codes go to middles of medians between two steps
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,15 +61,32 @@ class EmpiricalLaw:
         check_magnitude(self.measure.points, self.r)
 
     def cells(self, codes: FloatArray) -> Cells:
+        return self._sums(codes)[0].cells(codes, self.r)
+
+    def _sums(self, codes: FloatArray) -> tuple[Sums, Array | None]:
+        """The sums over the cells, and labels where they are known."""
         name = self._selected(len(codes), 1, 1)
+        points, weights = self.measure.points, self.measure.weights_float64
         if name == "blocks" or range_exponent(codes):
-            return cells(self.measure.points, self.measure.weights_float64, codes, self.r, strategy="blocks")
+            return sums_of_cells(points, weights, codes, self.r, strategy="blocks"), None
         codes = np.ascontiguousarray(codes)
         if self.r == 2:
-            return self.prepared(name).sums(codes).cells(codes, 2.0)
-        points, labels = self.measure.points, self.prepared(name).nearest(codes)[0]
-        labels = asarray_like(labels, points, dtype=namespace(points).int64)
-        return sums_by_blocks(points, self.measure.weights_float64, codes, self.r, labels=labels).cells(codes, self.r)
+            return self.prepared(name).sums(codes), None
+        labels = asarray_like(self.prepared(name).nearest(codes)[0], points, dtype=namespace(points).int64)
+        return sums_by_blocks(points, weights, codes, self.r, labels=labels), labels
+
+    def at_middles(self, codes: FloatArray, sums: Sums, labels: Array | None) -> FloatArray | None:
+        """``codes`` with those moved to the middle of which an interval of points are medians; None where none is to move."""
+        if self.r != 1 or sums.stiffness is None:
+            return None
+        balanced = sums.stiffness.balanced(sums.pulls, sums.masses, codes)
+        if not len(balanced):
+            return None
+        points, moved = self.measure.points, codes.copy()
+        known = to_host(nearest(points, codes).labels if labels is None else labels).astype(np.int64)
+        which, middle = middles(points, to_host(self.measure.weights_float64), known, balanced)
+        moved[which] = rounded(middle, points)
+        return None if (moved == codes).all() else moved
 
     def moving_cells(self, codes: FloatArray, steps: int, restarts: int) -> MovingCells:
         """See :class:`~quantization.exact_law.HasMovingCells`; what one strategy leaves to others, another goes on with."""
@@ -85,11 +112,15 @@ class EmpiricalLaw:
         fewer distinct points than there are codes: then all points are codes, and those that are not empty its distinct points.
         """
         points, codes = self.measure.points, rounded(codes, self.measure.points)
-        c = self.cells(codes)
-        while not c.masses.all() and np.isfinite(c.distortion):
-            codes = self.relocated(codes, c.masses, nearest(points, codes).squared)
-            c = self.cells(codes)
-        return codes, c
+        rounds = 0
+        while True:
+            sums, labels = self._sums(codes)
+            if not sums.masses.all() and np.isfinite(sums.cost):
+                codes = self.relocated(codes, sums.masses, nearest(points, codes).squared)
+            elif rounds == _ROUNDS or (moved := self.at_middles(codes, sums, labels)) is None:
+                return codes, sums.cells(codes, self.r)
+            else:
+                codes, rounds = moved, rounds + 1
 
     def relocated(self, codes: FloatArray, masses: FloatArray, squared: Array) -> FloatArray:
         """``codes`` with those of empty cells moved, by the squared distance of every point to the nearest code, (n,)."""
@@ -138,12 +169,17 @@ class _PulledCells(MovingCells):
             return super().step()
         strategy, pulls, r = self._samples.prepared(self._name), self._samples.pulls, self._samples.r
         cells = self._cells = self._cells or strategy.moving_cells(self._codes)
+        rounds = 0
         while True:
             changed = cells.assign(self._codes)
             sums = pulls.sums(self._codes, cells.labels, r)
-            if sums.masses.all() or not np.isfinite(sums.cost):
+            if not sums.masses.all() and np.isfinite(sums.cost):
+                squared = strategy.distances(self._codes, cells.labels)
+                self._codes = self._samples.relocated(self._codes, sums.masses, squared)
+            elif rounds == _ROUNDS or (moved := self._samples.at_middles(self._codes, sums, cells.labels)) is None:
                 return self._kept(sums.cells(self._codes, r), changed == 0)
-            self._codes = self._samples.relocated(self._codes, sums.masses, strategy.distances(self._codes, cells.labels))
+            else:
+                self._codes, rounds = moved, rounds + 1
 
 
 class _LabelledCells(MovingCells):

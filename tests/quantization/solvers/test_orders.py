@@ -104,6 +104,40 @@ def test_a_code_leaves_a_point_that_weighs_less(start):
     assert sol.distortion == pytest.approx(near, rel=1e-10)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("start", [[1.0, 2.0, 0.0], [1.3, 2.6, 0.0], [5.0, -3.0, 1.0]])
+def test_an_interval_of_medians_gives_its_middle(start, dtype):
+    """Points at 1, 2, 4, 9 along a line, of weights 1, 2, 1, 2: all between the second and the third are medians."""
+    x = np.array([1.0, 2.0, 4.0, 9.0])[:, None] * np.array([1.0, 2.0, 0.0])
+    measure = qz.DiscreteMeasure.from_unnormalized(x.astype(dtype), [1.0, 2.0, 1.0, 2.0])
+    sol = qz.quantize(measure, 1, r=1, init=np.array([start]), solver=qz.Lloyd(rtol=1e-6), max_iter=100, rng=0).require()
+    np.testing.assert_allclose(sol.points, [[3.0, 6.0, 0.0]], rtol=4 * np.finfo(dtype).eps)
+
+
+def test_middles_of_many_cells(rng):
+    """Pairs far apart, two of them with a third point: the middle of a pair, the point where three lie on no line or on one."""
+    centres = np.stack([100.0 * np.arange(3000), np.zeros(3000), np.zeros(3000)], 1)
+    away = rng.normal(size=(3000, 3))
+    third = np.array([centres[0] + 3 * away[0], centres[1] + [0.0, 0.1, 0.0]])
+    x = np.concatenate([centres - away, centres + away, third])
+    sol = qz.quantize(x, 3000, r=1, init=centres + 0.1, solver=qz.Lloyd(rtol=1e-9), max_iter=200, rng=0)
+    np.testing.assert_allclose(sol.points[2:], centres[2:], atol=1e-9)
+    np.testing.assert_array_equal(sol.points[0], x[3000])
+    cost = np.linalg.norm(x[[1, 3001, 6001]] - sol.points[1], axis=1).sum() / len(x)
+    best = least_cost(x[[1, 3001, 6001]], np.full(3, 1 / len(x)), 1, sol.points[1])
+    assert cost == pytest.approx(best, rel=1e-9)
+
+
+@pytest.mark.parametrize("r", [2.5, 3.0, 4.0, 8.0])
+def test_the_steps_to_one_r_mean_are_newtons(r, rng):
+    """Of a long cloud, from far away: a few long steps, then digits double."""
+    x = rng.normal(size=(500, 3)) * [10.0, 1.0, 0.1]
+    sol = qz.quantize(x, 1, r=r, init=np.full((1, 3), 30.0), solver=qz.Lloyd(rtol=1e-12), max_iter=100, rng=0).require()
+    assert sol.n_iter <= 25
+    weights = np.full(500, 1 / 500)
+    assert sol.distortion == pytest.approx(least_cost(x, weights, r, sol.points[0]), rel=1e-10)
+
+
 @pytest.mark.parametrize("r", ORDERS)
 def test_scaling_rotating_and_moving_the_samples_does_so_with_the_codes(r, rng):
     x, init = clouds(rng, 500, 3), rng.normal(size=(8, 3))
