@@ -9,17 +9,19 @@ import numpy as np
 from quantization.arrays import Array, FloatArray, IntArray, to_host
 from quantization.assignment.cells import stationarity
 from quantization.grids.delaunay import Triangulation
-from quantization.grids.dual_descent import Hull, descend
+from quantization.grids.dual_descent import Hull, descend, first_codes, learn
 from quantization.grids.dual_line import best_for_density, best_for_measure, density_moments, least_gradient
 from quantization.grids.dual_support import check_ends, checked_corners, ends_of, points_of, support_corners
 from quantization.laws_1d.density_law import DensityLaw1D
 from quantization.make_problem import LawLike, make_problem
 from quantization.measure import DiscreteMeasure
 from quantization.problem import Problem
+from quantization.threads import limit_blas_threads
 from quantization.validation import checked_count, checked_points, checked_rng, checked_tolerance
 
 DRAWS = 2**17  # of a law known by sampling, for weights and distortion
-_DESCENT_POINTS, _POINTS_PER_CODE = 2**14, 64  # that codes are optimized on
+_DESCENT_POINTS, _POINTS_PER_CODE = 2**14, 64  # up to which a descent ends on all points
+_BATCHES = 5  # for a step of the descent
 _FEW = 4  # codes for each corner of the samples' hull: of more corners their box is taken
 
 
@@ -159,7 +161,7 @@ def dual_grid(
         as no draws tell where a support ends. By default the ends of the support on the line, and of samples in space the
         corners of their convex hull, or of their bounding box where those are more than K / 4.
     max_iter : int, default 200
-        Steps of a descent at most, in space.
+        Steps of a descent at most, in space; 5 mini-batches each of a stochastic gradient go before it.
     rtol : float, default 1e-5
         It ends where three steps in a row gain less than this share of the distortion.
     rng : int or numpy.random.Generator, optional
@@ -178,8 +180,9 @@ def dual_grid(
     -----
     On the line with a density: Newton's method, with the tridiagonal second derivatives of D, to round-off; where 1/f^{1/3} has
     one mode the optimum. On the line with n distinct points, n K ≤ 2 million, the optimum, by a dynamic programme. In space a
-    descent, from a quantizer: each code moves to the mean circumcentre of the simplices about it, weighted by what it gets of
-    them, if that lowers D; it ends at a local optimum for the corners given, on at most 2^14 points, or 64 a code. Weights and
+    stochastic gradient, from a quantizer: each code goes part of the way to the mean circumcentre of the simplices about it,
+    weighted by what it gets of them in a mini-batch of 1024 draws (16 K), and the answer is a mean of the later codes. On up to
+    2^14 samples, or 64 a code, a descent follows on all of them. Both end at a local optimum for the corners given. Weights and
     distortion are of all points, or of 2^17 further draws.
 
     References
@@ -237,10 +240,19 @@ def _codes(
             f"k must be at least the number of corners of the hull, {len(hull.corners)}; received {k}. Take more codes, or give "
             "hull=..., fewer points whose convex hull contains the support"
         )
-    if len(x) > few:
-        x = x[rng.choice(len(x), few, p=w)]
-        w = np.full(few, 1.0 / few)
-    return descend(DiscreteMeasure(x, w), k, hull, max_iter, rtol, rng)
+    for _ in Triangulation(hull.corners).blocks(x):  # refuses points outside
+        pass
+    levels: FloatArray = np.cumsum(w / w.sum())
+
+    def draw(n: int) -> FloatArray:
+        if problem.measure is None:
+            return points_of(problem, rng, n)[0]
+        return x[np.searchsorted(levels[:-1], rng.random(n), side="right")]
+
+    pilot = DiscreteMeasure(x, w) if len(x) <= few else DiscreteMeasure(draw(few))
+    with limit_blas_threads():
+        codes = learn(draw, first_codes(pilot, k, hull, rng), hull, _BATCHES * max_iter)
+        return codes if problem.measure is None or len(x) > few else descend(x, w, codes, hull, max_iter, rtol)
 
 
 def _residual(codes: FloatArray, weights: FloatArray, distortion: float, gradient: FloatArray) -> float:

@@ -1,13 +1,17 @@
-r"""Good dual grids for finite measures in space: descent of the codes that a fixed hull holds.
+r"""Good dual grids in space: stochastic gradient and descent of the codes that a fixed hull holds.
 
 The gradient of the dual distortion is $2 w_k (x_k - c_k)$, c_k the mean circumcentre about code k: $x_k \leftarrow c_k$ is for
-dual grids what Lloyd's step is for Voronoi cells (chen2004), and gradient descent in the metric of the weights.
+dual grids what Lloyd's step is for Voronoi cells (chen2004), and gradient descent in the metric of the weights. On mini-batches
+it goes a share $(1 + n/10)^{-0.6}$ of the way at step n, and the answer is the mean of the iterates, weighted by $n^2$: noise
+takes codes out of poor optima in which a descent ends.
 """
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import numpy as np
 import scipy  # its subpackages load when they are first used
+from numpy.typing import NDArray
 
 from quantization.arrays import FloatArray, to_host
 from quantization.grids.delaunay import Triangulation
@@ -17,6 +21,9 @@ from quantization.solvers.lloyd import Lloyd
 from quantization.task import make_task
 
 _START_STEPS = 10  # of Lloyd's algorithm, from which codes begin
+_BATCH, _BATCH_PER_CODE = 1024, 16  # points of a mini-batch
+_DELAY, _POWER, _MEMORY = 10, 0.6, 2 / 3  # of steps, and of the mean of weights
+_LEAST = 1e-3  # of 1/K, below which a weight is not taken to be: its code would leap
 _SHORTEST = 1 / 256  # part of a step, below which none is tried
 _INSIDE, _TOUCHING = 1e-12, 1e-9  # of the hull's extent: how far outside rounding may put a code, and what lies on its boundary
 _ALIKE = 1e-6  # of normals
@@ -56,31 +63,55 @@ class Hull:
 
     def along(self, x: FloatArray, steps: FloatArray) -> FloatArray:
         """Steps (n, d) from points (n, d), of those on the boundary what goes along it: to leave it costs more than D's slope."""
-        steps = steps.copy()
-        held = np.abs(x @ self._normals.T - self._levels) <= self._touching
+        steps, held = steps.copy(), self._held(x)
         for i in np.flatnonzero(held.any(1)):
             _, sizes, directions = np.linalg.svd(self._normals[held[i]], full_matrices=False)
             across = directions[sizes > _ALIKE]
             steps[i] -= across.T @ (across @ steps[i])
         return steps
 
+    def onto(self, x: FloatArray, sides: FloatArray) -> FloatArray:
+        """Points (n, d), brought to those sides of the hull on which the points ``sides`` (n, d) lie."""
+        x, held = x.copy(), self._held(sides)
+        for i in np.flatnonzero(held.any(1)):
+            normals = self._normals[held[i]]
+            x[i] += np.linalg.lstsq(normals, self._levels[held[i]] - normals @ x[i], rcond=_ALIKE)[0]
+        return self.nearest(x)
 
-def descend(measure: DiscreteMeasure, k: int, hull: Hull, max_iter: int, rtol: float, rng: np.random.Generator) -> FloatArray:
-    """Codes (k, d): the hull's corners, which stay, and others that move until three steps in a row gain less than rtol."""
+    def _held(self, x: FloatArray) -> NDArray[np.bool_]:
+        """Which half-spaces' boundaries each point lies on, (n, m)."""
+        return np.abs(x @ self._normals.T - self._levels) <= self._touching
+
+
+def first_codes(measure: DiscreteMeasure, k: int, hull: Hull, rng: np.random.Generator) -> FloatArray:
+    """Codes (k, d): the hull's corners, and a quantizer's that Lloyd's algorithm finds in a few steps."""
     fixed = len(hull.corners)
     if k == fixed:
         return hull.corners
-    x, w = to_host(measure.points).astype(np.float64, copy=False), to_host(measure.weights_float64)
     (start,) = solve_tasks([make_task(measure, k - fixed, 2.0, Lloyd(), None, 1, rng, _START_STEPS)])
-    codes = np.concatenate([hull.corners, hull.nearest(to_host(start.points).astype(np.float64))])
-    now, part, idle = Triangulation(codes).moments(x, w), 1.0, 0
-    for _ in range(max_iter):
-        steps = hull.along(codes[fixed:], now.steps[fixed:])
-        # A thin simplex has a circumcentre far off, so no code goes farther than its neighbour is.
-        apart = cast(Any, scipy.spatial.KDTree)(codes).query(codes[fixed:], 2)[0][:, 1]
-        lengths: FloatArray = np.linalg.norm(steps, axis=1)
-        steps = steps * np.minimum(1.0, apart / lengths.clip(1e-300))[:, None]
-        moves = hull.nearest(codes[fixed:] + steps) - codes[fixed:]
+    return np.concatenate([hull.corners, hull.nearest(to_host(start.points).astype(np.float64))])
+
+
+def learn(draw: Callable[[int], FloatArray], codes: FloatArray, hull: Hull, steps: int) -> FloatArray:
+    """Codes (k, d) after a stochastic gradient from these on mini-batches; the hull's corners stay. draw: n points (n, d)."""
+    k, fixed = len(codes), len(hull.corners)
+    size = max(_BATCH, _BATCH_PER_CODE * k)
+    equal, weights, total, share = np.full(size, 1.0 / size), np.zeros(k), np.zeros_like(codes), 0
+    for step in range(1, steps + 1 if k > fixed else 1):
+        found = Triangulation(codes).moments(draw(size), equal)
+        weights += (found.weights - weights) / step**_MEMORY
+        ways = -found.gradient / (2 * np.maximum(weights, _LEAST / k))[:, None]
+        moves = _within_reach(codes, ways, hull) * (1 + step / _DELAY) ** -_POWER
+        codes = np.concatenate([hull.corners, hull.nearest(codes[fixed:] + moves)])
+        total, share = total + step**2 * codes, share + step**2
+    return np.concatenate([hull.corners, hull.onto(total[fixed:] / share, codes[fixed:])]) if share else codes
+
+
+def descend(x: FloatArray, w: FloatArray, codes: FloatArray, hull: Hull, max_iter: int, rtol: float) -> FloatArray:
+    """Codes (k, d) that cost points (n, d) of weights (n,) less, until three steps in a row gain less than rtol."""
+    fixed, now, part, idle = len(hull.corners), Triangulation(codes).moments(x, w), 1.0, 0
+    for _ in range(max_iter if len(codes) > fixed else 0):
+        moves = hull.nearest(codes[fixed:] + _within_reach(codes, now.steps, hull)) - codes[fixed:]
         while part >= _SHORTEST:
             trial = np.concatenate([hull.corners, codes[fixed:] + part * moves])
             then = Triangulation(trial).moments(x, w)
@@ -94,3 +125,15 @@ def descend(measure: DiscreteMeasure, k: int, hull: Hull, max_iter: int, rtol: f
         if idle == _PATIENCE:
             break
     return codes
+
+
+def _within_reach(codes: FloatArray, ways: FloatArray, hull: Hull) -> FloatArray:
+    """Ways (k, d) of the codes that are no corners, along the hull's boundary and no longer than to the next code.
+
+    A thin simplex has a circumcentre far off.
+    """
+    fixed = len(hull.corners)
+    steps = hull.along(codes[fixed:], ways[fixed:])
+    apart = cast(Any, scipy.spatial.KDTree)(codes).query(codes[fixed:], 2)[0][:, 1]
+    lengths: FloatArray = np.linalg.norm(steps, axis=1)
+    return steps * np.minimum(1.0, apart / lengths.clip(1e-300))[:, None]

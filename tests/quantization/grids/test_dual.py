@@ -8,7 +8,7 @@ from scipy import stats
 from scipy.spatial import Delaunay
 
 import quantization as qz
-from quantization.grids import dual_line
+from quantization.grids import dual_descent, dual_line
 from quantization.grids.delaunay import Triangulation
 
 SQUARE = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
@@ -192,6 +192,18 @@ def test_descent_in_the_plane():
     np.testing.assert_allclose(grid.weights @ grid.points, x.mean(0), atol=1e-14)
     start = qz.dual_grid(x, 25, hull=SQUARE, rng=0, max_iter=0)
     assert grid.distortion < start.distortion / 1.5
+
+
+@pytest.mark.parametrize(("dim", "k"), [(2, 25), (3, 30)])
+def test_stochastic_gradient_for_sampled_laws(dim, k):
+    """No worse than a descent on 2^14 draws from a quantizer, and with a smaller residual than the noise of such a sample."""
+    grid = qz.dual_grid(Uniform(dim), k, hull=cube(dim), rng=0)
+    rng, hull = np.random.default_rng(0), dual_descent.Hull(cube(dim))
+    x, w = rng.random((2**14, dim)), np.full(2**14, 2.0**-14)
+    start = dual_descent.first_codes(qz.DiscreteMeasure(x), k, hull, rng)
+    descended = qz.dual_grid(rng.random((2**17, dim)), dual_descent.descend(x, w, start, hull, 200, 1e-5))
+    assert grid.distortion < 0.995 * descended.distortion
+    assert grid.stationarity < 0.03
 
 
 def test_samples_without_a_hull():
