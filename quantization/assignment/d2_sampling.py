@@ -19,7 +19,7 @@ Report = Callable[[int, int], Any]
 
 _WORTH_COMPILING = 2**21  # n K T (d + 8) from which compiled loops pay for being loaded
 _FEW_DIMENSIONS = 8  # in which a tree pays for a copy of any number of points
-_MORE_DIMENSIONS = 32  # in which it does where the copy is small and many codes are tried
+_MORE_DIMENSIONS, _WORTH_A_TREE = 32, 2**28  # in which it does where the copy is small, and from n K T d on
 _SORTING = 15  # codes to which all points' distances take as long as sorting them at one level of a tree
 _LEAF = 32  # points of a leaf, at most
 _STACK = 128  # nodes of a tree that wait to be visited: two for each of its levels at most, and there are fewer than 64
@@ -196,7 +196,8 @@ def _tables(points: Array, weights: Array, costs: Array, k: int, trials: int) ->
     if is_torch(points) or n * k * trials * (dim + 8) < _WORTH_COMPILING:
         return _Arrays(points, weights, costs)
     copies = n * dim * max(points.itemsize, 4) <= _COPY_BYTES
-    few = dim <= _FEW_DIMENSIONS or (dim <= _MORE_DIMENSIONS and copies and _sorting_pays(n, k, trials))
+    worth = copies and n * k * trials * dim >= _WORTH_A_TREE and _sorting_pays(n, k, trials)
+    few = dim <= _FEW_DIMENSIONS or (dim <= _MORE_DIMENSIONS and worth)
     return (_Tree if few else _Rows)(points, weights, costs, k, trials)
 
 
