@@ -17,7 +17,6 @@ from quantization.barycenters.many import barycenter_many
 from quantization.barycenters.solve import barycenter, iterate_barycenter
 from quantization.cubature import expect, richardson_romberg
 from quantization.diffusion import Diffusion
-from quantization.estimate import Estimate
 from quantization.grids.convex_bracket import bracket
 from quantization.grids.diffusion_paths import DiffusionGrid, diffusion_grid
 from quantization.grids.dual import DualGrid, dual_grid
@@ -28,6 +27,7 @@ from quantization.grids.product import ProductGrid, product_grid
 from quantization.grids.recursive import recursive_grid
 from quantization.grids.tree import OptimalStopping, QuantizationTree, quantization_tree
 from quantization.initialization import GlobalSearch, Initialization, KMeansPlusPlus, RandomPoints
+from quantization.interval import Estimate
 from quantization.laws import Gaussian, GaussianMixture, Law
 from quantization.measure import DiscreteMeasure
 from quantization.optimal_transport.coupling import Coupling, TransportMethod

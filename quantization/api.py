@@ -9,8 +9,9 @@ import numpy as np
 
 from quantization.arrays import Array, FloatArray, is_torch, to_host
 from quantization.assignment import nearest
-from quantization.estimate import DRAWS, Estimate, expected
+from quantization.estimate import expected
 from quantization.initialization import InitLike
+from quantization.interval import DRAWS, Estimate
 from quantization.iteration import snapshots, solve_tasks
 from quantization.make_problem import LawLike, make_problem
 from quantization.measure import DiscreteMeasure
@@ -315,8 +316,8 @@ def _task(i: int, law: LawLike, k: int, *options: Any, fewer: bool) -> Task:
 
 
 def _warn_unless_converged(task: Task, solution: Solution, name: str) -> None:
-    """Where the budget was the solver's own: whoever names a budget knows that it may be spent."""
-    unreached = solution.status in (Status.STALLED, Status.BUDGET_SPENT)
+    """Where the budget was the solver's own: whoever names a budget knows that it may be spent. Draws have noise, and say so."""
+    unreached = solution.status in (Status.STALLED, Status.BUDGET_SPENT) and solution.distortion_se == 0
     if unreached and task.default_budget and task.solver.rtol > 0 and getattr(task.solver, "warns", False):
         gap = f", gap in the masses {solution.masses_gap:.3g}" if solution.masses_gap > 0 else ""
         warnings.warn(

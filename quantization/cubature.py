@@ -9,7 +9,7 @@ import scipy  # its subpackages load when they are first used
 
 from quantization.arrays import Array, FloatArray, IntArray, to_host
 from quantization.cell_sampling import CellSampler, Product, boxes_of, is_product, sampler_of
-from quantization.estimate import Estimate
+from quantization.interval import Estimate
 from quantization.make_problem import LawLike
 from quantization.measure import DiscreteMeasure
 from quantization.solution import Solution

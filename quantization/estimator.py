@@ -187,7 +187,7 @@ class OptimalQuantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cluste
         if solver is None and free:
             solver = KMeansLloyd(0.0, shift_tolerance(points, self.tol), bool(self.verbose), samples.total)
         elif solver is None and points.shape[1] > 1:  # on the line the default is exact
-            solver = KMeansBalanced(0.0, shift_tolerance(points, self.tol))
+            solver = KMeansBalanced(0.0, shift_tol=shift_tolerance(points, self.tol))
         budget = self.max_iter if getattr(solver, "epochs", None) is None else None
         try:
             task = make_task(samples.law, k, self.r, solver, init, self._n_init, _seed(self.random_state), budget, self.masses)

@@ -11,6 +11,7 @@ from quantization.arrays import Array, FloatArray, asarray_like, namespace
 from quantization.exact_law import ExactLaw
 from quantization.laws import Law
 from quantization.measure import DiscreteMeasure
+from quantization.quasi_monte_carlo import Replicated
 from quantization.stream import Batch, Stream, checked_batch, numbered, reservoir
 
 _PASS_DRAWS = 2**17
@@ -74,6 +75,11 @@ class Problem:
             return "a stream"
         return "a law known by sampling" if self.law is not None else str(getattr(self.exact, "kind", "a law"))
 
+    @property
+    def replicated(self) -> bool:
+        """Whether draws of the law depend on one another within a batch."""
+        return isinstance(self.law, Replicated)
+
     def pilot(self, rng: np.random.Generator) -> DiscreteMeasure:
         """A finite measure to draw starting codes from: the law itself where it is finite, else a sample of it.
 
@@ -116,6 +122,25 @@ class Problem:
             return
         for _ in passes:
             yield from self._pass(size, rng)
+
+    def unit_batches(self, draws: int, rng: np.random.Generator) -> Iterator[tuple[Array, Array]]:
+        """Batches with mass 1 per point, ``draws`` points in all or one pass of a stream; small where d is large.
+
+        Of a replicated law every batch is a replicate of 2^m points: as many as the law asks for, more where d is large.
+        """
+        size = min(draws, max(1, 2**21 // self.dim))
+        if isinstance(self.law, Replicated):
+            size = 1 << (max(1, min(size, draws // self.law.replicates)).bit_length() - 1)
+            draws = max(draws // size, 2) * size
+        for batch in self.batches(size, rng, epochs=1 if self.stream is not None else None):
+            yield batch.points[:draws], batch.masses[:draws]
+            draws -= len(batch.points)
+            if draws <= 0:
+                return
+
+    def fresh(self, draws: int, rng: np.random.Generator) -> Iterator[Array]:
+        """So many new draws in batches."""
+        return (points for points, _ in self.unit_batches(draws, rng))
 
     def _pass(self, size: int, rng: np.random.Generator) -> Iterator[Batch]:
         if self.measure is not None:

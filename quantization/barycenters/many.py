@@ -33,7 +33,7 @@ def barycenter_many(
     init: InitLike = None,
     n_init: int = 1,
     rng: int | np.random.Generator | Sequence[int | np.random.Generator] | None = None,
-    max_iter: int = 100,
+    max_iter: int = 300,
     draws: int = 2000,
     on_error: Literal["raise", "fewer"] = "raise",
 ) -> list[Solution]:

@@ -38,7 +38,7 @@ def barycenter(
     init: InitLike = None,
     n_init: int = 1,
     rng: int | np.random.Generator | None = None,
-    max_iter: int = 100,
+    max_iter: int = 300,
     draws: int = 2000,
 ) -> Solution:
     r"""A Wasserstein barycenter: a K-point measure ν with small $F(\nu) = \sum_j \lambda_j W_2^2(\mu_j, \nu)$.
@@ -66,7 +66,7 @@ def barycenter(
         Independent runs, of which the least F is kept.
     rng : int, numpy Generator or None
         Equal seeds give equal results; ``None`` draws a fresh one.
-    max_iter : int, default 100
+    max_iter : int, default 300
         Steps of each run.
     draws : int, default 2000
         Independent draws that stand for a law.
@@ -84,8 +84,8 @@ def barycenter(
 
     Notes
     -----
-    With free weights a run starts from its uniform solution and never ends above it. One measure with free weights is
-    quantization, and goes to :func:`quantize`. On the line $F(\nu) = F_\infty + W_2^2(\bar\nu, \nu)$, $\bar\nu$ that of the mean
+    With free weights a run starts from its uniform solution and never ends above it. One measure is quantized by
+    :func:`quantize`. On the line $F(\nu) = F_\infty + W_2^2(\bar\nu, \nu)$, $\bar\nu$ that of the mean
     of the quantile functions, whose quantizer is exact. Of several Gaussians the barycenter is Gaussian (alvarez2016) and is
     quantized:
     ``distortion`` is the upper value $F_\infty + D_K$ of F and ``distortion_gap`` what lies between it and a lower bound on
@@ -119,7 +119,7 @@ def iterate_barycenter(
     init: InitLike = None,
     n_init: int = 1,
     rng: int | np.random.Generator | None = None,
-    max_iter: int = 100,
+    max_iter: int = 300,
     draws: int = 2000,
 ) -> Iterator[Solution]:
     """The snapshots of :func:`barycenter`, the start first and the answer last, as :func:`iterate` gives them.
@@ -162,7 +162,8 @@ def barycenter_task(
     if not measures:
         raise ValueError("measures must not be empty; received none. Give at least one measure")
     problem = make_barycenter_problem(measures, k, mixing, atom_weights, points, draws, rng)
-    if not isinstance(solver, _SOLVERS) and (problem.dim == 1 or (problem.masses is None and problem.fixed is None)):
+    known = problem.fixed is None and (problem.masses is None or len(problem.laws) == 1)
+    if not isinstance(solver, _SOLVERS) and (problem.dim == 1 or known):
         limit = known_limit(problem.laws, problem.mixing)
         if limit is not None and (problem.masses is None or (problem.masses.all() and not _few(limit, problem.k))):
             return _limit_task(problem, limit, solver, init, n_init, rng, max_iter), limit

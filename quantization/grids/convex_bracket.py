@@ -10,9 +10,9 @@ import scipy  # its subpackages load when they are first used
 from quantization.arrays import Array, FloatArray, to_host
 from quantization.assignment import cells_of
 from quantization.assignment.cells import Cells
-from quantization.estimate import Estimate
 from quantization.grids.dual import DRAWS, DualGrid, dual_grid
 from quantization.grids.product import ProductGrid
+from quantization.interval import Estimate
 from quantization.make_problem import LawLike, make_problem
 from quantization.measure import DiscreteMeasure
 from quantization.moments import Moments

@@ -13,8 +13,9 @@ import numpy as np
 from quantization.archive import read, write
 from quantization.arrays import FloatArray, to_host
 from quantization.assignment import nearest
-from quantization.estimate import Estimate, expected
+from quantization.estimate import expected
 from quantization.initialization import InitLike
+from quantization.interval import Estimate
 from quantization.iteration import solve_tasks
 from quantization.laws import Gaussian
 from quantization.make_problem import LawLike, make_problem

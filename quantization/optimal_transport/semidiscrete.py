@@ -1,19 +1,18 @@
 r"""$W_2$ between a law that can be sampled and finitely many weighted points, with an error estimate."""
 
-import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from quantization.arrays import Array, FloatArray, asarray_like, to_host
-from quantization.estimate import DRAWS, Estimate, expected
-from quantization.laws import FrozenLaw
+from quantization.interval import DRAWS, Estimate
 from quantization.make_problem import LawLike, make_problem
 from quantization.measure import DiscreteMeasure
 from quantization.optimal_transport.costs import cost_matrix
 from quantization.optimal_transport.network_simplex import NetworkSimplex
+from quantization.priced_cells import transport_bounds
 from quantization.problem import Problem
 from quantization.validation import checked_confidence, checked_count, checked_rng
 
@@ -120,25 +119,11 @@ def semidiscrete(
     masses = to_host(target.weights_float64)
     y, w = to_host(target.points)[masses > 0], masses[masses > 0]
     v = _ascended(problem, y, w, _potentials_of_sample(problem, y, w, rng), steps, rng)
-    first, second, third = rng.spawn(3)
-    dual = _dual(problem, y, w, v, first, draws, confidence)
-    received, shares, prices = _rerouted(problem, y, w, v, second, draws)
-    upper = _upper(problem, y, w, v, shares, prices, third, draws, confidence)
-    if np.inf in (dual.high, upper.high) or not _has_fourth_moment(problem.law):
-        dual, upper = (Estimate(bound.value, 0.0, np.inf, np.inf) for bound in (dual, upper))
+    found = transport_bounds(problem.law, partial(problem.fresh, draws), y, w, v, rng, confidence)
     potentials = np.full(target.size, -np.inf)
     potentials[masses > 0] = v
-    return SemiDiscrete(dual, upper, float(np.abs(received - w).sum()) / 2, asarray_like(potentials, target.points))
-
-
-def _has_fourth_moment(law: object) -> bool:
-    """False only where scipy.stats knows better: others are judged by their draws."""
-    moment = getattr(law.distribution, "moment", None) if isinstance(law, FrozenLaw) else None
-    if moment is None:
-        return True
-    with np.errstate(all="ignore"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return bool(np.isfinite(moment(4)))
+    error = float(np.abs(found.masses - w).sum()) / 2
+    return SemiDiscrete(found.dual, found.upper, error, asarray_like(potentials, target.points))
 
 
 def _potentials_of_sample(problem: Problem, y: FloatArray, w: FloatArray, rng: np.random.Generator) -> FloatArray:
@@ -162,61 +147,6 @@ def _ascended(problem: Problem, y: FloatArray, w: FloatArray, v: FloatArray, ste
             averaged += 1
             mean = v if averaged == 1 else mean + (v - mean) / averaged
     return mean
-
-
-def _dual(
-    problem: Problem, y: FloatArray, w: FloatArray, v: FloatArray, rng: np.random.Generator, draws: int, confidence: float
-) -> Estimate:
-    level = float(w @ v)
-
-    def value(x: Array) -> FloatArray:
-        return _cells(to_host(x), y, v)[1] + level
-
-    return _shifted(problem, value, float(v.max()) - level, rng, draws, confidence)
-
-
-def _rerouted(
-    problem: Problem, y: FloatArray, w: FloatArray, v: FloatArray, rng: np.random.Generator, draws: int
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    r"""The masses m of the cells on draws, and of their transport to w at costs $E[|X - y_j|^2 | V_k]$ the shares and prices."""
-    k = len(y)
-    counts, shifts, costs = np.zeros(k), np.zeros_like(y), np.zeros(k)
-    for begin in range(0, draws, _BATCH):
-        x = to_host(problem.draw(min(_BATCH, draws - begin), rng))
-        labels, values = _cells(x, y, v)
-        counts += np.bincount(labels, minlength=k)
-        costs += np.bincount(labels, values + v[labels], minlength=k)
-        np.add.at(shifts, labels, x - y[labels])
-    filled = np.maximum(counts, 1)
-    means, own = shifts / filled[:, None], costs / filled
-    among = own[:, None] + cost_matrix(y, y) + 2 * ((y * means).sum(1)[:, None] - means @ y.T)
-    masses = counts / counts.sum()
-    plan = NetworkSimplex().solve(masses, w, np.maximum(among, 0.0))
-    shares = np.where(counts[:, None] > 0, plan.dense() / np.where(counts > 0, masses, 1.0)[:, None], np.eye(k))
-    return masses, shares, plan.v
-
-
-def _upper(
-    problem: Problem, y: FloatArray, w: FloatArray, v: FloatArray, shares: FloatArray, prices: FloatArray,
-    rng: np.random.Generator, draws: int, confidence: float,
-) -> Estimate:  # fmt: skip
-    level = float(w @ prices)
-
-    def value(x: Array) -> FloatArray:
-        host = to_host(x)
-        costs = cost_matrix(host, y)
-        return (shares[(costs - v).argmin(1)] * (costs - prices)).sum(1) + level
-
-    return _shifted(problem, value, float(prices.max()) - level, rng, draws, confidence)
-
-
-def _shifted(
-    problem: Problem, f: Callable[[Array], FloatArray], shift: float, rng: np.random.Generator, draws: int, confidence: float
-) -> Estimate:
-    """E f(X) ≥ 0 of an f ≥ −shift, as an interval of costs is of what is not negative."""
-    found = expected(problem, lambda x: f(x) + shift, rng, draws, confidence, strict=True)
-    value, low, high = (max(end - shift, 0.0) for end in (found.value, found.low, found.high))
-    return Estimate(value, low, high, found.standard_error)
 
 
 def _cells(x: FloatArray, y: FloatArray, v: FloatArray) -> tuple[Any, FloatArray]:

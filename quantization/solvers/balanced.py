@@ -12,10 +12,13 @@ from quantization.assignment import host_array
 from quantization.assignment.cells import stationarity
 from quantization.empirical.sparse_samples import SparseSamples
 from quantization.exact_law import resolution
+from quantization.interval import DRAWS
+from quantization.measure import DiscreteMeasure
+from quantization.priced_cells import transport_bounds
 from quantization.problem import Problem
 from quantization.solvers.base import State
 from quantization.status import Status
-from quantization.validation import checked_tolerance
+from quantization.validation import checked_count, checked_tolerance
 
 if TYPE_CHECKING:
     from quantization.assignment.capacities import CapacityPlan
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 _SAMPLE, _PER_CODE, _FINER = 2**16, 2**8, 4  # points of large problems by which codes move until these are as noisy; of them then
 _APPROXIMATE = 20  # steps of large problems whose plans are not exact, at most
 _GAP = 1e-9  # of the cost, and of the least mass: what a plan may be off
+_CONFIDENCE, _OF_NOISE = 0.95, 0.5  # of each interval of a law that is sampled; residual at which a sample has told enough
 _ROUND_OFF = 2.0**-48  # of priced costs, where the cost is nothing beside the prices
 
 
@@ -30,14 +34,22 @@ _ROUND_OFF = 2.0**-48  # of priced costs, where the cost is nothing beside the p
 class Balanced:
     r"""$\min_x W_2^2(\mu, \sum_k w_k \delta_{x_k})$ for prescribed masses w: optimal plans and centroids in turn.
 
-    For samples, r = 2. Each step finds the optimal plan π between the samples and codes of these masses, and moves every code to
-    the centroid $\sum_i \pi_{ik} x_i / w_k$ of what it receives; neither raises the cost. It is Lloyd's algorithm where the cells
-    are those of $|y - x_k|^2 - p_k$, with prices p by which each has the mass asked for.
+    For samples and laws that can be drawn from, r = 2. Each step finds the optimal plan π between the samples and codes of these
+    masses, and moves every code to the centroid $\sum_i \pi_{ik} x_i / w_k$ of what it receives; neither raises the cost. It is
+    Lloyd's algorithm where the cells are those of $|y - x_k|^2 - p_k$, with prices p by which each has the mass asked for.
 
     Parameters
     ----------
     rtol : float, default 1e-3
         The residual $(\sum_k w_k |x_k - E[X|V_k]|^2 / W_2^2)^{1/2}$ to stop at, as for :class:`Lloyd`.
+    draws : int, default 131072
+        Of a law known by sampling: a sample of so many is solved, and judged by as many further draws for each number.
+
+    Notes
+    -----
+    Of a law that is sampled the distortion is the cost of a coupling of the law itself with the codes, and ``masses_gap`` lies
+    between the upper end of its interval and the lower end of the dual value's, of 95 % each; the residual is measured too. So
+    status CONVERGED asks for the draws that ``rtol`` takes: both have noise, of about $(K / draws)^{1/2}$ and $4\,draws^{-1/2}$.
 
     References
     ----------
@@ -52,23 +64,28 @@ class Balanced:
     """
 
     rtol: float = 1e-3
+    draws: int = DRAWS
     exhausted: ClassVar[Status] = Status.STALLED
     warns: ClassVar[bool] = True
     takes_masses: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         checked_tolerance(self.rtol)
+        checked_count("Balanced's draws", self.draws, least=2)
 
     def incompatibility(self, problem: Problem) -> str | None:
         if problem.masses is None:
             return 'Balanced is for prescribed masses; received masses="free". Use Lloyd(), or masses="uniform"'
         if isinstance(problem.exact, SparseSamples):
             return "Balanced needs dense samples; received a sparse matrix. Pass x.toarray(), or a projection"
-        if problem.measure is None:
-            return f"Balanced needs samples in memory; received {problem.kind}. Quantize a sample"
+        if problem.measure is None and problem.law is None:
+            return f"Balanced needs samples in memory, or a law to draw from; received {problem.kind}. Quantize a sample"
         return None
 
     def solve(self, problem: Problem, codes: FloatArray, rng: np.random.Generator) -> Iterator[State]:
+        if problem.measure is None:
+            yield from self._of_law(problem, codes, rng)
+            return
         run, least = _Run(problem, rounded(codes, problem.like)), np.inf
         while True:
             exact = run.exact
@@ -84,6 +101,32 @@ class Balanced:
             least = state.distortion if exact else np.inf
             yield state
             run.advance(state)
+
+    def _of_law(self, problem: Problem, codes: FloatArray, rng: np.random.Generator) -> Iterator[State]:
+        """The states of a sample, until their residual is lost in its noise; the last one judged by the law."""
+        sample = replace(problem, law=None, measure=DiscreteMeasure(problem.draw(self.draws, rng)))
+        enough = max(self.rtol, _OF_NOISE * (problem.k / self.draws) ** 0.5)
+        for state in self.solve(sample, codes, rng):
+            judged = partial(self._judged, problem, state, rng.spawn(1)[0])
+            if state.stationarity <= enough:
+                yield judged()
+                return
+            yield replace(state, estimated=True, sparse_plan=None, masses_gap=0.0, finish=judged)
+
+    def _judged(self, problem: Problem, state: State, rng: np.random.Generator) -> State:
+        """A state of a sample with what fresh draws of the law say of its codes and prices."""
+        w, codes = problem.masses, np.asarray(state.codes())
+        prices = (state.finish() if state.finish else state).prices  # of a plan that is exact
+        assert w is not None
+        assert prices is not None
+        assert problem.law is not None
+        found = transport_bounds(problem.law, partial(problem.fresh, self.draws), codes, w, prices, rng, _CONFIDENCE)
+        cost = found.upper.value
+        residual = stationarity(2 * w[:, None] * (codes - found.targets), w, cost, 2.0)
+        judged = State(
+            codes, w, cost, residual, found.upper.standard_error, prices=prices, masses_gap=found.upper.high - found.dual.low
+        )
+        return judged if judged.within(self.rtol) else replace(judged, ended=Status.BUDGET_SPENT)
 
 
 class _Run:

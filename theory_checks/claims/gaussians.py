@@ -6,7 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import quantization as qz
+from quantization.priced_cells import transport_bounds
 from theory_checks.cells import codebook, host, largest_cost
+from theory_checks.chance import LEVEL
 from theory_checks.claim import CHEAP, Effort, claim
 from theory_checks.evidence import Evidence, equal, worst
 from theory_checks.laws import FINITE, MIXTURES
@@ -140,6 +142,44 @@ def _prescribed(law: qz.GaussianMixture, k: int, seed: int, *, true: bool) -> Ev
             Evidence(apart, qz.wasserstein(*given), 2 * slack / float(roots.min())),
         ]
     )
+
+
+@claim(
+    statement=r"$E \min_k (|X - x_k|^2 - p_k) + \sum_k w_k p_k \le W_2^2(\mu, \sum_k w_k \delta_{x_k}) \le$ the cost of sending "
+    r"the cells of any prices $p$ on to their codes, by shares that give these the masses $w$",
+    reference="kitagawa2019",
+    laws=_PLANAR,
+    effort=_SOME,
+    random=True,
+)
+def draws_bound_the_transport_to_given_masses(law: qz.GaussianMixture, k: int, seed: int) -> Evidence:
+    r"""The ends of both intervals, from draws, each of half the level of a comparison, around the exact cost by power cells.
+
+    Random codes, prices and masses. Slack: that of the exact cost, and $2^{-10}$ of it for what the shares, known from as many
+    draws, miss the masses by, which prices pay to first order alone.
+    """
+    return _bounded(law, k, seed, true=True)
+
+
+@draws_bound_the_transport_to_given_masses.control
+def _(law: qz.GaussianMixture, k: int, seed: int) -> Evidence:
+    """The other way round: as if no coupling cost less than these, and no prices gave more."""
+    return _bounded(law, k, seed, true=False)
+
+
+def _bounded(law: qz.GaussianMixture, k: int, seed: int, *, true: bool) -> Evidence:
+    rng = np.random.default_rng(seed)
+    codes, masses = law.sample(k, rng), rng.dirichlet(np.ones(k))
+    prices = 0.1 * float(np.trace(law.cov)) * rng.standard_normal(k)
+    exact = qz.transport(law, qz.DiscreteMeasure(codes, masses)).cost
+
+    def draws(rng: np.random.Generator) -> list[FloatArray]:
+        return [law.sample(2**14, rng)]
+
+    found = transport_bounds(law, draws, codes, masses, prices, rng, 1 - LEVEL / 2)
+    slack = _rounding(64 * float(np.trace(law.cov)) + float(np.square(codes - law.mean).sum(1).max())) + 2.0**-10 * exact
+    low, high = (found.dual.low, found.upper.high) if true else (found.upper.high, found.dual.low)
+    return worst([Evidence(low, exact, slack), Evidence(exact, high, slack)])
 
 
 @claim(

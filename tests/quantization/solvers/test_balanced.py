@@ -191,9 +191,58 @@ def test_what_is_refused(rng, options, message):
         qz.quantize(rng.normal(size=(30, 2)), 3, **options)
 
 
-def test_laws_that_are_only_sampled_are_refused():
-    with pytest.raises(ValueError, match="Balanced needs samples in memory; received a stream"):
+def test_streams_are_refused():
+    with pytest.raises(ValueError, match="Balanced needs samples in memory, or a law to draw from; received a stream"):
         qz.quantize(qz.Stream([np.zeros((5, 2))]), 2, masses="uniform", rng=0)
+
+
+class Drawn:
+    """A law of which nothing but draws is known."""
+
+    def __init__(self, law, dtype=np.float64):
+        self.law, self.dtype = law, dtype
+
+    def sample(self, n, rng):
+        return self.law.sample(n, rng).astype(self.dtype)
+
+
+@pytest.mark.parametrize("even", [False, True])
+def test_a_law_known_by_draws_against_cells_that_are_integrated(even):
+    """Both ends hold the exact W_2² to the codes found, which are about as good as those of the exact law."""
+    law = qz.GaussianMixture([0.3, 0.7], [[-2.0, 0.0], [3.0, 1.0]], [0.5 * np.eye(2), [[2.0, 1.0], [1.0, 1.0]]])
+    masses, drawn = np.array([0.1, 0.2, 0.3, 0.4]), qz.QuasiMonteCarlo(law) if even else Drawn(law)
+    sol = qz.quantize(drawn, 4, masses=masses, init=law.means[[0, 0, 1, 1]] + np.eye(4, 2), rng=0)
+    np.testing.assert_array_equal(sol.weights, masses)
+    truth, best = qz.transport(law, sol.measure).cost, qz.quantize(law, 4, masses=masses, init=sol.points, rng=0)
+    assert abs(truth - sol.distortion) <= sol.masses_gap <= (0.01 if even else 0.08) * truth
+    assert abs(truth - sol.distortion) <= 4 * sol.distortion_se + 1e-3 * truth
+    assert best.distortion <= truth <= 1.001 * best.distortion
+    shares = np.bincount(sol.predict(law.sample(2**16, np.random.default_rng(1))), minlength=4) / 2**16
+    np.testing.assert_allclose(shares, masses, atol=5 * (0.25 / 2**16) ** 0.5 + 5 * (0.25 / 2**17) ** 0.5)
+    assert sol.status is qz.Status.BUDGET_SPENT  # noise of the draws alone is above the default tolerance
+    if even:
+        assert qz.quantize(drawn, 4, masses=masses, init=sol.points, solver=qz.Balanced(rtol=0.1), rng=0).converged
+
+
+def test_tensors_of_a_law_known_by_draws():
+    class Tensors:
+        def sample(self, n, rng):
+            return torch.from_numpy(rng.normal(size=(n, 3)).astype(np.float32))
+
+    sol = qz.quantize(Tensors(), 3, masses="uniform", solver=qz.Balanced(draws=2**13), rng=0)
+    assert sol.points.dtype == torch.float32
+    assert 0 < sol.masses_gap < 0.3 * sol.distortion
+
+
+@pytest.mark.filterwarnings("ignore:the costs of")
+def test_no_interval_without_a_fourth_moment():
+    class Heavy:
+        def sample(self, n, rng):
+            return rng.standard_t(2.2, size=(n, 2))
+
+    sol = qz.quantize(Heavy(), 2, masses="uniform", solver=qz.Balanced(rtol=1.0, draws=2**14), rng=0)
+    assert sol.masses_gap == np.inf
+    assert not sol.converged
 
 
 def weighted(rng, n):
