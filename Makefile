@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO_READY := $(VENV)/.demo
 UV_VERSION := 0.13.8
-# One compute thread a process; parallel work is done by several processes (spinning threads slow small training steps many times).
+# One compute thread per process; parallel work is done by several processes (spinning threads slow small training steps many times).
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
 
 .PHONY: demo test test-slow bench bench-shapes lint format docs lock clean

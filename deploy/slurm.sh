@@ -1,5 +1,5 @@
 #!/bin/bash
-# A recipe on the nodes of a Slurm job, one worker a GPU: sbatch deploy/slurm.sh RECIPE OUT [options of `distill run`]
+# A recipe on the nodes of a Slurm job, one worker per GPU: sbatch deploy/slurm.sh RECIPE OUT [options of `distill run`]
 # OUT lies on a disk that all nodes share. The same command again goes on from where a job ended.
 #SBATCH --job-name=distill
 #SBATCH --nodes=2

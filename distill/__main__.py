@@ -85,7 +85,7 @@ def _terminable() -> Iterator[None]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m distill",
-        description="Distil a labelled image set into a few weighted images a class, and measure students trained on them.",
+        description="Distil a labelled image set into a few weighted images per class, and measure students trained on them.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -120,12 +120,12 @@ def _parser() -> argparse.ArgumentParser:
     evaluating = commands.add_parser(
         "evaluate",
         help="judge anybody's distilled set: students of a folder beside students of random real images",
-        description="Train and test students of the set at FOLDER (a folder of images a class, whose metadata.csv may give "
+        description="Train and test students of the set at FOLDER (a folder of images per class, whose metadata.csv may give "
         "weights and soft labels, parquet, webdataset's tars, or tensors of torch) beside students of as many random real "
         "images, under one protocol. Giving the command again resumes.",
     )
     evaluating.add_argument(
-        "folder", type=Path, metavar="FOLDER", help="a folder of images a class, an export of a run, .parquet, .tar or .pt"
+        "folder", type=Path, metavar="FOLDER", help="a folder of images per class, an export of a run, .parquet, .tar or .pt"
     )
     evaluating.add_argument(
         "--recipe",
@@ -166,7 +166,7 @@ def _add_how(command: argparse.ArgumentParser) -> None:
         help="say what would be made and what it takes: disk, time, memory; and stop. Needs neither data nor models of an "
         "embedded recipe",
     )
-    command.add_argument("--why", action="store_true", help="with --dry-run: what each figure is reckoned from")
+    command.add_argument("--why", action="store_true", help="with --dry-run: what each figure is computed from")
     command.add_argument(
         "--verify", action="store_true", help="check the contents of finished parts, not only their sizes and times"
     )
@@ -313,7 +313,7 @@ _COLUMNS = ("disk", "work", "wall", "memory", "parts", "done", "missing")
 
 
 def _show_plan(plan: Plan, recipe: Recipe, options: argparse.Namespace, console: Console) -> None:
-    """A line a stage, as soon as it is known."""
+    """A line per stage, as soon as it is known."""
     workers = options.workers or (len(gpus()) or 1 if recipe.compute.device == "cuda" else processors())
     kind = "GPU" if recipe.compute.device == "cuda" else "worker"
 
@@ -338,7 +338,7 @@ def _show_plan(plan: Plan, recipe: Recipe, options: argparse.Namespace, console:
     console.print(
         f"work: of one {kind}; wall: by {workers} {kind}{'s' if workers > 1 else ''} (--workers), stage after stage, so rather "
         "too long; memory: the peak of a part, measured or counted; ?: not known until a part is made."
-        + ("" if options.why else " --why says what each figure is reckoned from."),
+        + ("" if options.why else " --why says what each figure is computed from."),
         highlight=False,
         soft_wrap=True,
     )

@@ -23,7 +23,7 @@ class Estimate:
     """Of a stage. disk: bytes still to write. hours: of one worker's work. memory: the peak of a worker's, on its device. host:
     the bytes of data that each worker holds in its own memory beside, where a part needs many at once.
 
-    Each is None where nothing tells it yet. ground: what they are reckoned from.
+    Each is None where nothing tells it yet. ground: what they are computed from.
     """
 
     stage: Stage

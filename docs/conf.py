@@ -96,7 +96,7 @@ html_theme_options = {
     "pygments_dark_style": "a11y-high-contrast-dark",
 }
 html_sidebars = {"index": []}
-# What is published stands in a folder a version; elsewhere there is no other version to choose.
+# What is published stands in a folder per version; elsewhere there is no other version to choose.
 if ref := os.environ.get("DOCS_REF"):
     html_theme_options |= {
         "navbar_end": ["version-switcher", "theme-switcher"],

@@ -54,7 +54,7 @@ def features_disk(stage: FeaturesStage) -> Bytes:
 
 
 def latents_disk(stage: LatentStage) -> Bytes:
-    """A latent an image, as it is stored."""
+    """A latent per image, as it is stored."""
     codec, images, entries = stage.recipe.codec, len(stage.data.train), stage.entries
     each = 2 if isinstance(codec, PretrainedCodec) and codec.stored == "float16" else 4
     return Bytes(float(images * entries * each), f"{images:,} images × {entries:,} entries × {each} bytes")

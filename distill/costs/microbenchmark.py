@@ -34,7 +34,7 @@ class Repeated:
 
 
 class Bytes(NamedTuple):
-    """A number of bytes, and how it is reckoned."""
+    """A number of bytes, and how it is computed."""
 
     value: float
     ground: str

@@ -77,7 +77,7 @@ def reconstruction(key: str, make: Make, shape: tuple[int, ...], batch: int) -> 
 
 
 def weight_bytes(make: Make, copies: int = 1) -> Bytes:
-    """The bytes of a network's numbers in float32, none of which are made, so many times over; and how that is reckoned."""
+    """The bytes of a network's numbers in float32, none of which are made, so many times over; and how that is computed."""
     with torch.device("meta"):
         model = make()
     count = sum(each.numel() for each in model.state_dict().values())

@@ -31,7 +31,7 @@ class RandomClass:
     @property
     def ground(self) -> str:
         """What is to be said where the points at hand are not all."""
-        return f", {self.held:,} of {self.n:,} images a class timed" if self.held < self.n else ""
+        return f", {self.held:,} of {self.n:,} images per class timed" if self.held < self.n else ""
 
     def points(self) -> NDArray[np.float64]:
         """(held, d): clusters in noise. In noise alone, where all are equally far, mini-batches take several times as long."""

@@ -121,7 +121,7 @@ class Board:
             return
         self._remakes[damage.folder, damage.part] += 1
         if self._remakes[damage.folder, damage.part] > _AGAIN:
-            raise PartFailed(f"{damage.folder}/{damage.part} is damaged again and again; is the disk at fault?")
+            raise PartFailed(f"{damage.folder}/{damage.part} does not match its checksum again and again; is the disk at fault?")
         self._store.discard(stage, damage.part)
         self.missing[stage].append(damage.part)
         self._cached.discard(stage)

@@ -1,4 +1,4 @@
-"""What people see of a run: a bar a stage on a terminal, a line a stage elsewhere."""
+"""What people see of a run: a bar per stage on a terminal, a line per stage elsewhere."""
 
 import time
 from collections.abc import Callable
@@ -27,7 +27,7 @@ class Lines(Watcher):
             self._say(f"{stage.title:<18} {made:>4} of {total} parts, {(made + under_way) / total:.1%}")
 
     def remake(self, stage: Stage, part: str) -> None:
-        self._say(f"{stage.title}: {part} is damaged and is made again")
+        self._say(f"{stage.title}: {part} does not match its checksum and is made again")
 
     def finished(self, stage: Stage, took: str) -> None:
         self._say(f"{stage.title:<18} {len(stage.parts()):>4} parts  {took}")

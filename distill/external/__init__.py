@@ -13,7 +13,7 @@ __all__ = ["ExternalSet", "Item", "opened"]
 def opened(path: str | Path, mean: Sequence[float] | None = None, std: Sequence[float] | None = None) -> ExternalSet:
     """The set at a path: a file (.parquet, .tar, .pt, .pth), a folder of such files, or a folder of images for each class.
 
-    mean, std: a number a channel, by which tensors were normalized. Raises RecipeError where there is none.
+    mean, std: one number per channel, by which tensors were normalized. Raises RecipeError where there is none.
     """
     root = Path(path).expanduser()
     tables = [root] if root.suffix in (".parquet", ".tar") and root.is_file() else []
@@ -42,5 +42,5 @@ def _tensors(root: Path) -> list[Path]:
 
 def _held(found: ExternalSet) -> ExternalSet:
     if not any(found.classes.values()):
-        raise RecipeError(f"{found.path} holds no folder a class with images in it")
+        raise RecipeError(f"{found.path} holds no folder per class with images in it")
     return found

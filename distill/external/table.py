@@ -19,7 +19,7 @@ _IMAGES, _LABELS = (
 
 
 class TableSet(ExternalSet):
-    """A row an image: ``image``, ``label`` (a name, or a number that the table or the data's order explains), and in parquet also
+    """A row per image: ``image``, ``label`` (a name, or a number that the table or the data's order explains), and in parquet
     ``weight`` and ``soft_label``, whose columns are the classes in the order in which the table names them.
     """
 

@@ -90,8 +90,8 @@ def _levels(images: Tensor, mean: Sequence[float] | None, std: Sequence[float] |
     elif not (values.min() >= 0 and 0.1 < values.max() <= 1):
         raise RecipeError(
             f"{path} holds images with values from {float(values.min()):.3g} to {float(values.max()):.3g}, which are neither "
-            "levels (uint8) nor shares from 0 to 1; say how they were normalized: external.mean and external.std, a number a "
-            "channel"
+            "levels (uint8) nor shares from 0 to 1; say how they were normalized: external.mean and external.std, one "
+            "number per channel"
         )
     if not torch.isfinite(values).all():
         raise RecipeError(f"{path} holds images with values that are not finite")

@@ -67,7 +67,7 @@ def chosen(recipe: Recipe, images: Images) -> list[str]:
         said.append(f"Not used: {_some(unused)}.")
     how = "cut to the square at their centre" if data.resize == "crop" else "stretched to a square"
     said.append(
-        f"Images are {how}, {data.size} pixels a side (data.size); {' and '.join(map(str, recipe.select.budgets))} a class are "
+        f"Images are {how}, {data.size} pixels a side (data.size); {' and '.join(map(str, recipe.select.budgets))} per class are "
         "made (select.k)."
     )
     few = [f"{name} has {n}" for name, n in zip(images.classes, train, strict=True) if n < most]

@@ -42,8 +42,8 @@ def has_classes(data: FolderData, folder: str) -> bool:
         return False
     if not any(entry.is_dir() for entry in _entries(root, "data.test")):
         raise RecipeError(
-            f"{root} holds no folder a class. Where it holds ILSVRC2012_val_*.JPEG, move each into the folder of its class first "
-            "(torchvision.datasets.ImageNet does it)"
+            f"{root} holds no folder per class. Where it holds ILSVRC2012_val_*.JPEG, move each into the folder of its class "
+            "first (torchvision.datasets.ImageNet does it)"
         )
     return True
 

@@ -27,7 +27,7 @@ def imagenet_classes() -> tuple[str, ...]:
 
 
 def subset(wanted: str | Sequence[str]) -> tuple[str, ...]:
-    """The classes of a subset: of a list that ships with the package, of a text file (one a line, # comments), or given."""
+    """The classes of a subset: of a list that ships with the package, of a text file (one per line, # comments), or given."""
     if not isinstance(wanted, str):
         return _distinct("data.subset", tuple(wanted))
     shipped = subsets()

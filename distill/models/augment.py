@@ -2,7 +2,7 @@ r"""Augmentation in batches, on the device where the images are; what is random 
 
 All that moves pixels here is separable, $x \mapsto A\, x\, B^\top$ with one matrix on the rows of an image and one on its
 columns: translation, shuffled patches, crops resized with an antialiasing triangle filter, and flips are one product each. Where
-nothing is resized the matrices hold a one a row at most, and pixels are looked up instead, to the same bits. A pass's draws are
+nothing is resized the matrices hold a one per row at most, and pixels are looked up instead, to the same bits. A pass's draws are
 a function of a seed alone, an image at a time, so that neither batches nor processes change what is drawn.
 """
 
@@ -122,7 +122,7 @@ def _matrix(length: int, size: int, shift: Tensor, strips: Tensor, crop: Tensor)
     """The matrices (b, size, length) of one axis: move by ``shift``, or reorder the strips, cut out, resize."""
     device = shift.device
     pixels = torch.arange(length, device=device)
-    # Where each pixel comes, a row an image.
+    # Where each pixel comes, a row per image.
     place = _shuffled(length, strips).argsort(1) if strips.shape[1] > 1 else pixels + shift[:, None]
     if not crop.shape[1] and length == size:  # pixels move whole
         return (place[:, None, :] == pixels[:, None]).float()

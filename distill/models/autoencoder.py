@@ -45,7 +45,7 @@ class Autoencoder:
 
     @torch.no_grad()
     def encode(self, images: Tensor, seeds: Sequence[int] = ()) -> Tensor:
-        """(n, C, H, W) uint8 → (n, c, h, w) float32 on the host. seeds: one an image, where a posterior is sampled."""
+        """(n, C, H, W) uint8 → (n, c, h, w) float32 on the host. seeds: one per image, where a posterior is sampled."""
 
         def by(model: Any, images: Tensor, seeds: Sequence[int]) -> Tensor:
             pixels = scaled(images.to(self._device)).to(model.dtype)

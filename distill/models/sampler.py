@@ -26,7 +26,7 @@ def denoise(
     """Noise latents to the share ``strength`` of the time and denoise them: (n, c, h, w) → (n, c, h, w).
 
     noise: (n, c, h, w); None where the codes lie at that time already. steps: of the whole time; the share of them that is taken
-    is rounded, one at least. generators: one an image, for schedulers that draw as they go. strength 0 returns the codes.
+    is rounded, one at least. generators: one per image, for schedulers that draw as they go. strength 0 returns the codes.
     """
     scheduler.set_timesteps(steps)
     if strength == 0:

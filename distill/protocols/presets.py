@@ -1,7 +1,7 @@
 """The field's protocols, and a small one for small images.
 
 ``fkd``: SRe2L's, also D4M's (yin2023). ``rded``: sun2024. ``rd3``: zhong2025. ``hard``: gu2024, whose code also flips and jitters
-colours, which is left out here. All but ``small`` mix every image (CutMix), one λ and one partner an image and epoch, where the
+colours, which is left out here. All but ``small`` mix every image (CutMix), one λ and one partner per image and epoch, where the
 originals draw one λ a batch: labels then do not depend on the batch's size.
 """
 

@@ -50,7 +50,7 @@ class Protocol:
     The loss of a batch of b is $\frac1b \sum_i w_i\, H(p_i, q_i)$: w the pairs' weights (``weighting``), H the cross-entropy of
     the student's q at ``temperature`` to the target p; for soft labels its gradient is that of KL, without a factor T².
 
-    epochs, or steps: how long; with ``steps`` passes are laid end to end and every batch is full. batch: images a step, never
+    epochs, or steps: how long; with ``steps`` passes are laid end to end and every batch is full. batch: images per step, never
     more than there are. rates: learning rates of students whose names begin so, where they are not ``learning_rate``.
     weight_decay: not of parameters with one dimension. schedule: of the learning rate in the share x of the epochs done (of the
     steps, where steps are given): ``cosine`` ½(1 + cos πx), ``half-cosine`` ½(1 + cos ½πx), ``steps`` × 0.2 at ⅔ and ⅚, ``cycle``

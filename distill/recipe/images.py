@@ -27,7 +27,7 @@ class Photos(Section):
     """What all image sets on disk share.
 
     path: of the data. size: pixels a side. resize: the centre cut out (``crop``) or both sides scaled (``stretch``).
-    subset: classes to keep: ``imagenette``, ``imagewoof``, ``imagenet-100``, a text file with one a line, or a list.
+    subset: classes to keep: ``imagenette``, ``imagewoof``, ``imagenet-100``, a text file with one per line, or a list.
     names: what people and prompts call a class, where it is not ImageNet's name of a WordNet id.
     bits: of the largest value that 16-bit images hold, such as 12; not set, 16 if any image has so large values.
     max_unreadable: the share of the images that may be unreadable (they are skipped and listed) before the run is stopped.

@@ -150,7 +150,7 @@ class Recipe(Section):
                 raise ValueError(f"comparisons names {pair[0]} and {pair[1]}, which train.only lets meet under no labels")
             if "external" in pair and "full" not in pair and self.external and self.external.ipc not in self.select.budgets:
                 raise ValueError(
-                    f"comparisons names external, of external.ipc = {self.external.ipc} images a class, and select.k = "
+                    f"comparisons names external, of external.ipc = {self.external.ipc} images per class, and select.k = "
                     f"{self.select.k} holds no such budget; add it"
                 )
         if self.external is not None and self.external.labels == "own" and len(train.regimes) > 1:

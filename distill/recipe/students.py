@@ -92,7 +92,7 @@ Teacher = Annotated[
 
 
 class Label(Section):
-    """How stored labels are kept. top: logits an image; the others share one number, so that their probability is right in sum.
+    """How stored labels are kept. top: logits per image; the others share one number, so that their probability is right in sum.
 
     shard_mb: how much of a student's labels lies in one file.
     """
@@ -105,8 +105,8 @@ class External(Section):
     """Somebody's distilled set, in the place of a method's images: the method ``external``.
 
     path: a folder of images for each class, parquet, webdataset's tars, or tensors of torch. ipc: images per class, at most.
-    labels: the ``protocol``'s, or the ``own`` soft labels that the set brings. mean, std: a number a channel, by which tensors
-    were normalized.
+    labels: the ``protocol``'s, or the ``own`` soft labels that the set brings. mean, std: one number per channel, by which
+    tensors were normalized.
     """
 
     path: LocalPath
@@ -118,7 +118,7 @@ class External(Section):
     @model_validator(mode="after")
     def _both_or_none(self) -> "External":
         if (self.mean and len(self.mean)) != (self.std and len(self.std)):
-            raise ValueError(f"mean and std belong together, a number a channel each; received {self.mean} and {self.std}")
+            raise ValueError(f"mean and std belong together, one number per channel each; received {self.mean} and {self.std}")
         return self
 
 

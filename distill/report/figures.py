@@ -21,7 +21,7 @@ _MARKS = {"ddoq": "o", "uniform": "s", "random": "^", "nearest": "D"}
 def accuracy(rows: Sequence[Mapping[str, Any]], split: str) -> bytes:
     """Top-1 of the last step against images per class, mean ± standard deviation over seeds; the ceiling as a line.
 
-    A panel a regime of labels.
+    A panel per regime of labels.
     """
     regimes = list(dict.fromkeys(row["labels"] for row in rows))
     figure, panels = plt.subplots(
@@ -42,7 +42,7 @@ def accuracy(rows: Sequence[Mapping[str, Any]], split: str) -> bytes:
 
 
 def comparisons(found: Sequence[Mapping[str, Any]]) -> bytes:
-    """A panel a pair of methods, each on its own scale: differences in points, with the interval over seeds thick and the one
+    """A panel per pair of methods, each on its own scale: differences in points, with the interval over seeds thick and the one
     over test images thin; a line at zero.
     """
     pairs: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
@@ -77,7 +77,7 @@ def _difference(axes: Any, row: int, each: Mapping[str, Any]) -> None:
 
 
 def distances(rows: Sequence[Mapping[str, Any]], split: str) -> bytes:
-    """Top-1 against each distance that was measured, a panel a space, a mark a method, budget and regime of labels."""
+    """Top-1 against each distance that was measured, a panel per space, a mark per method, budget and regime of labels."""
     shown = [row for row in rows if row["ipc"] is not None]
     spaces = list(dict.fromkeys(space for row in shown for space, value in row["distances"].items() if value is not None))
     regimes = list(dict.fromkeys(row["labels"] for row in shown))
@@ -155,7 +155,7 @@ def weights(by_budget: Mapping[int, Any]) -> bytes:
 def sheet(
     classes: Sequence[tuple[Any, Any]], names: Sequence[str], columns: int = 20, nearest: Sequence[Any] | None = None
 ) -> bytes:
-    """A row a class: its images (K, C, H, W), at most ``columns``, heaviest first, each under its weight in per cent.
+    """A row per class: its images (K, C, H, W), at most ``columns``, heaviest first, each under its weight in per cent.
 
     nearest: of each class real images (K, C, H, W) in the order of the others, for a row below.
     """

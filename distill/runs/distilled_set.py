@@ -133,8 +133,8 @@ def draw_of(recipe: Recipe, method: str, ipc: int | None, seed: int | None) -> D
     if not chosen:
         has = [list(dict.fromkeys(getattr(draw, key) for draw in held)) for key in ("k", "seed")]
         raise RecipeError(
-            f"this run has no set of {method} with {'any number of' if ipc is None else ipc} images a class and "
-            f"{'any seed' if seed is None else f'seed {seed}'}; it has {_or(has[0])} images a class, and seed {_or(has[1])}"
+            f"this run has no set of {method} with {'any number of' if ipc is None else ipc} images per class and "
+            f"{'any seed' if seed is None else f'seed {seed}'}; it has {_or(has[0])} images per class, and seed {_or(has[1])}"
         )
     return max(chosen, key=lambda draw: draw.k or 0)  # of the first seed: the first of equals
 
@@ -148,4 +148,4 @@ def reading(folder: str | Path, recipe: Recipe) -> Iterator[Store]:
         remedy = "Run it again to mend it"
         if finished_of(folder) not in (None, recipe):
             remedy = "The recipe given here last is not the one that was finished here; run that again: it is kept"
-        raise RecipeError(f"the run is not finished, or damaged: {damage}. {remedy}") from None
+        raise RecipeError(f"the run is not finished, or files of it were changed: {damage}. {remedy}") from None

@@ -74,7 +74,7 @@ def _student(recipe: Recipe, method: str, draw: Draw, seed: int | None) -> tuple
                 if run.draw == draw and seed in (None, run.seed):
                     return regime, run
     raise RecipeError(
-        f"no classifier of this run learned from {method} with {draw.k or 'all'} images a class and seed "
+        f"no classifier of this run learned from {method} with {draw.k or 'all'} images per class and seed "
         f"{draw.seed if seed is None else seed}: its seeds are {', '.join(map(str, recipe.seeds))}; train.only may restrict more"
     )
 

@@ -82,7 +82,7 @@ def run(
     verify : bool, default False
         Hash every finished part, and the images, instead of trusting sizes and times.
     workers : int, optional
-        Processes of one thread; by default one a GPU where the recipe computes on GPUs, else one a processor.
+        Processes of one thread; by default one per GPU where the recipe computes on GPUs, else one a processor.
     engine : {"auto", "local", "ray"}
         Who starts them: this machine alone, or Ray on all nodes of a cluster; ``auto`` takes Ray where ``RAY_ADDRESS`` names a
         cluster or several processes train a student. Results depend on neither.

@@ -22,7 +22,7 @@ def quantized(
     *,
     starts: Sequence[NDArray[np.float64]] | None = None,
 ) -> list[qz.DiscreteMeasure]:
-    """A measure a size and seed for the points (n, d) of a class, which its shards read: one of them, where it is not streamed.
+    """A measure per size and seed for the points (n, d) of a class, which its shards read: one of them, where it is not streamed.
 
     starts: codes to begin with instead of those of k-means++.
     """
@@ -70,7 +70,7 @@ def _whole(
 def balanced(
     points: NDArray[np.float64], sizes: Sequence[int], seeds: Sequence[int], options: Select, progress: Progress
 ) -> list[qz.Solution]:
-    """The best codes of equal masses for the points (n, d) of a class, one a size and seed, with the plans that show it."""
+    """The best codes of equal masses for the points (n, d) of a class, one per size and seed, with the plans that show it."""
     law, found = qz.DiscreteMeasure(points), list[qz.Solution]()
     limits: dict[str, Any] = {"n_init": options.n_init, "max_iter": options.max_iter}
     for i, (size, seed) in enumerate(zip(sizes, seeds, strict=True)):

@@ -59,7 +59,7 @@ class Run:
 
 def runs(recipe: Recipe, select: str, labels: str) -> list[Run]:
     """The students of a way to select under a regime of labels: one a draw that it is for, with its seed; where there is one draw
-    alone, one a seed.
+    alone, one per seed.
     """
     todo = draws(recipe, select)
     if select in ("all", "external"):

@@ -74,7 +74,7 @@ class ExternalImagesStage(Stage):
             chosen = [name for _, name in sorted(zip(order, names, strict=True))]
         else:
             raise RecipeError(
-                f"{self._set.path} must hold a folder a class, or labels, named as the data's {len(classes)} classes, such as "
+                f"{self._set.path} must hold a folder per class, or labels, named as the data's {len(classes)} classes, such as "
                 f"{classes[0]!r}, or by number in their order, such as 000 or new000; it holds {len(names)}, such as "
                 f"{names[0] if names else 'none'!r}"
             )

@@ -93,7 +93,7 @@ class ProbeStage(StudentsStage):
         return self.space.of_images(read, draw.of(read.tensors(self.images, part), "images"))
 
     def weights(self, read: Reader, draw: Draw) -> list[Rows]:
-        """The sample weights of a draw, an array a class."""
+        """The sample weights of a draw, an array per class."""
         return weights_of((read.tensors(self.select, part) for part in self.data.part_names), self.method, draw)
 
     def _targets(self, read: Reader, index: int, draw: Draw, count: int) -> Rows:
@@ -108,7 +108,7 @@ class ProbeStage(StudentsStage):
 
 
 def weights_of(selected: Iterable[Mapping[str, Any]], method: str, draw: Draw) -> list[Rows]:
-    """The sample weights of a method's draw, an array a class. selected: what was selected, a part a class."""
+    """The sample weights of a method's draw, an array per class. selected: what was selected, a part per class."""
     measures = [moded(draw.of(each, "weights").double().numpy(), METHODS[method].weights) for each in selected]
     if draw.k is None:  # all of the data: each image counts alike, whatever its class
         return [np.ones(len(measure)) for measure in measures]

@@ -75,7 +75,7 @@ class ReportStage(Stage):
         return {"report.json": report, "index.html": page.render(report, list(pictures)).encode(), **pictures}
 
     def _codes(self, read: Reader, images: Stage, figures: Any) -> dict[str, bytes]:
-        """A sheet of the distilled images a budget, and the histogram of their weights."""
+        """A sheet of the distilled images per budget, and the histogram of their weights."""
         classes, pictures, weights = self.data.names, {}, {}
         parts = [read.tensors(images, part) for part in self.data.part_names]
         beside = [read.tensors(self.below, part) for part in self.data.part_names] if self.below is not None else []

@@ -10,7 +10,7 @@ from distill.stages.draw import Run, runs
 
 
 class StudentsStage(Stage):
-    """A part a draw and seed. regime: of the labels. select, images, labels: what makes them; None where nothing does."""
+    """A part per draw and seed. regime: of the labels. select, images, labels: what makes them; None where nothing does."""
 
     data: Images
     select: Any

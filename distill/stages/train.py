@@ -22,7 +22,7 @@ from distill.stages.weighted import WeightedSet, weighted_set
 class TrainStage(StudentsStage):
     r"""$\min_\theta \sum_k w_k\, \ell(x_k, y_k; \theta)$, by the recipe's protocol (:mod:`distill.protocols`).
 
-    One part a draw and seed, :class:`distill.stages.testing.Outcome`: after the last step, at the best of ``train.evaluations``
+    One part per draw and seed, :class:`distill.stages.testing.Outcome`: after the last step, at the best of ``train.evaluations``
     (a figure chosen on the test split, so shown only beside the last), and image by image. Every method has the same steps,
     batches and student starts.
 

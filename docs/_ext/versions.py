@@ -1,4 +1,4 @@
-"""One folder a version: ``python docs/_ext/versions.py SITE PAGES --ref refs/tags/v0.2.1 --base /optimal-quantization/``.
+"""One folder per version: ``python docs/_ext/versions.py SITE PAGES --ref refs/tags/v0.2.1 --base /optimal-quantization/``.
 
 The built SITE becomes ``PAGES/v0.2``, that of the main branch ``PAGES/dev``. ``PAGES/switcher.json`` lists the folders that are
 there for the theme's menu; ``PAGES/index.html`` leads to the latest release, or to ``dev`` where there is none.

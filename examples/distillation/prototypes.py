@@ -70,5 +70,5 @@ for c in range(10):
     x, y, *_ = found["points"][found["labels"] == c].T
     right.scatter(x, y, 40 * found["weights"][found["labels"] == c], color=f"C{c}", alpha=0.7)
     right.annotate(str(c), (x.mean(), y.mean()), fontsize=14, ha="center", va="center")
-right.set(title="ten a class, areas as weights", xlabel="first component", ylabel="second")
+right.set(title="ten per class, areas as weights", xlabel="first component", ylabel="second")
 plt.show()

@@ -43,7 +43,7 @@ def test_pairs_that_do_not_fit_are_refused(pairs, words):
         ),
         (
             ["methods=['external','ddoq']", "comparisons=[['external','ddoq']]", "external.path=x", "external.ipc=7"],
-            "comparisons names external, of external.ipc = 7 images a class, and select.k =",
+            "comparisons names external, of external.ipc = 7 images per class, and select.k =",
         ),
     ],
 )

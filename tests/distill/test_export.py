@@ -159,7 +159,7 @@ def test_a_folder_that_is_taken_and_what_the_run_has_not_are_refused(finished, t
     assert main([*command, str(tmp_path / "set")]) == 2
     assert "is there already" in capsys.readouterr().err
     assert main([*command, str(tmp_path / "other"), "--k", "7"]) == 2
-    assert "with 7 images a class" in capsys.readouterr().err
+    assert "with 7 images per class" in capsys.readouterr().err
     assert not (tmp_path / "other").exists()
     with pytest.raises(RecipeError, match="the formats are"):
         export(finished.folder, format="zip")

@@ -155,7 +155,7 @@ def test_a_table_without_labels_and_a_path_without_a_set_are_refused(tmp_path):
     with pytest.raises(RecipeError, match=r"there is no folder .*nor a file of a set \(.parquet, .tar, .pt\)"):
         opened(tmp_path / "none")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(RecipeError, match="holds no folder a class with images in it"):
+    with pytest.raises(RecipeError, match="holds no folder per class with images in it"):
         opened(tmp_path / "empty")
 
 

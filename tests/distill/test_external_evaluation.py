@@ -33,7 +33,7 @@ SMALL = ("train.epochs=2", "train.width=4", "train.evaluations=1", "train.batch=
 
 @pytest.fixture(scope="module")
 def folder(finished, tmp_path_factory):
-    """An export of three weighted images a class."""
+    """An export of three weighted images per class."""
     return export(finished.folder, format="imagefolder", method="ddoq", k=3, out=tmp_path_factory.mktemp("set") / "mine").folder
 
 
@@ -288,7 +288,7 @@ def test_a_given_set_is_loaded_as_every_other_whatever_the_budgets(folder, tmp_p
     for arguments in ({}, {"ipc": 3}, {"seed": 5}):
         with pytest.raises(RecipeError, match="not finished"):
             load(tmp_path, "external", **arguments)
-    with pytest.raises(RecipeError, match=r"no set of external with 2 images a class and any seed; it has 3 images a class"):
+    with pytest.raises(RecipeError, match=r"no set of external with 2 images per class and any seed; it has 3 images per class"):
         load(tmp_path, "external", 2)
 
 
@@ -319,7 +319,7 @@ def test_what_is_no_set_of_the_classes_is_refused(folder, tmp_path, capsys):
         build(judged(folder, ipc=4))
     (tmp_path / "cat").mkdir()
     (tmp_path / "cat" / "1.png").write_bytes(b"")
-    with pytest.raises(RecipeError, match="must hold a folder a class"):
+    with pytest.raises(RecipeError, match="must hold a folder per class"):
         build(judged(tmp_path, ipc=1))
     with pytest.raises(RecipeError, match="the method 'external' and the section"):
         read("digits", ["methods=['external']"])

@@ -97,11 +97,11 @@ def test_a_loader_gives_batches_of_everything(ddoq):
     ("arguments", "words"),
     [
         ({"method": "magic"}, "no method 'magic'; it has ddoq, uniform, random, nearest, full"),
-        ({"ipc": 7}, "with 7 images a class and any seed; it has 1 or 3 images a class"),
-        ({"ipc": 0}, "with 0 images a class and any seed; it has 1 or 3 images a class"),
-        ({"ipc": -1}, "with -1 images a class and any seed; it has 1 or 3 images a class"),
-        ({"seed": 9}, "and seed 9; it has 1 or 3 images a class, and seed 0 or 1"),
-        ({"seed": -1}, "and seed -1; it has 1 or 3 images a class, and seed 0 or 1"),
+        ({"ipc": 7}, "with 7 images per class and any seed; it has 1 or 3 images per class"),
+        ({"ipc": 0}, "with 0 images per class and any seed; it has 1 or 3 images per class"),
+        ({"ipc": -1}, "with -1 images per class and any seed; it has 1 or 3 images per class"),
+        ({"seed": 9}, "and seed 9; it has 1 or 3 images per class, and seed 0 or 1"),
+        ({"seed": -1}, "and seed -1; it has 1 or 3 images per class, and seed 0 or 1"),
         ({"method": ""}, "no method ''"),
         ({"method": "full", "ipc": 7}, "full"),
     ],
@@ -131,7 +131,7 @@ def test_a_damaged_run_is_refused(copied, tiny):
     decode = next(stage for stage in build(tiny) if stage.title == "decode diffusion")
     path = copied / decode.folder_name / "0003-three.safetensors"
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(RecipeError, match=r"damaged.*0003-three"):
+    with pytest.raises(RecipeError, match=r"changed.*0003-three"):
         distill.load(copied)
     assert len(distill.load(copied, "random")) == 30
 

@@ -105,7 +105,7 @@ def test_a_class_too_large_for_a_microbenchmark_is_taken_in_part():
     assert (small.held, small.times, small.ground) == (1300, 1, "")
     assert large.held * 4096 == 2**25
     assert large.held * large.times == 10**6
-    assert "8,192 of 1,000,000 images a class timed" in large.ground
+    assert "8,192 of 1,000,000 images per class timed" in large.ground
     assert RandomClass(3, 2).points().shape == (3, 2)
 
 

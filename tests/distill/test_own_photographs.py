@@ -96,7 +96,7 @@ def test_what_was_chosen_is_said_in_sentences(mine):
         f"3 classes in {mine}, with training + test images: cat (10 + 2), dog (24 + 6), owl (16 + 4).",
         "No folder for the test is there: 0.2 of each class is held out (data.test_fraction), drawn with data.seed = 0.",
         "Not used: 1 image beside the folders.",
-        "Images are cut to the square at their centre, 16 pixels a side (data.size); 5 and 11 a class are made (select.k).",
+        "Images are cut to the square at their centre, 16 pixels a side (data.size); 5 and 11 per class are made (select.k).",
         "No class gets more than it has training images: cat has 10.",
     ]
     given = recipe(mine, "data.validation_fraction=0.25", "data.subset=dog,owl", "data.resize=stretch")

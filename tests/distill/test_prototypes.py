@@ -176,7 +176,7 @@ def test_what_a_run_has_not_is_said(probed, finished, tmp_path, capsys):
     command = ["export", str(probed.folder), "--format", "prototypes", "--out", str(tmp_path / "set")]
     for more, said in (
         (["--method", "counts"], "this run has no method 'counts'; it has ddoq, uniform, nearest-mass, random, full"),
-        (["--k", "7"], "with 7 images a class"),
+        (["--k", "7"], "with 7 images per class"),
         (["--seed", "5"], "seed 5"),
         (["--method", "full", "--seed", "5"], "its seeds are 0, 1"),
     ):
@@ -205,5 +205,5 @@ def test_a_damaged_run_is_said(probed, tmp_path):
     run = shutil.copytree(probed.folder, tmp_path / "run")
     path = run / probed.stages["probe ddoq"].folder_name / "k4.seed0.safetensors"
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(RecipeError, match=r"damaged.*k4\.seed0"):
+    with pytest.raises(RecipeError, match=r"changed.*k4\.seed0"):
         export(run, format="prototypes")

@@ -28,7 +28,7 @@ def test_imagenette_through_taesd_and_back(tmp_path):
     import numpy as np
     import torch
 
-    # The validation folder is the small one; two images a class are enough.
+    # The validation folder is the small one; two images per class are enough.
     for split in ("train", "val"):
         for folder in (SHARED / "data" / "imagenette" / "val").iterdir():
             (tmp_path / "data" / split / folder.name).mkdir(parents=True)

@@ -27,7 +27,7 @@ def test_a_stage_that_is_complete_says_what_it_took(stage):
 
 def test_a_damaged_part_is_told(stage):
     lines = lines_of(stage, ("finished", "from cache"), ("remake", "b"), ("finished", "1.2 s"))
-    assert lines[1:] == ["encode: b is damaged and is made again", "encode                2 parts  1.2 s"]
+    assert lines[1:] == ["encode: b does not match its checksum and is made again", "encode                2 parts  1.2 s"]
 
 
 def test_a_long_stage_says_once_a_minute_how_far_it_has_come(stage):
