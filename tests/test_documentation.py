@@ -2,6 +2,7 @@
 
 import ast
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -33,3 +34,14 @@ def test_links_lead_somewhere(page: Path) -> None:
             continue  # made when the site is built, which fails where such a link leads nowhere
         source = re.sub(r"^gallery/(.*)\.rst$", r"../examples/\1.py", target)
         assert (page.parent / source).exists(), f"{page.name} links to {target}"
+
+
+def test_badges_are_true() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    versions = re.findall(r"Python :: (3\.\d+)", " ".join(project["classifiers"]))
+    said = {"badge-python.svg": " | ".join(versions), "badge-licence.svg": project["license"]}
+    assert project["requires-python"] == f">={versions[0]}"
+    for name in re.findall(r"badge-\w+\.svg", (ROOT / "README.md").read_text(encoding="utf-8")):
+        picture = (ROOT / "docs" / "pictures" / name).read_text(encoding="utf-8")
+        assert re.findall(r"<text[^>]*>([^<]+)</text>", picture)[1] == said.pop(name)
+    assert not said

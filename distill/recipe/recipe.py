@@ -57,7 +57,7 @@ class Recipe(Section):
     seeds: each varies the random draw, the quantization, the decoding noise and the student.
     comparisons: up to four pairs of methods, such as ["nearest", "random"], whose differences are what the run is made for: named
     before it, and reported with intervals.
-    methods: what is compared (:mod:`distill.methods`). distances: the spaces in which sets are measured by exact transport, of
+    methods: what is compared (``distill.methods``). distances: the spaces in which sets are measured by exact transport, of
     ``latent``, ``features`` and ``pixels``; by default the latents, where images are encoded, and the features, where codes are.
     """
 

@@ -33,8 +33,8 @@ for name, region in regions.items():
 # The recipe ``photos``, made smaller: a fifth of each class is held out for the test.
 changes = [
     *(f"data.path={folder / 'photos'}", "data.size=32", "seeds=[0]", "methods=ddoq,random"),
-    *("codec.latent_channels=4", "codec.channels=16,32", "codec.steps=200", "codec.batch=32", "codec.learning_rate=4e-3"),
-    *("prior.layers=2", "prior.heads=2", "prior.head_width=16", "prior.steps=200", "prior.batch=32"),
+    *("codec.latent_channels=4", "codec.channels=16,32", "codec.steps=120", "codec.batch=32", "codec.learning_rate=4e-3"),
+    *("prior.layers=2", "prior.heads=2", "prior.head_width=16", "prior.steps=100", "prior.batch=32"),
     *("teacher.steps=60", "select.k=4", "decode.strength=0.2", "decode.steps=10", "train.steps=60"),
 ]
 run = distill.run("photos", set=changes, out=folder / "run", workers=1)
