@@ -3,8 +3,9 @@
     python -m benchmarks.barycenters [--works plane medium latents] [--write docs/barycenters.md]
 
 Everyone gets the same starting points. What is compared is the exact Σ λ_j W_2² of what each returns, recomputed here by
-POT's network simplex. Wall seconds are medians over the rounds, after one short run to load and compile. --write puts the
-tables into a page, between its markers, and keeps those of works that were not asked for.
+POT's network simplex. Seconds are those of CPU of all threads, which other work on the machine lengthens little, medians over
+the rounds, after one short run to load and compile. --write puts the tables into a page, between its markers, and keeps those
+of works that were not asked for.
 """
 
 import os
@@ -76,9 +77,9 @@ def table(work: Work, tick: Any) -> str:
         answers: dict[str, Any] = {}
         for _ in range(work.rounds):
             for name, contender in everyone.items():
-                begun = time.perf_counter()
+                begun = time.process_time()
                 answers[name] = contender(clouds, start)
-                seconds[name].append(time.perf_counter() - begun)
+                seconds[name].append(time.process_time() - begun)
             tick()
         values = {name: objective(clouds, *answer[:2]) for name, answer in answers.items()}
         cells = [f"{values['POT']:.6g}, {median(seconds['POT']):.2f} s"]

@@ -109,8 +109,8 @@ class CapacitatedAssignment:
             if certified:
                 listed.measure(self.points, codes)
             following, off, rest = ascended(listed, self._masses, prices, rooms, _ASCENTS, self._close)
-            spread, tight = _wider(spread, rest), bool((rest < _USED * spread).any())
-            if off > many and attempt <= _LISTINGS / 2 and (off < _LESS * least or tight):
+            spread = _wider(spread, rest)
+            if off > many and attempt <= _LISTINGS / 2 and off < _LESS * least:
                 prices, least, known = following, off, window == np.inf
                 continue
             flow, found, reached = self._completed(listed, following, off)
@@ -118,7 +118,7 @@ class CapacitatedAssignment:
             if (reached and (left.min() >= 0 or not certified)) or attempt == _LISTINGS:
                 break
             depth = depth if reached else _GROWTH * depth
-            prices = prices + within((found if reached else following) - prices, rooms)
+            prices = found if reached else prices + within(following - prices, rooms)
             spread, least, known = _wider(spread, left), np.inf, window == np.inf
         self._moved = float(np.ptp(found - before))
         if not (certified and reached and left.min() >= 0):

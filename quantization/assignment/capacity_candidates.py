@@ -15,6 +15,7 @@ from quantization.threads import parallel_map
 _PART, _PARTS = 2**17, 16  # candidates of points that a thread takes at a time, and parts at most
 _KEPT = 2**23  # coordinates that are kept once more, in float64
 _BLOCK = 2**18  # scores, or coordinates, that are computed at a time
+_WHOLE = 2**22  # products of all points and codes that are kept as long as codes stay
 _PER_POINT = 4  # candidates of a point, on average, that make a window
 _PROBES = 2**9  # points by which it is found
 _FEW, _FEW_PER_CODE = 2**10, 32  # points that have a choice in a narrow window
@@ -102,6 +103,7 @@ class CandidateSearch:
 
     def __init__(self, points: Any, weights: FloatArray) -> None:
         self.points, self.weights = points, weights
+        self._codes, self._products = np.zeros((0, 0)), None
 
     @cached_property
     def centre(self) -> FloatArray:
@@ -210,13 +212,19 @@ class CandidateSearch:
         return parallel_map(lambda b: work(slice(b * size, min((b + 1) * size, n))), -(-n // size))
 
     def _scores(self, rows: slice, scaled: Any, priced: Any) -> Any:
-        r"""$|c_k|^2 - p_k - 2 \langle x, c_k\rangle$ of some points; scaled: the codes times -2, as columns."""
+        r"""$|c_k|^2 - p_k - 2 \langle x, c_k\rangle$ of some points; scaled: as of the last call."""
+        if self._products is not None and scaled.dtype == np.float64:
+            return self._products[rows] + priced
         points = (self.points[rows] - self.centre).astype(scaled.dtype) if self._kept is None else self._kept[rows]
         scores = points @ scaled
         scores += priced
         return scores
 
     def _scaled(self, codes: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Codes about the centre, times -2 and as columns, and their squared lengths."""
+        """Codes about the centre, times -2 and as columns, and their squared lengths; products are kept where they are few."""
         centred = codes - self.centre
-        return np.ascontiguousarray(-2 * centred.T), np.square(centred).sum(1)
+        scaled = np.ascontiguousarray(-2 * centred.T)
+        if self._kept is not None and len(self.points) * len(codes) <= _WHOLE and not np.array_equal(codes, self._codes):
+            kept, self._codes = self._kept, codes
+            self._products = np.concatenate(self._over_blocks(lambda rows: kept[rows] @ scaled, len(codes)))
+        return scaled, np.square(centred).sum(1)

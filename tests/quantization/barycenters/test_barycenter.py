@@ -72,6 +72,15 @@ def test_one_measure_and_free_weights_is_quantization(rng):
     assert qz.barycenter([other, x], 9, mixing=[0, 1], rng=4).distortion == same.distortion
 
 
+def test_one_measure_of_given_weights_is_its_quantizer_of_these_masses(rng):
+    x, weights = rng.normal(size=(300, 2)), np.array([0.1, 0.2, 0.3, 0.4])
+    sol, same = qz.barycenter([x], 4, atom_weights=weights, rng=4), qz.quantize(x, 4, masses=weights, rng=4)
+    np.testing.assert_array_equal(sol.measure.points, same.measure.points)
+    np.testing.assert_array_equal(sol.measure.weights, weights)
+    assert sol.converged
+    assert sol.distortion == same.distortion
+
+
 @everyday
 @given(st.integers(0, 10_000), st.integers(1, 2))
 def test_the_solver_itself_ends_at_fixed_points_of_lloyd(seed, copies):
