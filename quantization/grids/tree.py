@@ -65,7 +65,8 @@ class QuantizationTree:
         $\hat X_{t-1}$, or the sample of a date. Their sum is the part of an error that finer grids lessen; what shorter steps
         lessen is apart from it: :meth:`step_error`.
     halved : callable, optional
-        Makes the same tree with steps half as long; None of simulated paths.
+        Makes the same tree with steps half as long; None of simulated paths, and of a tree that was pickled or copied, as
+        functions of a diffusion can't be.
 
     Examples
     --------
@@ -82,6 +83,9 @@ class QuantizationTree:
     transitions: list[FloatArray]
     distortions: FloatArray
     halved: "Callable[[], QuantizationTree] | None" = field(default=None, repr=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "halved": None}
 
     def measure(self, date: int = -1) -> DiscreteMeasure:
         """The law of a date's state.
@@ -137,7 +141,7 @@ class QuantizationTree:
         Raises
         ------
         ValueError
-            For a tree of simulated paths.
+            For a tree of simulated paths, and for one that was pickled or copied.
 
         Examples
         --------
@@ -148,7 +152,10 @@ class QuantizationTree:
         0.013
         """
         if self.halved is None:
-            raise ValueError("a tree of simulated paths has the steps of its simulation; simulate with shorter ones and compare")
+            raise ValueError(
+                "a tree of simulated paths has the steps of its simulation, and one that was pickled or copied no diffusion. "
+                "Simulate with shorter steps and compare, or call recursive_grid again"
+            )
         return float(f(self.halved()) - f(self))
 
     def optimal_stopping(self, payoff: Payoff, dates: Sequence[int] | None = None) -> OptimalStopping:

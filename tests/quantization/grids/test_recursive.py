@@ -1,5 +1,7 @@
 """Recursive quantization: moments that stationary grids keep, prices against other ways to compute them, and bad coefficients."""
 
+import pickle
+
 import numpy as np
 import pytest
 from scipy import interpolate, stats
@@ -62,6 +64,13 @@ def test_the_error_of_the_steps_is_told_apart(tree, scheme):
 def test_simulated_paths_have_no_shorter_steps(rng):
     with pytest.raises(ValueError, match="steps of its simulation"):
         qz.quantization_tree(rng.normal(size=(50, 3, 1)), 4, rng=0).step_error(call)
+
+
+def test_trees_of_functions_that_have_no_name_can_be_pickled(tree):
+    kept = pickle.loads(pickle.dumps(tree))
+    assert kept.expect(lambda x: x[:, 0]) == tree.expect(lambda x: x[:, 0])
+    with pytest.raises(ValueError, match="pickled or copied no diffusion"):
+        kept.step_error(call)
 
 
 def test_the_first_date_is_the_optimal_grid_of_a_normal_law(tree):
