@@ -62,7 +62,7 @@ def make_task(
     problem = make_problem(in_parts(law) if masses_free and isinstance(solver, Lloyd | None) else law, k, r)
     problem = replace(problem, masses=checked_masses(masses, problem.k))
     if problem.masses is not None and problem.r != 2:
-        raise ValueError(f"prescribed masses are for r = 2; received r = {problem.r:g}")
+        raise ValueError(f"prescribed masses are for r = 2; received r = {problem.r:g}. Leave r out, or take masses='free'")
     if problem.masses is not None and isinstance(problem.exact, GaussianMixture2D):
         problem = replace(problem, exact=BalancedMixture2D(problem.exact, problem.masses))
     n_init = checked_count("n_init", n_init)

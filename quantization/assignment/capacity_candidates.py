@@ -212,7 +212,7 @@ class CandidateSearch:
         return parallel_map(lambda b: work(slice(b * size, min((b + 1) * size, n))), -(-n // size))
 
     def _scores(self, rows: slice, scaled: Any, priced: Any) -> Any:
-        r"""$|c_k|^2 - p_k - 2 \langle x, c_k\rangle$ of some points; scaled: as of the last call."""
+        r"""$|c_k|^2 - p_k - 2 \langle x, c_k\rangle$ of some points; scaled: what the codes' _scaled gave last."""
         if self._products is not None and scaled.dtype == np.float64:
             return self._products[rows] + priced
         points = (self.points[rows] - self.centre).astype(scaled.dtype) if self._kept is None else self._kept[rows]
@@ -225,6 +225,6 @@ class CandidateSearch:
         centred = codes - self.centre
         scaled = np.ascontiguousarray(-2 * centred.T)
         if self._kept is not None and len(self.points) * len(codes) <= _WHOLE and not np.array_equal(codes, self._codes):
-            kept, self._codes = self._kept, codes
+            kept, self._codes = self._kept, codes.copy()
             self._products = np.concatenate(self._over_blocks(lambda rows: kept[rows] @ scaled, len(codes)))
         return scaled, np.square(centred).sum(1)

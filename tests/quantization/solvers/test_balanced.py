@@ -11,6 +11,7 @@ from scipy.optimize import linear_sum_assignment, linprog
 
 import quantization as qz
 from quantization.assignment import capacities, capacity_prices
+from quantization.assignment.capacities import CapacitatedAssignment
 from quantization.assignment.plan_cycles import without_cycles
 from quantization.solvers import balanced
 
@@ -181,7 +182,7 @@ def test_sparse_samples_are_refused(rng):
         ({"masses": [0.5, 0.5, 0.1]}, "masses must sum to 1"),
         ({"masses": [0.5, 0.5, 0.0]}, "masses must be positive; received 1 zeros"),
         ({"masses": [1.5, -0.25, -0.25]}, "masses must be nonnegative"),
-        ({"masses": "uniform", "r": 1.0}, "prescribed masses are for r = 2"),
+        ({"masses": "uniform", "r": 1.0}, "prescribed masses are for r = 2.*Leave r out"),
         ({"masses": "uniform", "solver": qz.Lloyd()}, "leaves masses free"),
         ({"solver": qz.Balanced()}, "Balanced is for prescribed masses"),
     ],
@@ -194,6 +195,15 @@ def test_what_is_refused(rng, options, message):
 def test_streams_are_refused():
     with pytest.raises(ValueError, match="Balanced needs samples in memory, or a law to draw from; received a stream"):
         qz.quantize(qz.Stream([np.zeros((5, 2))]), 2, masses="uniform", rng=0)
+
+
+def test_codes_that_are_written_over_are_new_codes(rng):
+    points, weights, masses = rng.normal(size=(200, 2)), np.full(200, 1 / 200), np.full(4, 0.25)
+    assignment, codes = CapacitatedAssignment(points, weights, masses), rng.normal(size=(4, 2))
+    assignment.plan(codes, None)
+    codes[:] = rng.normal(size=(4, 2))
+    alone = CapacitatedAssignment(points, weights, masses).plan(codes, None)
+    np.testing.assert_array_equal(assignment.plan(codes, None).labels, alone.labels)
 
 
 class Drawn:
