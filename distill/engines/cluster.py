@@ -10,7 +10,6 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from concurrent.futures import BrokenExecutor, Future
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -32,14 +31,6 @@ _SEEN = 10.0  # seconds in which a file must be seen by all nodes
 _FAILURES = 3  # times that an actor may fail to begin
 
 
-@dataclass(frozen=True)
-class _Run:
-    """A part in work: its actors, and what they will have returned."""
-
-    actors: list[Any]
-    refs: list[Any]
-
-
 class RayEngine:
     """Actors on the cluster that ``RAY_ADDRESS`` names, or on one that Ray starts here for as long as this lasts.
 
@@ -50,7 +41,9 @@ class RayEngine:
     def __init__(self, root: Path, workers: int | None, device: str, most: int, group: int = 1) -> None:
         self._ray, self._ours = _connected(workers)
         self._root, self._probe, self._failures = root, inside(root, f".seen.{uuid.uuid4().hex}"), 0
-        self._running, self._told = dict[Future[Any], _Run](), dict[tuple[str, str], Callable[[float], None]]()
+        # running: a part's actors, and what they will have returned.
+        self._running = dict[Future[Any], tuple[list[Any], list[Any]]]()
+        self._told = dict[tuple[str, str], Callable[[float], None]]()
         self._starting, self._idle, self._leaving = dict[Any, Any](), list[Any](), list[Any]()  # starting: what it says → actor
         try:
             self._open(workers, "GPU" if device == "cuda" else "CPU", most, group)
@@ -81,7 +74,7 @@ class RayEngine:
         for key, fraction in self._fractions.get_nowait_batch(self._fractions.qsize()):
             self._told[key](fraction)
         for future, run in list(self._running.items()):
-            self._settle(future, run)
+            self._settle(future, *run)
         return 0 if self._starting and time.monotonic() < self._deadline else len(self._idle)
 
     def submit(self, stage: Stage, part: str, on_progress: Callable[[float], None]) -> Future[Any]:
@@ -90,14 +83,14 @@ class RayEngine:
         address = actors[0].address.remote() if size > 1 else ""
         refs = [actor.make.remote(*key, rank, size, address) for rank, actor in enumerate(actors)]
         future = Future[Any]()
-        self._running[future], self._told[key] = _Run(actors, refs), on_progress
+        self._running[future], self._told[key] = (actors, refs), on_progress
         return future
 
     def cancel(self, future: Future[Any]) -> None:
-        run = self._running.pop(future)
-        for ref in run.refs:
+        actors, refs = self._running.pop(future)
+        for ref in refs:
             self._ray.cancel(ref)
-        self._leaving += run.actors
+        self._leaving += actors
         future.set_exception(BrokenExecutor("it was canceled"))
 
     def close(self) -> None:
@@ -135,25 +128,25 @@ class RayEngine:
     def _done(self, refs: list[Any], timeout: float = 0.0) -> list[Any]:
         return self._ray.wait(refs, num_returns=len(refs), timeout=timeout)[0] if refs else []
 
-    def _settle(self, future: Future[Any], run: _Run) -> None:
+    def _settle(self, future: Future[Any], actors: list[Any], refs: list[Any]) -> None:
         """Say what came of a part, if it is known; after an error in a group no process of it is used again."""
-        if len(done := self._done(run.refs)) < len(run.refs):
+        if len(done := self._done(refs)) < len(refs):
             if not any(map(self._error, done)):
                 return
-            done = self._done(run.refs, _LATE)
+            done = self._done(refs, _LATE)
         del self._running[future]
         if not (errors := [error for error in map(self._error, done) if error]):
-            self._idle += run.actors
+            self._idle += actors
             future.set_result(None)
             return
         # One that failed alone is the reason of what the others say.
         reason = min(errors, key=lambda error: [ChecksumMismatch, BrokenExecutor, PartFailed].index(type(error)))
-        if isinstance(reason, BrokenExecutor) or len(run.actors) > 1:
-            for actor in run.actors:
+        if isinstance(reason, BrokenExecutor) or len(actors) > 1:
+            for actor in actors:
                 self._ray.kill(actor)
                 self._start()
         else:
-            self._idle += run.actors
+            self._idle += actors
         future.set_exception(reason)
 
     def _error(self, ref: Any) -> Exception | None:
@@ -176,12 +169,11 @@ class _Worker:
         self._root, self._fractions, self._context = root, fractions, import_module("ray").get_runtime_context()
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
-    def begin(self, probe: str, versions: tuple[str, str | None], variables: Mapping[str, str]) -> tuple[str, str]:
+    def begin(self, probe: str, versions: str, variables: Mapping[str, str]) -> tuple[str, str]:
         """Become a worker; the names of the node and of a file it wrote. RecipeError where the node is not like the driver's."""
         node, answer = platform.node(), f"{probe}.{uuid.uuid4().hex}"
         if versions != _versions():
-            theirs, ours = ("Python {}, distill {}".format(*each) for each in (_versions(), versions))
-            raise RecipeError(f"the node {node} has {theirs}, and this one {ours}; all nodes must have the same")
+            raise RecipeError(f"the node {node} has {_versions()}, and this one {versions}; all nodes must have the same")
         if not _appears(self._root / probe):
             raise RecipeError(f"the node {node} does not see {self._root}; it must lie on a disk that all nodes share")
         os.environ |= variables
@@ -227,8 +219,8 @@ def _connected(workers: int | None) -> tuple[Any, bool]:
     return ray, True
 
 
-def _versions() -> tuple[str, str | None]:
-    return platform.python_version(), version("optimal-quantization")
+def _versions() -> str:
+    return f"Python {platform.python_version()}, distill {version('optimal-quantization')}"
 
 
 def _appears(path: Path) -> bool:

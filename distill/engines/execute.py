@@ -28,28 +28,19 @@ class Watcher:
     def finished(self, stage: Stage, took: str) -> None: ...
 
 
-def execute(
-    stages: Sequence[Stage],
-    store: Store,
-    start: Callable[[int], Engine],
-    environment: Mapping[str, Any],
-    watcher: Watcher,
-    *,
-    verify: bool,
-) -> None:
-    """Make every missing part of ``stages`` (in topological order), and a manifest for every stage that is complete.
+def execute(board: "Board", start: Callable[[int], Engine]) -> None:
+    """Make every missing part, and a manifest for every stage that is complete.
 
     start: gives an engine, for no more workers than a number; called if anything is missing.
     """
-    board = Board(stages, store, environment, watcher, verify=verify)
     if not any(board.missing.values()):
         return
-    log = inside(store.root, LOG)
+    log = inside(board.store.root, LOG)
     log.write_bytes(b"")
     wanted = sum(len(parts) * stage.processes for stage, parts in board.missing.items())
     try:
         # For a whole group at least, since a part of one may be found damaged.
-        with closing(start(max([wanted, *(stage.processes for stage in stages)]))) as engine:
+        with closing(start(max([wanted, *(stage.processes for stage in board.missing)]))) as engine:
             _work(board, engine, log)
     finally:
         if not log.stat().st_size:
@@ -57,12 +48,12 @@ def execute(
 
 
 class Board:
-    """What is missing, what is under way and how far, and what may start."""
+    """What is missing of stages in topological order, what is under way and how far, and what may start."""
 
     def __init__(
         self, stages: Sequence[Stage], store: Store, environment: Mapping[str, Any], watcher: Watcher, *, verify: bool
     ) -> None:
-        self._store, self._environment, self._watcher = store, environment, watcher
+        self.store, self._environment, self._watcher = store, environment, watcher
         self.missing = {
             stage: [part for part in stage.parts() if not store.holds(stage, part, verify=verify)] for stage in stages
         }
@@ -76,9 +67,8 @@ class Board:
         self._before = {stage: ordered(stage)[:-1] for stage in stages}
         for stage in stages:
             self._moved(stage)
-        for stage in stages:
             if not self.missing[stage]:
-                self.close(stage, again=False)
+                self.close(stage)
 
     def next(self) -> tuple[Stage, str] | None:
         """A part that may start now."""
@@ -100,17 +90,17 @@ class Board:
         if not self.missing[stage]:
             self.close(stage)
 
-    def close(self, stage: Stage, *, again: bool = True) -> None:
-        """Write the manifest of a stage whose parts are all there. again: also where there is one."""
+    def close(self, stage: Stage) -> None:
+        """Write the manifest of a stage whose parts are all there, unless they were there with one."""
         try:
-            if again or self._store.manifest(stage) is None:
-                self._store.finish(stage, self._environment)
+            if stage not in self._cached or self.store.manifest(stage) is None:
+                self.store.finish(stage, self._environment)
         except ChecksumMismatch as damage:
             self.remake(damage)
         except ValueError as error:
             raise PartFailed(f"{stage.title}: {error}") from None
         else:
-            manifest = self._store.manifest(stage)
+            manifest = self.store.manifest(stage)
             took = "from cache" if stage in self._cached else f"{manifest['wall_s']:.1f} s" if manifest else ""
             self._watcher.finished(stage, took)
 
@@ -122,7 +112,7 @@ class Board:
         self._remakes[damage.folder, damage.part] += 1
         if self._remakes[damage.folder, damage.part] > _AGAIN:
             raise PartFailed(f"{damage.folder}/{damage.part} does not match its checksum again and again; is the disk at fault?")
-        self._store.discard(stage, damage.part)
+        self.store.discard(stage, damage.part)
         self.missing[stage].append(damage.part)
         self._cached.discard(stage)
         self._watcher.remake(stage, damage.part)

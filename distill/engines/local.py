@@ -29,15 +29,22 @@ class LocalEngine:
     """``workers`` processes of this machine, started when there is a part for them."""
 
     def __init__(self, root: Path, workers: int, device: str) -> None:
-        self._workers = [_Worker(root, environment) for environment in environments(workers, device)]
+        self._root, self._unused, self._workers = root, environments(workers, device), list[_Worker]()
 
     def free(self) -> int:
         for each in self._workers:
             each.listen()
-        return sum(each.free for each in self._workers)
+        return len(self._unused) + sum(each.future.done() for each in self._workers)
 
     def submit(self, stage: Stage, part: str, on_progress: Callable[[float], None]) -> Future[Any]:
-        return next(each for each in self._workers if each.free).submit(stage.folder_name, part, on_progress)
+        for each in [each for each in self._workers if each.future.done()]:
+            with suppress(BrokenExecutor):
+                return each.submit(stage.folder_name, part, on_progress)
+            each.end(0.0)  # the process is gone: a new one takes its place
+            self._workers.remove(each)
+            self._unused.append(each.environment)
+        self._workers.append(_Worker(self._root, self._unused.pop(0), stage.folder_name, part, on_progress))
+        return self._workers[-1].future
 
     def cancel(self, future: Future[Any]) -> None:
         next(each for each in self._workers if each.future is future).stop()
@@ -51,52 +58,41 @@ class LocalEngine:
 
 
 class _Worker:
-    """A process, a pipe on which it tells its progress and hears of an end, and the part it makes."""
+    """A process, a pipe on which it tells its progress and hears of an end, and the part it makes; with its first one."""
 
-    def __init__(self, root: Path, environment: Mapping[str, str]) -> None:
-        self._root, self._environment = root, environment
-        self._pool: ProcessPoolExecutor | None = None
-        self.future: Future[Any] | None = None
-
-    @property
-    def free(self) -> bool:
-        return self.future is None or self.future.done()
+    def __init__(self, root: Path, environment: dict[str, str], folder: str, part: str, tell: Callable[[float], None]) -> None:
+        self.environment = environment
+        self._pipe, theirs = Pipe()
+        self._pool = ProcessPoolExecutor(1, get_context("spawn"), _begin, (root, theirs))
+        others = active_children()
+        with _inherited(environment):
+            self.submit(folder, part, tell)
+        (self._process,) = set(active_children()) - set(others)
+        theirs.close()
 
     def submit(self, folder: str, part: str, on_progress: Callable[[float], None]) -> Future[Any]:
         self.listen()
         self._on_progress = on_progress
-        with suppress(BrokenExecutor):  # the process is gone: a new one takes its place
-            if self._pool is not None:
-                self.future = self._pool.submit(_make, folder, part)
-                return self.future
-        self._pipe, theirs = Pipe()
-        self._pool = ProcessPoolExecutor(1, get_context("spawn"), _begin, (self._root, theirs))
-        others = active_children()
-        with _inherited(self._environment):
-            self.future = self._pool.submit(_make, folder, part)
-        (self._process,) = set(active_children()) - set(others)
-        theirs.close()
+        self.future = self._pool.submit(_make, folder, part)
         return self.future
 
     def listen(self) -> None:
         """Pass on what it told of its progress."""
         with suppress(EOFError, OSError):
-            while self._pool is not None and self._pipe.poll():
+            while self._pipe.poll():
                 self._on_progress(self._pipe.recv())
 
     def stop(self) -> None:
         """Let it save what it trains, and end."""
-        if self._pool is not None:
-            with suppress(OSError):
-                self._pipe.send("stop")
+        with suppress(OSError):
+            self._pipe.send("stop")
 
     def end(self, deadline: float) -> None:
         """See it end, by a moment at last."""
-        if self._pool is not None:
-            if not wait([self._process.sentinel], max(0.0, deadline - time.monotonic())):
-                self._process.kill()
-            self._pool.shutdown()
-            self._pipe.close()
+        if not wait([self._process.sentinel], max(0.0, deadline - time.monotonic())):
+            self._process.kill()
+        self._pool.shutdown()
+        self._pipe.close()
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from distill.engines import local
-from distill.engines.execute import Watcher, execute
+from distill.engines.execute import Board, Watcher, execute
 from distill.estimate import check_disk, estimate
 from distill.graph import build
 from distill.images import load
@@ -179,7 +179,7 @@ def _make(
         keep(folder, graph, LAST)
         if verify:
             _check_sources(stages, store)
-        execute(stages, store, start, describe(workers), watcher, verify=verify)
+        execute(Board(stages, store, describe(workers), watcher, verify=verify), start)
         if whole:
             write_whole(folder / FINISHED, written)
             keep(folder, graph, FINISHED)

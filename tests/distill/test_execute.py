@@ -83,7 +83,7 @@ def diamond(fake):
 
 def go(stages, store, workers=1, *, verify=False):
     diary = Diary()
-    execute(stages, store, lambda most: InProcess(store, workers), {"here": 1}, diary, verify=verify)
+    execute(Board(stages, store, {"here": 1}, diary, verify=verify), lambda most: InProcess(store, workers))
     return diary.events
 
 
@@ -182,7 +182,7 @@ def test_an_engine_is_asked_for_a_whole_group_at_least(pairs, store, made):
     asked = []
     go(pairs, store, 2)
     store.discard(pairs[0], "a")
-    execute(pairs, store, lambda most: asked.append(most) or InProcess(store, 2), {}, Watcher(), verify=False)
+    execute(board_of(pairs, store), lambda most: asked.append(most) or InProcess(store, 2))
     assert asked == [2]
 
 

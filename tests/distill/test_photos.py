@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from distill.engines.execute import Watcher, execute
+from distill.engines.execute import Board, Watcher, execute
 from distill.engines.local import LocalEngine
 from distill.engines.worker import make_part
 from distill.graph import build
@@ -355,7 +355,7 @@ def test_too_many_of_them_stop_the_run_before_anything_is_made_of_the_rest(tree,
     table["data"]["max_unreadable"] = 0.05
     validated, store = validated_at(table, tmp_path / "run")
     with pytest.raises(PartFailed, match=r"3 of 25 images can't be read, more than the share data\.max_unreadable = 0\.05"):
-        execute([validated], store, lambda most: LocalEngine(store.root, 1, "cpu"), {}, Watcher(), verify=False)
+        execute(Board([validated], store, {}, Watcher(), verify=False), lambda most: LocalEngine(store.root, 1, "cpu"))
 
 
 def test_a_class_of_which_nothing_can_be_read_stops_it_too(tree, table, tmp_path):
