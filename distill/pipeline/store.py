@@ -213,8 +213,8 @@ def _created(path: Path) -> IO[bytes]:
     there: as one that ends the last part under way does with the folder of their states.
     """
     for _ in range(_TRIES - 1):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError, FileExistsError):  # the latter of mkdir, if the folder goes while mkdir looks at it
+            path.parent.mkdir(parents=True, exist_ok=True)
             return path.open("wb")
     path.parent.mkdir(parents=True, exist_ok=True)
     return path.open("wb")

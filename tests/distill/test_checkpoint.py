@@ -53,6 +53,24 @@ def test_parts_whose_names_begin_alike_are_kept_apart(tmp_path):
     assert second.load() is not None
 
 
+def test_a_folder_that_another_part_removes_as_it_is_looked_at(tmp_path, monkeypatch):
+    """It is there when mkdir would make it, and gone when mkdir looks whether it is a folder."""
+    first, second = (Checkpoint(tmp_path / "checkpoints", part, write_whole) for part in ("k1.seed1", "k1.seed2"))
+    (tmp_path / "checkpoints").mkdir()
+    is_dir, removed = Path.is_dir, []
+
+    def looked_at(self, *given, **options):
+        if self.name == "checkpoints" and not removed:
+            removed.append(self)
+            second.remove()
+        return is_dir(self, *given, **options)
+
+    monkeypatch.setattr(Path, "is_dir", looked_at)
+    first.save(STATE, {"done": 3})
+    assert removed
+    assert first.load()[1] == {"done": 3}
+
+
 def test_a_folder_that_another_part_removes_meanwhile_is_made_again(tmp_path, monkeypatch):
     """A worker that ends a part removes the folder if it is empty, which it is while another has just made it to write there."""
     first, second = (Checkpoint(tmp_path / "checkpoints", part, write_whole) for part in ("k1.seed1", "k1.seed2"))
