@@ -192,6 +192,8 @@ class Solution:
             if self.status is Status.UNPROVED_ORDER:
                 raise NotConverged(f"{self.status.value} Take 10 masses at most, or Balanced1D(fixed_order=True)")
             remedy = "Raise max_iter, or" if self.status is Status.BUDGET_SPENT else "More steps would not lower it; raise"
+            if self.masses_gap > 0 and self.distortion_se > 0:  # of draws, whose noise no step lowers
+                remedy = "Raise the solver's draws, max_iter, or"
             raise NotConverged(
                 f"{self.status.value} Stationarity {self.stationarity:.3g}{gap} after {self.n_iter} steps of {self.solver!r}. "
                 f"{remedy} the solver's rtol"

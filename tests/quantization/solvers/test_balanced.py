@@ -242,6 +242,8 @@ def test_tensors_of_a_law_known_by_draws():
     sol = qz.quantize(Tensors(), 3, masses="uniform", solver=qz.Balanced(draws=2**13), rng=0)
     assert sol.points.dtype == torch.float32
     assert 0 < sol.masses_gap < 0.3 * sol.distortion
+    with pytest.raises(qz.NotConverged, match="Raise the solver's draws, max_iter, or the solver's rtol"):
+        sol.require()
 
 
 @pytest.mark.filterwarnings("ignore:the costs of")
