@@ -2,6 +2,7 @@
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUntypedBaseClass=false
 # pyright: reportUnknownVariableType=false, reportPrivateUsage=false
+import gc
 from typing import Any
 
 from numba import njit as _njit
@@ -36,9 +37,18 @@ class _PartLibrary(_KernelLibrary):
 
 
 class _KernelCompiler(CompilerBase):
-    """numba's own passes, to a library of the kind above."""
+    """numba's own passes, to a library of the kind above; garbage, of which they make little, is collected afterwards."""
 
     library: Any = _KernelLibrary
+
+    def compile_extra(self, func: Any) -> Any:
+        collects = gc.isenabled()
+        gc.disable()
+        try:
+            return super().compile_extra(func)
+        finally:
+            if collects:
+                gc.enable()
 
     def define_pipelines(self) -> Any:
         self.state.library = self.library(self.state.targetctx.codegen(), self.state.func_id.func_qualname)
