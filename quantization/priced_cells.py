@@ -19,8 +19,10 @@ Draws = Callable[[np.random.Generator], Iterable[Array]]  # batches (n_i, d) of 
 class TransportBounds:
     r"""Intervals that bound $W_2^2(\mu, \sum_k w_k \delta_{y_k})$ by their lower and their upper end, on separate draws.
 
-    dual: of $E \min_k (|X - y_k|^2 - p_k) + \sum_k w_k p_k \le W_2^2$. upper: of the cost of a coupling. masses: (K,) of the
-    cells on draws. targets: (K, d), the mean of what the coupling sends to each point.
+    dual: of $E \min_k (|X - y_k|^2 - p_k) + \sum_k w_k p_k \le W_2^2$. upper: of the cost of a coupling, to first order in
+    what its shares miss w by: they are those of so many draws, and what is left out, as $W_2^2$ is convex in w, is of the order
+    of K over that number. masses: (K,) of the cells on draws. targets: (K, d), the mean of what the coupling sends to each
+    point.
     """
 
     dual: Estimate

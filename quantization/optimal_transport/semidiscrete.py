@@ -32,7 +32,8 @@ class SemiDiscrete:
     upper : Estimate
         On further draws, of the cost of a coupling, which is at least $W_2^2$: each cell of v goes to its own point, but for the
         shares that the optimal transport of the cells' masses to w sends on to others, at the mean costs of the cells.
-        ``upper.high`` is an upper bound; what the shares still miss w by is paid at this transport's prices.
+        ``upper.high`` is an upper bound; what the shares still miss w by is paid at this transport's prices, which is right to
+        first order: what is left out is of the order of K over the number of draws.
     mass_error : float
         The total variation between the masses that the cells of v received and ν, sampling noise included.
     potentials : array (K,)
