@@ -1,5 +1,6 @@
 """Rows of numbers where they are stored: in an array, or in a file of which some are read at a time."""
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
@@ -10,6 +11,7 @@ import numpy as np
 from quantization.arrays import Array, IntArray, check_unmasked, is_torch
 
 _WINDOW_BYTES = 2**20  # that are read at once where single rows are taken
+_BLOCK_BYTES, _AHEAD_BYTES = 2**19, 2**25  # of a block whose like the disk is asked for before its time, and how far before
 _reading = Lock()  # datasets: not all of their libraries are safe with threads
 
 
@@ -98,7 +100,10 @@ class InFile:
         whole: Any = memoryview(cast(Any, rows.reshape(-1).view(np.uint8)))
         with Path(self.path).open("rb", buffering=0) as file:
             for i, start in enumerate(starts):
-                file.seek(self.offset + start * self._size())
+                place = self.offset + start * self._size()
+                file.seek(place)
+                if step >= _BLOCK_BYTES and hasattr(os, "posix_fadvise"):  # so that it is read while others are computed with
+                    os.posix_fadvise(file.fileno(), place + _AHEAD_BYTES, step, os.POSIX_FADV_WILLNEED)
                 left = whole[i * step : (i + 1) * step]
                 while len(left):
                     got = file.readinto(left)
