@@ -184,7 +184,7 @@ SOLVERS = [
     qz.FixedPoint(rtol=1e-2, max_pivots=1000),
     qz.InteriorPoint(rtol=1e-2, coarse=0.1, relaxation=1.2, max_pivots=1000),
     qz.Entropic(reg=0.01, rtol=1e-2, sinkhorn_iter=7, pilot=100),
-    qz.Balanced(rtol=1e-4),
+    qz.Balanced(rtol=1e-4, draws=2**12),
     qz.Balanced1D(fixed_order=True, rtol=1e-4),
 ]
 METHODS = [None, qz.NetworkSimplex(max_pivots=99), qz.Monotone(), qz.NearestCode(), qz.Sinkhorn(0.5, rtol=1e-3, max_iter=77)]
