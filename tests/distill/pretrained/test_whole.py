@@ -17,7 +17,7 @@ from tests.distill.test_kills import contents, kill_and_resume
 TINY = {"teacher": {"width": 4, "steps": 4}, "train": {"width": 4, "steps": 4, "evaluations": 2}}
 
 
-@pytest.fixture(params=["stable diffusion", "DiT"])
+@pytest.fixture(params=["stable diffusion", pytest.param("DiT", marks=pytest.mark.slow)])
 def recipe(request, table, dit, tmp_path):
     """Every method, on either kind of model; images and models lie below ``sources``."""
     if request.param == "DiT":
