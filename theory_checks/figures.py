@@ -28,12 +28,7 @@ def margins(findings: Sequence[Finding]) -> bytes:
     r"""A row per claim, its trials at (observed − bound) / slack: true left of 1, rejected right of it."""
     figure, axes = _figure(11.0, 1.6 + 0.3 * len(findings), 1)
     axes = axes[0]
-    axes.set_xscale("symlog", linthresh=1.0, linscale=2.0)
-    axes.set_xlim(-10 * _EDGE, 10 * _EDGE)
-    axes.set_xticks(list(_TICKS), list(_TICKS.values()))
-    axes.minorticks_off()
-    axes.fill_between([-10 * _EDGE, -1.0, 1.0], -1, len(findings), color=_HOLDS, alpha=0.07, lw=0)
-    axes.axvline(1, color="black", lw=0.8)
+    _excess_axis(axes)
     for row, finding in enumerate(findings):
         label = {"claim": "claim", "control": "false variant"} if row == 0 else {"claim": None, "control": None}
         excesses = _excesses(t.evidence for t in finding.trials)
@@ -42,9 +37,21 @@ def margins(findings: Sequence[Finding]) -> bytes:
         axes.plot(rejected, [row] * len(rejected), "x", ms=4, alpha=0.5, color=_REJECTED, label=label["control"])
     axes.set_yticks(range(len(findings)), [f.claim.name.replace("_", " ") for f in findings])
     axes.set_ylim(len(findings) - 0.4, -0.6)
-    axes.set_xlabel("(observed − bound) / slack: a claim holds up to 1")
     if findings:
         figure.legend(loc="outside upper right", ncols=2, frameon=False)
+    return _png(figure)
+
+
+def extremes(title: str, nearest: float | None, control: float | None) -> bytes:
+    r"""(observed − bound) / slack of one claim: the case nearest to failing, and the false variant nearest to holding."""
+    figure, axes = _figure(6.4, 1.8, 1)
+    axes = axes[0]
+    _excess_axis(axes)
+    for row, (excess, marker, colour) in enumerate([(nearest, "o", _HOLDS), (control, "X", _REJECTED)]):
+        axes.plot([_clipped(math.inf if excess is None else excess)], [row], marker, ms=7, color=colour)
+    axes.set_yticks([0, 1], ["nearest to failing", "false variant"])
+    axes.set_ylim(1.6, -0.6)
+    axes.set_title(title, fontsize=10)
     return _png(figure)
 
 
@@ -83,6 +90,16 @@ def _curves(finding: Finding) -> dict[str, Curve]:
     return dict(sorted(found.items())[:6])
 
 
+def _excess_axis(axes: Any) -> None:
+    axes.set_xscale("symlog", linthresh=1.0, linscale=2.0)
+    axes.set_xlim(-10 * _EDGE, 10 * _EDGE)
+    axes.set_xticks(list(_TICKS), list(_TICKS.values()))
+    axes.minorticks_off()
+    axes.axvspan(-10 * _EDGE, 1.0, color=_HOLDS, alpha=0.07, lw=0)
+    axes.axvline(1, color="black", lw=0.8)
+    axes.set_xlabel("(observed − bound) / slack: a claim holds up to 1")
+
+
 def _figure(width: float, height: float, count: int) -> tuple[Any, list[Any]]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # not at the top: only a run needs it, and it loads for a second
     from matplotlib.figure import Figure
@@ -104,5 +121,8 @@ def _png(figure: Any) -> bytes:
 
 
 def _excesses(evidence: Iterable[Evidence | None]) -> list[float]:
-    excesses = [math.inf if e is None else e.excess for e in evidence]
-    return [max(-_EDGE, min(x, _EDGE)) for x in excesses]
+    return [_clipped(math.inf if e is None else e.excess) for e in evidence]
+
+
+def _clipped(excess: float) -> float:
+    return max(-_EDGE, min(excess, _EDGE))

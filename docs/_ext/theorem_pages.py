@@ -1,5 +1,5 @@
 """Pages of the theorems, a page a topic, written before the site is built: the statements and what is behind them from the code,
-the numbers from the record of the last full run, ``docs/results/theorems.json``."""
+the numbers from the record of the last full run, ``docs/results/theorems.json``, and from them a figure for each claim without curves."""
 
 import inspect
 import json
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from theory_checks import CLAIMS
+from theory_checks.figures import extremes
 
 HERE = Path(__file__).parents[1]
 TITLES = {
@@ -83,11 +84,35 @@ def _page(topic: str, claims: list[Any], measured: dict[str, Any]) -> str:
         if claim.controlled:
             lines += ["**A false variant that the check must reject.** " + _markdown(claim._control.__doc__), ""]
         lines += [*_numbers(measured.get(claim.name)), ""]
-        if (HERE / "results" / "theorems" / f"{claim.name}.png").exists():
-            lines += [f"![{_words(claim.name)}](../results/theorems/{claim.name}.png)", ""]
+        if claim.name in measured:
+            folder = "../results/theorems/" if _has_curves(claim.name) else ""
+            lines += [f"![{_alternative(measured[claim.name])}]({folder}{claim.name}.png)", ""]
         lines += [":::{dropdown} The check", f"```{{literalinclude}} /../theory_checks/claims/{topic}.py"]
         lines += [f":pyobject: {claim.name}", "```", f'`theory_checks.CLAIMS["{claim.name}"]`', ":::", ""]
     return "\n".join(lines)
+
+
+def figures(record: dict[str, Any]) -> dict[str, bytes]:
+    """A PNG by the name of every claim that has no curves: where its extremes lie."""
+    return {
+        claim["name"]: extremes(_words(claim["name"]), *((claim[key] or {}).get("excess") for key in ("worst", "control")))
+        for claim in record["claims"]
+        if not _has_curves(claim["name"])
+    }
+
+
+def _has_curves(name: str) -> bool:
+    return (HERE / "results" / "theorems" / f"{name}.png").exists()
+
+
+def _alternative(claim: dict[str, Any]) -> str:
+    """What the figure shows, in words."""
+    said = [f"{_words(claim['name'])}."]
+    for name, key in (("The case nearest to failing", "worst"), ("The false variant", "control")):
+        if found := claim[key]:
+            numbers = ", ".join(f"{part} {_number(found.get(part))}" for part in ("observed", "bound", "slack"))
+            said.append(f"{name}: {numbers}.")
+    return " ".join(said)
 
 
 def _numbers(claim: dict[str, Any] | None) -> list[str]:
@@ -129,17 +154,19 @@ def _markdown(text: str | None) -> str:
 
 
 def write(app: Any) -> None:
-    """Write the pages that changed."""
+    """Write the pages and figures that changed."""
     folder = Path(app.srcdir) / "theorems"
     folder.mkdir(exist_ok=True)
-    made = pages(json.loads((Path(app.srcdir) / "results" / "theorems.json").read_text(encoding="utf-8")))
-    for old in folder.glob("*.md"):
-        if old.stem not in made:
+    record = json.loads((Path(app.srcdir) / "results" / "theorems.json").read_text(encoding="utf-8"))
+    made = {f"{name}.md": text.encode() for name, text in pages(record).items()}
+    made |= {f"{name}.png": png for name, png in figures(record).items()}
+    for old in folder.iterdir():
+        if old.name not in made:
             old.unlink()
-    for name, text in made.items():
-        path = folder / f"{name}.md"
-        if not path.exists() or path.read_text(encoding="utf-8") != text:
-            path.write_text(text, encoding="utf-8")
+    for name, content in made.items():
+        path = folder / name
+        if not path.exists() or path.read_bytes() != content:
+            path.write_bytes(content)
 
 
 def setup(app: Any) -> dict[str, bool]:

@@ -37,6 +37,19 @@ def test_no_formula_stands_raw(pages):
         assert not re.findall(r"\$[^$\n]*\$|\\(?:sum|min|mathbb|frac|le|mid|lambda)\b", text), name
 
 
+def test_every_claim_has_a_figure_described_in_words(site, pages):
+    """Its own section shows an image that is there, whose alternative text has the numbers of the record."""
+    for claim in theory_checks.CLAIMS.values():
+        page = pages[f"theorems/{claim.topic}.html"]
+        (section,) = re.findall(rf'<section id="{claim.name.replace("_", "-")}">.*?</section>', page, re.DOTALL)
+        images = [image for image in re.findall(r"<img\b[^>]*>", section) if f"/{claim.name}.png" in image]
+        assert len(images) == 1, claim.name
+        (source,) = re.findall(r'src="([^"]+)"', images[0])
+        assert (site / "theorems" / source).resolve().read_bytes().startswith(b"\x89PNG"), claim.name
+        (words,) = re.findall(r'alt="([^"]+)"', images[0])
+        assert re.search(r"nearest to failing: observed \S+, bound \S+, slack \S+\.", words), claim.name
+
+
 def test_pages_load_nothing_from_elsewhere(pages):
     for name, page in pages.items():
         loaded = re.findall(r"<(?:script|img|iframe)\b[^>]*\bsrc=\"(https?:[^\"]*)", page)
