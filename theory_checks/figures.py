@@ -95,7 +95,8 @@ def _excess_axis(axes: Any) -> None:
     axes.set_xlim(-10 * _EDGE, 10 * _EDGE)
     axes.set_xticks(list(_TICKS), list(_TICKS.values()))
     axes.minorticks_off()
-    axes.axvspan(-10 * _EDGE, 1.0, color=_HOLDS, alpha=0.07, lw=0)
+    left = [-10 * _EDGE, -1.0, 1.0]  # axvspan adds a width to its left end: 1 is lost beside 1e18
+    axes.fill_between(left, 0, 1, transform=axes.get_xaxis_transform(), color=_HOLDS, alpha=0.07, lw=0)
     axes.axvline(1, color="black", lw=0.8)
     axes.set_xlabel("(observed − bound) / slack: a claim holds up to 1")
 

@@ -1,5 +1,5 @@
 """Pages of the theorems, a page a topic, written before the site is built: the statements and what is behind them from the code,
-the numbers from the record of the last full run, ``docs/results/theorems.json``, and from them a figure for each claim without curves."""
+the numbers from the record of the last full run, ``docs/results/theorems.json``, and of them figures where curves are missing."""
 
 import inspect
 import json
