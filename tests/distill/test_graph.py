@@ -91,6 +91,10 @@ def test_changing_the_training_changes_it_and_what_follows():
     assert changed("train.steps=7") == {f"train {method}" for method in METHODS} | {"evaluate", "report"}
 
 
+def test_how_weights_go_through_cutmix_changes_methods_of_equal_weights_in_nothing():
+    assert changed("train.weighting=systematic") == {"train ddoq", "evaluate", "report"}
+
+
 def test_changing_the_decoding_leaves_the_selection_and_real_images_alone():
     of_both = {f"{name} {method}" for name in ("train", "distances") for method in ("ddoq", "uniform")}
     assert changed("decode.strength=0.75") == {"decode diffusion", "label diffusion", *of_both, "evaluate", "report"}

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy
 
 from quantization.assignment import sums_of_cells
 from quantization.assignment.r_means import NEWTON_DIMENSIONS
@@ -60,3 +61,20 @@ def test_steps_of_parts_and_of_other_units_are_the_same(r, rng):
     moves = [s.stiffness.moves(s.pulls, s.masses, r) for s in (whole, parts, scaled)]
     np.testing.assert_allclose(moves[1], moves[0], rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(moves[2] / 1e20, moves[0], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("r", [r for r in ORDERS if r >= 2.5])
+def test_near_an_r_mean_steps_are_newtons(r, rng):
+    """A tenth as far, what is left is less by ten to the order, min(2, r - 1): a wrong Hessian leaves a tenth."""
+    x, w = rng.normal(size=(40, 3)), rng.random(40)
+
+    def pull(c):
+        return (w * np.linalg.norm(x - c, axis=1) ** (r - 2)) @ (x - c)
+
+    mean = scipy.optimize.root(pull, x.mean(0), tol=1e-14).x
+    left = []
+    for distance in (1e-2, 1e-3):
+        codes = mean[None] + distance * np.array([[2.0, -1.0, 2.0]]) / 3
+        sums = sums_of_cells(x, w, codes, r)
+        left.append(np.linalg.norm(codes + sums.stiffness.moves(sums.pulls, sums.masses, r) - mean))
+    assert left[1] <= 1.5 * 10 ** -min(2, r - 1) * left[0]
