@@ -11,7 +11,7 @@ KEY = re.compile(r"\b([a-z]+\d{4}[a-z]*)\b")
 def reformat(text: str) -> str:
     """The docstring in reStructuredText; examples stay as they are."""
     head, title, examples = text.partition("\nExamples\n--------\n")
-    head = re.sub(r"(?<=\nReferences\n----------\n)(.+?)(?=\n\n|\Z)", _cited, head, flags=re.DOTALL)
+    head = re.sub(r"(?<=\nReferences\n----------\n)(.+?)(?=\n\n|\n*\Z)", _cited, head, flags=re.DOTALL)
     return _prose(head) + title + examples
 
 

@@ -86,7 +86,7 @@ def _page(topic: str, claims: list[Any], measured: dict[str, Any]) -> str:
         lines += [*_numbers(measured.get(claim.name)), ""]
         if claim.name in measured:
             folder = "../results/theorems/" if _has_curves(claim.name) else ""
-            lines += [f"![{_alternative(measured[claim.name])}]({folder}{claim.name}.png)", ""]
+            lines += [f"![{_alternative(measured[claim.name])}]({folder}{claim.name}.png){{.chart}}", ""]
         lines += [":::{dropdown} The check", f"```{{literalinclude}} /../theory_checks/claims/{topic}.py"]
         lines += [f":pyobject: {claim.name}", "```", f'`theory_checks.CLAIMS["{claim.name}"]`', ":::", ""]
     return "\n".join(lines)

@@ -37,6 +37,13 @@ def test_no_formula_stands_raw(pages):
         assert not re.findall(r"\$[^$\n]*\$|\\(?:sum|min|mathbb|frac|le|mid|lambda)\b", text), name
 
 
+def test_examples_stand_in_blocks_of_code(pages):
+    """No prompt is part of the prose, as where a section of a docstring runs into the next."""
+    for name, page in pages.items():
+        text = re.sub(r"<(script|pre|code|style)\b.*?</\1>", "", page, flags=re.DOTALL)
+        assert "&gt;&gt;&gt;" not in text, name
+
+
 def test_every_claim_has_a_figure_described_in_words(site, pages):
     """Its own section shows an image that is there, whose alternative text has the numbers of the record."""
     for claim in theory_checks.CLAIMS.values():
