@@ -1,7 +1,7 @@
 """How loops are compiled: by numba, in less time than it takes by itself."""
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUntypedBaseClass=false
-# pyright: reportUnknownVariableType=false, reportPrivateUsage=false
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 import gc
 from typing import Any
 
@@ -10,15 +10,12 @@ from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 
 
-class _KernelLibrary(JITCodeLibrary):
-    """A kernel's code: optimized once, as a whole, and not function by function before (a tenth of the time)."""
+class _PartLibrary(JITCodeLibrary):
+    """A part's code: never made into machine code by itself, as it is inlined (a tenth of the time).
 
-    def _optimize_functions(self, ll_module: Any) -> None:
-        ll_module.data_layout = self._codegen._data_layout
-
-
-class _PartLibrary(_KernelLibrary):
-    """A part's code: optimized where it is inlined, and nowhere else made into machine code (another tenth)."""
+    Its loops are unrolled before that, function by function, as numba always does: without it the loops around them are not
+    vectorized, and a scan over codes takes five times as long.
+    """
 
     def _optimize_final_module(self) -> None: ...
 
@@ -37,9 +34,7 @@ class _PartLibrary(_KernelLibrary):
 
 
 class _KernelCompiler(CompilerBase):
-    """numba's own passes, to a library of the kind above; garbage, of which they make little, is collected afterwards."""
-
-    library: Any = _KernelLibrary
+    """numba's own passes; garbage, of which they make little, is collected afterwards."""
 
     def compile_extra(self, func: Any) -> Any:
         collects = gc.isenabled()
@@ -51,13 +46,16 @@ class _KernelCompiler(CompilerBase):
                 gc.enable()
 
     def define_pipelines(self) -> Any:
-        self.state.library = self.library(self.state.targetctx.codegen(), self.state.func_id.func_qualname)
-        self.state.library.enable_object_caching()
         return [DefaultPassBuilder.define_nopython_pipeline(self.state)]
 
 
 class _PartCompiler(_KernelCompiler):
-    library: Any = _PartLibrary
+    """The same, to a library of the kind above."""
+
+    def define_pipelines(self) -> Any:
+        self.state.library = _PartLibrary(self.state.targetctx.codegen(), self.state.func_id.func_qualname)
+        self.state.library.enable_object_caching()
+        return super().define_pipelines()
 
 
 # Of numpy's rule for a division by zero no branch is left that could raise, which halves what there is to compile. Kernels get
