@@ -6,6 +6,7 @@ exponentials of t, also those of powers of x. Panels are bisected until two of G
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import scipy  # its subpackages load when they are first used
@@ -28,6 +29,7 @@ _LARGEST = 1e290  # of powers of quantiles
 _NEARER = 0.97 ** np.arange(146)  # down to levels of 1e-4
 
 
+@cache
 def _rules() -> tuple[FloatArray, FloatArray, FloatArray]:
     """Gauss' 15 nodes on [0, 1] and weights, and weights on every other of these nodes that integrate what 7 can."""
     x, w = scipy.special.roots_legendre(15)
@@ -35,6 +37,13 @@ def _rules() -> tuple[FloatArray, FloatArray, FloatArray]:
     coarse = np.zeros(15)
     coarse[1::2] = np.linalg.solve(some, np.eye(7)[0])
     return (1 + x) / 2, w / 2, coarse
+
+
+@cache
+def _last_coefficients() -> FloatArray:
+    """(15, 2), what makes of values at the nodes the last two coefficients of their Legendre series."""
+    s, w, _ = _rules()
+    return (np.polynomial.legendre.legvander(2 * s - 1, 14) * w[:, None] * (2 * np.arange(15) + 1))[:, -2:]
 
 
 @dataclass(frozen=True)
@@ -125,12 +134,12 @@ def resolved_panels(f: QuantileFunction) -> tuple[FloatArray, FloatArray]:
 
 def _smooth(values: FloatArray, noise: FloatArray) -> NDArray[np.bool]:
     """Whether values (P, 15) at the nodes are those of a polynomial to round-off, which is ``noise`` (P,)."""
-    return np.abs(values @ _LAST).max(1) <= _RESOLVED * np.abs(values).max(1) + noise
+    return np.abs(values @ _last_coefficients()).max(1) <= _RESOLVED * np.abs(values).max(1) + noise
 
 
 def panel_nodes(low: FloatArray, high: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     """The nodes (P, 15) of panels, and the weights du of both rules there."""
-    s, w, coarse = _RULES
+    s, w, coarse = _rules()
     width = (high - low)[:, None]
     t = low[:, None] + width * s
     du = width * tail_levels(t)
@@ -222,7 +231,3 @@ def _tail(integrand: Integrand, place: float) -> tuple[float, float]:
     remainder = h[2] / fall
     # Where κ changes, so does what lies beyond, by κ'/κ² relative to itself.
     return remainder, remainder * min(1.0, 2 * abs(fall - before) / fall * (1 + 16 / abs(place * fall)) + _TRUSTED)
-
-
-_RULES = _rules()
-_LAST = (np.polynomial.legendre.legvander(2 * _RULES[0] - 1, 14) * _RULES[1][:, None] * (2 * np.arange(15) + 1))[:, -2:]
