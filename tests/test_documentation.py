@@ -2,10 +2,16 @@
 
 import ast
 import re
+import shlex
 import tomllib
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+from distill.__main__ import _parser as distill_parser
+from distill.recipe import embedded, read
+from theory_checks.__main__ import _parser as theory_checks_parser
 
 ROOT = Path(__file__).parents[1]
 MADE = [ROOT / "docs" / "theorems", ROOT / "docs" / "gallery"]  # by the site's build
@@ -34,6 +40,19 @@ def test_links_lead_somewhere(page: Path) -> None:
             continue  # made when the site is built, which fails where such a link leads nowhere
         source = re.sub(r"^gallery/(.*)\.rst$", r"../examples/\1.py", target)
         assert (page.parent / source).exists(), f"{page.name} links to {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_are_understood(page: Path) -> None:
+    """Modules exist; in blocks for the terminal options are known, and recipes of the package take the changes shown."""
+    text = page.read_text(encoding="utf-8")
+    for module in re.findall(r"python -m ([a-z0-9_.]+)", text):
+        assert find_spec(module), module
+    parsers = {"distill": distill_parser(), "theory_checks": theory_checks_parser()}
+    for module, words in re.findall(r"^\$ python -m (distill|theory_checks) (.+)$", text, re.MULTILINE):
+        said = parsers[module].parse_args(shlex.split(words, comments=True))
+        if getattr(said, "recipe", None) in embedded() and "select.kk=5" not in said.set:  # shown for its message
+            read(said.recipe, said.set)
 
 
 def test_badges_are_true() -> None:
