@@ -17,9 +17,9 @@ class Status(Enum):
     """
 
     RUNNING = "The solver is still running; this is a snapshot."
-    CONVERGED = "The stationarity residual or the gap is within the tolerance, or as small as the points' dtype allows."
+    CONVERGED = "The stationarity residual or the gap is within the tolerance, or as small as the points' dtype or draws allow."
     STALLED = "No further descent is possible in floating point, yet the stationarity residual or the gap is above the tolerance."
-    BUDGET_SPENT = "The budget of steps was spent before the stationarity residual or the gap reached the tolerance."
+    BUDGET_SPENT = "The budget of steps or draws was spent before the stationarity residual or the gap reached the tolerance."
     UNPROVED_ORDER = "No exchange of two masses on the line lowers the cost; that no other order of them does is not proved."
     NONFINITE = "The distortion became NaN or infinite; scale the data down."
 

@@ -19,7 +19,8 @@ from quantization.assignment.plan_cycles import without_cycles
 from quantization.assignment.rows import read_only
 from quantization.threads import parallel_map
 
-_ALL = 2**22  # costs of points and codes up to which all codes are candidates of every point
+_ALL = 2**22  # costs of points and codes up to which plans are exact at every step
+_FEW = 2**17  # up to which all codes are candidates of every point on the way, and paths alone find the plan
 _PER_CODE, _FEWEST, _COARSER, _ROUNDS = 16, 2**12, 4, 4  # points, by which prices begin; of them each time; jumps of those
 _AHEAD = 8  # times the last change of prices that a window is wide
 _AMISS, _SLIGHT, _NOISE = 0.02, 0.05, 4  # of all mass, and of a code's: what may be amiss on the way; of its standard errors
@@ -29,6 +30,7 @@ _LISTINGS, _GROWTH, _USED = 24, 4, 0.1  # of candidates, at most; of the room of
 _MANY, _BY_PATHS, _LESS = 4, 1 / 32, 0.8  # times the codes, and of all mass: too much for paths, if a listing leaves less
 _PATHS, _PATH_WORK = 4000, 2**28  # between which an interruption is answered, at most
 _MOVES, _MOVES_KEPT, _MORE = 16, 2**21, 4  # between two cells that are listed, and all; times the points, where they don't do
+_SPREAD = 1e-6  # of all squared distances to the centre: a cost above it has digits enough by moments
 _DUST = 1e-14  # of the least mass: no more is left behind where a point moves
 _TOLERANCE, _ULP = 1e-11, 2.0**-52  # of the least mass that a code may have too much or lack, and of the greatest
 
@@ -69,7 +71,9 @@ class CapacitatedAssignment:
         self._weights, self._masses = weights / self._unit, masses / self._unit
         self._search = CandidateSearch(self.points, self._weights)
         self.masses, self._moved = masses, np.inf
-        self._close = len(masses)  # points, of the largest weight, that may be amiss where paths take over
+        self._last: tuple[CapacityPlan, FloatArray, float] | None = None  # a plan, its sums about the centre, all spread
+        self._dense = len(points) * len(masses) <= _FEW
+        self._close = np.inf if self._dense else len(masses)  # points, of the largest weight, that may be amiss for paths
 
     @property
     def small(self) -> bool:
@@ -98,7 +102,7 @@ class CapacitatedAssignment:
 
     def plan(self, codes: FloatArray, prices: FloatArray | None, certified: bool = False) -> CapacityPlan:
         """The optimal plan to codes (K, d), from prices of codes not far away; its certificate, where one is asked for."""
-        prices, window = self._begin(codes, prices)
+        prices, window = self._begin(codes, prices, self._dense and not certified)
         before, attempt, least, spread = prices, 0, np.inf, np.full((len(codes), len(codes)), window)
         known, depth = window == np.inf or self.small, 1
         many = max(_MANY * self._close, _BY_PATHS * float(self._masses.sum()))
@@ -127,10 +131,10 @@ class CapacitatedAssignment:
         plan = self._as_plan(listed, flow, labels, found)
         return replace(plan, gap=self._gap(listed, flow, plan))
 
-    def _begin(self, codes: FloatArray, prices: FloatArray | None) -> tuple[FloatArray, float]:
+    def _begin(self, codes: FloatArray, prices: FloatArray | None, dense: bool = False) -> tuple[FloatArray, float]:
         """Prices to begin with, and a window of candidates: of all where nothing is known and there is space."""
-        if prices is None and self.small:
-            return np.zeros(len(codes)), np.inf
+        if self.small and (prices is None or dense):
+            return np.zeros(len(codes)) if prices is None else prices, np.inf
         if not self.small:
             prices = self._sampled(codes, np.zeros(len(codes)) if prices is None else prices)
         assert prices is not None
@@ -168,10 +172,27 @@ class CapacitatedAssignment:
         found = bridged(least, received - self._masses, prices, tolerance)
         return found, rooms_left(found - prices, least) + window
 
+    def following_sums(self, codes: FloatArray, plan: CapacityPlan) -> tuple[FloatArray, float]:
+        """The same as :meth:`sums`, by the points that moved since it was last asked; the cost has round-off of the spread."""
+        centre, last = np.tile(self._search.centre, (len(codes), 1)), self._last
+        if last is None:
+            sums, spread = self.sums(centre, plan)
+        else:
+            before, sums, spread = last
+            moved = np.flatnonzero((before.labels != plan.labels) | (before.parts != plan.parts))
+            for sign, p in ((-1.0, before), (1.0, plan)):
+                rows, columns, masses = p.split
+                rows, columns = np.concatenate([moved, rows]), np.concatenate([p.labels[moved], columns])
+                masses = sign * np.concatenate([p.parts[moved], masses])
+                kernels.add_rows(self.points[rows], columns, masses, centre, sums)
+        self._last, away = (plan, sums, spread), codes - centre
+        cost = spread + float(plan.received @ np.square(away).sum(1) - 2 * np.einsum("kd,kd->", away, sums))
+        return (sums - plan.received[:, None] * away, cost) if cost > _SPREAD * spread else self.sums(codes, plan)
+
     def sums(self, codes: FloatArray, plan: CapacityPlan) -> tuple[FloatArray, float]:
         r"""$\sum_i \pi_{ik} (x_i - c_k)$, (K, d), and the cost of the plan."""
         n = len(self.points)
-        parts = max(1, min(16, self.points.size // 2**19))
+        parts = max(1, min(16, self.points.size // max(2**19, 4 * codes.size)))
 
         def work(part: int) -> tuple[float, FloatArray]:
             rows, sums = slice(part * n // parts, (part + 1) * n // parts), np.zeros(codes.shape)

@@ -21,6 +21,8 @@ _PROBES = 2**9  # points by which it is found
 _FEW, _FEW_PER_CODE = 2**10, 32  # points that have a choice in a narrow window
 _LOOKED_AT, _LOOKED_AT_PER_CODE, _FEWEST_PER_CODE = 2**16, 2**8, 2**4  # points that tell what moves between cells cost
 _SINGLE = 1 / 8  # of a price's room, the round-off of products in float32 that it has room for
+_DIM, _RANGE = 64, 2.0**40  # from which on products of points in float32 are kept in float32, if they are no larger or smaller
+_ABOUT = 2**10  # points that make the centre
 
 
 @dataclass(frozen=True)
@@ -103,27 +105,39 @@ class CandidateSearch:
 
     def __init__(self, points: Any, weights: FloatArray) -> None:
         self.points, self.weights = points, weights
-        self._codes, self._products = np.zeros((0, 0)), None
+        self._codes = np.zeros((0, 0))
+        self._products: FloatArray | None = None  # of points and these codes, as long as they stay
 
     @cached_property
     def centre(self) -> FloatArray:
-        return self.points.mean(0, dtype=np.float64)
+        some = self.points[:: max(1, len(self.points) // _ABOUT)].mean(0, dtype=np.float64)
+        return some.astype(self.points.dtype).astype(np.float64)  # so that differences can be taken in the points' dtype
 
     @cached_property
     def _lengths(self) -> FloatArray:
-        lengths = np.empty(len(self.points))
+        lengths, kept = np.empty(len(self.points)), self._kept
 
         def work(rows: slice) -> None:
-            x = self.points[rows] - self.centre
-            lengths[rows] = np.sqrt(np.einsum("id,id->i", x, x))
+            x = self._about_centre(rows, np.float64) if kept is None else kept[rows]
+            lengths[rows] = np.sqrt(np.einsum("id,id->i", x, x, dtype=np.float64))
 
         self._over_blocks(work, 1)
         return lengths
 
     @cached_property
     def _kept(self) -> FloatArray | None:
-        """All points about their centre, where that takes little memory."""
-        return self.points - self.centre if self.points.size <= _KEPT else None
+        """All points about their centre, where that takes little memory; in many dimensions in float32."""
+        if self.points.size > _KEPT:
+            return None
+        if self.points.shape[1] >= _DIM and self.points.dtype == np.float32:
+            single = self._about_centre(slice(None), np.float32)
+            if 1 / _RANGE < max(-float(single.min()), float(single.max())) < _RANGE:
+                return single
+        return self._about_centre(slice(None), np.float64)
+
+    def _about_centre(self, rows: slice, dtype: Any) -> FloatArray:
+        x = self.points[rows]
+        return x - self.centre.astype(dtype) if x.dtype == dtype else (x - self.centre).astype(dtype)
 
     def listed(self, codes: FloatArray, prices: FloatArray, rooms: FloatArray) -> tuple[Candidates, Any]:
         """The codes of least priced cost as prices change within their rooms, and the labels of all points.
@@ -135,7 +149,7 @@ class CandidateSearch:
         reaches = np.sqrt(squares)
         dtype, gamma = self._precision(reaches, prices, float(rooms.min(where=rooms > 0, initial=np.inf)))
         rooms = rooms + 8 * float(np.finfo(dtype).eps) * float(np.abs(prices).max())
-        scaled, priced = scaled.astype(dtype), (squares - prices).astype(dtype)
+        scaled, priced = scaled.astype(dtype, copy=False), (squares - prices).astype(dtype)
         labels, counts = np.empty(n, np.int32), np.empty(n, np.int32)
 
         def work(rows: slice) -> tuple[Any, FloatArray]:
@@ -166,7 +180,7 @@ class CandidateSearch:
         k, step = len(codes), self.step(len(codes), depth)
         scaled, squares = self._scaled(codes)
         dtype, _ = self._precision(np.sqrt(squares), prices, np.inf)
-        scaled, priced = scaled.astype(dtype), (squares - prices).astype(dtype)
+        scaled, priced = scaled.astype(dtype, copy=False), (squares - prices).astype(dtype)
         size, weights = self._block(k), self.weights[::step]
         blocks = -(-len(weights) // size)
         parts = min(blocks, _PARTS)
@@ -200,7 +214,8 @@ class CandidateSearch:
         d, usual = self.points.shape[1], 2 * float(np.median(self._lengths)) + float(reaches.max())
         gamma = 2 * score_error(d, np.float32)[0]
         fits = gamma * usual * usual + 2.0**-20 * float(np.abs(prices).max()) <= _SINGLE * room
-        if self._kept is None and fits and usual < 2.0**40:
+        kept, small = self._kept, float(reaches.max()) < _RANGE
+        if small and (kept.dtype == np.float32 if kept is not None else fits and usual < _RANGE):
             return np.float32, gamma
         return np.float64, 2 * score_error(d, np.float64)[0]
 
@@ -213,18 +228,32 @@ class CandidateSearch:
 
     def _scores(self, rows: slice, scaled: Any, priced: Any) -> Any:
         r"""$|c_k|^2 - p_k - 2 \langle x, c_k\rangle$ of some points; scaled: what the codes' _scaled gave last."""
-        if self._products is not None and scaled.dtype == np.float64:
+        if self._products is not None and scaled.dtype == self._products.dtype:
             return self._products[rows] + priced
-        points = (self.points[rows] - self.centre).astype(scaled.dtype) if self._kept is None else self._kept[rows]
+        kept = self._kept
+        points = kept[rows] if kept is not None and kept.dtype == scaled.dtype else self._about_centre(rows, scaled.dtype)
         scores = points @ scaled
         scores += priced
         return scores
 
     def _scaled(self, codes: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Codes about the centre, times -2 and as columns, and their squared lengths; products are kept where they are few."""
-        centred = codes - self.centre
-        scaled = np.ascontiguousarray(-2 * centred.T)
-        if self._kept is not None and len(self.points) * len(codes) <= _WHOLE and not np.array_equal(codes, self._codes):
-            kept, self._codes = self._kept, codes.copy()
-            self._products = np.concatenate(self._over_blocks(lambda rows: kept[rows] @ scaled, len(codes)))
-        return scaled, np.square(centred).sum(1)
+        centred, kept = codes - self.centre, self._kept
+        scaled, squares = (-2 * centred).T, np.square(centred).sum(1)
+        if kept is not None and squares.max() < _RANGE**2:
+            scaled = scaled.astype(kept.dtype, copy=False)
+        if kept is None or kept.dtype != scaled.dtype or len(self.points) * len(codes) > _WHOLE:
+            self._products = None
+            return scaled, squares
+        if self._products is None:
+            self._products, self._codes = np.empty((len(self.points), len(codes)), kept.dtype), np.full(codes.shape, np.nan)
+        new = np.flatnonzero((codes != self._codes).any(1))
+        if len(new):
+            products, columns = self._products, scaled.T[new].T
+
+            def multiply(rows: slice) -> None:
+                products[rows, new] = kept[rows] @ columns
+
+            self._over_blocks(multiply, len(codes))
+            self._codes = codes.copy()
+        return scaled, squares

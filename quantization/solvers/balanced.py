@@ -27,6 +27,8 @@ _SAMPLE, _PER_CODE, _FINER = 2**16, 2**8, 4  # points of large problems by which
 _APPROXIMATE = 20  # steps of large problems whose plans are not exact, at most
 _GAP = 1e-9  # of the cost, and of the least mass: what a plan may be off
 _CONFIDENCE, _OF_NOISE = 0.95, 0.5  # of each interval of a law that is sampled; residual at which a sample has told enough
+_RESOLVED, _RESIDUAL, _OF_COST = 2, 2, 0.1  # half-widths of intervals, noise of a residual, share of the cost: what draws tell
+_ROUNDED = 1e-6  # of a cost on the way: its round-off
 _ROUND_OFF = 2.0**-48  # of priced costs, where the cost is nothing beside the prices
 
 
@@ -48,8 +50,9 @@ class Balanced:
     Notes
     -----
     Of a law that is sampled the distortion is the cost of a coupling of the law itself with the codes, and ``masses_gap`` lies
-    between the upper end of its interval and the lower end of the dual value's, of 95 % each; the residual is measured too. So
-    status CONVERGED asks for the draws that ``rtol`` takes: both have noise, of about $(K / draws)^{1/2}$ and $4\,draws^{-1/2}$.
+    between the upper end of its interval and the lower end of the dual value's, of 95 % each; the residual is measured too. Both
+    have noise, of about $4\,draws^{-1/2}$ and $(K / draws)^{1/2}$, below which no tolerance can be asked for: status CONVERGED is
+    said up to twice as much, as long as neither could take 10 % off the cost.
 
     References
     ----------
@@ -88,14 +91,13 @@ class Balanced:
             return
         run, least = _Run(problem, rounded(codes, problem.like)), np.inf
         while True:
-            exact = run.exact
-            state = run.state(run.codes, run.prices, certified=False)
-            if exact and state.distortion > least:  # on the way, plans may be off by what no candidates would have gained
+            exact, careful = run.exact, run.careful
+            state = run.state(run.codes, run.prices, certified=careful)
+            if exact and not careful and (state.distortion > least or run.at_rest):  # on the way, plans and costs are rounded
                 state = run.state(run.codes, state.prices, certified=True)
-                if state.distortion > least:
-                    return
+            if exact and state.distortion > least * (1 + _ROUNDED if run.careful > careful else 1):
+                return
             if exact and run.at_rest:
-                state = run.state(run.codes, state.prices, certified=True)
                 yield replace(state, ended=state.ended or Status.CONVERGED)
                 return
             least = state.distortion if exact else np.inf
@@ -123,14 +125,17 @@ class Balanced:
         found = transport_bounds(problem.law, partial(problem.fresh, self.draws), codes, w, prices, rng, _CONFIDENCE)
         cost = found.upper.value
         residual = stationarity(2 * w[:, None] * (codes - found.targets), w, cost, 2.0)
+        widths = found.upper.high - found.upper.value + found.dual.value - found.dual.low
+        noise = min(_RESIDUAL * (problem.k / self.draws) ** 0.5, _OF_COST**0.5)
         judged = State(
-            codes, w, cost, residual, found.upper.standard_error, prices=prices, masses_gap=found.upper.high - found.dual.low
-        )
+            codes, w, cost, residual, found.upper.standard_error, prices=prices, masses_gap=found.upper.high - found.dual.low,
+            gap_tolerance=min(_RESOLVED * widths, _OF_COST * cost), resolution=lambda: noise,
+        )  # fmt: skip
         return judged if judged.within(self.rtol) else replace(judged, ended=Status.BUDGET_SPENT)
 
 
 class _Run:
-    """The codes and prices of a run, the centroids that follow, and whether plans are exact on the way by now."""
+    """The codes and prices of a run, the centroids that follow, and whether plans are exact on the way by now, or certified."""
 
     def __init__(self, problem: Problem, codes: FloatArray) -> None:
         from quantization.assignment.capacities import CapacitatedAssignment  # needs numba
@@ -148,12 +153,16 @@ class _Run:
         self._like, self._masses = problem.like, problem.masses
         self.codes, self.following = codes, codes
         self.prices: FloatArray | None = None
-        self.at_rest, self._before = False, None
+        self.at_rest = False
+        self._plan: CapacityPlan | None = None
+        self._before: CapacityPlan | None = None  # that of the codes before
         self.exact, self._left = self._assignment.small, _APPROXIMATE
+        self.careful = False  # whether plans and costs are certified at every step by now
 
     def advance(self, state: State) -> None:
         """On to the centroids, at prices by which what their cells cost on average, less the price, is what it was."""
         assert state.prices is not None
+        self._before = self._plan
         self.prices = state.prices - np.square(self.following - self.codes).sum(1)
         self.codes = self.following
 
@@ -163,7 +172,8 @@ class _Run:
         if exact:
             self._part = self._assignment
         plan = self._part.plan(codes, prices, certified) if exact else self._part.approximate(codes, prices)
-        sums, cost = self._part.sums(codes, plan)
+        on_the_way = self._assignment.small and not certified
+        sums, cost = self._part.following_sums(codes, plan) if on_the_way else self._part.sums(codes, plan)
         means = codes + sums / np.where(plan.received > 0, plan.received, 1.0)[:, None]
         if not exact:
             cost = max(cost + float(plan.prices @ (w - plan.received)), 0.0)  # the dual value, below that of any plan
@@ -182,9 +192,10 @@ class _Run:
         if codes is self.codes:
             self.following = rounded(means, self._like)
             self.at_rest = np.array_equal(self.following, codes) or (self._before is not None and plan.joins(self._before))
-            self._before = plan
+            self._plan = plan
         self._left -= int(self._part is self._assignment)
         self.exact |= certified or self._left == 0
+        self.careful |= certified and self._assignment.small
         if not certified:
             return state
         allowed = max(_GAP * cost, _ROUND_OFF * float(plan.prices.max()))

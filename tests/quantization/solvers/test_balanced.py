@@ -229,9 +229,11 @@ def test_a_law_known_by_draws_against_cells_that_are_integrated(even):
     assert best.distortion <= truth <= 1.001 * best.distortion
     shares = np.bincount(sol.predict(law.sample(2**16, np.random.default_rng(1))), minlength=4) / 2**16
     np.testing.assert_allclose(shares, masses, atol=5 * (0.25 / 2**16) ** 0.5 + 5 * (0.25 / 2**17) ** 0.5)
-    assert sol.status is qz.Status.BUDGET_SPENT  # noise of the draws alone is above the default tolerance
-    if even:
-        assert qz.quantize(drawn, 4, masses=masses, init=sol.points, solver=qz.Balanced(rtol=0.1), rng=0).converged
+    assert sol.converged  # as close as so many draws can tell
+    poor = qz.quantize(drawn, 4, masses=masses, init=sol.points, max_iter=0, solver=qz.Balanced(draws=2**9), rng=0)
+    assert even or poor.status is qz.Status.BUDGET_SPENT
+    away = qz.quantize(drawn, 4, masses=masses, init=sol.points + np.eye(1, 2), max_iter=0, rng=0)
+    assert away.status is qz.Status.BUDGET_SPENT
 
 
 def test_tensors_of_a_law_known_by_draws():
@@ -239,9 +241,9 @@ def test_tensors_of_a_law_known_by_draws():
         def sample(self, n, rng):
             return torch.from_numpy(rng.normal(size=(n, 3)).astype(np.float32))
 
-    sol = qz.quantize(Tensors(), 3, masses="uniform", solver=qz.Balanced(draws=2**13), rng=0)
+    sol = qz.quantize(Tensors(), 3, masses="uniform", solver=qz.Balanced(draws=2**10), rng=0)
     assert sol.points.dtype == torch.float32
-    assert 0 < sol.masses_gap < 0.3 * sol.distortion
+    assert 0.05 * sol.distortion < sol.masses_gap < sol.distortion
     with pytest.raises(qz.NotConverged, match="Raise the solver's draws, max_iter, or the solver's rtol"):
         sol.require()
 
@@ -289,6 +291,36 @@ def test_hard_problems(rng, name, large, monkeypatch):
     solution = qz.quantize(law, len(masses), masses=masses, rng=0)
     assert solution.converged
     check(solution, x, masses, law.weights_float64)
+
+
+@pytest.mark.parametrize("few", [False, True])
+@pytest.mark.parametrize("name", sorted(HARD.keys() - {"tiny", "huge"}))
+def test_hard_problems_in_many_dimensions(rng, name, few, monkeypatch):
+    """Where products on the way are in float32; ``few`` as if these were too many for all codes to be candidates."""
+    monkeypatch.setattr(capacities, "_FEW", 0 if few else capacities._FEW)
+    x, masses, a = HARD[name](rng)
+    x = (x @ np.linalg.qr(rng.normal(size=(80, 80)))[0][: x.shape[1]]).astype(np.float32)
+    law = qz.DiscreteMeasure(x) if a is None else qz.DiscreteMeasure.from_unnormalized(x, a)
+    solution = qz.quantize(law, len(masses), masses=masses, solver=qz.Balanced(rtol=1e-6), rng=0)
+    assert solution.converged
+    check(solution, x, masses, law.weights_float64)
+
+
+def test_a_cost_that_rises_by_round_off_is_no_convergence(rng, monkeypatch):
+    """On the way costs are rounded: where one is wrong the run goes on, to codes that no step moves."""
+    sums, calls = CapacitatedAssignment.following_sums, itertools.count()
+
+    def wrong(self, codes, plan):
+        found, cost = sums(self, codes, plan)
+        return found, cost * (2 if next(calls) == 2 else 1)
+
+    monkeypatch.setattr(CapacitatedAssignment, "following_sums", wrong)
+    x = rng.normal(size=(300, 3))
+    solution = qz.quantize(x, 6, masses="uniform", solver=qz.Balanced(rtol=0), rng=0)
+    assert solution.converged
+    assert solution.n_iter > 3
+    check(solution, x, np.full(6, 1 / 6))
+    assert solution.stationarity < 1e-12
 
 
 @pytest.mark.parametrize("n", [6000, 5003])
