@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import cached_property
+from typing import Any
 
 from distill.images import Images, load
 from distill.methods import METHODS, Method
@@ -43,7 +44,7 @@ Labels = ImageLabelStage | StoredLabelStage | ExternalImagesStage | TeacherStage
 def build(recipe: Recipe, data: Images | None = None) -> list[Stage]:
     """validate → codec → encode, features → select → decode → label → train → evaluate → report, each where it is needed.
 
-    data: instead of the images that the recipe names, for a plan.
+    After them stages that packages register. data: instead of the images that the recipe names, for a plan.
     """
     data = load(recipe.data) if data is None else data
     _check_shares(recipe, data)
@@ -63,7 +64,22 @@ def build(recipe: Recipe, data: Images | None = None) -> list[Stage]:
             distances[name] = DistancesStage(recipe, data, name, found.validated, select, images, spaces)
     evaluate = EvaluateStage(recipe, data, students, distances)
     _check_batches(recipe, data, students)
-    return ordered(ReportStage(recipe, data, students, evaluate))
+    stages = ordered(ReportStage(recipe, data, students, evaluate))
+    for name in recipe.stages:
+        stages += [stage for stage in ordered(_registered_stage(recipe, data, name, stages)) if stage not in stages]
+    return stages
+
+
+def _registered_stage(recipe: Recipe, data: Images, name: str, stages: list[Stage]) -> Stage:
+    """A stage that a package registers, which may come from any before it."""
+    known, options = {stage.title: stage for stage in stages}, recipe.stages[name]
+    kind: Any = kind_of(dict[str, type[Stage]](), "stages", name)
+    try:
+        return kind(recipe, data, options, known)
+    except KeyError as missing:
+        raise RecipeError(
+            f"stages.{name} asks for {missing}, no option of it and no stage of these: {', '.join(known)}"
+        ) from None
 
 
 class _Stages:

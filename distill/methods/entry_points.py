@@ -1,11 +1,11 @@
-"""What installed packages of others register: ways to select, codecs, priors and students (docs/extending.md)."""
+"""What installed packages of others register: stages, ways to select, codecs, priors and students (docs/extending.md)."""
 
 import sys
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal
 
-Group = Literal["select", "codecs", "priors", "students"]
+Group = Literal["stages", "select", "codecs", "priors", "students"]
 
 
 def registered(group: Group) -> list[str]:

@@ -94,7 +94,8 @@ def _takes(schema: dict[str, Any]) -> str:
     if kind == "array":
         return f"list of {_takes(schema.get('items', {}))}"
     if kind == "object":
-        return f"table of {_takes(schema.get('additionalProperties', {}))}"
+        values = schema.get("additionalProperties", True)
+        return "table of options" if values is True else f"table of {_takes(values)}"
     words = {"integer": "integer", "number": "number", "string": "text", "boolean": "true | false"}
     bounds = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
     limits = [f"{sign} {schema[key]:g}" for key, sign in bounds.items() if key in schema]

@@ -1,4 +1,4 @@
-"""A package of somebody else's registers what recipes name: the page about it, followed word for word, and every group."""
+"""A package of somebody else's registers what recipes name: the pages about it, followed word for word, and every group."""
 
 import os
 import re
@@ -13,10 +13,12 @@ from distill.methods import METHODS
 from distill.methods.entry_points import registered
 from distill.pipeline.store import Store
 from distill.recipe import RecipeError, read
+from distill.runs.folder import plan
 from distill.runs.run import run
 from tests.distill.conftest import TINY
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "extending.md"
+STAGES = PAGE.with_name("extending_stages.md")
 OTHERS = '''
 """A codec that averages squares of 4 pixels, a prior that is the trained one, a student of one layer."""
 
@@ -70,14 +72,16 @@ def linear(*, channels, size, classes):
 @pytest.fixture
 def installed(tmp_path, monkeypatch):
     """A distribution that holds the page's module, and one of every other kind; also for worker processes."""
-    page = PAGE.read_text(encoding="utf-8")
-    code, table = (re.search(rf"```{kind}\n(.*?)```", page, re.DOTALL)[1] for kind in ("python", "toml"))
-    place = tmp_path / "site"
+    place, points = tmp_path / "site", ""
     (place / "farthest-1.0.dist-info").mkdir(parents=True)
-    (place / "farthest.py").write_text(code, encoding="utf-8")
+    for page in (STAGES, PAGE):
+        text = page.read_text(encoding="utf-8")
+        code, table = (re.search(rf"```{kind}\n(.*?)```", text, re.DOTALL)[1] for kind in ("python", "toml"))
+        (place / re.match('"""(.*)"""', code)[1]).write_text(code, encoding="utf-8")
+        group, line = re.search(r'entry-points\."([\w.]+)"', table)[1], table.splitlines()[1].replace('"', "")
+        points += f"[{group}]\n{line}\n"
     (place / "others.py").write_text(OTHERS, encoding="utf-8")
-    group, line = re.search(r'entry-points\."([\w.]+)"', table)[1], table.splitlines()[1].replace('"', "")
-    points = f"[{group}]\n{line}\nbroken = nowhere:Nothing\n[distill.codecs]\naverages = others:Averages\n"
+    points += "broken = nowhere:Nothing\n[distill.codecs]\naverages = others:Averages\n"
     points += "[distill.priors]\nsmaller = others:Smaller\n[distill.students]\nlinear = others:linear\n"
     (place / "farthest-1.0.dist-info" / "entry_points.txt").write_text(points)
     (place / "farthest-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: farthest\nVersion: 1.0\n")
@@ -111,6 +115,30 @@ def test_the_page_about_extending_works_and_so_does_every_group(installed):
         assert len(set(tensors["k3.seed0.indices"].tolist())) == 3
     assert METHODS["farthest"].summary == "real images, each the farthest from those before it"
     assert METHODS["farthest"].summary in (done.folder / "report" / "index.html").read_text(encoding="utf-8")
+
+
+def test_the_page_about_stages_works_and_what_is_made_is_kept(installed):
+    changes = [*TINY, "comparisons=[]", "methods=['random']", "seeds=[0]", "select.k=[3]", "stages.brightness.method=random"]
+    done = run("digits", out=installed / "run", set=changes, until="brightness", workers=1)
+    stages = {stage.title: stage for stage in build(read("digits", changes))}
+    stage, images, store = stages["brightness"], stages["images random"], Store(done.folder)
+    for part in stage.parts():
+        pixels = store.tensors(images, part)["k3.seed0.images"].numpy()
+        assert store.values(stage, part) == {"k3.seed0.images": pytest.approx(pixels.mean(), rel=1e-6)}
+    assert not list(done.folder.glob("train-*")), "nothing was made that it does not come from"
+    assert [each.done for each in plan(done.folder) if each.stage.name == "brightness"] == [10]
+    before = store.manifest(stage)
+    run("digits", out=done.folder, set=changes, until="brightness", workers=1)
+    assert store.manifest(stage) == before
+
+
+def test_a_stage_that_is_not_there_or_asks_for_one_that_is_not_is_a_sentence(installed):
+    with pytest.raises(RecipeError, match=r"names no stage 'darkness'; those that packages register .* are: brightness"):
+        read("digits", ["stages.darkness.method=random"])
+    with pytest.raises(RecipeError, match=r"stages.brightness asks for 'images full', no option of it and no stage of these: va"):
+        build(read("digits", ["stages.brightness.method=full"]))
+    with pytest.raises(RecipeError, match=r"stages.brightness asks for 'method', no option"):
+        build(read("digits", ["stages.brightness={}"]))
 
 
 def test_a_registered_prior_is_taken_with_its_options(installed):
@@ -147,5 +175,6 @@ def test_without_the_package_its_names_are_unknown():
         read("digits", ["codec.source=averages"])
 
 
-def test_the_page_is_short():
-    assert len(PAGE.read_text(encoding="utf-8").splitlines()) <= 45
+def test_the_pages_are_short():
+    assert len(PAGE.read_text(encoding="utf-8").splitlines()) <= 46
+    assert len(STAGES.read_text(encoding="utf-8").splitlines()) <= 40

@@ -111,6 +111,14 @@ def test_workers_share_gpus_and_processors(monkeypatch):
     assert environment.gpus() == []
 
 
+def began(pid):
+    """When a process began, in ticks since the machine did; numbers of processes begin again at some time."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    except OSError:
+        return float("inf")
+
+
 def kill_workers(command, folder, environment, missing, kills):
     """Kill workers of a command at random moments while ``missing`` stages are made; what it says at the end.
 
