@@ -13,6 +13,7 @@ from quantization.status import TooFewPoints
 # Of a point: its coordinates, and the costs of some of the points where it is the only code.
 Place = Callable[[int, IntArray], tuple[FloatArray, FloatArray]]
 _CANDIDATES = 64  # at first, of the points that may be the costliest
+_NEARLY = 0.9  # of the largest cost: those above are brought up to date together
 
 
 @dataclass(frozen=True)
@@ -142,18 +143,27 @@ def relocated(codes: FloatArray, masses: FloatArray, costs: FloatArray, place: P
         raise TooFewPoints(len(codes), int((masses > 0).sum()))
     codes, chosen, many = codes.copy(), list[int](), _CANDIDATES
     candidates, left = costliest_of(costs, many)
+    known = np.zeros(len(candidates), np.int64)  # of how many of the chosen a candidate's cost takes account; it can but fall
     for k in np.flatnonzero(masses == 0):
-        while not left.max() > costs[candidates].min() and len(candidates) < len(costs):  # others may cost more by now
-            many *= 8
-            candidates, left = costliest_of(costs, many)
-            for point in chosen:
-                left = np.minimum(left, place(point, candidates)[1])
-        costliest = int(left.argmax())
+        while True:
+            costliest = int(left.argmax())
+            if known[costliest] < len(chosen):
+                stale = np.flatnonzero((left >= _NEARLY * left[costliest]) & (known < len(chosen)))
+                for point in chosen[known[stale].min() :]:
+                    left[stale] = np.minimum(left[stale], place(point, candidates[stale])[1])
+                known[stale] = len(chosen)
+            elif len(candidates) < len(costs) and not left[costliest] > costs[candidates].min():  # others may cost more by now
+                many, fewer = many * 8, (candidates, left, known)
+                candidates, left = costliest_of(costs, many)
+                known = np.zeros(len(candidates), np.int64)
+                _, here, there = np.intersect1d(candidates, fewer[0], assume_unique=True, return_indices=True)
+                left[here], known[here] = fewer[1][there], fewer[2][there]
+            else:
+                break
         if not left[costliest] > 0 or left[costliest] < others:
             break
         chosen.append(int(candidates[costliest]))
-        codes[k], reached = place(chosen[-1], candidates)
-        left = np.minimum(left, reached)
+        codes[k] = place(chosen[-1], candidates[costliest : costliest + 1])[0]
     return codes
 
 
