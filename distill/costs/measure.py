@@ -15,7 +15,8 @@ from distill.models.batches import ran_out
 from distill.models.numerics import as_workers
 from quantization.threads import parallel_map
 
-_RUNS, _SECONDS = 20, 0.5  # runs of a microbenchmark at most, and the seconds after which no more begin
+_RUNS, _SECONDS = 20, 0.2  # runs of a microbenchmark at most, and the seconds after which no more begin
+_LONG = 5.0  # seconds of a first run after which none follows, though it may have compiled something
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def timed(microbenchmark: Microbenchmark, device: str) -> Measured:
                 torch.cuda.reset_peak_memory_stats()
             seconds = [_time(run, on_gpu)]
             began = time.perf_counter()
-            while len(seconds) <= _RUNS and time.perf_counter() - began < _SECONDS and (on_gpu or seconds[0] < 10 * _SECONDS):
+            while len(seconds) <= _RUNS and time.perf_counter() - began < _SECONDS and (on_gpu or seconds[0] < _LONG):
                 seconds.append(_time(run, on_gpu))
     except (RuntimeError, MemoryError) as error:
         if not ran_out(error):
