@@ -70,7 +70,9 @@ class _WeightedBins:
         self._means = np.ldexp(means, -self._exponent)
         bins, whole = len(means), int(r) if r == int(r) and r <= _MOST_WHOLE else 0
         levels = max(1, (bins - 1).bit_length())
-        self._line = None if r == 2 else (self._means, self._masses, float(r), whole)
+        # What costs are computed from is said by what is not None, so that the rest need not be compiled.
+        self._whole = (self._means, whole) if whole and r != 2 else None
+        self._direct = (self._means, self._masses, float(r)) if not whole else None
         self._table = np.zeros((levels if r == 2 or whole else 1, bins, 3 if r == 2 else whole + 1))
         if r == 2:
             _sum_outward(self._masses, self._means, self._table)
@@ -120,11 +122,11 @@ class _WeightedBins:
     def _cheapest(self, price: float) -> _PricedPartition:
         bins = len(self._masses)
         best, (origin, starts, since, edges) = np.zeros(bins + 1), np.zeros((4, bins + 1), np.int64)
-        edges = edges[_cheapest(self._table, self._line, price, best, origin, starts, since, edges) :].copy()
+        edges = edges[_cheapest(self._table, self._whole, self._direct, price, best, origin, starts, since, edges) :].copy()
         return _PricedPartition(edges, self._cost(edges), price)
 
     def _cost(self, edges: IntArray) -> float:
-        return float(_total_cost(self._table, self._line, edges))
+        return float(_total_cost(self._table, self._whole, self._direct, edges))
 
     def _guess(self, k: int) -> float:
         r"""$-g'(k)$ as wider bins have it; of few bins by Zador's formula for their density f, $\|f\|_{1/3} / (12 k^2)$."""
@@ -178,38 +180,44 @@ def _sum_outward(masses: FloatArray, means: FloatArray, table: FloatArray) -> No
 
 
 @branching_part
-def _run_cost(table: FloatArray, line: Any, start: int, stop: int) -> float:
-    """The cost of a run, by the table of its order; line: None for r = 2, else places, masses, r, and r where that is whole."""
+def _run_cost(table: FloatArray, whole: Any, direct: Any, start: int, stop: int) -> float:
+    """The cost of a run: by the table of r = 2, of places and a ``whole`` order, or ``direct``, by places, masses and r."""
     last = stop - 1
     apart = start ^ last
     if apart == 0:
         return 0.0
-    if line is not None and line[3] == 0:
-        return run_cost(line[0], line[1], start, stop, line[2])
-    level = 0  # ⌊log₂ apart⌋
+    if direct is not None:
+        return run_cost(direct[0], direct[1], start, stop, direct[2])
+    level = np.int64(0)  # ⌊log₂ apart⌋
     for shift in (16, 8, 4, 2, 1):
         if apart >> shift:
             apart >>= shift
             level += shift
-    if line is not None:
-        return table_cost(table, line[0], line[3], start, last, level)
+    if whole is not None:
+        return table_cost(table, whole[0], whole[1], start, last, level)
     mass, other = table[level, start, 0], table[level, last, 0]
     gap = table[level, last, 1] - table[level, start, 1]
     return table[level, start, 2] + table[level, last, 2] + mass * (other / (mass + other)) * gap * gap
 
 
 @_branching
-def _total_cost(table: FloatArray, line: Any, edges: IntArray) -> float:
+def _total_cost(table: FloatArray, whole: Any, direct: Any, edges: IntArray) -> float:
     total = 0.0
     for t in range(len(edges) - 1):
-        total += _run_cost(table, line, edges[t], edges[t + 1])
+        total += _run_cost(table, whole, direct, edges[t], edges[t + 1])
     return total
+
+
+@branching_part
+def _beats(table: FloatArray, whole: Any, direct: Any, best: FloatArray, j: int, rival: int, stop: int) -> bool:
+    return best[j] + _run_cost(table, whole, direct, j, stop) < best[rival] + _run_cost(table, whole, direct, rival, stop)
 
 
 @_branching
 def _cheapest(
     table: FloatArray,
-    line: Any,
+    whole: Any,
+    direct: Any,
     price: float,
     best: FloatArray,
     origin: IntArray,
@@ -230,7 +238,7 @@ def _cheapest(
         while head + 1 < tail and since[head + 1] <= j:
             head += 1
         origin[j] = starts[head]
-        best[j] = best[starts[head]] + _run_cost(table, line, starts[head], j) + price
+        best[j] = best[starts[head]] + _run_cost(table, whole, direct, starts[head], j) + price
         if j == bins:
             break
         leads = j + 1
@@ -238,26 +246,26 @@ def _cheapest(
             rival = starts[tail - 1]
             low = max(since[tail - 1], j + 1)
             # The first place in [low, bins] where j beats the last of the queue, found by strides that double, then halve.
-            if best[j] + _run_cost(table, line, j, low) < best[rival] + _run_cost(table, line, rival, low):
+            if _beats(table, whole, direct, best, j, rival, low):
                 tail -= 1
                 leads = low
                 continue
             stride, high = 1, bins + 1
             while low + stride <= bins:
                 reach = low + stride
-                if best[j] + _run_cost(table, line, j, reach) < best[rival] + _run_cost(table, line, rival, reach):
+                if _beats(table, whole, direct, best, j, rival, reach):
                     high = reach
                     break
                 low = reach
                 stride *= 2
             if high > bins and low < bins:
-                if best[j] + _run_cost(table, line, j, bins) < best[rival] + _run_cost(table, line, rival, bins):
+                if _beats(table, whole, direct, best, j, rival, bins):
                     high = bins
                 else:
                     low = bins
             while high - low > 1:
                 middle = (low + high) // 2
-                if best[j] + _run_cost(table, line, j, middle) < best[rival] + _run_cost(table, line, rival, middle):
+                if _beats(table, whole, direct, best, j, rival, middle):
                     high = middle
                 else:
                     low = middle

@@ -188,7 +188,7 @@ def table_cost(table: Any, x: Any, whole: int, start: int, last: int, level: int
     even = 1.0 if whole % 2 == 0 else -1.0
     if whole == 1:
         place = _median_place(table, level, start, last, middle)
-        cost = _shifted(table, level, start, last, middle, place, x[place] - x[middle], 1, -1.0)
+        cost = _shifted(table, level, start, last, middle, place, x[place] - x[middle], whole, even)
         return cost if cost > 0 else 0.0
     low, high = x[start], x[last]
     mass = table[level, start, 0] + table[level, last, 0]

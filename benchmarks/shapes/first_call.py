@@ -21,6 +21,7 @@ IMPORT = "import time; begun = time.perf_counter(); import quantization; print(t
 CASES: list[tuple[str, float, Any]] = [  # a goal in seconds, and the call
     ("quantize 1000 × 2, K = 5", 3, lambda: qz.quantize(x(1000, 2), 5, rng=0)),
     ("quantize 100,000 × 1, K = 20", 3, lambda: qz.quantize(x(100_000, 1), 20, rng=0)),
+    ("quantize 10,000 × 1, K = 20, r = 1", 3, lambda: qz.quantize(x(10_000, 1), 20, r=1, rng=0)),
     ("quantize 100,000 × 2, K = 100", 3, lambda: qz.quantize(x(100_000, 2), 100, rng=0)),
     ("quantize 5000 × 16, K = 20", 3, lambda: qz.quantize(x(5000, 16), 20, rng=0)),
     ("quantize 10,000 × 32, K = 100, float64", 3, lambda: qz.quantize(x(10_000, 32, np.float64), 100, rng=0)),
