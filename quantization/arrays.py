@@ -125,9 +125,8 @@ def as_floating(x: Any, what: str = "points") -> Array:
     check_unmasked(x, what)
     if hasattr(x, "toarray"):
         raise ValueError(
-            f"{what} must be a dense array; received {type(x).__name__}. Write {what}.toarray(), or for a CSR matrix (any other: "
-            f"{what}.tocsr()) too large for that write Stream(lambda: "
-            "(x[i : i + 1024].toarray() for i in range(0, x.shape[0], 1024)))"
+            f"{what} must be a dense array, or for quantize and the estimator a CSR matrix; received {type(x).__name__}. Write "
+            f"{what}.tocsr() there, and {what}.toarray() elsewhere"
         )
     if hasattr(x, "to_numpy"):
         x = _from_frame(x, what)

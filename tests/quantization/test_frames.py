@@ -133,6 +133,7 @@ def test_a_lost_gradient_is_told():
 
 
 def test_the_way_round_a_sparse_matrix_that_the_error_names_works():
-    x = scipy.sparse.csr_array(X)
-    stream = qz.Stream(lambda: (x[i : i + 16].toarray() for i in range(0, x.shape[0], 16)))
-    assert qz.quantize(stream, 2, max_iter=3, rng=0).points.shape == (2, 2)
+    x = scipy.sparse.csc_array(X)
+    with pytest.raises(ValueError, match=r"or for quantize .* a CSR matrix; received csc_array. Write points.tocsr\(\)"):
+        qz.quantize(x, 2, max_iter=3, rng=0)
+    assert qz.quantize(x.tocsr(), 2, max_iter=3, rng=0).points.shape == (2, 2)

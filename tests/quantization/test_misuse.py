@@ -31,9 +31,9 @@ class Odd:
         (lambda: qz.quantize(np.ma.masked_greater(X, 1), 2, rng=0), "masked entries. Drop or fill them"),
         (
             lambda: qz.DiscreteMeasure(scipy.sparse.csr_array(X)),
-            r"dense array; received csr_array. Write points\.toarray\(\), or for a CSR",
+            r"a CSR matrix; received csr_array\. .* points\.toarray\(\) elsewhere",
         ),
-        (lambda: qz.quantize(scipy.sparse.csc_matrix(X), 2, rng=0), r"received csc_matrix\. .* CSR .* points\.tocsr\(\)"),
+        (lambda: qz.quantize(scipy.sparse.csc_matrix(X), 2, rng=0), r"a CSR .* csc_matrix\. Write points\.tocsr\(\)"),
         (lambda: qz.quantize(scipy.sparse.csr_array(X), 2, r=1, rng=0), "sparse samples are for r = 2; received r = 1"),
         (
             lambda: qz.quantize(X, 2, r=1, solver=qz.Newton(), rng=0),
