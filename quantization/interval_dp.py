@@ -9,7 +9,6 @@ This module loads numba: import it inside the function that needs it.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -19,6 +18,8 @@ from quantization.compiler import branching_part
 from quantization.compiler import compiled as _compiled
 from quantization.interval_r_means import run_cost, sum_moments_outward, table_cost
 
+Whole = tuple[FloatArray, int] | None  # places and a whole order, whose table costs are computed from
+Direct = tuple[FloatArray, FloatArray, float] | None  # places, masses and an order: costs are direct sums
 _ATTEMPTS = 100  # prices tried at most; about ten are usual
 _FURTHEST = 600.0  # largest change of the logarithm of a price
 _ROUND_OFF = 1e-13  # of costs: sums of some thousand terms
@@ -71,8 +72,8 @@ class _WeightedBins:
         bins, whole = len(means), int(r) if r == int(r) and r <= _MOST_WHOLE else 0
         levels = max(1, (bins - 1).bit_length())
         # What costs are computed from is said by what is not None, so that the rest need not be compiled.
-        self._whole = (self._means, whole) if whole and r != 2 else None
-        self._direct = (self._means, self._masses, float(r)) if not whole else None
+        self._whole: Whole = (self._means, whole) if whole and r != 2 else None
+        self._direct: Direct = (self._means, self._masses, float(r)) if not whole else None
         self._table = np.zeros((levels if r == 2 or whole else 1, bins, 3 if r == 2 else whole + 1))
         if r == 2:
             _sum_outward(self._masses, self._means, self._table)
@@ -180,7 +181,7 @@ def _sum_outward(masses: FloatArray, means: FloatArray, table: FloatArray) -> No
 
 
 @branching_part
-def _run_cost(table: FloatArray, whole: Any, direct: Any, start: int, stop: int) -> float:
+def _run_cost(table: FloatArray, whole: Whole, direct: Direct, start: int, stop: int) -> float:
     """The cost of a run: by the table of r = 2, of places and a ``whole`` order, or ``direct``, by places, masses and r."""
     last = stop - 1
     apart = start ^ last
@@ -201,7 +202,7 @@ def _run_cost(table: FloatArray, whole: Any, direct: Any, start: int, stop: int)
 
 
 @_branching
-def _total_cost(table: FloatArray, whole: Any, direct: Any, edges: IntArray) -> float:
+def _total_cost(table: FloatArray, whole: Whole, direct: Direct, edges: IntArray) -> float:
     total = 0.0
     for t in range(len(edges) - 1):
         total += _run_cost(table, whole, direct, edges[t], edges[t + 1])
@@ -209,15 +210,15 @@ def _total_cost(table: FloatArray, whole: Any, direct: Any, edges: IntArray) -> 
 
 
 @branching_part
-def _beats(table: FloatArray, whole: Any, direct: Any, best: FloatArray, j: int, rival: int, stop: int) -> bool:
+def _beats(table: FloatArray, whole: Whole, direct: Direct, best: FloatArray, j: int, rival: int, stop: int) -> bool:
     return best[j] + _run_cost(table, whole, direct, j, stop) < best[rival] + _run_cost(table, whole, direct, rival, stop)
 
 
 @_branching
 def _cheapest(
     table: FloatArray,
-    whole: Any,
-    direct: Any,
+    whole: Whole,
+    direct: Direct,
     price: float,
     best: FloatArray,
     origin: IntArray,
