@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeGuard, cast
 
 import numpy as np
+import scipy  # its subpackages load when they are first used
 
 from quantization.arrays import FloatArray, IntArray, to_host
 from quantization.assignment import nearest
@@ -221,12 +222,10 @@ class _Boxes:
 
 def _distribution(law: Any, i: int) -> Any:
     """A marginal as a frozen distribution of scipy.stats."""
-    from scipy import stats
-
     known = known_law(law, 2.0)
     if isinstance(known, FrozenLaw):
         return known.distribution
     if isinstance(known, GaussianMixture) and known.dim == 1 and len(known.weights) == 1:
-        return stats.norm(known.means[0, 0], float(known.covs[0, 0, 0]) ** 0.5)
+        return scipy.stats.norm(known.means[0, 0], float(known.covs[0, 0, 0]) ** 0.5)
     kind = type(law).__name__
     raise ValueError(f"marginal {i} must be a Gaussian or a frozen scipy.stats distribution on the line; received {kind}")

@@ -3,6 +3,7 @@ r"""What proves a plan optimal: potentials and reduced costs $C_{ik} - u_i - v_k
 from math import fsum
 
 import numpy as np
+import scipy  # its subpackages load when they are first used
 from numpy.typing import NDArray
 
 from quantization.arrays import FloatArray, IntArray
@@ -29,11 +30,8 @@ def total_reduced_cost(costs: FloatArray, u: FloatArray, v: FloatArray, masses: 
 
 def components(rows: NDArray[np.intp], columns: NDArray[np.intp], n: int, m: int) -> IntArray:
     """(n + m,) which connected component of a plan's support each row and each column belongs to, numbered from 0."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    graph = coo_array((np.ones(len(rows)), (rows, n + columns)), shape=(n + m, n + m))
-    return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
+    graph = scipy.sparse.coo_array((np.ones(len(rows)), (rows, n + columns)), shape=(n + m, n + m))
+    return np.asarray(scipy.sparse.csgraph.connected_components(graph, directed=False)[1], dtype=np.int64)
 
 
 def rebased(costs: FloatArray, parts: list[FloatArray], component: IntArray) -> tuple[FloatArray, FloatArray]:
