@@ -36,13 +36,13 @@ number of workers does not change a result. One process writes to a folder at a 
 _EXAMPLES = """examples:
   python -m distill run digits                                distil handwritten digits into runs/digits
   python -m distill run photos --set data.path=DIR            distil photographs of your own: DIR/cat, DIR/dog, ...
-  python -m distill run digits --set train.steps=800          other students; all that comes before them is kept
+  python -m distill run digits --set train.steps=800          other students; earlier stages are reused
   python -m distill run mine.toml --until decode --out /data/mine
   python -m distill schema train                              what may stand in a recipe's section [train]
   python -m distill status runs/digits                        what is done and what is missing
-  python -m distill evaluate SET --recipe digits --protocol rded   somebody's set beside random images, one protocol
+  python -m distill evaluate SET --recipe digits --protocol rded   an external set against random images
   python -m distill export runs/digits --format parquet       the distilled set, for datasets.load_dataset
-  python -m distill clean runs/digits                         remove what no recipe refers to any more
+  python -m distill clean runs/digits                         remove results that no recipe refers to
 To resume an interrupted run, give the same command again."""
 
 
@@ -60,11 +60,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     except (PartFailed, OSError) as error:
-        kept = "\nEverything finished so far is kept; the same command goes on from there."
+        kept = "\nEverything finished so far is kept; the same command resumes."
         print(f"{error}{kept if options.action in (_run, _evaluate) else ''}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("Interrupted. Everything finished so far is kept; the same command goes on from there.", file=sys.stderr)
+        print("Interrupted. Everything finished so far is kept; the same command resumes.", file=sys.stderr)
         return 130
 
 
@@ -119,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
 
     evaluating = commands.add_parser(
         "evaluate",
-        help="judge anybody's distilled set: students of a folder beside students of random real images",
+        help="evaluate an external distilled set: its students beside students of random real images",
         description="Train and test students of the set at FOLDER (a folder of images per class, whose metadata.csv may give "
         "weights and soft labels, parquet, webdataset's tars, or tensors of torch) beside students of as many random real "
         "images, under one protocol. Giving the command again resumes.",

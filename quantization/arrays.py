@@ -153,7 +153,7 @@ def as_floating(x: Any, what: str = "points") -> Array:
 def check_unmasked(x: Any, what: str) -> None:
     """Refuses masked entries of numpy, which other functions would take for numbers."""
     if np.ma.is_masked(x):
-        raise ValueError(f"{what} must be there; received an array with masked entries. Drop or fill them")
+        raise ValueError(f"{what} must have no masked entries; received a masked array. Drop or fill these entries")
 
 
 def _from_frame(x: Any, what: str) -> Any:

@@ -189,7 +189,7 @@ class _Boxes:
         given: list[Any] = list(cast(Sequence[Any], law)) if isinstance(law, list | tuple) else [law]
         if len(given) != len(grid.factors):
             raise ValueError(
-                f"of a product grid the law must be its list of {len(grid.factors)} marginals; received {len(given)}"
+                f"with a product grid law must be the list of its {len(grid.factors)} marginals; received {len(given)}"
             )
         marginals = [_distribution(one, i) for i, one in enumerate(given)]
         levels = list[FloatArray]()
@@ -200,7 +200,9 @@ class _Boxes:
         for one in levels:
             masses = np.outer(masses, np.diff(one)).ravel()
         if not np.allclose(masses, to_host(grid.measure.weights_float64), rtol=1e-6, atol=1e-9):
-            raise ValueError("of a product grid the law must be the list of marginals that it was made of; its masses are others")
+            raise ValueError(
+                "law must be the list of marginals that the product grid was made of; received others, with other masses"
+            )
         codes = to_host(grid.measure.points)
         return cls(grid, marginals, levels, masses, codes, codes, grid.distortion)
 

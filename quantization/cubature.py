@@ -176,9 +176,7 @@ def _cubature(
     if gradient_lipschitz is not None:
         slope = checked_number(gradient_lipschitz, "gradient_lipschitz must be a finite number ≥ 0")
         if cells.draws and lipschitz is None:
-            raise ValueError(
-                "of a law known by sampling gradient_lipschitz needs lipschitz beside it, which bounds what draws leave"
-            )
+            raise ValueError("gradient_lipschitz alone gives no bound for a law known by sampling; give lipschitz= as well")
         bound = min(bound, slope * cells.distortion / 2)
     values = _values(f, cells.centroids)
     value = float(cells.masses @ values)

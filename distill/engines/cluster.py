@@ -55,7 +55,7 @@ class RayEngine:
         have = self._ray.cluster_resources()
         count = min(workers or int(have.get(kind, 0)), most)
         if count < group or not count:
-            raise RecipeError(f"a part takes {group} workers with a {kind} each, and the cluster has {int(have.get(kind, 0))}")
+            raise RecipeError(f"a part needs {group} workers with a {kind} each; the cluster has {int(have.get(kind, 0))}")
         affinity = import_module("ray.util.scheduling_strategies").NodeAffinitySchedulingStrategy
         here = affinity(self._ray.get_runtime_context().get_node_id(), soft=False)
         self._fractions = import_module("ray.util.queue").Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})

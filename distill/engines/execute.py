@@ -111,7 +111,7 @@ class Board:
             return
         self._remakes[damage.folder, damage.part] += 1
         if self._remakes[damage.folder, damage.part] > _AGAIN:
-            raise PartFailed(f"{damage.folder}/{damage.part} does not match its checksum again and again; is the disk at fault?")
+            raise PartFailed(f"{damage.folder}/{damage.part} repeatedly does not match its checksum; the disk may be faulty")
         self.store.discard(stage, damage.part)
         self.missing[stage].append(damage.part)
         self._cached.discard(stage)

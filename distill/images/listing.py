@@ -79,7 +79,7 @@ def images_in(folder: str, prefix: str = "") -> list[tuple[str, int]]:
         pass  # a class without a folder has no images here
     except OSError as error:
         raise RecipeError(
-            f"{folder} can't be listed: {error.strerror}. Its images would be missing without a word; mend it, or move it away"
+            f"{folder} can't be listed: {error.strerror}. Its images would be left out; make it readable, or move it away"
         ) from None
     return found
 

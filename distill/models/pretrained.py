@@ -128,7 +128,7 @@ class Pretrained:
         """Refuses an index of weights in several files that can't be read, or names a file that is not there."""
         name, folder, shards = index.relative_to(self.path), index.parent, _shards(index)
         if not shards:
-            raise RecipeError(f"{self.key}.path = {self.path!r}: {name} says of no weights where they are; fetch it again")
+            raise RecipeError(f"{self.key}.path = {self.path!r}: {name} names no files of weights; fetch the model again")
         if lost := [shard for shard in shards if not _lies(folder, shard)]:
             which = f"{lost[0]}, which is" if len(lost) == 1 else f"{len(lost)} files, such as {lost[0]}, that are"
             raise RecipeError(f"{self.key}.path = {self.path!r}: {name} names {which} not in {folder}; fetch the model again")
@@ -149,7 +149,9 @@ class Pretrained:
             return Path(hub.hf_hub_download(self.path, name, revision=commit))
         except (OSError, ValueError, hub.errors.HfHubHTTPError) as error:
             first = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise RecipeError(f"{self.key}.path = {self.path!r} is no folder, and not to be had from the hub: {first}") from None
+            raise RecipeError(
+                f"{self.key}.path = {self.path!r} is no folder here, and the hub does not provide it: {first}"
+            ) from None
 
     def _commit(self) -> str:
         if not self.revision:

@@ -38,7 +38,7 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         if self.shift and (self.crop or self.patches > 1):
-            raise ValueError(f"shift = {self.shift} goes with neither crop nor patches; leave it out, or those")
+            raise ValueError(f"shift = {self.shift} cannot be combined with crop or patches; leave out one of them")
         if self.crop is not None and not 0 < self.crop[0] <= self.crop[1] <= 1:
             raise ValueError(f"crop is a range of shares of the image, such as (0.08, 1); received {self.crop}")
 

@@ -158,7 +158,10 @@ def _sentences(error: ValidationError) -> Iterator[str]:
             if not path:
                 yield message
                 continue
-            yield f"{path}: {message}; received {problem['input']!r} ({type(problem['input']).__name__})"
+            of_section = isinstance(problem["input"], dict) and problem["type"] == "value_error"  # its sentence names the options
+            yield f"{path}: {message}" + (
+                "" if of_section else f"; received {problem['input']!r} ({type(problem['input']).__name__})"
+            )
 
 
 def _renamed(path: str, value: Any) -> str | None:
@@ -176,7 +179,8 @@ def _unknown(path: str) -> str:
     known = list(keys())
     if path in known:
         section = path.rpartition(".")[0]
-        return f"{path} is an option of another {section}.source than the recipe's; leave it out, or change the source"
+        kind = "protocol" if section == "train" else "source"
+        return f"{path} does not go with the recipe's {section}.{kind}; leave it out, or change {section}.{kind}"
     depth = path.count(".") + 1
     beginnings = list(dict.fromkeys(".".join(key.split(".")[:depth]) for key in known))
     nearest = difflib.get_close_matches(path, beginnings, n=1, cutoff=0.6) or difflib.get_close_matches(path, known, cutoff=0.0)

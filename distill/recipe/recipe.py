@@ -217,7 +217,9 @@ class Recipe(Section):
         if self.select.streaming and self.select.solver != "clvq":
             raise ValueError(f"select.streaming is for select.solver = clvq; received {self.select.solver}")
         if self.select.streaming and self.select.init == "balanced":
-            raise ValueError("select.init = balanced sees all points of a class at once; leave select.streaming or it out")
+            raise ValueError(
+                "select.init = balanced needs all points of a class at once; leave out select.streaming or select.init"
+            )
         if self.select.streaming and self.select.medoids:
-            raise ValueError("select.medoids looks among all latents of a class at once; leave select.streaming or it out")
+            raise ValueError("select.medoids needs all latents of a class at once; leave out select.streaming or select.medoids")
         return self

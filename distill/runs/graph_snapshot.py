@@ -42,7 +42,7 @@ class FrozenStage(Stage):
         self._refuse()
 
     def _refuse(self) -> NoReturn:
-        raise RecipeError(f"{self._folder} can be read here, but not made: the run's images or models are not at hand")
+        raise RecipeError(f"{self._folder} can be read here, but not continued: the run's images or models are missing")
 
 
 @dataclass(frozen=True)

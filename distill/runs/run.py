@@ -151,7 +151,7 @@ def _engine(name: str, recipe: Recipe, folder: Path, workers: int | None) -> Cal
 
 def _check_device(recipe: Recipe) -> None:
     if recipe.compute.device == "cuda" and not (gpus() and import_module("torch").cuda.device_count()):
-        raise RecipeError('compute.device = "cuda", but no GPU is to be seen here; --set compute.device=cpu computes without one')
+        raise RecipeError('compute.device = "cuda", but no GPU is visible here; without one, --set compute.device=cpu')
 
 
 def _make(

@@ -48,9 +48,7 @@ class FeaturesStage(SpaceStage):
         self.parents, self.device, self.dtype = (validated, network), network.device, network.dtype
         self.image_size = self.section.image_size or data.size
         if self.image_size != data.size and isinstance(data.train, Held):
-            raise RecipeError(
-                f"features.image_size = {self.image_size}, but these images are to be had at data.size = {data.size} alone"
-            )
+            raise RecipeError(f"features.image_size = {self.image_size}, but these images exist only at data.size = {data.size}")
         if self.image_size != data.size and isinstance(network, TrainedTeacherStage):
             raise RecipeError(
                 f"features.image_size = {self.image_size}, but the teacher is trained on images of data.size = {data.size}; "

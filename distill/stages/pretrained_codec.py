@@ -37,7 +37,7 @@ class PretrainedCodecStage(CodecStage):
                 f"the codec shrinks images by {factor}, of which {self.size} pixels a side are no multiple; see codec.size"
             )
         if self.size != data.size and isinstance(data.train, Held):
-            raise RecipeError(f"codec.size = {self.size}, but these images are to be had at data.size = {data.size} alone")
+            raise RecipeError(f"codec.size = {self.size}, but these images exist only at data.size = {data.size}")
         self.channels, self.side = config["latent_channels"], self.size // factor
 
     def options(self) -> Mapping[str, Any]:

@@ -69,13 +69,13 @@ class ValidateImagesStage(Stage):
         if DARK in converted and DEEP not in converted and options.bits is None:
             raise ValueError(
                 f"all {converted[DARK]} images of 16 bits hold values below 4096 alone, as of 12 bits, and would be nearly "
-                "black: say data.bits = 12, or data.bits = 16 if they are so dark"
+                "black: set data.bits = 12, or data.bits = 16 if they are that dark"
             )
         allowed = getattr(self.recipe.data, "max_unreadable", 0.0)
         if len(unreadable) > allowed * sum(counts.values()):
             raise ValueError(
                 f"{len(unreadable)} of {sum(counts.values())} images can't be read, more than the share data.max_unreadable = "
-                f"{allowed:g} allows: {_some(unreadable)}. Mend them, or allow more"
+                f"{allowed:g} allows: {_some(unreadable)}. Repair them, or allow more"
             )
         return {"images": counts, "unreadable": unreadable, "converted": converted}
 

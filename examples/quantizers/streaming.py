@@ -1,6 +1,6 @@
 r"""
-A stream that no memory holds
-=============================
+Quantize a stream of batches
+============================
 
 Competitive learning (CLVQ) is stochastic gradient descent on the distortion: every mini-batch moves the nearest codes, and the
 iterates are averaged. It takes batches one at a time, from a list, a torch DataLoader or a function that returns an iterable.

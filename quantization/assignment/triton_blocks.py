@@ -1,4 +1,4 @@
-r"""The same as ``plain`` in fused kernels: a pass reads every point once and writes nothing of its size but labels and distances.
+r"""The same as ``torch_blocks`` in fused kernels: a pass reads every point once and writes little but labels and distances.
 
 Tensors of any sizes are neither copied nor padded. Imported once a CUDA tensor has been handed over.
 """

@@ -1,4 +1,4 @@
-"""The kernels of ``fused``, in Triton; with ``TRITON_INTERPRET=1`` set before this is imported, they run on a CPU, in numpy.
+"""The kernels of ``triton_blocks``, in Triton; with ``TRITON_INTERPRET=1`` set before the import they run on a CPU, in numpy.
 
 Points are found through a table of addresses. All offsets are 64-bit. Every sum is taken in an order that the shapes decide, and
 there are no atomics.

@@ -1,4 +1,4 @@
-"""Samples that no memory holds: their cells from sums over parts, each of them read once a pass."""
+"""Samples larger than memory: their cells from sums over parts, each of them read once a pass."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-r"""Greedy k-means++ for points that no memory holds: on a pool of few points, to which passes add those that it missed."""
+r"""Greedy k-means++ for points larger than memory: on a pool of few points, to which passes add those that it missed."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""How data that no memory holds are read, pass after pass: parts of shards by an executor, or a stream, batch by batch."""
+"""How data larger than memory are read, pass after pass: parts of shards by an executor, or a stream, batch by batch."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -57,8 +57,8 @@ class ShardReader:
             for i, reading in enumerate(self._readings(tasks[start : start + window]), start):
                 if not first and reading.fingerprint != self._fingerprints[i]:
                     raise ValueError(
-                        f"{parts[i].name} gave other numbers than when it was read before, in the {parts[i].size} rows from "
-                        f"{parts[i].first}: nothing may write to it meanwhile"
+                        f"{parts[i].name} has changed since it was read before, in the {parts[i].size} rows from "
+                        f"{parts[i].first}: nothing may write to it while it is quantized"
                     )
                 fingerprints.append(reading.fingerprint)
                 yield reading.answer
@@ -141,7 +141,7 @@ class StreamReader:
         if self._seen is not None and seen != self._seen:
             raise ValueError(
                 f"the stream gave {count} points on this pass, and {self._seen[0]} on the first"
-                + (", of other numbers" if count == self._seen[0] else "")
+                + (", with other values" if count == self._seen[0] else "")
                 + ". Lloyd reads it at every step, and it must be the same: fix its seed, or take solver=CLVQ()"
             )
         self._seen = seen

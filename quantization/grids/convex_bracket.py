@@ -190,10 +190,14 @@ def _of_marginals(f: Function, laws: Sequence[Any], codebook: Any, dual: Any) ->
     count = len(laws)
     if not isinstance(codebook, ProductGrid) or codebook.dim != count:
         kind = f"one of {codebook.dim}" if isinstance(codebook, ProductGrid) else type(codebook).__name__
-        raise ValueError(f"of {count} marginals the codebook must be a product grid of as many coordinates; received {kind}")
+        raise ValueError(
+            f"law lists {count} marginals, so codebook must be a product grid of {count} coordinates; received {kind}"
+        )
     given = [None] * count if dual is None else list(cast(Sequence[Any], dual)) if isinstance(dual, list | tuple) else []
     if len(given) != count or not (dual is None or all(isinstance(one, DualGrid) and one.dim == 1 for one in given)):
-        raise ValueError(f"of {count} marginals dual must be a list of as many dual grids on the line; received {dual!r}")
+        raise ValueError(
+            f"law lists {count} marginals, so dual must be a list of {count} dual grids on the line; received {dual!r}"
+        )
     below, above = list[tuple[DiscreteMeasure, float]](), list[tuple[DiscreteMeasure, float]]()
     for i, (law, factor, one) in enumerate(zip(laws, codebook.factors, given, strict=True)):
         problem = make_problem(law, 1, 2.0)

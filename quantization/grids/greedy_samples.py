@@ -25,7 +25,7 @@ class PointSearch:
         if len(points) > _MOST:
             raise ValueError(
                 f"a greedy sequence is found on at most {_MOST:,} samples, all pairs of which are compared; received "
-                f"{len(points):,}. Draw so many of them"
+                f"{len(points):,}. Give a subsample of that size"
             )
         self._points, self._weights, self._r = points, weights, r
         self._least = np.full(len(points), np.inf)

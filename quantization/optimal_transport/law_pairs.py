@@ -44,7 +44,7 @@ def couple_laws(mu: object, nu: object, r: float) -> LawTransport:
         names = " and ".join(type(law).__name__ for law in (mu, nu))
         rows = "; ".join(row.kinds for row in ROWS)
         raise ValueError(
-            f"of laws these are coupled with a certificate: {rows}. Received {names} and r = {r:g}. Give samples, as in "
+            f"no certified method couples {names} for r = {r:g}; there are methods for {rows}. Give samples, as in "
             "wasserstein(law.sample(n, rng), nu)"
         )
     return found

@@ -70,7 +70,7 @@ def test_what_cannot_be_parsed_exits_with_two(capsys, arguments):
         (["run", "digits", "--set", "data.test_fraction=0.001"], "data.test_fraction"),
         (["run", "digits", "--set", "data.test_fraction=0.999"], "data.test_fraction"),
         (["run", "digits", "--set", "data.seed=9999999999"], "data.seed"),
-        (["run", "digits", "--set", "compute.device=cuda", "--workers", "1"], "no GPU is to be seen here"),
+        (["run", "digits", "--set", "compute.device=cuda", "--workers", "1"], "no GPU is visible here"),
         (
             ["run", "digits", "--engine", "local", "--set", "train.processes=2"],
             "takes the engine that spans processes: --engine ray",
@@ -165,7 +165,7 @@ def test_a_part_that_fails_exits_with_one_and_says_how_to_go_on(copied, tiny_com
     assert main([*tiny_command[3:], "--out", str(copied)]) == 1
     err = capsys.readouterr().err
     assert err.startswith("report, part report: MemoryError: not enough")
-    assert "the same command goes on from there" in err
+    assert "the same command resumes" in err
 
 
 def test_an_interrupt_says_how_to_go_on(monkeypatch, capsys, tmp_path):
@@ -174,7 +174,7 @@ def test_an_interrupt_says_how_to_go_on(monkeypatch, capsys, tmp_path):
 
     monkeypatch.setattr("distill.__main__.run", interrupted)
     assert main(["run", "digits", "--out", str(tmp_path / "run")]) == 130
-    assert "the same command goes on from there" in capsys.readouterr().err
+    assert "the same command resumes" in capsys.readouterr().err
 
 
 def test_off_a_terminal_a_stage_is_a_plain_line(finished):
@@ -278,7 +278,7 @@ def test_a_disk_that_fills_up_under_way_is_said_and_with_room_the_run_goes_on(
     assert main(command) == 1
     err = capsys.readouterr().err
     assert re.search(r"the disk of \S+ is full: \S+ takes [\d,]+ bytes", err)
-    assert "the same command goes on from there" in err
+    assert "the same command resumes" in err
     assert "Traceback" not in err
     assert not list(out.rglob("*.partial"))
     kept = [path for path in out.rglob("*.safetensors") if ".checkpoints" not in path.parts]
@@ -299,5 +299,5 @@ def test_a_full_disk_is_a_sentence_and_nothing_finished_is_lost(capsys, monkeypa
     assert main(["run", "digits", "--out", str(tmp_path / "run")]) == 1
     printed = capsys.readouterr()
     assert "No space left on device" in printed.err
-    assert "the same command goes on" in printed.err
+    assert "the same command resumes" in printed.err
     assert "Traceback" not in printed.err

@@ -307,7 +307,7 @@ def test_figures_of_other_budgets_are_made_again():
             "features.layer = 'nowhere' is no layer of the network",
         ),
         (True, ["features.components=9999"], "features.components = 9999, but the network gives .* features"),
-        (True, ["features.image_size=32"], "features.image_size = 32, but these images are to be had at data.size = 16"),
+        (True, ["features.image_size=32"], "features.image_size = 32, but these images exist only at data.size = 16"),
         (True, ["features.center=false"], "center = false takes no mean off"),
         (False, ['features.source="teacher"', "features.whiten=true"], "whiten divides principal comp"),
         (True, ['methods=["balanced"]', "select.medoids=true"], "leave select.medoids, or those methods, out"),

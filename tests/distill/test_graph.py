@@ -177,7 +177,7 @@ def test_inverting_without_a_prior_is_refused(change, words):
         (["decode.start=inverted", "decode.scheduler=euler"], "inverts DDIM"),
         (["select.space=noise", "decode.strength=0"], "which is 0"),
         (["select.streaming=true", "select.solver=lloyd"], "is for select.solver = clvq"),
-        (["select.streaming=true", "select.solver=clvq", "select.medoids=true"], "leave select.streaming or it out"),
+        (["select.streaming=true", "select.solver=clvq", "select.medoids=true"], "leave out select.streaming or select.medoids"),
     ],
 )
 def test_what_does_not_go_together_is_refused(changes, words):

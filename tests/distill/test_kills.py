@@ -131,7 +131,7 @@ def test_sigterm_saves_what_is_trained_and_the_same_command_goes_on_from_it(tiny
     process.send_signal(signal.SIGTERM)
     told = process.communicate(timeout=60)[1].decode()
     assert process.returncode == 130
-    assert "the same command goes on from there" in told
+    assert "the same command resumes" in told
     (note,) = (tmp_path / "run").glob(f"{teacher.name}-*/.checkpoints/teacher.json")
     assert 0 < json.loads(note.read_text())["values"]["done"] < 2000
     assert subprocess.run(command, env=clean_environment, capture_output=True, check=False).returncode == 0

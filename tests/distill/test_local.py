@@ -171,6 +171,6 @@ def test_ctrl_c_saves_what_is_trained_and_leaves_no_process(tiny_command, clean_
     os.killpg(process.pid, signal.SIGINT)
     told = process.communicate(timeout=60)[1].decode()
     assert process.returncode == 130
-    assert re.fullmatch(r"Interrupted\. .*goes on from there\.\n", told), "and no traceback of a worker"
+    assert re.fullmatch(r"Interrupted\. .*resumes\.\n", told), "and no traceback of a worker"
     assert workers
     assert not any(map(alive, workers))

@@ -160,7 +160,7 @@ def test_few_images_that_cannot_be_read_are_left_out_and_many_stop_the_run(mine,
     assert sorted(each["name"] for each in validated(mine, tmp_path / "few")["unreadable"]) == [f"dog/{i}.jpg" for i in range(3)]
     (mine / "owl" / "0.jpg").write_bytes(b"")
     with pytest.raises(
-        ValueError, match=r"4 of 62 images can't be read, .* data\.max_unreadable = 0\.05 allows: dog/.*Mend them"
+        ValueError, match=r"4 of 62 images can't be read, .* data\.max_unreadable = 0\.05 allows: dog/.*Repair them"
     ):
         validated(mine, tmp_path / "many")
 

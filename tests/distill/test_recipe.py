@@ -90,7 +90,7 @@ def test_an_earlier_name_is_answered_by_the_present_one(change, said):
 
 def test_an_option_of_another_source_is_said_to_be_one():
     message = refused("digits", "teacher.source=timm", "teacher.model=resnet18")
-    assert "teacher.width is an option of another teacher.source than the recipe's" in message
+    assert "teacher.width does not go with the recipe's teacher.source" in message
 
 
 @pytest.mark.parametrize("change", ["selct.k=3", "selct.x.y=3"])

@@ -138,8 +138,8 @@ def test_asian_options_by_paths():
         ({"law": NORMAL}, "codes must have the law's dimension 1; received 2"),
         ({"law": qz.Stream([np.zeros((5, 2))])}, "must be one to draw from, or a measure; received a stream"),
         ({"law": qz.QuasiMonteCarlo(PLANE)}, "depend on one another"),
-        ({"law": [NORMAL], "codebook": qz.product_grid([NORMAL, NORMAL], 9)}, "its list of 2 marginals; received 1"),
-        ({"law": [NORMAL, stats.expon()], "codebook": qz.product_grid([NORMAL, NORMAL], 9)}, "its masses are others"),
+        ({"law": [NORMAL], "codebook": qz.product_grid([NORMAL, NORMAL], 9)}, "the list of its 2 marginals; received 1"),
+        ({"law": [NORMAL, stats.expon()], "codebook": qz.product_grid([NORMAL, NORMAL], 9)}, "others, with other masses"),
         ({"law": [NORMAL, np.zeros((3, 1))], "codebook": qz.product_grid([NORMAL, NORMAL], 9)}, "marginal 1 must be a Gaussian"),
     ],
 )
@@ -176,5 +176,5 @@ def test_a_cubature_of_a_sampled_law_holds_the_error_of_its_draws():
     found = qz.expect(lambda x: x[:, 0], Sampled(), [[0.0, 0.0]], lipschitz=1.0, gradient_lipschitz=0.0, rng=0)
     assert found.low < 0 < found.high
     assert found.standard_error == pytest.approx(2**0.5 / 2**10, rel=0.05)  # of |X|, which bounds that of f
-    with pytest.raises(ValueError, match="needs lipschitz beside it"):
+    with pytest.raises(ValueError, match="give lipschitz= as well"):
         qz.expect(lambda x: x[:, 0], Sampled(), [[0.0, 0.0]], gradient_lipschitz=0.0, rng=0)

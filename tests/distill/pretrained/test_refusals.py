@@ -104,7 +104,7 @@ def test_a_missing_shard_of_weights_is_refused_before_anything_is_made(table, st
         build(read(table))
     for said in ("{", "[]", "{}", '{"weight_map": []}', '{"weight_map": {}}'):
         index.write_text(said)
-        with pytest.raises(RecipeError, match=r"index.json says of no weights where they are; fetch it again"):
+        with pytest.raises(RecipeError, match=r"index.json names no files of weights; fetch the model again"):
             build(read(table))
     shards[1].unlink()
     shards[1].write_bytes(kept)
