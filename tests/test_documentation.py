@@ -55,6 +55,15 @@ def test_commands_are_understood(page: Path) -> None:
             read(said.recipe, said.set)
 
 
+def test_figures_of_the_readme_stand_in_the_benchmarks() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = readme.partition("## Comparison with other libraries")[2].partition("\n## ")[0]
+    figures = re.findall(r"\| (\**0\.\d+\**) (?=\|)", table)
+    benchmarks = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    assert len(figures) == 8
+    assert [each for each in figures if f"| {each} |" not in benchmarks] == []
+
+
 def test_badges_are_true() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     versions = re.findall(r"Python :: (3\.\d+)", " ".join(project["classifiers"]))

@@ -2,9 +2,9 @@ r"""
 Options by recursive quantization
 =================================
 
-A diffusion becomes a Markov chain on a few optimal states a date: each grid is the optimal quantizer of one step of Euler's
-scheme from the grid before, in closed form. A put that may be exercised on 50 dates is worth what optimal stopping of that chain
-gives.
+A diffusion becomes a Markov chain on a few optimal states per date: each grid is the optimal quantizer of one step of Euler's
+scheme from the grid before, in closed form. The price of a put with 50 exercise
+dates is the value of optimal stopping of that chain.
 """
 
 import matplotlib.pyplot as plt

@@ -2,8 +2,8 @@ r"""
 An Asian option by quantized paths
 ==================================
 
-The payoff depends on the mean of the whole path. Weighted paths of a functional quantizer of Brownian motion stand for all paths,
-so its price is one weighted sum. The error is about proportional to the distortion, and two grids tell how much to take off.
+The payoff depends on the mean of the whole path. Weighted paths of a functional quantizer of Brownian motion replace all
+paths, so the price is one weighted sum. The error is roughly proportional to the distortion, which two grids extrapolate to zero.
 """
 
 import matplotlib.pyplot as plt

@@ -2,8 +2,8 @@ r"""
 Prototypes for a few-shot head
 ==============================
 
-A frozen network gives features; each class is stood for by K codes, and a picture gets the class of the nearest one. One problem
-a class, all solved together by ``quantize_many``. Features here are principal components of digits.
+A frozen network gives features; each class is represented by K codes, and a picture gets the class of the nearest code.
+There is one problem per class; ``quantize_many`` solves them together. Features here are principal components of digits.
 """
 
 import matplotlib.pyplot as plt

@@ -3,7 +3,7 @@ Four bits for the weights of a network
 ======================================
 
 Weights of language models are stored as indices into 16 levels (NF4 takes quantiles of the normal law). The codebook that is
-optimal for the weights at hand has a smaller error; so have pairs of weights in the plane, with 256 codes, at the same 4 bits.
+optimal for the given weights has a smaller error; so have pairs of weights, quantized by 256 planar codes, at the same 4 bits.
 """
 
 import matplotlib.pyplot as plt

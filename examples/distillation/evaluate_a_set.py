@@ -1,6 +1,6 @@
 r"""
-Evaluate somebody's distilled set
-=================================
+Evaluate an external distilled set
+==================================
 
 Any folder of images for each class (or parquet, tars, tensors of torch) can be evaluated: students of it beside students of
 as many random real images, under one protocol. Here the set is made of the mean image of each class and four random ones.

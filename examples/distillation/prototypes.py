@@ -2,7 +2,7 @@ r"""
 Prototypes for a linear head
 ============================
 
-A frozen network gives features; each class is stood for by K weighted points among them, and a linear classifier learns from
+A frozen network gives features; each class is represented by K weighted points among them, and a linear classifier learns from
 these alone. A run with ``train.protocol = "probe"`` compares ways to choose the points: optimal codes with the masses of their
 cells, the real images nearest to them, random images. What it found is exported, and used on new images in a few lines.
 

@@ -14,7 +14,7 @@ law = qz.GaussianMixture([0.5, 0.5], [[-2.0] * 3, [2.0] * 3], [np.eye(3), 0.5 * 
 x = law.sample(20_000, np.random.default_rng(0))
 
 # %%
-# The residual: moving the codes to the centroids of their cells would take off ``stationarity`` squared of the distortion.
+# The residual: a step to the centroids of the cells lowers the distortion by the share ``stationarity`` squared or more.
 trace = []
 for snapshot in qz.iterate(x, 30, solver=qz.Lloyd(rtol=1e-4), rng=0):
     trace.append(snapshot.stationarity)

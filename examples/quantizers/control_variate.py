@@ -1,9 +1,9 @@
 r"""
-Monte Carlo with a quantizer's help
-===================================
+A quantizer as control variate
+==============================
 
 :math:`f(\hat X)` has a known expectation and is near :math:`f(X)`: a control variate for any f. Or the cells are strata,
-and draws go where f varies. The grid is made once.
+with more draws where f varies more. The grid is made once for all f.
 """
 
 import matplotlib.pyplot as plt

@@ -1,9 +1,9 @@
 r"""
-Dual grids, and a bracket of an option's price
-==============================================
+Dual grids, and bounds on an option's price
+===========================================
 
-A dual grid splits each point among the codes around it, at random, so that :math:`E[\hat X | X] = X`. For a convex f the
-expectation of :math:`f(\hat X)` is then above that of f(X), whatever the codes, while means of cells give one below.
+A dual grid sends each point at random to one of the codes around it, so that :math:`E[\hat X | X] = X`. For a convex f the
+expectation of :math:`f(\hat X)` is then an upper bound of that of f(X), for any codes, and means of cells give a lower bound.
 """
 
 import matplotlib.pyplot as plt

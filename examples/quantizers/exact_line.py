@@ -3,7 +3,7 @@ Exact quantizers of laws on the line
 ====================================
 
 Any frozen continuous ``scipy.stats`` law is quantized to round-off: cells are integrated, not sampled, and Newton's method ends
-where the gradient of :math:`D_2(x) = E \min_k |X - x_k|^2` vanishes. Of a log-concave law the answer is the optimum.
+where the gradient of :math:`D_2(x) = E \min_k |X - x_k|^2` vanishes. For a log-concave law this is the global optimum.
 """
 
 import matplotlib.pyplot as plt

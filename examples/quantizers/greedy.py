@@ -2,7 +2,7 @@ r"""
 A sequence of codes for every K
 ===============================
 
-Where K is not known beforehand: each code is the best one to add to those before it, and the first k codes are a quantizer that
+If K is not known in advance: each code is the best one to add to those before it, and the first k codes are a quantizer that
 is nearly as good as the best of k, for every k.
 """
 

@@ -1,9 +1,9 @@
 r"""
-In place of scikit-learn's KMeans
-=================================
+A drop-in for scikit-learn's KMeans
+===================================
 
-:class:`~quantization.OptimalQuantizer` has KMeans's parameters, defaults and attributes, in pipelines and searches too. Beside
-them it has the masses of the cells, equal masses and the certificate.
+:class:`~quantization.OptimalQuantizer` has KMeans's parameters, defaults and attributes, and works in pipelines and parameter
+searches. In addition it has the masses of the cells, clusters of equal masses and a certificate.
 """
 
 import matplotlib.pyplot as plt

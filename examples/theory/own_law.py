@@ -1,6 +1,6 @@
 r"""
-Check a theorem on a law of one's own
-=====================================
+Check a theorem on your own law
+===============================
 
 A claim is a theorem's statement with a check: observed ≤ bound + slack, the slack derived. Called with a law, a number of codes
 and a seed it returns the evidence; its negative control, a false variant, must be rejected by the same check.

@@ -1,6 +1,6 @@
 r"""
-Between two shapes
-==================
+Interpolation between two shapes
+================================
 
 With ``mixing`` the barycenter travels along the Wasserstein geodesic from one measure to another.
 """

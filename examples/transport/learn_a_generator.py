@@ -1,6 +1,6 @@
 r"""
-Learn by gradients of W₂
-========================
+Learning by gradients of W₂
+===========================
 
 Costs of transport are differentiable in points and weights: one exact solve gives value and gradient (the envelope theorem).
 A small network learns to send noise to data; 64 weighted codes stand for the data, so that a step costs little.

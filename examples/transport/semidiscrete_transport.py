@@ -1,9 +1,10 @@
 r"""
-From a law to points
-====================
+Semi-discrete transport
+=======================
 
-Semi-discrete transport: prices are found at which every point's cell (a power cell) has the mass of its point. Of a Gaussian in
-the plane cells are integrated exactly; of other laws the distance comes with a confidence interval.
+The optimal transport from a law to finitely many points: prices are found for which the power cell of every point has the
+weight of the point. For a Gaussian in the plane cells are integrated exactly; for other laws the distance has a confidence
+interval.
 """
 
 import matplotlib.pyplot as plt
