@@ -49,6 +49,33 @@ class FeatureNetwork(nn.Module):
         return features.flatten(1)
 
 
+@torch.no_grad()
+def inputs_off(network: nn.Module, images: Tensor) -> float | None:
+    r"""How unlike those of its training the images are that a network is fed, in standard deviations; None where it can't tell.
+
+    $(\mathrm{mean}_c\, (m_c - \mu_c)^2 / \sigma_c^2)^{1/2}$ at its first batch normalization, m the means of its input over
+    images and places, μ and σ² those that it has kept. Photographs fed as a network was trained on photographs are about .1 to .3
+    off; with pixels from 0 to 1 where −1 to 1 is meant, or red for blue, .6; with pixels from 0 to 255, a hundred.
+    """
+    norms = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]  # pyright: ignore[reportPrivateUsage]
+    if not norms or norms[0].running_mean is None or norms[0].running_var is None:
+        return None
+    first, seen = norms[0], list[Tensor]()
+
+    def keep(module: nn.Module, given: Any) -> None:
+        seen.append(given[0])
+
+    listening = first.register_forward_pre_hook(keep)
+    try:
+        network(images)
+    finally:
+        listening.remove()
+    mean, variance = norms[0].running_mean, norms[0].running_var
+    alive = variance > 1e-6 * variance.max()
+    off = (seen[0].float().flatten(2).mean((0, 2)) - mean)[alive]
+    return float((off.square() / variance[alive]).mean().sqrt())
+
+
 def last_linear(network: nn.Module) -> nn.Module:
     """The linear layer that gives a classifier's logits; ValueError for a network without one."""
     linear = [module for module in network.modules() if isinstance(module, nn.Linear)]

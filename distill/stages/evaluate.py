@@ -12,7 +12,8 @@ from distill.pipeline.stage import Product, Progress, Reader, Stage, ordered
 from distill.recipe import Probe, Recipe
 from distill.stages.distances import DistancesStage
 from distill.stages.draw import Draw, draws
-from distill.stages.evidence import comparisons, effective_sizes, few_in_effect
+from distill.stages.evidence import comparisons, effective_sizes, few_in_effect, unlike_training
+from distill.stages.feature_space import FeatureSpaceStage
 from distill.stages.label import ImageLabelStage
 from distill.stages.students import StudentsStage
 from distill.stages.teacher import TeacherStage
@@ -51,6 +52,7 @@ class EvaluateStage(Stage):
         self.parents = (*distances.values(), *trains.values())
         ancestors = dict.fromkeys(stage for train in trains.values() for stage in ordered(train))
         self.teacher = next((stage for stage in ancestors if isinstance(stage, TeacherStage)), None)
+        self._space = next((stage for stage in ancestors if isinstance(stage, FeatureSpaceStage)), None)
         self.validated = next(stage for stage in ancestors if isinstance(stage, ValidateImagesStage))
 
     def options(self) -> Mapping[str, Any]:
@@ -62,7 +64,8 @@ class EvaluateStage(Stage):
         return ["metrics"]
 
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
-        rows, checks, warnings = [], _Checks(), list[str]()
+        rows, checks = [], _Checks()
+        warnings = unlike_training(read.values(self._space, "components").get("inputs_off")) if self._space else []
         measured = self._measured(read, checks)
         pairs = product(self.recipe.train.regimes, self.recipe.methods)
         trains = [self._trains[method, regime] for regime, method in pairs if (method, regime) in self._trains]

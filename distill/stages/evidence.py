@@ -15,6 +15,8 @@ from distill.stages.students import StudentsStage
 from distill.stages.testing import Outcome
 from distill.statistics import comparison, effective_size
 
+_OFF = 0.5  # standard deviations: pixels from 0 to 1 for −1 to 1, or red for blue, are .6 off
+
 
 def comparisons(read: Reader, recipe: Recipe, trains: Mapping[tuple[str, str], StudentsStage]) -> list[dict[str, Any]]:
     """Each of the recipe's pairs by labels and budget, where both have students; all images stand beside every budget."""
@@ -43,6 +45,17 @@ def effective_sizes(read: Reader, train: StudentsStage, draws: Sequence[Draw]) -
         weights = [moded(draw.of(masses, "weights").double().numpy(), mode) for draw in draws]
         found[name] = float(np.mean([effective_size(each) for each in weights]))
     return found
+
+
+def unlike_training(off: float | None) -> list[str]:
+    """A warning where a network is fed images unlike those that it was trained on; off: ``inputs_off`` of the feature space."""
+    if off is None or off <= _OFF:
+        return []
+    return [
+        f"The network of [features] is fed images that are {off:.1f} standard deviations off those of its training "
+        "(photographs fed as they should be: .1 to .3): they are of another kind, or its mean and deviation, or the order of its "
+        "channels, are not these."
+    ]
 
 
 def few_in_effect(method: str, k: int | None, sizes: Mapping[str, float]) -> list[str]:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from distill.models.features import FeatureNetwork
 
 _ON_A_CPU = 8  # images at once
+_LOOKED_AT = 32  # images by which it is seen whether a network is fed as in its training
+_REMEDY = "look at the weights of the network of [features], and at the mean and deviation that it standardizes pixels by"
+_REFUSED = 5.0  # standard deviations off
 _BATCH_BYTES = 2**28  # pixels read at once, at most
 
 
@@ -99,6 +102,11 @@ class FeaturesStage(SpaceStage):
         import torch
 
         self._refuse_chance(read)
+        if part == self.parts()[0] and (off := self.inputs_off(read)) is not None and off > _REFUSED:
+            raise ValueError(
+                f"the network of [features] is fed images that are {off:.0f} standard deviations off those of its training, at "
+                f"its first batch normalization: {_REMEDY}"
+            )
         positions, split = self.positions(read, part), self.data.split(self.split)
         at_once = max(1, _BATCH_BYTES // (self.data.channels * self.image_size**2))
         found: list[Any] = [torch.empty((0, self.entries))]
@@ -107,6 +115,17 @@ class FeaturesStage(SpaceStage):
             found.append(self.of(read, pixels, lambda done, start=start: progress((start + done) / len(positions))))
         return {f"{part}.safetensors": {"features": torch.cat(found)}}
 
+    def inputs_off(self, read: Reader) -> float | None:
+        """By how many standard deviations some training images, as the network is fed them, are off those of its training."""
+        import torch
+
+        from distill.models.features import inputs_off
+
+        readable = np.concatenate([self.validated.readable(read, "train", i) for i in range(len(self.data.classes))])
+        some = np.unique(readable[np.linspace(0, len(readable) - 1, _LOOKED_AT).astype(np.int64)])
+        pixels = torch.from_numpy(self.data.train.read(some, self.image_size))
+        return inputs_off(self._load(read).network, pixels.to(self.device).float() / 255)
+
     def of(self, read: Reader, images: Any, progress: Progress = lambda done: None) -> Any:
         """Features (n, d) of images (n, C, H, W) uint8. progress: called with the number done."""
         import torch
@@ -114,7 +133,6 @@ class FeaturesStage(SpaceStage):
         from distill.models.finite import finite
 
         network = self._load(read)
-        remedy = "look at the weights of the network of [features], and at the mean and deviation that it standardizes pixels by"
 
         def features(some: slice) -> Any:
             with torch.no_grad():
@@ -122,7 +140,7 @@ class FeaturesStage(SpaceStage):
 
         found, done = list[Any](), 0
         for some in self._batches.of(features, len(images)):
-            found.append(finite(some, "features of images", remedy))
+            found.append(finite(some, "features of images", _REMEDY))
             done += len(some)
             progress(done)
         return torch.cat(found)

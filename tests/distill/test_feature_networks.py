@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from distill.models.convnet import ConvNet
-from distill.models.features import FeatureNetwork, width
+from distill.models.features import FeatureNetwork, inputs_off, width
 from distill.models.networks import Normalized
 
 
@@ -100,3 +100,29 @@ def test_a_layer_without_one_tensor_is_said(outputs, said):
 
     with pytest.raises(ValueError, match=f"features.layer = 'layer' {said}"):
         width(Network, (1, 4, 4), "layer", "mean")
+
+
+def test_inputs_are_off_by_the_deviations_that_the_network_has_kept():
+    torch.manual_seed(0)
+    images, norm = torch.rand(7, 3, 4, 4), nn.BatchNorm2d(3)
+    norm.running_mean, norm.running_var = (
+        torch.tensor([0.1, -0.2, 0.0]),
+        torch.tensor([0.5, 2.0, 0.0]),
+    )  # the last: a dead channel
+    network = Normalized(nn.Sequential(norm, nn.Flatten(), nn.Linear(48, 2)), (0.5, 0.4, 0.3), (0.25, 0.5, 1.0)).eval()
+    means = [(images[:, 0].mean() - 0.5) / 0.25, (images[:, 1].mean() - 0.4) / 0.5]
+    expected = (((means[0] - 0.1) ** 2 / 0.5 + (means[1] + 0.2) ** 2 / 2.0) / 2) ** 0.5
+    assert inputs_off(network, images) == pytest.approx(float(expected), rel=1e-5)
+    assert not norm._forward_pre_hooks
+    assert inputs_off(nn.Sequential(nn.Flatten(), nn.Linear(48, 2)), images) is None
+
+
+def test_a_network_fed_as_in_its_training_is_not_off_and_one_fed_otherwise_is():
+    torch.manual_seed(0)
+    photographs = torch.rand(64, 3, 1, 1) * 0.3 + 0.3 + 0.2 * torch.rand(64, 3, 8, 8)
+    layers = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8, momentum=None), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    fed = Normalized(layers, (0.5,) * 3, (0.5,) * 3)
+    fed.train()(photographs)  # which keeps its statistics
+    assert inputs_off(fed.eval(), photographs) < 1e-4
+    assert inputs_off(Normalized(layers, (0.0,) * 3, (1.0,) * 3).eval(), photographs) > 0.5  # from 0 to 1, not −1 to 1
+    assert inputs_off(fed, 255 * photographs) > 50

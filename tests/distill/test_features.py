@@ -18,6 +18,7 @@ from distill.images import Held
 from distill.pipeline.store import Store
 from distill.recipe import RecipeError, read
 from distill.stages.draw import Draw
+from distill.stages.evidence import unlike_training
 from distill.stages.features import FeaturesStage
 from distill.stages.real_selection import apportioned
 
@@ -374,3 +375,26 @@ def test_constant_features_and_a_teacher_at_chance_are_said(probed, monkeypatch)
     )
     with pytest.raises(ValueError, match=r"at chance. Its features say as little: train it longer"):
         stage.features.make("0003-three-0", probed.store, lambda done: None)
+
+
+def test_a_network_fed_otherwise_than_in_its_training_is_refused_or_said(decoded, monkeypatch):
+    stage = space(decoded).features
+    monkeypatch.setattr(type(stage), "inputs_off", lambda self, read: 137.2)
+    with pytest.raises(
+        ValueError, match=r"fed images that are 137 standard deviations off those of its training.*the mean and deviation"
+    ):
+        stage.make(stage.parts()[0], decoded.store, lambda done: None)
+    monkeypatch.setattr(type(stage), "inputs_off", lambda self, read: 0.63)
+    made = space(decoded).make("components", decoded.store, lambda done: None)
+    assert made["components.json"]["inputs_off"] == 0.63
+    values = Store.values
+    monkeypatch.setattr(
+        Store, "values", lambda self, of, part: values(self, of, part) | ({"inputs_off": 0.63} if part == "components" else {})
+    )
+    metrics = decoded.stages["evaluate"].make("metrics", decoded.store, lambda done: None)["metrics.json"]
+    assert any("0.6 standard deviations off those of its training" in said for said in metrics["warnings"])
+
+
+@pytest.mark.parametrize("off", [None, 0.0, 0.3])
+def test_a_network_fed_as_in_its_training_is_not_warned_of(off):
+    assert unlike_training(off) == []
