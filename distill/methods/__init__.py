@@ -37,6 +37,7 @@ BASES = {
     "counts": Method("counts", "uniform", "real", "real images nearest the codes, as many a cell as its mass allots"),
     "stratified": Method("stratified", "uniform", "real", "one random image of each cell of equal mass"),
     "stratified-mass": Method("stratified-mass", "mass", "real", "one random image of each cell, weighted by its mass"),
+    "thinned": Method("thinned", "uniform", "real", "real images by kernel thinning (needs goodpoints)"),
     "full": Method("all", "uniform", "real", "all of the training data: the ceiling"),
     "external": Method("external", "mass", "external", "the images of a folder, weighted as it says"),
 }

@@ -21,6 +21,7 @@ from distill.stages.real_selection import (
 )
 from distill.stages.select import SelectStage
 from distill.stages.teacher import TeacherStage
+from distill.stages.thinned import ThinnedStage
 from distill.stages.trained_codec import TrainedCodecStage
 from distill.stages.trained_prior import TrainedPriorStage
 from distill.stages.trained_teacher import TrainedTeacherStage
@@ -32,7 +33,16 @@ TEACHERS: dict[str, type[TeacherStage]] = {
     "timm": PretrainedTeacherStage,
     "torchvision": PretrainedTeacherStage,
 }
-_REAL = (AllStage, RandomStage, NearestStage, NearestBalancedStage, CountsStage, StratifiedStage, StratifiedMassStage)
+_REAL = (
+    AllStage,
+    RandomStage,
+    NearestStage,
+    NearestBalancedStage,
+    CountsStage,
+    StratifiedStage,
+    StratifiedMassStage,
+    ThinnedStage,
+)
 SELECTIONS: dict[str, type[SelectStage]] = {kind.kind: kind for kind in _REAL}
 
 Kind = TypeVar("Kind")
