@@ -27,6 +27,7 @@ _AMISS, _SLIGHT, _NOISE = 0.02, 0.05, 4  # of all mass, and of a code's: what ma
 _NEAR, _NEAR_PER_CODE, _NEAR_PER_AMISS = 2**14, 32, 8  # points at borders that are enough for the exact end, as a rule
 _ASCENTS, _FEW_ASCENTS = 40, 8  # Newton steps of the dual, and where the codes move on anyway
 _LISTINGS, _GROWTH, _USED = 24, 4, 0.1  # of candidates, at most; of the room of prices that left so much of it
+_DEPTH, _DEEPER = 16, 2  # times as many points between two cells as tell what moves cost, for an exact plan; first attempts
 _MANY, _BY_PATHS, _LESS = 4, 1 / 32, 0.8  # times the codes, and of all mass: too much for paths, if a listing leaves less
 _PATHS, _PATH_WORK = 4000, 2**28  # between which an interruption is answered, at most
 _MOVES, _MOVES_KEPT, _MORE = 16, 2**21, 4  # between two cells that are listed, and all; times the points, where they don't do
@@ -104,7 +105,7 @@ class CapacitatedAssignment:
         """The optimal plan to codes (K, d), from prices of codes not far away; its certificate, where one is asked for."""
         prices, window = self._begin(codes, prices, self._dense and not certified)
         before, attempt, least, spread = prices, 0, np.inf, np.full((len(codes), len(codes)), window)
-        known, depth = window == np.inf or self.small, 1
+        known, depth = window == np.inf or self.small, _DEPTH
         many = max(_MANY * self._close, _BY_PATHS * float(self._masses.sum()))
         while True:
             attempt += 1
@@ -123,7 +124,9 @@ class CapacitatedAssignment:
                 break
             depth = depth if reached else _GROWTH * depth
             prices = found if reached else prices + within(following - prices, rooms)
-            spread, least, known = _wider(spread, left), np.inf, window == np.inf
+            if reached or attempt > _DEEPER:  # prices that no plan ends at tell little of the rooms that are needed
+                spread = _wider(spread, left)
+            least, known = np.inf, window == np.inf
         self._moved = float(np.ptp(found - before))
         if not (certified and reached and left.min() >= 0):
             return self._as_plan(listed, flow, labels, found)
@@ -207,24 +210,31 @@ class CapacitatedAssignment:
     def _completed(self, listed: Candidates, prices: FloatArray, off: float) -> tuple[FloatArray, FloatArray, bool]:
         """The flow of every candidate, exact, the prices, and whether masses could be met by these candidates.
 
-        Of points near borders first, as others stay where they are unless prices change by more than that. off: what is amiss.
+        Of points near borders first, and of those that would move at the prices found then. off: what is amiss.
         """
         n = len(listed.rows)
         count = max(_NEAR, _NEAR_PER_CODE * len(prices), int(_NEAR_PER_AMISS * off))
+        choice, moved = listed.choose(prices), np.zeros(n, bool)  # points that would move besides
+        chosen, margins = choice.chosen, choice.margins
         while True:
-            choice = listed.choose(prices)
-            chosen, margins, everything = choice.chosen, choice.margins, 2 * count >= n
+            everything = 2 * count >= n
             if everything and off <= _MANY * len(prices):
                 return self._paths(listed, prices.copy())
-            near = np.arange(n) if everything else np.flatnonzero(margins <= np.partition(margins, count)[count])
+            near = np.arange(n) if everything else np.flatnonzero(moved | (margins <= np.partition(margins, count)[count]))
             near = near[np.argsort(listed.codes[chosen[near]], kind="stable")]  # what is looked at together lies together
             flow, found, reached = self._paths(listed.some(near, chosen), prices.copy())
-            if everything or (reached and np.ptp(found - prices) <= margins[near].max()):
+            if reached and not everything:
+                others = listed.choose(found).chosen != chosen
+                others[near] = False
+                moved |= others
+                everything, count = not others.any(), count if _MORE * others.sum() < len(near) else _MORE * count
+            elif not everything:
+                count *= _MORE
+            if everything:
                 whole = np.zeros(len(listed.codes))
                 whole[chosen] = listed.weights
                 whole[listed.entries(near)[0]] = flow
                 return whole, found, reached
-            prices, count = found if reached else prices, _MORE * count
 
     def _paths(self, listed: Candidates, prices: FloatArray, exact: bool = True) -> tuple[FloatArray, FloatArray, bool]:
         """From the cells at these prices: whole points first, as those that are split make paths of less, then what is left."""
