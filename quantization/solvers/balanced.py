@@ -126,10 +126,11 @@ class Balanced:
         cost = found.upper.value
         residual = stationarity(2 * w[:, None] * (codes - found.targets), w, cost, 2.0)
         widths = found.upper.high - found.upper.value + found.dual.value - found.dual.low
-        noise = min(_RESIDUAL * (problem.k / self.draws) ** 0.5, _OF_COST**0.5)
+        share = (problem.k / self.draws) ** 0.5  # of all mass, by which the cells of a sample are off
+        noise = min(_RESIDUAL * share, _OF_COST**0.5)
         judged = State(
             codes, w, cost, residual, found.upper.standard_error, prices=prices, masses_gap=found.upper.high - found.dual.low,
-            gap_tolerance=min(_RESOLVED * widths, _OF_COST * cost), resolution=lambda: noise,
+            gap_tolerance=min(_RESOLVED * widths + share * cost, _OF_COST * cost), resolution=lambda: noise,
         )  # fmt: skip
         return judged if judged.within(self.rtol) else replace(judged, ended=Status.BUDGET_SPENT)
 

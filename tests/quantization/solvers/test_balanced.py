@@ -230,6 +230,7 @@ def test_a_law_known_by_draws_against_cells_that_are_integrated(even):
     shares = np.bincount(sol.predict(law.sample(2**16, np.random.default_rng(1))), minlength=4) / 2**16
     np.testing.assert_allclose(shares, masses, atol=5 * (0.25 / 2**16) ** 0.5 + 5 * (0.25 / 2**17) ** 0.5)
     assert sol.converged  # as close as so many draws can tell
+    assert even or qz.quantize(drawn, 8, masses="uniform", rng=0).converged
     poor = qz.quantize(drawn, 4, masses=masses, init=sol.points, max_iter=0, solver=qz.Balanced(draws=2**9), rng=0)
     assert even or poor.status is qz.Status.BUDGET_SPENT
     away = qz.quantize(drawn, 4, masses=masses, init=sol.points + np.eye(1, 2), max_iter=0, rng=0)
