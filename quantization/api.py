@@ -62,9 +62,9 @@ def quantize(
         ``None`` takes :class:`Newton` for densities on the line and Gaussian mixtures in the plane, :class:`Lloyd` for samples
         and shards, and :class:`CLVQ` otherwise; :class:`Balanced` where masses are prescribed.
     init : optional
-        ``None`` takes "global" on the line and in that plane and "k-means++" otherwise. Else "k-means++", "random", "global", an
-        :class:`Initialization`, codes (k, d), a DiscreteMeasure, an earlier Solution (which resumes CLVQ), or a callable
-        ``init(points, k, rng)`` that returns codes.
+        ``None`` takes :class:`GlobalSearch` on the line (not exhaustive) and in that plane and "k-means++" otherwise. Else
+        "k-means++", "random", "global", an :class:`Initialization`, codes (k, d), a DiscreteMeasure, an earlier Solution (which
+        resumes CLVQ), or a callable ``init(points, k, rng)`` that returns codes.
     n_init : int, default 1
         Independent runs, of which the least distortion is kept.
     max_iter : int, optional

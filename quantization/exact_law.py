@@ -38,8 +38,11 @@ class ExactLaw(Protocol):
 class HasGlobalSearch(ExactLaw, Protocol):
     """An exact law whose best codebook is found from afar: by a dynamic programme, or by many starts that cost little."""
 
-    def search(self, k: int, rng: np.random.Generator) -> FloatArray:
-        """Codes (k, d) in the basin of the global optimum, as far as a search over a coarse version of the law can tell."""
+    def search(self, k: int, rng: np.random.Generator, *, exhaustive: bool = False) -> FloatArray:
+        """Codes (k, d) in the basin of the global optimum, as far as a search over a coarse version of the law can tell.
+
+        exhaustive: whether none may be better, where that can be found.
+        """
         ...
 
 

@@ -124,10 +124,21 @@ class GlobalSearch:
 
     For samples and laws with a density on the line, and Gaussian mixtures in the plane.
 
+    Parameters
+    ----------
+    exhaustive : bool, default True
+        For samples on the line: whether no partition is better, however many samples there are. Otherwise many of them are put
+        into bins first, which is what ``init=None`` does: within 1e-6 of the least distortion for a million samples, r = 2 and
+        100 codes, in a tenth of the time.
+
     Raises
     ------
     ValueError
         For any other law.
+
+    References
+    ----------
+    aggarwal1994.
 
     Examples
     --------
@@ -136,6 +147,8 @@ class GlobalSearch:
     >>> sorted(solution.points[:, 0].tolist())
     [0.5, 10.5]
     """
+
+    exhaustive: bool = True
 
     def check(self, problem: Problem) -> None:
         if not has_global_search(problem.exact):
@@ -146,7 +159,7 @@ class GlobalSearch:
 
     def draw(self, problem: Problem, rng: np.random.Generator) -> FloatArray:
         assert has_global_search(problem.exact)
-        return problem.exact.search(problem.k, rng)
+        return problem.exact.search(problem.k, rng, exhaustive=self.exhaustive)
 
 
 @dataclass(frozen=True, eq=False)

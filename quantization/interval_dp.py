@@ -3,7 +3,7 @@ r"""The optimal partition of consecutive bins on the line into K runs: a dynamic
 The cost of a run, $\min_c \sum_b m_b |y_b - c|^r$, satisfies the quadrangle inequality: of two runs that overlap the codes may
 change places where that brings them nearer to what lies outside. So the least cost $g(k)$ of k runs is
 convex in k, and each k is optimal at some price $\lambda$ for $\min_k g(k) + \lambda k$, a dynamic program without k that takes
-O(B log B) time (aggarwal1994). Here: a search for the price whose optimum has k runs, in O(B log B) memory.
+O(B log B) time (aggarwal1994). Here: a search for the price whose optimum has k runs.
 
 This module loads numba: import it inside the function that needs it.
 """
@@ -16,14 +16,23 @@ from quantization.arrays import FloatArray, IntArray
 from quantization.compiler import branching as _branching
 from quantization.compiler import branching_part
 from quantization.compiler import compiled as _compiled
-from quantization.interval_r_means import run_cost, sum_moments_outward, table_cost
+from quantization.interval_moment_kernels import run_cost as whole_run_cost
+from quantization.interval_moment_kernels import sum_moments_outward, workspace
+from quantization.interval_tree_kernels import expansions
+from quantization.interval_tree_kernels import run_cost as tree_run_cost
 
-Whole = tuple[FloatArray, int] | None  # places and a whole order, whose table costs are computed from
-Direct = tuple[FloatArray, FloatArray, float] | None  # places, masses and an order: costs are direct sums
+Bins = tuple[FloatArray, FloatArray, int]  # masses, means, and how many bits of a bin's number are its place in a block
+# What costs are computed from is said by what is not None, so that the rest need not be compiled.
+Moments = tuple[int, FloatArray, FloatArray] | None  # a whole order, a workspace, and where the last code was
+Tree = (
+    tuple[float, FloatArray, IntArray, FloatArray, float, FloatArray] | None
+)  # an order, its expansions, where the last code was
 _ATTEMPTS = 100  # prices tried at most; about ten are usual
 _FURTHEST = 600.0  # largest change of the logarithm of a price
 _ROUND_OFF = 1e-13  # of costs: sums of some thousand terms
-_MOST_WHOLE = 8  # orders up to which moments take the place of direct sums
+_MOST_WHOLE = 8  # orders up to which moments are kept from middles out, as their powers cancel
+_SPREADS, _MOMENTS = 2**29, 2**27  # bytes of a table at most: of r = 2 and of others, which may be of blocks of bins
+_SPAN = 2**12  # bins between two looks at whether somebody interrupts
 _WIDER, _MERGED = 8, 16  # bins are merged by so many at least, to so many per run at least, where the price is sought first
 
 
@@ -33,8 +42,10 @@ def optimal_runs(masses: FloatArray, means: FloatArray, k: int, *, price: float 
     masses: (B,) $m_b \ge 0$. means: (B,) $y_b$, nondecreasing where $m_b > 0$, of any magnitude. Returns (k + 1,) integers.
     price: a guess of what the last run saves, $-g'(k)$, at which the search begins.
 
-    Costs are accurate relative to themselves, so clusters much narrower than their distances are resolved. Needs
-    $24\, B \log_2 B$ bytes, for other whole r up to 8 $8 (r + 1) B \log_2 B$; of the rest a cost takes the time of its bins.
+    Costs are accurate relative to themselves, so clusters much narrower than their distances are resolved. A cost takes O(1) for
+    r = 2, O(r) and a search for the code for other whole r up to 8, and $O(\log B)$ terms of a series, that often, for the rest.
+    Needs up to 60 bytes a bin beside its table, which is of $24\, B \log_2 B$ bytes for r = 2 up to 512 MB (a million bins), from
+    there on and for other whole r of 128 MB at most, for the rest of 100 bytes a bin.
     Raises ``ValueError`` where fewer than k bins have mass.
     """
     bins, heavy = len(masses), np.flatnonzero(masses > 0)
@@ -70,15 +81,23 @@ class _WeightedBins:
         self._exponent = int(np.frexp(means[-1] / 2 - means[0] / 2)[1])
         self._means = np.ldexp(means, -self._exponent)
         bins, whole = len(means), int(r) if r == int(r) and r <= _MOST_WHOLE else 0
-        levels = max(1, (bins - 1).bit_length())
-        # What costs are computed from is said by what is not None, so that the rest need not be compiled.
-        self._whole: Whole = (self._means, whole) if whole and r != 2 else None
-        self._direct: Direct = (self._means, self._masses, float(r)) if not whole else None
-        self._table = np.zeros((levels if r == 2 or whole else 1, bins, 3 if r == 2 else whole + 1))
-        if r == 2:
+        # The code of the last run, near which that of the next one is sought.
+        self._near: FloatArray = np.full(1, np.nan)
+        self._moments: Moments = None
+        self._tree: Tree = None
+        bits = 0
+        if r == 2 and 8 * np.prod(shape := _table_shape(bins, 0, 3)) <= _SPREADS:
+            self._table = np.zeros(shape)
             _sum_outward(self._masses, self._means, self._table)
         elif whole:
-            sum_moments_outward(self._means, self._masses, self._table)
+            while 8 * np.prod(shape := _table_shape(bins, bits, whole + 1)) > _MOMENTS:
+                bits += 1
+            self._table, work = np.zeros(shape), workspace(whole)
+            self._moments = whole, work, self._near
+            sum_moments_outward(self._means, self._masses, bits, work, self._table)
+        else:
+            self._table, self._tree = np.zeros((1, 1, 1)), (float(r), *expansions(self._means, self._masses, r), self._near)
+        self._bins: Bins = self._masses, self._means, bits
 
     def optimal(self, k: int, guess: float | None) -> _PricedPartition:
         bins = len(self._masses)
@@ -123,11 +142,18 @@ class _WeightedBins:
     def _cheapest(self, price: float) -> _PricedPartition:
         bins = len(self._masses)
         best, (origin, starts, since, edges) = np.zeros(bins + 1), np.zeros((4, bins + 1), np.int64)
-        edges = edges[_cheapest(self._table, self._whole, self._direct, price, best, origin, starts, since, edges) :].copy()
+        queue: IntArray = np.array([0, 1], dtype=np.int64)
+        since[0], self._near[0] = 1, np.nan
+        arrays = best, origin, starts, since, queue
+        for first in range(1, bins + 1, _SPAN):
+            last = min(first + _SPAN, bins + 1)
+            _extend(self._table, self._bins, self._moments, self._tree, price, first, last, *arrays)
+        edges = edges[_trace(origin, edges) :].copy()
         return _PricedPartition(edges, self._cost(edges), price)
 
     def _cost(self, edges: IntArray) -> float:
-        return float(_total_cost(self._table, self._whole, self._direct, edges))
+        self._near[0] = np.nan
+        return float(_total_cost(self._table, self._bins, self._moments, self._tree, edges))
 
     def _guess(self, k: int) -> float:
         r"""$-g'(k)$ as wider bins have it; of few bins by Zador's formula for their density f, $\|f\|_{1/3} / (12 k^2)$."""
@@ -157,6 +183,12 @@ def _spliced(few: IntArray, many: IntArray, k: int) -> IntArray:
     return np.concatenate([many[: inside + ahead + 1], few[inside + 1 :]])
 
 
+def _table_shape(bins: int, bits: int, orders: int) -> tuple[int, int, int]:
+    """Of a table for blocks of 2^bits bins."""
+    blocks = -(-bins // 2**bits)
+    return max(1, (blocks - 1).bit_length()), blocks, orders
+
+
 @_compiled
 def _sum_outward(masses: FloatArray, means: FloatArray, table: FloatArray) -> None:
     """Mass, mean less y_c and sum of squares about the mean, from the middle c of each block of 2^(l+1) bins out to a bin.
@@ -181,102 +213,93 @@ def _sum_outward(masses: FloatArray, means: FloatArray, table: FloatArray) -> No
 
 
 @branching_part
-def _run_cost(table: FloatArray, whole: Whole, direct: Direct, start: int, stop: int) -> float:
-    """The cost of a run: by the table of r = 2, of places and a ``whole`` order, or ``direct``, by places, masses and r."""
+def _run_cost(table: FloatArray, bins: Bins, moments: Moments, tree: Tree, start: int, stop: int) -> float:
+    """The cost of a run: by the table of r = 2, by moments, or by expansions, whichever there are."""
+    masses, means, bits = bins
     last = stop - 1
-    apart = start ^ last
-    if apart == 0:
+    if start == last:
         return 0.0
-    if direct is not None:
-        return run_cost(direct[0], direct[1], start, stop, direct[2])
-    level = np.int64(0)  # ⌊log₂ apart⌋
-    for shift in (16, 8, 4, 2, 1):
-        if apart >> shift:
-            apart >>= shift
-            level += shift
-    if whole is not None:
-        return table_cost(table, whole[0], whole[1], start, last, level)
+    if tree is not None:
+        r, blocks, starts, binomials, ratio, near = tree
+        return tree_run_cost(blocks, starts, binomials, ratio, means, masses, r, start, stop, near)
+    level, apart = np.int64(-1), (start >> bits) ^ (last >> bits)
+    if apart > 0:
+        level += 1  # ⌊log₂ apart⌋
+        for shift in (16, 8, 4, 2, 1):
+            if apart >> shift:
+                apart >>= shift
+                level += shift
+    if moments is not None:
+        whole, work, near = moments
+        return whole_run_cost(table, means, masses, bits, whole, start, last, level, work, near)
     mass, other = table[level, start, 0], table[level, last, 0]
     gap = table[level, last, 1] - table[level, start, 1]
     return table[level, start, 2] + table[level, last, 2] + mass * (other / (mass + other)) * gap * gap
 
 
+@branching_part
+def _beats(table: FloatArray, bins: Bins, moments: Moments, tree: Tree, best: FloatArray, j: int, rival: int, stop: int) -> bool:
+    """Whether a last run of the first ``stop`` bins had better begin at j than at a rival."""
+    cost = best[j] + _run_cost(table, bins, moments, tree, j, stop)
+    return cost < best[rival] + _run_cost(table, bins, moments, tree, rival, stop)
+
+
 @_branching
-def _total_cost(table: FloatArray, whole: Whole, direct: Direct, edges: IntArray) -> float:
+def _total_cost(table: FloatArray, bins: Bins, moments: Moments, tree: Tree, edges: IntArray) -> float:
     total = 0.0
     for t in range(len(edges) - 1):
-        total += _run_cost(table, whole, direct, edges[t], edges[t + 1])
+        total += _run_cost(table, bins, moments, tree, edges[t], edges[t + 1])
     return total
 
 
-@branching_part
-def _beats(table: FloatArray, whole: Whole, direct: Direct, best: FloatArray, j: int, rival: int, stop: int) -> bool:
-    return best[j] + _run_cost(table, whole, direct, j, stop) < best[rival] + _run_cost(table, whole, direct, rival, stop)
-
-
 @_branching
-def _cheapest(
-    table: FloatArray,
-    whole: Whole,
-    direct: Direct,
-    price: float,
-    best: FloatArray,
-    origin: IntArray,
-    starts: IntArray,
-    since: IntArray,
-    edges: IntArray,
-) -> int:
-    """Writes the edges of the partition, of any number of runs, whose cost plus ``price`` a run is least; where the first stands.
+def _extend(
+    table: FloatArray, bins: Bins, moments: Moments, tree: Tree, price: float, first: int, end: int, best: FloatArray,
+    origin: IntArray, starts: IntArray, since: IntArray, queue: IntArray,
+) -> None:  # fmt: skip
+    """Writes the least cost of the first j bins, ``price`` a run included, and where the last run starts, first ≤ j < end.
 
-    They are the last of ``edges``. All arrays are (B + 1,), zeros at first. best[j] is the least for the first j bins, and the
-    last run of it starts at origin[j]. A later start overtakes an earlier one once and for good as j grows, so the starts that
-    lead somewhere beyond j form a queue, each with the j from which it leads.
+    best[j] is the least, and the last run of it starts at origin[j]: arrays (B + 1,). A later start overtakes an earlier one once
+    and for good as j grows, so the starts that lead somewhere beyond j form a queue, each with the j from which it leads: from
+    queue[0] to before queue[1] in ``starts`` and ``since``.
     """
-    bins = table.shape[1]
-    head, tail = 0, 1  # the queue is starts[head:tail]
-    since[0] = 1
-    for j in range(1, bins + 1):
+    last, head, tail = len(best) - 1, queue[0], queue[1]
+    for j in range(first, end):
         while head + 1 < tail and since[head + 1] <= j:
             head += 1
         origin[j] = starts[head]
-        best[j] = best[starts[head]] + _run_cost(table, whole, direct, starts[head], j) + price
-        if j == bins:
+        best[j] = best[starts[head]] + _run_cost(table, bins, moments, tree, starts[head], j) + price
+        if j == last:
             break
         leads = j + 1
         while tail > head:
             rival = starts[tail - 1]
-            low = max(since[tail - 1], j + 1)
-            # The first place in [low, bins] where j beats the last of the queue, found by strides that double, then halve.
-            if _beats(table, whole, direct, best, j, rival, low):
+            low = since[tail - 1] if since[tail - 1] > j + 1 else j + 1
+            if _beats(table, bins, moments, tree, best, j, rival, low):
                 tail -= 1
                 leads = low
                 continue
-            stride, high = 1, bins + 1
-            while low + stride <= bins:
-                reach = low + stride
-                if _beats(table, whole, direct, best, j, rival, reach):
-                    high = reach
-                    break
-                low = reach
-                stride *= 2
-            if high > bins and low < bins:
-                if _beats(table, whole, direct, best, j, rival, bins):
-                    high = bins
+            # The first place in (low, B] where j beats the last of the queue, found by strides that double, then halve.
+            stride, leads = 1, last + 1
+            while leads - low > 1:
+                ahead = low + stride if stride > 0 and low + stride <= last else (low + leads) // 2
+                if _beats(table, bins, moments, tree, best, j, rival, ahead):
+                    leads, stride = ahead, 0
                 else:
-                    low = bins
-            while high - low > 1:
-                middle = (low + high) // 2
-                if _beats(table, whole, direct, best, j, rival, middle):
-                    high = middle
-                else:
-                    low = middle
-            leads = high
+                    low, stride = ahead, 2 * stride
             break
-        if leads <= bins:
+        if leads <= last:
             starts[tail], since[tail] = j, leads
             tail += 1
-    place, j = bins, bins
+    queue[0], queue[1] = head, tail
+
+
+@_compiled
+def _trace(origin: IntArray, edges: IntArray) -> int:
+    """Writes the edges of the partition to the last of ``edges``, (B + 1,); where the first stands."""
+    place = j = len(origin) - 1
     while j > 0:
         edges[place] = j
         place, j = place - 1, origin[j]
+    edges[place] = 0
     return place

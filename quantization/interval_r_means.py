@@ -1,9 +1,7 @@
-r"""The r-means of intervals of sorted samples on the line, and what these cost, compiled; r ≥ 1.
+r"""The r-means of intervals of sorted samples on the line, compiled; r ≥ 1.
 
 The derivative of $\sum_i w_i |x_i - c|^r$ rises in c, so that its root is found by Newton's method between two bounds that close
-in on it. For r = 1 that is the median, the middle of all medians where there are several. Sums are direct; or, for whole r, of
-moments $\sum_i w_i (x_i - y)^l$, $l \le r$, from the middle y of a block of the points out to a point, as
-:mod:`quantization.interval_dp` keeps them, where an interval takes $O(r)$ for a value of c and a search for its place.
+in on it. For r = 1 that is the median, the middle of all medians where there are several. Sums are direct.
 
 This module loads numba: import it inside the function that needs it.
 """
@@ -76,15 +74,6 @@ def r_mean(x: Any, w: Any, start: int, stop: int, r: float, scale: float, tolera
     return c
 
 
-@part
-def run_cost(x: Any, w: Any, start: int, stop: int, r: float) -> float:
-    """The cost of x[start:stop], by direct sums."""
-    c, cost = r_mean(x, w, start, stop, r, 1.0, 1e-8), 0.0
-    for i in range(start, stop):
-        cost += w[i] * abs(x[i] - c) ** r
-    return cost
-
-
 @compiled
 def order_cells(
     x: FloatArray, w: FloatArray, edges: IntArray, codes: FloatArray, r: float, scale: float, costs: FloatArray,
@@ -106,105 +95,3 @@ def order_cells(
             pull += share if offset > 0 else -share
         costs[t], pulls[t], atoms[t] = cost, pull, atom
         means[t] = r_mean(x, w, edges[t], edges[t + 1], r, scale, 0.0)
-
-
-@compiled
-def sum_moments_outward(x: FloatArray, w: FloatArray, table: FloatArray) -> None:
-    """Writes the moments about the middle of each block of 2^(l+1) points, from there out to a point, to table[l, point]."""
-    n, orders = len(x), table.shape[2]
-    for level in range(table.shape[0]):
-        half = 2**level
-        for middle in range(half, n, 2 * half):
-            for side in range(2):
-                for step in range(half if side == 0 else min(half, n - middle)):
-                    i = middle - 1 - step if side == 0 else middle + step
-                    offset, power = x[i] - x[middle], w[i]
-                    for m in range(orders):
-                        table[level, i, m] = power if step == 0 else power + table[level, i + (1 if side == 0 else -1), m]
-                        power *= offset
-
-
-@part
-def _shifted(table: Any, level: int, start: int, last: int, middle: int, place: int, y: float, n: int, sign: float) -> float:
-    r"""$\sum_{i \ge p} w_i (u_i - y)^n + s \sum_{i < p} w_i (u_i - y)^n$, u the offsets from the block's middle, p the place."""
-    total, power, binomial = 0.0, 1.0, 1.0
-    for m in range(n, -1, -1):
-        left, right, inner = table[level, start, m], table[level, last, m], 0.0
-        if place > middle:
-            inner = table[level, place - 1, m]
-            left, right = left + inner, right - inner
-        elif place < middle:
-            inner = table[level, place, m]
-            left, right = left - inner, right + inner
-        total += binomial * power * (right + sign * left)
-        power *= -y
-        binomial = binomial * m / (n - m + 1)
-    return total
-
-
-@part
-def _place(x: Any, start: int, stop: int, c: float) -> int:
-    """The first of x[start:stop] that is at least c."""
-    low, high = start, stop
-    while low < high:
-        middle = (low + high) // 2
-        if x[middle] < c:
-            low = middle + 1
-        else:
-            high = middle
-    return low
-
-
-@part
-def _median_place(table: Any, level: int, start: int, last: int, middle: int) -> int:
-    """The index of the lowest median."""
-    left, right = table[level, start, 0], table[level, last, 0]
-    half = (left + right) / 2
-    low, high = start, last
-    if left >= half:  # the most whose points from there on weigh half at least, of the left part
-        low, high = start, middle - 1
-        while low < high:
-            i = (low + high + 1) // 2
-            if table[level, i, 0] + right >= half:
-                low = i
-            else:
-                high = i - 1
-        return low
-    low, high = middle, last
-    while low < high:
-        i = (low + high) // 2
-        if left + table[level, i, 0] >= half:
-            high = i
-        else:
-            low = i + 1
-    return low
-
-
-@part
-def table_cost(table: Any, x: Any, whole: int, start: int, last: int, level: int) -> float:
-    """The cost of x[start:last + 1], of order ``whole``, whose ends lie on two sides of the middle of a block of that level."""
-    half = 2**level
-    middle = (last // half) * half
-    even = 1.0 if whole % 2 == 0 else -1.0
-    if whole == 1:
-        place = _median_place(table, level, start, last, middle)
-        cost = _shifted(table, level, start, last, middle, place, x[place] - x[middle], whole, even)
-        return cost if cost > 0 else 0.0
-    low, high = x[start], x[last]
-    mass = table[level, start, 0] + table[level, last, 0]
-    c = x[middle] + (table[level, start, 1] + table[level, last, 1]) / mass
-    near, before = 1e-8 * (high - low), high - low
-    for _ in range(_STEPS):
-        place, y = _place(x, start, last + 1, c), c - x[middle]
-        slope = -_shifted(table, level, start, last, middle, place, y, whole - 1, even)
-        bend = (whole - 1) * _shifted(table, level, start, last, middle, place, y, whole - 2, even)
-        low, high = c if slope < 0 else low, c if slope > 0 else high
-        step = slope / bend if bend > 0 else 0.0
-        following = c - step
-        if not low < following < high or 2 * abs(step) > before:
-            following = low / 2 + high / 2
-        before, c = abs(following - c), following
-        if before <= near:
-            break
-    cost = _shifted(table, level, start, last, middle, _place(x, start, last + 1, c), c - x[middle], whole, even)
-    return cost if cost > 0 else 0.0

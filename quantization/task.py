@@ -34,9 +34,9 @@ _DEFAULTS: list[tuple[Callable[[Problem], bool], Solver, Initialization]] = [
     (
         lambda problem: has_hessian(problem.exact) and has_global_search(problem.exact),
         Newton(),
-        GlobalSearch(),
+        GlobalSearch(exhaustive=False),
     ),
-    (lambda problem: has_global_search(problem.exact), Lloyd(), GlobalSearch()),
+    (lambda problem: has_global_search(problem.exact), Lloyd(), GlobalSearch(exhaustive=False)),
     (lambda problem: problem.exact is not None, Lloyd(), KMeansPlusPlus()),
     (lambda problem: True, CLVQ(), KMeansPlusPlus()),
 ]

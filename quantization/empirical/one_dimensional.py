@@ -60,14 +60,14 @@ class EmpiricalLaw1D:
             codes = _moved(self._line, codes, c.masses == 0, split)
         return EmpiricalLaw(self.measure, self.r).relocate_empty_cells(codes)
 
-    def search(self, k: int, rng: np.random.Generator) -> FloatArray:
+    def search(self, k: int, rng: np.random.Generator, *, exhaustive: bool = False) -> FloatArray:
         """The r-means of the best partition into k intervals: see :mod:`~quantization.empirical.optimal_partition_1d`."""
         from quantization.empirical.optimal_partition_1d import best_cuts, best_cuts_of_order  # numba loads here
 
         line = self._line
         if self.r != 2:
-            return line.r_means(best_cuts_of_order(line, k, self.r), self.r)[:, None]
-        _, means, _ = line.moments(best_cuts(line, k))
+            return line.r_means(best_cuts_of_order(line, k, self.r, exhaustive), self.r)[:, None]
+        _, means, _ = line.moments(best_cuts(line, k, exhaustive))
         return np.ldexp(means, line.exponent)[:, None]
 
     @cached_property

@@ -10,19 +10,20 @@ from quantization.status import TooFewPoints
 _BINS, _BINS_PER_CODE, _MOST_BINS = 2**15, 64, 2**17  # in one programme, whose table takes 400 bytes a bin; 4 a code at least
 _REACH, _STRIDE = 64, 512  # bins on either side of a cut; intervals that move together
 _ROUNDS = 16  # some five are the rule
-_WHOLE_BINS, _WORK = 2**17, 1e7  # distinct points up to which the best partition of other orders is found: whole r, and B²/k
+_WHOLE_BINS, _OTHER_BINS = 2**17, 10**4  # distinct points that bins never stand for: of other whole orders, and of the rest
 _LEAST = 1e-300  # of the range: widths below are none
 
 
-def best_cuts(line: SortedSamples, k: int) -> IntArray:
+def best_cuts(line: SortedSamples, k: int, exhaustive: bool) -> IntArray:
     r"""The edges (k + 1,) of intervals whose $\sum_t \min_c \sum_i w_i (x_i - c)^2$ is least, as far as bins can tell.
 
-    Up to 2^15 distinct points nothing is lower. Beyond, bins of about equal mass times squared width stand for the points at
-    first. Then each cut may move to 64 places on either side, up to halfway to the next cut and the denser the nearer, all of
-    them at once (512 neighbours at once, where there are more), until none moves. Measured on a million points: within 1e-6 of
-    the least cost for k = 100, within 2e-5 for k = 10000. Raises ``ValueError`` where there are fewer than k distinct points.
+    Up to 2^15 distinct points, and of any number if the search is ``exhaustive``, nothing is lower. Otherwise bins of about equal
+    mass times squared width stand for the points at first. Then each cut may move to 64 places on either side, up to halfway to
+    the next cut and the denser the nearer, all of them at once (512 neighbours at once, where there are more), until none moves.
+    Measured on a million points: within 1e-6 of the least cost for k = 100, within 2e-5 for k = 10000. Raises ``ValueError``
+    where there are fewer than k distinct points.
     """
-    distinct = _greedy_bins(line, 0.0, _BINS)
+    distinct = _greedy_bins(line, 0.0, len(line.x) if exhaustive else _BINS)
     if distinct is not None:
         if len(distinct) <= k:
             raise TooFewPoints(k, len(distinct) - 1)
@@ -42,16 +43,14 @@ def best_cuts(line: SortedSamples, k: int) -> IntArray:
     return cuts
 
 
-def best_cuts_of_order(line: SortedSamples, k: int, r: float) -> IntArray:
+def best_cuts_of_order(line: SortedSamples, k: int, r: float, exhaustive: bool) -> IntArray:
     r"""The edges (k + 1,) of intervals whose $\sum_t \min_c \sum_i w_i |x_i - c|^r$ is least, r ≠ 2, as far as bins can tell.
 
-    For whole r up to 8 nothing is lower up to 2^17 distinct points, for others up to $\sqrt{10^7 k}$ of them: 10^4 for ten codes.
-    Beyond, the means of bins of about equal mass times squared width stand for the points. Raises ``ValueError`` where there are
-    fewer than k distinct points.
+    For whole r nothing is lower up to 2^17 distinct points, for others up to 10^4, and of any number if the search is
+    ``exhaustive``. Otherwise the means of bins of about equal mass times squared width stand for the points. Raises
+    ``ValueError`` where there are fewer than k distinct points.
     """
-    whole = r == int(r) and r <= 8
-    most = max(_WHOLE_BINS if whole else min(int((_WORK * k) ** 0.5), _WHOLE_BINS), 4 * k)
-    bins = _bins(line, most)
+    bins = _bins(line, len(line.x) if exhaustive else max(_WHOLE_BINS if r == int(r) else _OTHER_BINS, 4 * k))
     if len(bins) <= k:
         raise TooFewPoints(k, len(bins) - 1)
     return bins[optimal_runs(*line.moments(bins)[:2], k, r=r)]

@@ -107,7 +107,7 @@ class DensityLaw1D:
         moved[spare[: len(worst)]] = self._density.unstandardize(t[worst] + np.where(side, away, -away))
         return moved
 
-    def search(self, k: int, rng: np.random.Generator) -> FloatArray:
+    def search(self, k: int, rng: np.random.Generator, *, exhaustive: bool = False) -> FloatArray:
         """Codes in the basin of the best local optimum found: by a search over bins, then by exchanges of codes between modes."""
         point_density = PointDensity.of(self._panels, self._r)
         valleys = point_density.valleys(self._density)

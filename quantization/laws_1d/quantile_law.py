@@ -70,7 +70,7 @@ class QuantileLaw1D:
             codes, c = moved, m
         return codes, c
 
-    def search(self, k: int, rng: np.random.Generator) -> FloatArray:
+    def search(self, k: int, rng: np.random.Generator, *, exhaustive: bool = False) -> FloatArray:
         """The centroids of the best partition of fine bins, equally many under the density $f^{1/3}$, into k runs."""
         from quantization.interval_dp import optimal_runs  # loads numba
 

@@ -79,7 +79,7 @@ class GaussianMixture2D:
         np.subtract.at(diagonal, j, along - (nt + tn))
         return _from_blocks(diagonal, i, j, tt - nn + nt - tn)
 
-    def search(self, k: int, rng: np.random.Generator) -> FloatArray:
+    def search(self, k: int, rng: np.random.Generator, *, exhaustive: bool = False) -> FloatArray:
         """The best codes of several chains of descents and hops: see :class:`quantization.laws_2d.basin_hopping.BasinHopping`."""
         from quantization.laws_2d.basin_hopping import BasinHopping
 

@@ -36,6 +36,7 @@ CALLS = {
     "Lloyd, an order of points": "qz.quantize(x(20_000 if small else 10**6, 2), 300 if small else 20_000, init='random', rng=0)",
     "k-means++": "qz.quantize(x(60_000 if small else 10**6, 8), 20 if small else 2000, max_iter=1, rng=0)",
     "the line": "qz.quantize(x(100_000 if small else 10**6, 1, float), 10 if small else 10_000, rng=0)",
+    "the line, another order": "qz.quantize(x(2000 if small else 50_000, 1, float), 5, r=1.5, init='global', rng=0)",
     "transport": "qz.wasserstein(x(100 if small else 6000, 3, float), x(100 if small else 6000, 3, float)[::-1] ** 3)",
     "transports in threads": "qz.barycenter([x(50 if small else 5000, 3) + j for j in range(4)], 20 if small else 2000, rng=0,"
     " atom_weights='uniform')",

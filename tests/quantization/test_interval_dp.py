@@ -6,7 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize
 
+from quantization import interval_dp
 from quantization.interval_dp import optimal_runs
+from quantization.interval_moment_kernels import sum_moments_outward, workspace
+from quantization.interval_tree_kernels import expansions
 
 EPS = np.finfo(np.float64).eps
 everyday = settings(deadline=None, max_examples=150, derandomize=True)
@@ -170,7 +173,7 @@ def run_costs_of_order(masses, places, r):
 
 
 @pytest.mark.parametrize("kind", ["normal", "grid", "heavy"])
-@pytest.mark.parametrize("r", [1.0, 1.5, 2.7, 3.0, 4.0, 5.0])
+@pytest.mark.parametrize("r", [1.0, 1.5, 2.7, 3.0, 4.0, 5.0, 9.0])
 def test_no_partition_of_another_order_is_cheaper(r, kind, rng):
     places = rng.normal(size=32)
     places = np.sort({"normal": places, "grid": np.round(4 * places), "heavy": places**5}[kind])
@@ -179,3 +182,54 @@ def test_no_partition_of_another_order_is_cheaper(r, kind, rng):
     for k in (1, 2, 5, 12):
         edges = optimal_runs(masses, places, k, r=r)
         assert costs[edges[:-1], edges[1:]].sum() <= least_cost(costs, k) * (1 + 1e-9) + 1e-13 * costs[0, -1]
+
+
+def least_cost_of(x, w, r):
+    """The cost of a run of order r, by another search for its code: bisection of a sum that rises."""
+    if r == 1:
+        return min(w @ np.abs(x - c) for c in x)
+    low, high = x[0], x[-1]
+    for _ in range(200):
+        c = (low + high) / 2
+        low, high = (c, high) if w @ (np.sign(x - c) * np.abs(x - c) ** (r - 1)) > 0 else (low, c)
+    return w @ np.abs(x - c) ** r
+
+
+def line_of(kind, n, rng):
+    x = {
+        "normal": rng.normal(size=n),
+        "heavy": rng.normal(size=n) ** 5,
+        "clusters": np.sign(rng.normal(size=n)) + 1e-6 * rng.normal(size=n),
+        "ties": np.round(4 * rng.normal(size=n)),
+    }[kind]
+    return np.ldexp(np.sort(x), -int(np.frexp(np.ptp(x))[1])), rng.random(n) ** 4 + 1e-9
+
+
+@pytest.mark.parametrize("kind", ["normal", "heavy", "clusters", "ties"])
+@pytest.mark.parametrize("r", [1, 2, 3, 4, 5, 8])
+@pytest.mark.parametrize("bits", [0, 2, 5])
+def test_costs_of_runs_by_blocks_of_moments(kind, r, bits, rng):
+    x, w = line_of(kind, 300, rng)
+    table, work = np.zeros(interval_dp._table_shape(300, bits, r + 1)), workspace(r)
+    sum_moments_outward(x, w, bits, work, table)
+    moments = r, work, np.full(1, np.nan)
+    check_costs(lambda edges: interval_dp._total_cost(table, (w, x, bits), moments, None, edges), x, w, r, rng)
+
+
+@pytest.mark.parametrize("kind", ["normal", "heavy", "clusters", "ties"])
+@pytest.mark.parametrize("r", [1.05, 1.5, 2.5, 7.3, 9.0, 12.0])
+def test_costs_of_runs_by_expansions(kind, r, rng):
+    x, w = line_of(kind, 300, rng)
+    tree = r, *expansions(x, w, r), np.full(1, np.nan)
+    check_costs(lambda edges: interval_dp._total_cost(np.zeros((1, 1, 1)), (w, x, 0), None, tree, edges), x, w, r, rng)
+
+
+def check_costs(cost, x, w, r, rng):
+    """4^r roundings of the largest terms, as powers are expanded about points up to twice as far away; and one of the code."""
+    for start, stop in np.sort(rng.integers(0, len(x) + 1, size=(40, 2)), axis=1):
+        if stop - start > 1:
+            part, mass = x[start:stop], w[start:stop]
+            expected = least_cost_of(part, mass, r)
+            slack = 1e-10 * expected + 4.0**r * EPS * mass.sum() * np.ptp(part) ** r
+            slack += r * EPS * mass.sum() * np.ptp(part) ** (r - 1)
+            assert cost(np.array([start, stop])) == pytest.approx(expected, rel=0, abs=slack)

@@ -428,6 +428,25 @@ def test_samples_of_any_order_get_the_best_codes(r, rng):
         assert sol.stationarity < 1e-12
 
 
+@pytest.mark.parametrize(
+    ("r", "n", "k"),
+    [(2, 40_000, 7), (1, 140_000, 9), (3, 140_000, 9), pytest.param(2.5, 12_000, 5, marks=pytest.mark.slow)],
+)
+def test_an_exhaustive_search_beyond_bins(r, n, k):
+    # Of equal steps the best partition has runs of equal length, or one more.
+    sol = qz.quantize(np.arange(float(n))[:, None], k, r=r, init="global", max_iter=0, rng=0)
+    lengths = np.diff(np.linspace(0, n, k + 1).astype(int))
+    expected = sum((np.abs(np.arange(m) - (m - 1) / 2) ** r).sum() for m in lengths) / n
+    assert sol.distortion == pytest.approx(expected, rel=1e-12)
+
+
+def test_few_codes_of_another_order_for_ten_thousand_samples():
+    # Two groups, so far apart that a code goes to each: 9000 samples were bins for that before, of which some held both ends.
+    x = np.concatenate([np.linspace(0, 1, 4999), np.linspace(7, 9, 4999)])[:, None]
+    sol = qz.quantize(x, 2, r=1.5, max_iter=0, rng=0)
+    assert np.sort(sol.points[:, 0]) == pytest.approx([0.5, 8.0], rel=1e-12)
+
+
 def test_medians_are_the_middle_of_those_there_are():
     sol = qz.quantize([[0.0], [1.0], [10.0], [11.0]], 2, r=1, rng=0).require()
     assert sorted(sol.points[:, 0].tolist()) == [0.5, 10.5]
