@@ -30,6 +30,9 @@ class KarhunenLoeve:
         $\int X e_i$ are uncorrelated of variance $\lambda_i$ all the same, to ``quadrature_error``.
     quadrature_error : float
         Of the trace and of any eigenvalue as the variance of its coordinate, an estimate; 0 in closed form.
+    unresolved : float
+        The trace less the variances of all coordinates that the eigenvalues are the largest of; 0 in closed form, where
+        $\sum_i \lambda_i = \int \operatorname{Var}$ over all i.
 
     Examples
     --------
@@ -44,6 +47,7 @@ class KarhunenLoeve:
     trace: float
     errors: FloatArray
     quadrature_error: float = 0.0
+    unresolved: float = 0.0
 
     def first(self, m: int) -> "KarhunenLoeve":
         """The first m of these terms.
@@ -407,4 +411,6 @@ def _mean_of_variance(x: float) -> float:
 
 def _by_galerkin(kernel: Kernel, horizon: float, m: int) -> KarhunenLoeve:
     found = spectrum(kernel, horizon, checked_count("m", m, most=64))
-    return KarhunenLoeve(found.eigenvalues, found.functions, found.trace, found.errors, found.quadrature_error)
+    return KarhunenLoeve(
+        found.eigenvalues, found.functions, found.trace, found.errors, found.quadrature_error, found.trace - found.total
+    )

@@ -11,9 +11,14 @@ _EQUAL = 1e-12  # of a mass: halves that differ by this are one
 def middles(points: Array, weights: FloatArray, labels: IntArray, cells: IntArray) -> tuple[IntArray, FloatArray]:
     """Those of some cells in which an interval of points are medians, and the middles of these intervals, (m,) and (m, d).
 
-    weights, labels: (n,), on the host. Where the points of a cell lie on no line its median is the only one.
+    weights, labels: (n,), on the host. Where the points of a cell lie on no line its median is the only one; a cell without mass
+    has none.
     """
-    place = np.full(int(labels.max()) + 1, -1)
+    masses = np.bincount(labels, weights, minlength=int(cells.max(initial=-1)) + 1)
+    cells = cells[masses[cells] > 0]
+    if not len(cells):
+        return cells, np.empty((0, points.shape[1]))
+    place = np.full(len(masses), -1)
     place[cells] = np.arange(len(cells))
     own = place[labels]
     rows = np.flatnonzero((own >= 0) & (weights > 0))

@@ -16,6 +16,7 @@ from quantization.laws_1d.density_law import DensityLaw1D
 from quantization.make_problem import LawLike, make_problem
 from quantization.measure import DiscreteMeasure
 from quantization.problem import Problem
+from quantization.quasi_monte_carlo import Replicated
 from quantization.threads import limit_blas_threads
 from quantization.validation import checked_count, checked_points, checked_rng, checked_tolerance
 
@@ -210,9 +211,14 @@ def dual_grid(
         check_ends(codes, ends_of(problem.exact))
         weights, distortion, gradient = density_moments(problem.exact, codes)
         return DualGrid(codes, weights, distortion, 0.0, _residual(codes, weights, distortion, gradient))
-    triangulation, (x, w) = Triangulation(codes), points_of(problem, generator, DRAWS)
+    calls = problem.law.replicates if isinstance(problem.law, Replicated) else 1
+    triangulation, (x, w) = Triangulation(codes), points_of(problem, generator, DRAWS, calls)
     found = triangulation.moments(x, w)
-    error = 0.0 if problem.measure is not None else (found.variance / (len(x) - 1)) ** 0.5
+    if calls > 1:  # whose draws depend on one another within a call
+        costs = [triangulation.moments(part, calls * w[: len(part)]).distortion for part in np.split(x, calls)]
+        error = float(np.std(costs, ddof=1)) / calls**0.5
+    else:
+        error = 0.0 if problem.measure is not None else (found.variance / (len(x) - 1)) ** 0.5
     gradient = least_gradient(codes, found.gradient, x, w) if problem.dim == 1 else found.gradient
     return DualGrid(codes, found.weights, found.distortion, error, _residual(codes, found.weights, found.distortion, gradient))
 

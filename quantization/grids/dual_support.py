@@ -7,7 +7,7 @@ from quantization.grids.delaunay import MOST_DIMENSIONS
 from quantization.laws import GaussianMixture
 from quantization.laws_1d.density_law import DensityLaw1D
 from quantization.problem import Problem
-from quantization.quasi_monte_carlo import Replicated
+from quantization.quasi_monte_carlo import QuasiMonteCarlo
 from quantization.validation import checked_points
 
 _OUTSIDE = 1e-9  # of the range, by which ends may miss those of the support
@@ -20,21 +20,20 @@ def support_corners(problem: Problem, hull: Array | None) -> FloatArray | None:
             f"dual grids are for at most {MOST_DIMENSIONS} dimensions; received {problem.dim}. Of independent coordinates take a "
             "dual grid each"
         )
-    if isinstance(problem.law, Replicated):
-        raise ValueError("draws of QuasiMonteCarlo depend on one another; give the law itself")
     given = None if hull is None else checked_corners("hull", hull, problem.dim)
     if isinstance(problem.exact, DensityLaw1D):
         ends = ends_of(problem.exact)
         if given is not None:
             check_ends(given, ends)
         return ends if given is None else given
-    if isinstance(problem.law, GaussianMixture):
-        raise _unbounded(type(problem.law).__name__)
+    law = problem.law.law if isinstance(problem.law, QuasiMonteCarlo) else problem.law
+    if isinstance(law, GaussianMixture):
+        raise _unbounded(type(law).__name__)
     if problem.measure is None and problem.law is None:
         raise ValueError(f"a dual grid needs samples in memory, or a law to draw from; received {problem.kind}. Take a sample")
     if problem.measure is None and given is None:
         raise ValueError(
-            f"{type(problem.law).__name__} is known by sampling, and no draws tell where its support ends. Give hull=..., points "
+            f"{type(law).__name__} is known by sampling, and no draws tell where its support ends. Give hull=..., points "
             "whose convex hull contains it"
         )
     return given
@@ -73,9 +72,10 @@ def checked_corners(name: str, given: Array, dim: int) -> FloatArray:
     return points
 
 
-def points_of(problem: Problem, rng: np.random.Generator, draws: int) -> tuple[FloatArray, FloatArray]:
-    """The points (n, d) of positive weight and their weights (n,); of a law known by sampling so many draws."""
+def points_of(problem: Problem, rng: np.random.Generator, draws: int, calls: int = 1) -> tuple[FloatArray, FloatArray]:
+    """The points (n, d) of positive weight and their weights (n,); of a law known by sampling so many draws, in so many calls."""
     if problem.measure is None:
-        return to_host(problem.draw(draws, rng)).astype(np.float64, copy=False), np.full(draws, 1.0 / draws)
+        x = np.concatenate([to_host(problem.draw(draws // calls, rng)) for _ in range(calls)])
+        return x.astype(np.float64, copy=False), np.full(len(x), 1.0 / len(x))
     x, w = to_host(problem.measure.points), to_host(problem.measure.weights_float64)
     return (x if w.all() else x[w > 0]).astype(np.float64, copy=False), w[w > 0]

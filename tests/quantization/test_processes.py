@@ -40,6 +40,16 @@ def test_galerkin_finds_the_closed_form(name):
     np.testing.assert_allclose(np.abs(found.functions(times)), np.abs(closed.functions(times)), atol=1e-6)
 
 
+def test_what_functions_leave_of_the_trace():
+    """No p functions hold more of Brownian motion than its first p do, 1/2 less the sum over i > p of 1/π²(i - 1/2)²."""
+    process = qz.BrownianMotion()
+    found = qz.GaussianProcess(process.covariance).karhunen_loeve(4)
+    least = 0.5 - (1 / (np.pi * (np.arange(48) + 0.5)) ** 2).sum()
+    assert least <= found.unresolved <= 3 * least
+    assert qz.GaussianProcess(lambda s, t: np.exp(-np.square(s - t))).karhunen_loeve(4).unresolved == pytest.approx(0, abs=1e-12)
+    assert process.karhunen_loeve(4).unresolved == 0
+
+
 @pytest.mark.parametrize("hurst", [0.05, 0.1, 0.3, 0.7, 0.95])
 def test_fractional_brownian_motion(hurst):
     """Its trace is 1/(2H + 1); more polynomials raise eigenvalues, by no more than is said, and never beyond the trace."""

@@ -276,3 +276,17 @@ REFUSED = [
 def test_refusals(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_even_draws():
+    law, codes = qz.QuasiMonteCarlo([stats.uniform(), stats.uniform()]), np.random.default_rng(3).random((5, 2))
+    codes = np.concatenate([SQUARE, codes])
+    even, single = qz.dual_grid(law, codes, hull=SQUARE, rng=0), qz.dual_grid(Uniform(2), codes, hull=SQUARE, rng=0)
+    assert even.distortion_se < single.distortion_se / 3
+    assert abs(even.distortion - single.distortion) < 5 * single.distortion_se
+    on_line = qz.dual_grid(
+        qz.QuasiMonteCarlo(stats.uniform()), 5, hull=[[0.0], [1.0]], rng=0
+    )  # of draws, nearly those of the law
+    assert on_line.distortion == pytest.approx(1 / 96, rel=1e-3)
+    with pytest.raises(ValueError, match="bounded support.*Gaussian"):
+        qz.dual_grid(qz.QuasiMonteCarlo(qz.Gaussian(np.zeros(2), np.eye(2))), 9, hull=SQUARE)

@@ -7,6 +7,7 @@ import torch
 
 import quantization as qz
 from quantization.assignment import cells, nearest
+from quantization.empirical.median_intervals import middles
 from quantization.empirical.samples import EmpiricalLaw
 from quantization.problem import Problem
 
@@ -288,3 +289,12 @@ def test_what_has_no_such_steps_is_told(rng):
     with pytest.raises(ValueError, match="prescribed masses are for r = 2"):
         qz.quantize(clouds(rng, 50, 2), 3, r=1, masses="uniform", rng=0)
     assert nearest(np.zeros((1, 2)), np.ones((1, 2))).squared[0] == 2
+
+
+def test_no_middle_of_a_cell_without_mass():
+    x = np.array([[0.0], [1.0], [5.0], [6.0], [9.0]])
+    weights = np.array([1.0, 1.0, 0.0, 0.0, 0.0])
+    which, middle = middles(x, weights, np.array([0, 0, 1, 1, 2]), np.array([0, 1, 2, 3]))
+    assert which.tolist() == [0]
+    assert middle.tolist() == [[0.5]]
+    assert middles(x, weights, np.array([0, 0, 1, 1, 2]), np.array([1]))[1].shape == (0, 1)
