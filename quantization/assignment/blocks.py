@@ -56,6 +56,21 @@ def sums_by_blocks(
     return total
 
 
+def products_by_blocks(
+    points: Array, weights: Array, codes: FloatArray, r: float, labels: Array, vectors: FloatArray
+) -> FloatArray:  # fmt: skip
+    r"""The sums over cells of $w |x - c|^{r-4} \langle x - c, v \rangle (x - c)$, for a vector v a cell, (K, d)."""
+    xp, k, search, start, total = namespace(points), len(codes), _Search(points, codes), 0, np.zeros(codes.shape)
+    ways = asarray_like(vectors, points, dtype=xp.float64)
+    for block in _blocks(points, k):
+        rows = slice(start, start + len(block))
+        known, squared, difference = search.block(block, labels[rows])
+        off, start = squared > 0, rows.stop
+        bent = xp.where(off, xp.where(off, squared, 1.0) ** (r / 2 - 2) * weights[rows], 0.0)
+        total = total + _sum_by_label(known, bent * (difference * ways[known]).sum(1), difference, k)[1]
+    return total
+
+
 def squared_distances(points: Array, code: Array) -> Array:
     r"""$|x_i - c|^2$ for one code, by direct differences: (n, d), (d,) → (n,) in float64; zero only where $x_i = c$."""
     parts: list[Array] = []

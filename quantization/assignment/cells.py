@@ -1,7 +1,7 @@
 """What the Voronoi cells of a codebook hold: the one result that every solver is built from, and the sums it is made of."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -66,6 +66,10 @@ class Sums:
                 spread += gap * gap * self.mass * other.mass / mass
         stiffness = None if self.stiffness is None or other.stiffness is None else self.stiffness + other.stiffness
         return Sums(self.masses + other.masses, shifts, pulls, self.cost + other.cost, mass, spread, stiffness)
+
+    def with_products(self, products: Callable[[FloatArray], FloatArray]) -> "Sums":
+        """The same, with what multiplies second derivatives with vectors: see :class:`Stiffness`."""
+        return replace(self, stiffness=self.stiffness and replace(self.stiffness, products=products))
 
     def normalized(self) -> "Sums":
         """The sums of a measure of mass 1."""

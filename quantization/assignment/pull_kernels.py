@@ -11,6 +11,27 @@ SQUARED, ROW, WEIGHT = 0, 1, 2  # columns of the nearest points off the codes
 
 
 @compiled
+def sum_products(
+    points: Any, offset: int, weights: Any, codes: Any, labels: Any, power: float, vectors: Any, sums: Any
+) -> None:  # fmt: skip
+    r"""Adds $w |x - c|^{r-4} \langle x - c, v \rangle (x - c)$ to the sums of the points' cells, (K, d); v (K, d) a vector each.
+
+    points: (m, d), the rows from ``offset`` on of arrays (n,). power: r - 4.
+    """
+    dim = points.shape[1]
+    for i in range(len(points)):
+        k, squared, along = np.int64(labels[offset + i]), 0.0, 0.0
+        for t in range(dim):
+            difference = np.float64(points[i, t]) - codes[k, t]
+            squared += difference * difference
+            along += difference * vectors[k, t]
+        if squared > 0:
+            share = weights[offset + i] * squared ** (power / 2) * along
+            for t in range(dim):
+                sums[k, t] += share * (np.float64(points[i, t]) - codes[k, t])
+
+
+@compiled
 def sum_pulls(
     points: Any, offset: int, weights: Any, codes: Any, labels: Any, power: float, whole: int, half: bool, sums: Any, near: Any,
     tensors: Any, dims: Any,

@@ -1,5 +1,6 @@
 """Sums of order r over cells whose labels are known: one pass over the points, which no bound can spare."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,21 @@ class Pulls:
             return sums, near, tensors
 
         parts = [part(slice(0, self._n))] if self._n <= _FEW else parallel_rows(part, self._n)
-        return self._added(codes, parts)
+        sums = self._added(codes, parts)
+        if r > 2 and not wants_tensors(dim, r):
+            return sums.with_products(partial(self.products, codes, labels, r))
+        return sums
+
+    def products(self, codes: FloatArray, labels: Any, r: float, vectors: FloatArray) -> FloatArray:
+        """The sums over cells of $w |x - c|^{r-4} \\langle x - c, v \\rangle (x - c)$, for a vector v a cell, (K, d)."""
+
+        def part(rows: slice) -> FloatArray:
+            sums = np.zeros(codes.shape)
+            for first, points in self._rows.chunks(rows.start, rows.stop):
+                kernels.sum_products(points, first, self._weights, codes, labels, r - 4.0, vectors, sums)
+            return sums
+
+        return np.sum([part(slice(0, self._n))] if self._n <= _FEW else parallel_rows(part, self._n), axis=0)
 
     def _added(self, codes: FloatArray, parts: list[tuple[FloatArray, FloatArray, FloatArray]]) -> Sums:
         sums, tensors = (np.sum([part[i] for part in parts], axis=0) for i in (0, 2))

@@ -21,7 +21,12 @@ at most, $\lambda(\rho) = \tfrac13 p (p + 1) W^{1/p} (S^{1/p} + W^{1/p} \rho)^{p
 $2 (1 + 2p) W \rho^p / (p + 1)(p + 2)$ (nesterov2006). With $(H + \lambda(|\delta|)) \delta = R$ the cost falls by
 $\tfrac r2 \langle R, \delta \rangle$ at least. Near an r-mean $\lambda$ vanishes, and the step is Newton's.
 
-*A bounded step*, in more dimensions than H is summed in. Within $\rho$ of c the second derivative is at most
+*In more dimensions* than H is summed in, its products with vectors are, where labels are kept: of conjugate gradients for
+$(H + \lambda(\rho)) \delta = R$ each is orthogonal to what it leaves of R, and no longer than the solution, which the $\rho$ with
+$(S + \lambda(\rho)) \rho = |R|$ bounds, as $H \ge S$. So what is said above holds of them too. The condition of H is r − 1 at
+most, so that few are taken.
+
+*A bounded step*, for shards and streams of so many dimensions. Within $\rho$ of c the second derivative is at most
 $r (r - 1) \sum_i w_i (|v_i| + \rho)^{r-2} \le r (r - 1) B(\rho)$, with $B(\rho) = (S^{1/p} + W^{1/p} \rho)^p$ for
 $p = r - 2 \ge 1$, by Minkowski's inequality, and $S + W \rho^p$ below. So a step along R of the length with
 $(r - 1)\, \rho\, B(\rho) = |R|$ lowers the cost by $\tfrac r2 \rho |R|$ at least.
@@ -30,6 +35,7 @@ $(r - 1)\, \rho\, B(\rho) = |R|$ lowers the cost by $\tfrac r2 \rho |R|$ at leas
 rounding. So the gradient is held to be what the others' pull exceeds that by; for r = 1 it is the shortest subgradient.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +43,7 @@ import numpy as np
 from quantization.arrays import FloatArray, IntArray
 
 _HALVINGS, _NEWTON_HALVINGS = 60, 12
+_PRODUCTS, _LEFT = 8, 0.1  # conjugate gradients at most, and the share of a pull that they may leave
 _BALANCED = 1e-12  # of a cell's mass, that sums of pulls may be off
 NEWTON_DIMENSIONS = 16  # at most, in which second derivatives are summed: d (d + 1) / 2 numbers a point
 
@@ -54,7 +61,7 @@ class Stiffness:
     of w over those at the code; gaps (K, d) the way to the nearest of the others, infinite where there is none, and gap_weights
     (K,), its weight; for r > 2 zeros.
     rounding: how far codes are rounded, relative to themselves. tensors: (K, d, d), of $w |x - x_k|^{r-4} (x - x_k) (x - x_k)^T$;
-    None where steps don't take them.
+    None where steps don't take them. products: instead, the function of vectors (K, d) that multiplies these with them.
     """
 
     costs: FloatArray
@@ -64,6 +71,7 @@ class Stiffness:
     gap_weights: FloatArray
     rounding: float
     tensors: FloatArray | None = None
+    products: Callable[[FloatArray], FloatArray] | None = None
 
     def __add__(self, other: "Stiffness") -> "Stiffness":
         with np.errstate(over="ignore"):
@@ -95,6 +103,8 @@ class Stiffness:
         with np.errstate(all="ignore"):
             if self.tensors is not None:
                 return np.nan_to_num(self._newton(pulls, masses, self.tensors, r - 2), nan=0.0, posinf=0.0, neginf=0.0)
+            if self.products is not None:
+                return np.nan_to_num(self._conjugate(pulls, masses, self.products, r - 2), nan=0.0, posinf=0.0, neginf=0.0)
             size = np.sqrt(np.square(pulls).sum(1))
             lengths = self._reweighted(size, r) if r < 2 else self._bounded(size, masses, r)
             moves = np.where(size > 0, lengths / size, 0.0)[:, None] * pulls
@@ -161,20 +171,46 @@ class Stiffness:
             low, high = np.where(over, low, middle), np.where(over, middle, high)
         return low
 
+    def _more(self, length: FloatArray, masses: FloatArray, p: float) -> FloatArray:
+        """By how much the second derivatives of cells may exceed those at the codes for steps of these lengths, as it counts."""
+        if p >= 1:
+            root, mass = self.total ** (1 / p), masses ** (1 / p)
+            return p * (p + 1) / 3 * mass * (root + mass * length) ** (p - 1) * length
+        return 2 * (1 + 2 * p) / ((p + 1) * (p + 2)) * masses * length**p
+
+    def _conjugate(
+        self, pulls: FloatArray, masses: FloatArray, products: Callable[[FloatArray], FloatArray], p: float
+    ) -> FloatArray:
+        """Conjugate gradients for the safeguarded Newton steps, (K, d), in all cells at once."""
+        size = np.sqrt(np.square(pulls).sum(1))
+        low: FloatArray = np.zeros(len(size))
+        high: FloatArray = size / self.total
+        for _ in range(_NEWTON_HALVINGS):
+            middle = (low + high) / 2
+            longer = middle * (self.total + self._more(middle, masses, p)) < size
+            low, high = np.where(longer, middle, low), np.where(longer, high, middle)
+        diagonal = (self.total + self._more(high, masses, p))[:, None]
+        moves, left, way = np.zeros_like(pulls), pulls, pulls
+        squared = np.square(left).sum(1)
+        for _ in range(_PRODUCTS):
+            turned = diagonal * way + p * products(np.ascontiguousarray(way))
+            share = np.nan_to_num(squared / (way * turned).sum(1))[:, None]
+            moves, left, before = moves + share * way, left - share * turned, squared
+            squared = np.square(left).sum(1)
+            if (squared <= (_LEFT * size) ** 2).all():
+                break
+            way = left + np.nan_to_num(squared / before)[:, None] * way
+        return moves
+
     def _newton(self, pulls: FloatArray, masses: FloatArray, tensors: FloatArray, p: float) -> FloatArray:
         r"""The safeguarded Newton steps, (K, d); their lengths by bisection, from above."""
         hessians = self.total[:, None, None] * np.eye(pulls.shape[1]) + p * tensors
         hessians[~np.isfinite(hessians).all((1, 2))] = 0.0
         curvatures, axes = np.linalg.eigh(hessians)
         along, curvatures = np.einsum("kij,ki->kj", axes, pulls), np.maximum(curvatures, self.total[:, None])
-        root, mass = self.total ** (1 / p), masses ** (1 / p)
 
         def steps(length: FloatArray) -> FloatArray:
-            if p >= 1:
-                more = p * (p + 1) / 3 * mass * (root + mass * length) ** (p - 1) * length
-            else:
-                more = 2 * (1 + 2 * p) / ((p + 1) * (p + 2)) * masses * length**p
-            return along / (curvatures + more[:, None])
+            return along / (curvatures + self._more(length, masses, p)[:, None])
 
         high: FloatArray = np.sqrt(np.square(along / curvatures).sum(1))
         low = np.zeros(len(high))

@@ -1,7 +1,7 @@
 """Any finite measure: its cells by a search for the nearest codes."""
 
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -29,8 +29,9 @@ from quantization.assignment import (
     squared_distances,
     sums_of_cells,
 )
-from quantization.assignment.blocks import sums_by_blocks
+from quantization.assignment.blocks import products_by_blocks, sums_by_blocks
 from quantization.assignment.cells import Cells, Sums, relocated
+from quantization.assignment.r_means import wants_tensors
 from quantization.assignment.step import LabelledCells, Step
 from quantization.empirical.median_intervals import middles
 from quantization.exact_law import MovingCells
@@ -67,7 +68,14 @@ class EmpiricalLaw:
         """The sums over the cells, and labels where they are known."""
         name = self._selected(len(codes), 1, 1)
         points, weights = self.measure.points, self.measure.weights_float64
-        if name == "blocks" or range_exponent(codes):
+        out_of_range = bool(range_exponent(codes))
+        if not out_of_range and self.r > 2 and not wants_tensors(codes.shape[1], self.r):
+            codes = np.ascontiguousarray(codes)
+            found = nearest(points, codes).labels if name == "blocks" else self.prepared(name).nearest(codes)[0]
+            labels = asarray_like(found, points, dtype=namespace(points).int64)
+            sums = sums_by_blocks(points, weights, codes, self.r, labels=labels)
+            return sums.with_products(partial(products_by_blocks, points, weights, codes, self.r, labels)), labels
+        if name == "blocks" or out_of_range:
             return sums_of_cells(points, weights, codes, self.r, strategy="blocks"), None
         codes = np.ascontiguousarray(codes)
         if self.r == 2:

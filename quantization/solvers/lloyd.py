@@ -32,7 +32,8 @@ class Lloyd:
     For r ≠ 2, on samples, shards and streams, codes go towards the r-means $\arg\min_c E[|X - c|^r \mid V_k]$ of their cells, a
     step before each assignment, of which none raises the distortion. For r < 2 that is reweighting, Weiszfeld's step to the
     geometric median for r = 1, past points as Vardi and Zhang have it; for r > 2 it is Newton's, held back by a bound on the
-    third derivatives (in more than 16 dimensions a step along the pull, as long as a bound on the curvature allows). The
+    third derivatives (by conjugate gradients in more than 16 dimensions; there, for shards and streams, a step along the pull, as
+    long as a bound on the curvature allows). The
     residual is $(\sum_k |\nabla_k D_r|^2 / r^2 w_k)^{1/2} / D_r^{(r-1)/r}$, the same as above for r = 2; at a point of the law
     with the shortest subgradient. Without a tolerance a run ends where no label changes and this is round-off.
 

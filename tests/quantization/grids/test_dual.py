@@ -288,5 +288,5 @@ def test_even_draws():
         qz.QuasiMonteCarlo(stats.uniform()), 5, hull=[[0.0], [1.0]], rng=0
     )  # of draws, nearly those of the law
     assert on_line.distortion == pytest.approx(1 / 96, rel=1e-3)
-    with pytest.raises(ValueError, match="bounded support.*Gaussian"):
+    with pytest.raises(ValueError, match=r"bounded support.*Gaussian"):
         qz.dual_grid(qz.QuasiMonteCarlo(qz.Gaussian(np.zeros(2), np.eye(2))), 9, hull=SQUARE)
