@@ -31,7 +31,7 @@ class NotConverged(RuntimeError):
     ...     qz.quantize(x, 5, max_iter=1, rng=0).require()
     ... except qz.NotConverged as error:
     ...     print(error)
-    The budget of steps was spent ...
+    The budget of steps or draws was spent ...
     """
 
 
