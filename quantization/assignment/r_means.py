@@ -26,10 +26,10 @@ $(H + \lambda(\rho)) \delta = R$ each is orthogonal to what it leaves of R, and 
 $(S + \lambda(\rho)) \rho = |R|$ bounds, as $H \ge S$. So what is said above holds of them too. The condition of H is r − 1 at
 most, so that few are taken.
 
-*A bounded step*, for shards and streams of so many dimensions. Within $\rho$ of c the second derivative is at most
-$r (r - 1) \sum_i w_i (|v_i| + \rho)^{r-2} \le r (r - 1) B(\rho)$, with $B(\rho) = (S^{1/p} + W^{1/p} \rho)^p$ for
-$p = r - 2 \ge 1$, by Minkowski's inequality, and $S + W \rho^p$ below. So a step along R of the length with
-$(r - 1)\, \rho\, B(\rho) = |R|$ lowers the cost by $\tfrac r2 \rho |R|$ at least.
+*A bounded step*, for shards and streams of so many dimensions, and where conjugate gradients fail. Within $\rho$ of c the second
+derivative is at most $r (r - 1) \sum_i w_i (|v_i| + \rho)^{r-2} \le r (r - 1) B(\rho)$, with
+$B(\rho) = (S^{1/p} + W^{1/p} \rho)^p$ for $p = r - 2 \ge 1$, by Minkowski's inequality, and $S + W \rho^p$ below. So a step
+along R of the length with $(r - 1)\, \rho\, B(\rho) = |R|$ lowers the cost by $\tfrac r2 \rho |R|$ at least.
 
 **The gradient at a point.** For r < 2 points at c pull with up to $a \epsilon^{r-1}$ where the code is moved by $\epsilon$, its
 rounding. So the gradient is held to be what the others' pull exceeds that by; for r = 1 it is the shortest subgradient.
@@ -44,6 +44,7 @@ from quantization.arrays import FloatArray, IntArray
 
 _HALVINGS, _NEWTON_HALVINGS = 60, 12
 _PRODUCTS, _LEFT = 8, 0.1  # conjugate gradients at most, and the share of a pull that they may leave
+_ROUNDED = 1 + 1e-9  # times their bound, that lengths of steps may be
 _BALANCED = 1e-12  # of a cell's mass, that sums of pulls may be off
 NEWTON_DIMENSIONS = 16  # at most, in which second derivatives are summed: d (d + 1) / 2 numbers a point
 
@@ -51,6 +52,12 @@ NEWTON_DIMENSIONS = 16  # at most, in which second derivatives are summed: d (d 
 def wants_tensors(dim: int, r: float) -> bool:
     """Whether steps take the second derivatives of cells."""
     return r > 2 and dim <= NEWTON_DIMENSIONS
+
+
+def _lengths(vectors: FloatArray) -> FloatArray:
+    """Of vectors (K, d) whose squares may leave the range of float64."""
+    largest = np.abs(vectors).max(1)
+    return largest * np.sqrt(np.square(vectors / np.where(largest > 0, largest, 1.0)[:, None]).sum(1))
 
 
 @dataclass(frozen=True)
@@ -105,7 +112,7 @@ class Stiffness:
                 return np.nan_to_num(self._newton(pulls, masses, self.tensors, r - 2), nan=0.0, posinf=0.0, neginf=0.0)
             if self.products is not None:
                 return np.nan_to_num(self._conjugate(pulls, masses, self.products, r - 2), nan=0.0, posinf=0.0, neginf=0.0)
-            size = np.sqrt(np.square(pulls).sum(1))
+            size = _lengths(pulls)
             lengths = self._reweighted(size, r) if r < 2 else self._bounded(size, masses, r)
             moves = np.where(size > 0, lengths / size, 0.0)[:, None] * pulls
             if r < 2:
@@ -181,25 +188,34 @@ class Stiffness:
     def _conjugate(
         self, pulls: FloatArray, masses: FloatArray, products: Callable[[FloatArray], FloatArray], p: float
     ) -> FloatArray:
-        """Conjugate gradients for the safeguarded Newton steps, (K, d), in all cells at once."""
-        size = np.sqrt(np.square(pulls).sum(1))
+        """Conjugate gradients for the safeguarded Newton steps, (K, d), in all cells at once; bounded steps where these fail.
+
+        A cell's pull is 1 long here, and its total 1: powers of distances, squared in what follows, leave the range of float64.
+        """
+        size, total = _lengths(pulls), self.total
         low: FloatArray = np.zeros(len(size))
-        high: FloatArray = size / self.total
+        high: FloatArray = size / total
         for _ in range(_NEWTON_HALVINGS):
             middle = (low + high) / 2
-            longer = middle * (self.total + self._more(middle, masses, p)) < size
+            longer = middle * (total + self._more(middle, masses, p)) < size
             low, high = np.where(longer, middle, low), np.where(longer, high, middle)
-        diagonal = (self.total + self._more(high, masses, p))[:, None]
-        moves, left, way = np.zeros_like(pulls), pulls, pulls
+        diagonal = 1 + (self._more(high, masses, p) / total)[:, None]
+        unit = np.where(size > 0, 1 / size, 0.0)[:, None] * pulls
+        moves, left, way = np.zeros_like(unit), unit, unit
         squared = np.square(left).sum(1)
         for _ in range(_PRODUCTS):
-            turned = diagonal * way + p * products(np.ascontiguousarray(way))
-            share = np.nan_to_num(squared / (way * turned).sum(1))[:, None]
+            turned = diagonal * way + p * products(np.ascontiguousarray(way)) / total[:, None]
+            share = np.nan_to_num(squared / (way * turned).sum(1), posinf=0.0)[:, None]
             moves, left, before = moves + share * way, left - share * turned, squared
             squared = np.square(left).sum(1)
-            if (squared <= (_LEFT * size) ** 2).all():
+            if not (squared > _LEFT**2).any():
                 break
-            way = left + np.nan_to_num(squared / before)[:, None] * way
+            way = left + np.nan_to_num(squared / before, posinf=0.0)[:, None] * way
+        moves *= (size / total)[:, None]
+        length = _lengths(moves)
+        failed = (size > 0) & ~((length > 0) & (length <= _ROUNDED * high))
+        if failed.any():
+            moves = np.where(failed[:, None], self._bounded(size, masses, p + 2)[:, None] * unit, moves)
         return moves
 
     def _newton(self, pulls: FloatArray, masses: FloatArray, tensors: FloatArray, p: float) -> FloatArray:

@@ -155,6 +155,17 @@ def test_the_steps_to_one_r_mean_are_newtons_in_many_dimensions(strategy, r, rng
     assert residuals[near + 6] < 1e-7
 
 
+@pytest.mark.parametrize(("r", "low", "high"), [(6.0, -66, 50), (10.0, -40, 30), (20.0, -20, 17), (30.0, -13, 10)])
+def test_large_orders_in_many_dimensions_have_no_unit(r, low, high, rng):
+    """Powers of two change no digit but of powers, and costs stay in range; squares of |x|^(3r - 4) would not."""
+    x = rng.normal(size=(500, 24))
+    x[:250] *= 0.1
+    one = qz.quantize(x, 8, r=r, rng=0).require()
+    for exponent in (low, high):
+        image = qz.quantize(np.ldexp(x, exponent), 8, r=r, rng=0).require()
+        np.testing.assert_allclose(np.ldexp(image.points, -exponent), one.points, atol=1e-9)
+
+
 @pytest.mark.parametrize("r", ORDERS)
 def test_scaling_rotating_and_moving_the_samples_does_so_with_the_codes(r, rng):
     x, init = clouds(rng, 500, 3), rng.normal(size=(8, 3))
