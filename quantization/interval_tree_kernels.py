@@ -2,9 +2,11 @@ r"""The cost of any run of sorted points on the line, of any order r > 1, from e
 
 A block of points about y, none farther than $\rho$ from it, costs
 $\sum_i w_i |x_i - c|^q = |y - c|^q \sum_m \binom qm \big(\tfrac{\rho}{y - c}\big)^m \sum_i w_i \big(\tfrac{x_i - y}{\rho}\big)^m$
-where $\rho < |y - c|$. The series ends for whole q; for others, and $\rho \le 0.4\, |y - c|$, 24 terms leave less than 1e-12 of
-it. Blocks of $2^b, 2^{b+1}, \dots$ points are kept, and a run is the union of some that are as large as c allows, and of single
-points near c and at the ends: so a value of c takes $O(\log n)$, and nothing cancels.
+where $\rho < |y - c|$; for whole q the series ends, for others it has 24 terms. Blocks are used where $\rho \le s\, |y - c|$. The
+sum is $(1 - s)^r$ of its first term at least, and its terms' absolute values are $(1 + s)^r$ of that together at most: s is such
+that both the terms left out and the rounding of the others, $\epsilon (1 + s)^r$, are less than 1e-12 of the sum, near 4 / r for
+large whole r and 2.7 / r for others. Blocks of $2^b, 2^{b+1}, \dots$ points are kept, and a run is the union of some that are as
+large as c allows, and of single points near c and at the ends: so a value of c takes $O(r \log n)$.
 
 This module loads numba: import it inside the function that needs it.
 """
@@ -18,7 +20,8 @@ from quantization.arrays import FloatArray, IntArray
 from quantization.compiler import compiled, part
 
 BITS = 3  # a smallest block has 2^BITS points
-_TERMS, _RATIO, _WHOLE_RATIO = 24, 0.4, 0.8
+_TERMS, _RATIO, _WHOLE_RATIO = 24, 0.4, 0.8  # of a series that doesn't end; how near blocks may be at most
+_FINER, _ACCURATE, _REST = 0.9, 1e-12, 64  # the step to farther blocks; of a block's cost, its error; terms that are added up
 _CENTRE, _RADIUS, _MOMENTS = 0, 1, 2  # columns of a block; the moments begin at the last
 _STEPS, _ABOVE = 200, 1e-12  # of a search for a code; how far above the least a cost may be, relative to it
 
@@ -31,7 +34,18 @@ def expansions(x: FloatArray, w: FloatArray, r: float) -> tuple[FloatArray, IntA
     binomials = np.array([scipy.special.binom(r - t, np.arange(terms)) for t in range(3)], dtype=np.float64)
     blocks = np.zeros((starts[-1], _MOMENTS + terms))
     _expand(x, w, starts, blocks)
-    return blocks, starts, binomials, _WHOLE_RATIO if r == int(r) else _RATIO
+    return blocks, starts, binomials, _nearest(r, terms)
+
+
+def _nearest(r: float, terms: int) -> float:
+    """The largest radius of a block, relative to its way to the code, whose cost's error is small beside it."""
+    ratio, roundings = _WHOLE_RATIO if r == int(r) else _RATIO, np.log(_ACCURATE / np.finfo(np.float64).eps)
+    orders = np.arange(_REST)
+    while True:
+        sizes = np.cumprod(np.abs(r - orders) / (orders + 1) * ratio)  # of the terms 1, 2, ...; 0 beyond a whole r
+        if r * np.log((1 + ratio) / (1 - ratio)) <= roundings and sizes[terms - 1 :].sum() <= _ACCURATE * (1 - ratio) ** r:
+            return ratio
+        ratio *= _FINER
 
 
 @compiled

@@ -224,6 +224,21 @@ def test_costs_of_runs_by_expansions(kind, r, rng):
     check_costs(lambda edges: interval_dp._total_cost(np.zeros((1, 1, 1)), (w, x, 0), None, tree, edges), x, w, r, rng)
 
 
+@pytest.mark.parametrize("r", [7.3, 9.0, 12.0, 20.5, 30.5, 45.5])
+@pytest.mark.parametrize("share", [0.79, 0.39, 0.3, 0.2, 0.1, 0.05])
+def test_costs_by_expansions_where_terms_cancel(share, r):
+    """Two blocks whose mass lies at the ends near the code, half a share of each block's way: of terms of up to
+    ((1 + s) / (1 - s))^r times their sum."""
+    radius = share / (1 - share)
+    right, weights = 1 + np.linspace(0.0, 2 * radius, 8), np.full(8, 1e-3)
+    weights[0] = 1.0
+    weights *= right**-r
+    x, w = np.concatenate([-right[::-1], right]), np.concatenate([weights[::-1], weights])
+    tree = r, *expansions(x, w, r), np.full(1, np.nan)
+    found = interval_dp._total_cost(np.zeros((1, 1, 1)), (w, x, 0), None, tree, np.array([0, 16]))
+    assert found == pytest.approx(least_cost_of(x, w, r), rel=4e-12)  # truncation, rounding and the search, 1e-12 each
+
+
 def check_costs(cost, x, w, r, rng):
     """4^r roundings of the largest terms, as powers are expanded about points up to twice as far away; and one of the code."""
     for start, stop in np.sort(rng.integers(0, len(x) + 1, size=(40, 2)), axis=1):
