@@ -22,7 +22,7 @@ from quantization.interval_tree_kernels import expansions
 from quantization.interval_tree_kernels import run_cost as tree_run_cost
 
 Bins = tuple[FloatArray, FloatArray, int]  # masses, means, and how many bits of a bin's number are its place in a block
-# What costs are computed from is said by what is not None, so that the rest need not be compiled.
+# What costs are computed from is said by what is not None, so that the rest need not be compiled; trees where moments cancel.
 Moments = tuple[int, FloatArray, FloatArray] | None  # a whole order, a workspace, and where the last code was
 Tree = (
     tuple[float, FloatArray, IntArray, FloatArray, float, FloatArray] | None
@@ -42,10 +42,12 @@ def optimal_runs(masses: FloatArray, means: FloatArray, k: int, *, price: float 
     masses: (B,) $m_b \ge 0$. means: (B,) $y_b$, nondecreasing where $m_b > 0$, of any magnitude. Returns (k + 1,) integers.
     price: a guess of what the last run saves, $-g'(k)$, at which the search begins.
 
-    Costs are accurate relative to themselves, so clusters much narrower than their distances are resolved. A cost takes O(1) for
-    r = 2, O(r) and a search for the code for other whole r up to 8, and $O(\log B)$ terms of a series, that often, for the rest.
-    Needs up to 60 bytes a bin beside its table, which is of $24\, B \log_2 B$ bytes for r = 2 up to 512 MB (a million bins), from
-    there on and for other whole r of 128 MB at most, for the rest of 100 bytes a bin.
+    Costs are accurate relative to themselves, so clusters much narrower than their distances are resolved: for r = 2 to a
+    rounding times the width of the run over its standard deviation, for other whole r up to 8 to 1e-8 or so, and for the rest
+    to 1e-11. A cost takes O(1) for r = 2, O(r) and a search for the code for other whole r up to 8, and $O(r \log B)$ terms
+    of a series, that often, for the rest and where moments cancel, as in runs in which a far end has next to no mass. Needs
+    up to 60 bytes a bin beside its table, which is of $24\, B \log_2 B$ bytes for r = 2 up to 512 MB (a million bins), from
+    there on and for other whole r of 128 MB at most, and 100 bytes a bin for such series.
     Raises ``ValueError`` where fewer than k bins have mass.
     """
     bins, heavy = len(masses), np.flatnonzero(masses > 0)
@@ -96,7 +98,9 @@ class _WeightedBins:
             self._moments = whole, work, self._near
             sum_moments_outward(self._means, self._masses, bits, work, self._table)
         else:
-            self._table, self._tree = np.zeros((1, 1, 1)), (float(r), *expansions(self._means, self._masses, r), self._near)
+            self._table = np.zeros((1, 1, 1))
+        if r > 1 and (r != 2 or self._moments is not None):
+            self._tree = float(r), *expansions(self._means, self._masses, r), self._near
         self._bins: Bins = self._masses, self._means, bits
 
     def optimal(self, k: int, guess: float | None) -> _PricedPartition:
@@ -205,23 +209,19 @@ def _sum_outward(masses: FloatArray, means: FloatArray, table: FloatArray) -> No
                 for step in range(half if side == 0 else min(half, bins - middle)):
                     b = middle - 1 - step if side == 0 else middle + step
                     offset = means[b] - means[middle] - mean
-                    mass += masses[b]
-                    share = offset * (masses[b] / mass)
-                    mean += share
-                    second += masses[b] * offset * (offset - share)
+                    before, mass = mass, mass + masses[b]
+                    mean += offset * (masses[b] / mass)
+                    second += masses[b] * offset * offset * (before / mass)
                     table[level, b, 0], table[level, b, 1], table[level, b, 2] = mass, mean, second
 
 
 @branching_part
 def _run_cost(table: FloatArray, bins: Bins, moments: Moments, tree: Tree, start: int, stop: int) -> float:
-    """The cost of a run: by the table of r = 2, by moments, or by expansions, whichever there are."""
+    """The cost of a run: by the table of r = 2, by moments, or by expansions, also where moments cancel."""
     masses, means, bits = bins
     last = stop - 1
     if start == last:
         return 0.0
-    if tree is not None:
-        r, blocks, starts, binomials, ratio, near = tree
-        return tree_run_cost(blocks, starts, binomials, ratio, means, masses, r, start, stop, near)
     level, apart = np.int64(-1), (start >> bits) ^ (last >> bits)
     if apart > 0:
         level += 1  # ⌊log₂ apart⌋
@@ -231,7 +231,12 @@ def _run_cost(table: FloatArray, bins: Bins, moments: Moments, tree: Tree, start
                 level += shift
     if moments is not None:
         whole, work, near = moments
-        return whole_run_cost(table, means, masses, bits, whole, start, last, level, work, near)
+        cost = whole_run_cost(table, means, masses, bits, whole, start, last, level, work, near)
+        if cost >= 0:
+            return cost
+    if tree is not None:
+        r, blocks, starts, binomials, ratio, near = tree
+        return tree_run_cost(blocks, starts, binomials, ratio, means, masses, r, start, stop, near)
     mass, other = table[level, start, 0], table[level, last, 0]
     gap = table[level, last, 1] - table[level, start, 1]
     return table[level, start, 2] + table[level, last, 2] + mass * (other / (mass + other)) * gap * gap

@@ -17,6 +17,7 @@ from quantization.compiler import compiled, part
 
 LEFT, RIGHT, INNER, BINOMIALS = 0, 1, 2, 3  # rows of what a cost is computed in; three of binomials, of r, r - 1 and r - 2
 _STEPS = 200
+_EPS, _DOUBTFUL = 2.0**-52, 1e-9  # of a cost, the rounding of its terms at most
 
 
 def workspace(r: int) -> FloatArray:
@@ -105,6 +106,17 @@ def _shifted(work: Any, place: int, middle: int, y: float, n: int, row: int, sig
 
 
 @part
+def _largest(work: Any, place: int, middle: int, y: float, n: int) -> float:
+    """The sum of the absolute values of the terms of ``_shifted``."""
+    total, power = 0.0, 1.0
+    for m in range(n, -1, -1):
+        inner = abs(work[INNER, m]) if place != middle else 0.0
+        total += work[BINOMIALS, m] * power * (abs(work[LEFT, m]) + abs(work[RIGHT, m]) + 2 * inner)
+        power *= y
+    return total
+
+
+@part
 def _find_place(
     table: Any, x: Any, w: Any, bits: int, level: int, middle: int, start: int, stop: int, c: float, work: Any
 ) -> int:
@@ -162,6 +174,7 @@ def run_cost(
 ) -> float:  # fmt: skip
     """The cost of x[start:last + 1], of order ``whole``; level: of the blocks whose middle its ends lie on two sides of, or -1.
 
+    Below 0 where terms cancel so far that more than ``_DOUBTFUL`` of the cost may be their rounding.
     near: (1,), where the last run had its code, at which the search for this one's begins.
     """
     middle, even = start, whole % 2 == 0
@@ -200,4 +213,11 @@ def run_cost(
     if not even and whole > 1:
         place = _find_place(table, x, w, bits, level, middle, start, last + 1, c, work)
     cost = _shifted(work, place, middle, c - x[middle], whole, BINOMIALS, sign)
-    return cost if cost > 0 else 0.0
+    if cost * _DOUBTFUL >= _EPS * _largest(work, place, middle, abs(c - x[middle]), whole):
+        return cost
+    if whole > 1:
+        return -1.0
+    cost = 0.0
+    for i in range(start, last + 1):
+        cost += w[i] * abs(x[i] - c)
+    return cost

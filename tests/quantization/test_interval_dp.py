@@ -212,8 +212,21 @@ def test_costs_of_runs_by_blocks_of_moments(kind, r, bits, rng):
     x, w = line_of(kind, 300, rng)
     table, work = np.zeros(interval_dp._table_shape(300, bits, r + 1)), workspace(r)
     sum_moments_outward(x, w, bits, work, table)
-    moments = r, work, np.full(1, np.nan)
-    check_costs(lambda edges: interval_dp._total_cost(table, (w, x, bits), moments, None, edges), x, w, r, rng)
+    near = np.full(1, np.nan)
+    tree = (float(r), *expansions(x, w, r), near) if r > 1 else None
+    check_costs(lambda edges: interval_dp._total_cost(table, (w, x, bits), (r, work, near), tree, edges), x, w, r, rng)
+
+
+@pytest.mark.parametrize("r", [1, 2, 3, 4, 5, 8])
+@pytest.mark.parametrize("weight", [1e-6, 1e-10, 1e-15])
+def test_costs_of_runs_whose_moments_cancel(weight, r):
+    """A narrow cluster with nearly all the mass, and a light one far away, about whose first bins moments are kept."""
+    x = np.concatenate([np.arange(63) * 1e-8 / 63, 1 + np.arange(65) * 1e-3])
+    w = np.concatenate([np.full(63, 1 / 63), np.full(65, weight)])
+    bins = interval_dp._WeightedBins(w, x, r)
+    edges: np.ndarray = np.array([0, 128])
+    found = bins._cost(edges) * bins._mass * 2.0 ** (r * bins._exponent)
+    assert found == pytest.approx(least_cost_of(x, w, float(r)), rel=1e-8)
 
 
 @pytest.mark.parametrize("kind", ["normal", "heavy", "clusters", "ties"])
