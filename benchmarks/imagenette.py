@@ -3,10 +3,12 @@
     python -m distill run imagenette-probe --out runs/probe
     python -m benchmarks.imagenette probe=runs/probe images=runs/imagenette32 --write docs/results/imagenette.md
 
-A run goes between the lines ``<!-- NAME -->`` and ``<!-- end of NAME -->`` of the page, its figures into docs/pictures.
+A run goes between the lines ``<!-- NAME -->`` and ``<!-- end of NAME -->`` of the page, its figures into docs/pictures: of images
+none but decoded codes, as photographs are not ours to show.
 """
 
 import argparse
+import io
 import json
 import re
 import sys
@@ -39,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
         if not pattern.search(page):
             print(f"{asked.write} has no lines <!-- {name} --> and <!-- end of {name} --> to put it between", file=sys.stderr)
             return 2
-        shown = drawn(name, metrics, asked.write)
+        shown = drawn(name, metrics, Path(folder), asked.write)
         page = pattern.sub(lambda found, body=f"{text}\n\n{shown}\n": found[1] + body + found[2], page)
     if asked.write:
         asked.write.write_text(page, encoding="utf-8")
@@ -93,7 +95,7 @@ def differences(found: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def drawn(name: str, metrics: Mapping[str, Any], page: Path) -> str:
+def drawn(name: str, metrics: Mapping[str, Any], run: Path, page: Path) -> str:
     """The figures of a run, written beside the page's others, as Markdown."""
     rows = metrics["rows"]
     made = {"accuracy": figures.accuracy(rows, metrics["split"])}
@@ -101,10 +103,35 @@ def drawn(name: str, metrics: Mapping[str, Any], page: Path) -> str:
         made["comparisons"] = figures.comparisons(metrics["comparisons"])
     if metrics["predicts"]:
         made["distances"] = figures.distances(rows, metrics["split"])
+    if (codes := decoded(run)) is not None:
+        made["codes"] = _few_colours(figures.sheet(*codes, columns=10))
     folder = page.parent.parent / "pictures"
     for kind, png in made.items():
         (folder / f"imagenette-{name}-{kind}.png").write_bytes(png)
     return "\n\n".join(f"![{kind.capitalize()}](../pictures/imagenette-{name}-{kind}.png)" for kind in made)
+
+
+def decoded(run: Path) -> tuple[list[tuple[Any, Any]], list[str]] | None:
+    """The decoded codes of the first seed of the largest budget, and their masses, by class; None where none are decoded."""
+    from safetensors.numpy import load_file
+
+    graph = json.loads((run / "graphs.json").read_bytes())["recipe.json"]["graph"]
+    folders = [folder for _, _, folder, title, _ in graph["stages"] if title == "decode diffusion"]
+    if not folders:
+        return None
+    parts = [load_file(run / folders[0] / f"{part}.safetensors") for part in graph["part_names"]]
+    draws = [name.removesuffix(".images") for name in parts[0] if name.endswith(".images")]
+    largest = max(draws, key=lambda draw: len(parts[0][f"{draw}.images"]))  # the first of the largest
+    return [(part[f"{largest}.images"], part[f"{largest}.weights"]) for part in parts], graph["names"]
+
+
+def _few_colours(png: bytes) -> bytes:
+    """A picture in 256 colours, a quarter of the bytes."""
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.open(io.BytesIO(png)).convert("RGB").quantize(256).save(file, "PNG", optimize=True)
+    return file.getvalue()
 
 
 def _cell(row: Mapping[str, Any], *, bold: bool = False) -> str:

@@ -2,7 +2,9 @@
 
 import json
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from benchmarks import imagenette
 
@@ -25,6 +27,7 @@ COMPARISONS = [
     for k, low, high in ((1, 0.2, 0.3), (10, -0.1, 0.02))
 ]
 METRICS = {"rows": ROWS, "comparisons": COMPARISONS, "predicts": [], "split": "test"}
+GRAPH = {"names": ["a", "b"], "part_names": ["0000-a", "0001-b"], "stages": [["1", "1", "decode-1", "images nearest", []]]}
 PAGE = "# Before\n\n<!-- probe -->\nsuperseded\n<!-- end of probe -->\n\nafter\n"
 
 
@@ -33,6 +36,7 @@ def run(tmp_path):
     folder = tmp_path / "run" / "report"
     folder.mkdir(parents=True)
     (folder / "report.json").write_text(json.dumps(METRICS))
+    (folder.parent / "graphs.json").write_text(json.dumps({"recipe.json": {"graph": GRAPH}}))
     return folder.parent
 
 
@@ -66,3 +70,27 @@ def test_a_page_gets_them_between_its_lines(run, tmp_path, capsys):
 def test_a_folder_without_a_finished_run_is_said(tmp_path, capsys):
     assert imagenette.main([f"probe={tmp_path}"]) == 2
     assert "holds no finished run" in capsys.readouterr().err
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+def test_decoded_codes_are_shown_and_real_photographs_are_not(run, rng):
+    assert imagenette.decoded(run) is None
+    decoding = ["2", "2", "decode-2", "decode diffusion", []]
+    graph = GRAPH | {"stages": [*GRAPH["stages"], decoding]}
+    (run / "graphs.json").write_text(json.dumps({"recipe.json": {"graph": graph}}))
+    (run / "decode-2").mkdir()
+    held = {}
+    for part in GRAPH["part_names"]:
+        draws = {f"k{k}.seed{seed}": rng.integers(0, 255, (k, 3, 4, 4), dtype=np.uint8) for k in (1, 3) for seed in (0, 1)}
+        masses = {f"{draw}.weights": np.full(len(images), 1 / len(images)) for draw, images in draws.items()}
+        held[part] = draws
+        save_file({f"{draw}.images": images for draw, images in draws.items()} | masses, run / "decode-2" / f"{part}.safetensors")
+    classes, names = imagenette.decoded(run)
+    assert names == ["a", "b"]
+    for part, (images, masses) in zip(GRAPH["part_names"], classes, strict=True):
+        np.testing.assert_array_equal(images, held[part]["k3.seed0"])
+        np.testing.assert_array_equal(masses, np.full(3, 1 / 3))
