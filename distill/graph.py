@@ -6,6 +6,7 @@ from typing import Any
 
 from distill.images import Images, load
 from distill.methods import METHODS, Method
+from distill.methods.entry_points import registered
 from distill.pipeline.stage import Stage, ordered
 from distill.recipe import Recipe, RecipeError, Train, TrainedTeacher
 from distill.recipe.codes import NoPrior, PretrainedFeatures
@@ -72,14 +73,28 @@ def build(recipe: Recipe, data: Images | None = None) -> list[Stage]:
 
 def _registered_stage(recipe: Recipe, data: Images, name: str, stages: list[Stage]) -> Stage:
     """A stage that a package registers, which may come from any before it."""
-    known, options = {stage.title: stage for stage in stages}, recipe.stages[name]
+    if name not in (known := registered("stages")):
+        named = ", ".join(known) or "none, as no package registers any"
+        raise RecipeError(f"stages names no stage {name!r}; those that packages register as distill.stages are: {named}")
     kind: Any = kind_of(dict[str, type[Stage]](), "stages", name)
-    try:
-        return kind(recipe, data, options, known)
-    except KeyError as missing:
+    before = {stage.title: stage for stage in stages}
+    made: Stage = kind(recipe, data, _Asked(name, before, recipe.stages[name]), _Asked(name, before, before))
+    if made.title in before:
+        raise RecipeError(f"stages.{name} has the title {made.title!r} of another stage; give it one of its own")
+    return made
+
+
+class _Asked(dict[str, Any]):
+    """What a registered stage is given by name; what is not there is named."""
+
+    def __init__(self, name: str, before: Mapping[str, Stage], values: Mapping[str, Any]) -> None:
+        super().__init__(values)
+        self._name, self._before = name, before
+
+    def __missing__(self, key: str) -> Any:
         raise RecipeError(
-            f"stages.{name} asks for {missing}, no option of it and no stage of these: {', '.join(known)}"
-        ) from None
+            f"stages.{self._name} asks for {key!r}, no option of it and no stage of these: {', '.join(self._before)}"
+        )
 
 
 class _Stages:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 Pooling = Literal["mean", "none"]
+_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 class FeatureNetwork(nn.Module):
@@ -50,29 +51,36 @@ class FeatureNetwork(nn.Module):
 
 
 @torch.no_grad()
-def inputs_off(network: nn.Module, images: Tensor) -> float | None:
+def inputs_off(network: nn.Module, images: Tensor, at_once: int = 32) -> float | None:
     r"""How unlike those of its training the images are that a network is fed, in standard deviations; None where it can't tell.
 
-    $(\mathrm{mean}_c\, (m_c - \mu_c)^2 / \sigma_c^2)^{1/2}$ at its first batch normalization, m the means of its input over
-    images and places, μ and σ² those that it has kept. Photographs fed as a network was trained on photographs are about .1 to .3
-    off; with pixels from 0 to 1 where −1 to 1 is meant, or red for blue, .6; with pixels from 0 to 255, a hundred.
+    $(\mathrm{mean}_c\, (m_c - \mu_c)^2 / \sigma_c^2)^{1/2}$ at the first batch normalization that it comes to, m the means of the
+    input of that over images and places, μ and σ² those that it has kept. Photographs fed as a network was trained on photographs
+    are about .1 to .3 off; with pixels from 0 to 1 where −1 to 1 is meant, or red for blue, .6; with those to 255, a hundred.
+
+    images: (n, C, H, W) from 0 to 1, where the network is, ``at_once`` of them at a time.
     """
-    norms = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]  # pyright: ignore[reportPrivateUsage]
-    if not norms or norms[0].running_mean is None or norms[0].running_var is None:
-        return None
-    first, seen = norms[0], list[Tensor]()
+    seen: dict[nn.Module, list[Tensor]] = {}
 
     def keep(module: nn.Module, given: Any) -> None:
-        seen.append(given[0])
+        values = given[0].float()
+        if not seen or module in seen:
+            seen.setdefault(module, []).append(values.transpose(0, 1).flatten(1).mean(1) * len(values))
 
-    listening = first.register_forward_pre_hook(keep)
+    norms = [each for each in network.modules() if isinstance(each, _NORMS) and each.running_mean is not None]
+    listening = [norm.register_forward_pre_hook(keep) for norm in norms]
     try:
-        network(images)
+        for some in images.split(at_once):
+            network(some)
     finally:
-        listening.remove()
-    mean, variance = norms[0].running_mean, norms[0].running_var
+        for each in listening:
+            each.remove()
+    if not seen:
+        return None
+    ((norm, sums),) = seen.items()
+    mean, variance = (kept.float() for kept in (norm.running_mean, norm.running_var) if isinstance(kept, Tensor))
     alive = variance > 1e-6 * variance.max()
-    off = (seen[0].float().flatten(2).mean((0, 2)) - mean)[alive]
+    off = (torch.stack(sums).sum(0) / len(images) - mean)[alive]
     return float((off.square() / variance[alive]).mean().sqrt())
 
 

@@ -30,14 +30,6 @@ def _known_methods(values: list[Any]) -> list[Any]:
     return distinct(values)
 
 
-def _registered_stages(values: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    known = registered("stages")
-    if strange := [name for name in values if name not in known]:
-        named = ", ".join(known) or "none, as no package registers any"
-        raise ValueError(f"names no stage {strange[0]!r}; those that packages register as distill.stages are: {named}")
-    return values
-
-
 def _distinct_pairs(values: list[list[str]]) -> list[list[str]]:
     if len({frozenset(pair) for pair in values}) < len(values) or any(first == second for first, second in values):
         raise ValueError("must be pairs of two methods each, and no pair twice")
@@ -86,7 +78,7 @@ class Recipe(Section):
     train: Students
     compute: Compute = Compute()
     distances: Annotated[list[Space], AfterValidator(distinct)] | None = None
-    stages: Annotated[dict[str, dict[str, Any]], AfterValidator(_registered_stages)] = Field(default_factory=dict)
+    stages: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
     @property
     def probe(self) -> Probe | None:

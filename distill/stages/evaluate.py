@@ -13,7 +13,7 @@ from distill.recipe import Probe, Recipe
 from distill.stages.distances import DistancesStage
 from distill.stages.draw import Draw, draws
 from distill.stages.evidence import comparisons, effective_sizes, few_in_effect, unlike_training
-from distill.stages.feature_space import FeatureSpaceStage
+from distill.stages.features import FeaturesStage
 from distill.stages.label import ImageLabelStage
 from distill.stages.students import StudentsStage
 from distill.stages.teacher import TeacherStage
@@ -52,7 +52,7 @@ class EvaluateStage(Stage):
         self.parents = (*distances.values(), *trains.values())
         ancestors = dict.fromkeys(stage for train in trains.values() for stage in ordered(train))
         self.teacher = next((stage for stage in ancestors if isinstance(stage, TeacherStage)), None)
-        self._space = next((stage for stage in ancestors if isinstance(stage, FeatureSpaceStage)), None)
+        self._features = next((stage for stage in ancestors if isinstance(stage, FeaturesStage) and stage.split == "train"), None)
         self.validated = next(stage for stage in ancestors if isinstance(stage, ValidateImagesStage))
 
     def options(self) -> Mapping[str, Any]:
@@ -65,7 +65,8 @@ class EvaluateStage(Stage):
 
     def make(self, part: str, read: Reader, progress: Progress) -> Product:
         rows, checks = [], _Checks()
-        warnings = unlike_training(read.values(self._space, "components").get("inputs_off")) if self._space else []
+        of = self._features
+        warnings = unlike_training(read.values(of, of.parts()[0])["inputs_off"]) if of is not None else []
         measured = self._measured(read, checks)
         pairs = product(self.recipe.train.regimes, self.recipe.methods)
         trains = [self._trains[method, regime] for regime, method in pairs if (method, regime) in self._trains]

@@ -48,7 +48,7 @@ def effective_sizes(read: Reader, train: StudentsStage, draws: Sequence[Draw]) -
 
 
 def unlike_training(off: float | None) -> list[str]:
-    """A warning where a network is fed images unlike those that it was trained on; off: ``inputs_off`` of the feature space."""
+    """A warning where a network is fed images unlike those that it was trained on; off: ``inputs_off`` of its features."""
     if off is None or off <= _OFF:
         return []
     return [

@@ -20,9 +20,8 @@ class FeatureSpaceStage(SpaceStage):
     r"""$z = (f - \bar f)\, V$ with $\bar f$ the mean feature of all training images and V their leading principal directions.
 
     ``components.safetensors``: ``mean`` (d,) and ``directions`` (d, m), float64, each direction with its largest entry positive;
-    with ``whiten`` divided by the standard deviation along it. ``components.json``: the share of the variance that they keep, the
-    root mean square of an entry, ``scale``, and by how much the network's inputs are off those of its training, ``inputs_off``.
-    Without ``components`` V is the identity, and not there.
+    with ``whiten`` divided by the standard deviation along it. ``components.json``: the share of the variance that they keep, and
+    the root mean square of an entry, ``scale``. Without ``components`` V is the identity, and not there.
     """
 
     name = "components"
@@ -60,7 +59,7 @@ class FeatureSpaceStage(SpaceStage):
                 "all images have the same features: the network of [features], or its layer, tells nothing of them. Take another "
                 "with features.model or features.layer"
             )
-        tensors, kept = dict[str, Any](mean=torch.from_numpy(mean if self.section.center else 0 * mean)), 1.0
+        tensors, kept = {"mean": torch.from_numpy(mean if self.section.center else 0 * mean)}, 1.0
         if self.section.components is not None:
             values, directions = np.linalg.eigh(covariance)
             values, directions = values[::-1], directions[:, ::-1][:, : self.section.components]
@@ -80,7 +79,6 @@ class FeatureSpaceStage(SpaceStage):
             "kept": kept,
             "scale": (self._squared(mean, variance * kept) / self.entries) ** 0.5,
         }
-        about["inputs_off"] = self.features.inputs_off(read)
         return {"components.safetensors": tensors, "components.json": about}
 
     def _squared(self, mean: NDArray[np.float64], variance: float) -> float:

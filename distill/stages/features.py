@@ -31,11 +31,15 @@ _BATCH_BYTES = 2**28  # pixels read at once, at most
 class FeaturesStage(SpaceStage):
     """``features`` (n, d) float32 of each shard of a split, ``train`` or ``test``, whose images are taken as they are.
 
+    Beside them ``inputs_off``, of the first shard of the training images: by how much the network's inputs are off those of its
+    training (:func:`distill.models.features.inputs_off`); None of others, or where it can't be told.
+
     Refused before work is spent: a layer that the network has not, images that it can't be fed, images of another size than a
     data set in memory has, or than a teacher is trained on.
     """
 
     name = "features"
+    version = 2  # since they say whether the network is fed as in its training
 
     def __init__(
         self,
@@ -102,7 +106,8 @@ class FeaturesStage(SpaceStage):
         import torch
 
         self._refuse_chance(read)
-        if part == self.parts()[0] and (off := self.inputs_off(read)) is not None and off > _REFUSED:
+        off = self.inputs_off(read) if self.split == "train" and part == self.parts()[0] else None
+        if off is not None and off > _REFUSED:
             raise ValueError(
                 f"the network of [features] is fed images that are {off:.0f} standard deviations off those of its training, at "
                 f"its first batch normalization: {_REMEDY}"
@@ -113,7 +118,7 @@ class FeaturesStage(SpaceStage):
         for start in range(0, len(positions), at_once):
             pixels = torch.from_numpy(split.read(positions[start : start + at_once], self.image_size))
             found.append(self.of(read, pixels, lambda done, start=start: progress((start + done) / len(positions))))
-        return {f"{part}.safetensors": {"features": torch.cat(found)}}
+        return {f"{part}.safetensors": {"features": torch.cat(found)}, f"{part}.json": {"inputs_off": off}}
 
     def inputs_off(self, read: Reader) -> float | None:
         """By how many standard deviations some training images, as the network is fed them, are off those of its training."""
@@ -124,7 +129,7 @@ class FeaturesStage(SpaceStage):
         readable = np.concatenate([self.validated.readable(read, "train", i) for i in range(len(self.data.classes))])
         some = np.unique(readable[np.linspace(0, len(readable) - 1, _LOOKED_AT).astype(np.int64)])
         pixels = torch.from_numpy(self.data.train.read(some, self.image_size))
-        return inputs_off(self._load(read).network, pixels.to(self.device).float() / 255)
+        return inputs_off(self._load(read).network, pixels.to(self.device).float() / 255, self.at_once)
 
     def of(self, read: Reader, images: Any, progress: Progress = lambda done: None) -> Any:
         """Features (n, d) of images (n, C, H, W) uint8. progress: called with the number done."""

@@ -12,6 +12,7 @@ from quantization.status import Status
 _COSTS, _RATIO, _MOST = 2**20, 16, 1000  # at least, points of one for a point of the other at least, of which there are at most
 _RTOL = 1e-9  # of the cost: the gap up to which it is solved
 _BLOCK = 2**20  # costs at a time
+_RANGE = 2.0**400  # of coordinates, up to which no product overflows
 
 
 def pays(n: int, m: int) -> bool:
@@ -21,7 +22,7 @@ def pays(n: int, m: int) -> bool:
 
 
 def couple_few(source: DiscreteMeasure, target: DiscreteMeasure) -> TransportResult | None:
-    """The optimal plan, its gap closed; None where round-off keeps it open."""
+    """The optimal plan, its gap closed; None where round-off keeps it open, or costs may overflow."""
     if source.size < target.size:
         found = couple_few(target, source)
         if found is None:
@@ -31,6 +32,8 @@ def couple_few(source: DiscreteMeasure, target: DiscreteMeasure) -> TransportRes
     from quantization.assignment.capacities import CapacitatedAssignment  # needs numba
 
     (x, a), (y, b) = ((to_host(m.points), to_host(m.weights_float64)) for m in (source, target))
+    if not max(np.abs(x).max(), np.abs(y).max()) < _RANGE:
+        return None
     here, there = np.flatnonzero(a), np.flatnonzero(b)
     points, codes = x if len(here) == len(a) else x[here], np.asarray(y[there], dtype=np.float64)
     plan = CapacitatedAssignment(points, a[here], b[there]).plan(codes, None, certified=True)

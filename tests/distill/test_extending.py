@@ -10,7 +10,7 @@ import pytest
 
 from distill.graph import build
 from distill.methods import METHODS
-from distill.methods.entry_points import registered
+from distill.methods.entry_points import load, registered
 from distill.pipeline.store import Store
 from distill.recipe import RecipeError, read
 from distill.runs.folder import plan
@@ -134,11 +134,25 @@ def test_the_page_about_stages_works_and_what_is_made_is_kept(installed):
 
 def test_a_stage_that_is_not_there_or_asks_for_one_that_is_not_is_a_sentence(installed):
     with pytest.raises(RecipeError, match=r"names no stage 'darkness'; those that packages register .* are: brightness"):
-        read("digits", ["stages.darkness.method=random"])
+        build(read("digits", ["stages.darkness.method=random"]))
     with pytest.raises(RecipeError, match=r"stages.brightness asks for 'images full', no option of it and no stage of these: va"):
         build(read("digits", ["stages.brightness.method=full"]))
     with pytest.raises(RecipeError, match=r"stages.brightness asks for 'method', no option"):
         build(read("digits", ["stages.brightness={}"]))
+
+
+def test_a_folder_is_read_where_the_package_of_a_stage_is_missing():
+    recipe = read("digits", ["stages.darkness.method=random"])  # the folder's record says what stages it had
+    assert recipe.stages == {"darkness": {"method": "random"}}
+    with pytest.raises(RecipeError, match="names no stage 'darkness'"):
+        build(recipe)
+
+
+def test_a_fault_of_a_registered_stage_is_not_taken_for_a_missing_option(installed, monkeypatch):
+    kind = load("stages", "brightness")
+    monkeypatch.setattr(kind, "__init__", lambda self, recipe, data, options, stages: {}["its own"])
+    with pytest.raises(KeyError, match="its own"):
+        build(read("digits", ["stages.brightness.method=random"]))
 
 
 def test_a_registered_prior_is_taken_with_its_options(installed):

@@ -126,3 +126,22 @@ def test_a_network_fed_as_in_its_training_is_not_off_and_one_fed_otherwise_is():
     assert inputs_off(fed.eval(), photographs) < 1e-4
     assert inputs_off(Normalized(layers, (0.0,) * 3, (1.0,) * 3).eval(), photographs) > 0.5  # from 0 to 1, not −1 to 1
     assert inputs_off(fed, 255 * photographs) > 50
+
+
+def test_the_first_batch_normalization_that_is_come_to_tells_of_rows_too():
+    torch.manual_seed(0)
+    images, norm = torch.rand(70, 1, 2, 2), nn.BatchNorm1d(4)
+    norm.running_mean, norm.running_var = torch.zeros(4), torch.full((4,), 0.25)
+
+    class Rows(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.auxiliary, self.norm, self.last = nn.BatchNorm2d(1), norm, nn.Linear(4, 2)
+
+        def forward(self, images):
+            return self.last(self.norm(images.flatten(1)))
+
+    network = Rows().eval()  # whose first in the list of modules is never called
+    expected = float((images.flatten(1).mean(0).square() / 0.25).mean().sqrt())
+    assert inputs_off(network, images) == pytest.approx(expected, rel=1e-5)  # of 70 images, 32 at a time
+    assert not norm._forward_pre_hooks

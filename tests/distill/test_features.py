@@ -359,7 +359,7 @@ def test_a_network_that_takes_no_such_images_is_refused(decoded):
 def test_a_shard_without_readable_images_has_no_features(decoded, monkeypatch):
     stage = decoded.stages["features train"]
     monkeypatch.setattr(type(stage), "positions", lambda self, read, shard: np.zeros(0, np.int64))
-    (made,) = stage.make("0003-three-0", decoded.store, lambda done: None).values()
+    made = stage.make("0003-three-0", decoded.store, lambda done: None)["0003-three-0.safetensors"]
     assert made["features"].shape == (0, stage.entries)
 
 
@@ -385,11 +385,12 @@ def test_a_network_fed_otherwise_than_in_its_training_is_refused_or_said(decoded
     ):
         stage.make(stage.parts()[0], decoded.store, lambda done: None)
     monkeypatch.setattr(type(stage), "inputs_off", lambda self, read: 0.63)
-    made = space(decoded).make("components", decoded.store, lambda done: None)
-    assert made["components.json"]["inputs_off"] == 0.63
+    first, second = stage.parts()[:2]
+    assert stage.make(first, decoded.store, lambda done: None)[f"{first}.json"] == {"inputs_off": 0.63}
+    assert stage.make(second, decoded.store, lambda done: None)[f"{second}.json"] == {"inputs_off": None}
     values = Store.values
     monkeypatch.setattr(
-        Store, "values", lambda self, of, part: values(self, of, part) | ({"inputs_off": 0.63} if part == "components" else {})
+        Store, "values", lambda self, of, part: values(self, of, part) | ({"inputs_off": 0.63} if of is stage else {})
     )
     metrics = decoded.stages["evaluate"].make("metrics", decoded.store, lambda done: None)["metrics.json"]
     assert any("0.6 standard deviations off those of its training" in said for said in metrics["warnings"])

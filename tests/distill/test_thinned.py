@@ -57,3 +57,21 @@ def test_a_missing_library_is_named(monkeypatch):
     monkeypatch.setattr(ThinnedStage.__mro__[1], "__init__", lambda self, *stages: None)
     with pytest.raises(RecipeError, match="pip install goodpoints"):
         ThinnedStage()
+
+
+def test_as_many_images_as_a_power_of_two_allows_are_thinned_by_a_kernel_of_their_median_distance(rng, monkeypatch):
+    points, asked = rng.normal(size=(700, 3)), []
+
+    def thin_K(split, swap, halvings, *, seed):
+        asked.append((split, swap, halvings, seed))
+        return np.arange(0, len(split), 2**halvings)
+
+    monkeypatch.setattr(thinned, "import_module", lambda name: SimpleNamespace(thin_K=thin_K))
+    found = stage_of(points).indices("0000-a", Draw(20, 0), None)
+    ((split, swap, halvings, seed),) = asked
+    assert (halvings, split.shape) == (5, (640, 640))  # 20 · 2^5 of 700
+    assert split is not swap
+    assert 0 <= seed < 2**32
+    assert len(found) == 20
+    distances = -np.log(split[np.triu_indices(640, 1)])  # |x − y|² / 2 h²
+    assert np.median(np.sqrt(2 * distances)) == pytest.approx(1, rel=1e-9)

@@ -1,5 +1,7 @@
 """Exact transport of many points to few, by prices: the simplex's cost, marginals and potentials."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -63,3 +65,10 @@ def test_gradients_of_few_points(rng, monkeypatch):
     mine, y.grad = y.grad.clone(), None
     qz.transport(x, y, method=qz.NetworkSimplex()).cost.backward()
     torch.testing.assert_close(mine, y.grad, rtol=1e-12, atol=1e-12)
+
+
+def test_points_whose_costs_overflow_are_left_to_others_without_a_warning(rng):
+    far = qz.DiscreteMeasure(rng.normal(size=(400, 2)) * 1e160)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert few_points.couple_few(far, qz.DiscreteMeasure(far.points[:3])) is None
