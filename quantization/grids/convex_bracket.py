@@ -195,8 +195,9 @@ def _of_marginals(f: Function, laws: Sequence[Any], codebook: Any, dual: Any) ->
         )
     given = [None] * count if dual is None else list(cast(Sequence[Any], dual)) if isinstance(dual, list | tuple) else []
     if len(given) != count or not (dual is None or all(isinstance(one, DualGrid) and one.dim == 1 for one in given)):
+        kinds = ", ".join(type(one).__name__ for one in given) or type(cast(object, dual)).__name__
         raise ValueError(
-            f"law lists {count} marginals, so dual must be a list of {count} dual grids on the line; received {dual!r}"
+            f"law lists {count} marginals, so dual must be a list of {count} dual grids on the line; received {kinds}"
         )
     below, above = list[tuple[DiscreteMeasure, float]](), list[tuple[DiscreteMeasure, float]]()
     for i, (law, factor, one) in enumerate(zip(laws, codebook.factors, given, strict=True)):

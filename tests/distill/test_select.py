@@ -72,5 +72,5 @@ def test_a_start_at_codes_of_equal_masses_ends_no_farther_than_these_and_closer_
 
 def test_a_stream_can_not_start_at_codes_of_equal_masses():
     changes = ["select.streaming=true", 'select.init="balanced"']
-    with pytest.raises(RecipeError, match=r"select\.init = balanced sees all points of a class at once"):
+    with pytest.raises(RecipeError, match=r"select\.init = balanced needs all points of a class at once"):
         read("digits", changes)

@@ -100,7 +100,7 @@ def test_a_stage_says_nothing_of_what_it_costs():
 
     quick = {"AllStage", "RandomStage", "NearestStage", "EvaluateStage", "ReportStage", "ExternalImagesStage"}
     quick |= {"PretrainedCodecStage", "PretrainedPriorStage", "FeatureSpaceStage", "StartLatentsStage"}
-    quick |= {"NearestBalancedStage", "CountsStage", "StratifiedStage", "StratifiedMassStage"}
+    quick |= {"NearestBalancedStage", "CountsStage", "StratifiedStage", "StratifiedMassStage", "ThinnedStage"}
     known = {kind.__name__ for kind in _TABLE}
     folder = Path(__file__).resolve().parents[2] / "distill" / "stages"
     source = "\n".join(path.read_text(encoding="utf-8") for path in folder.glob("*.py"))

@@ -28,7 +28,10 @@ class Odd:
         (lambda: qz.wasserstein(qz.DiscreteMeasure(X), qz.DiscreteMeasure(X), method="exact"), "received 'exact'"),
         (lambda: qz.wasserstein(qz.DiscreteMeasure(X), qz.DiscreteMeasure(X), method=qz.NetworkSimplex), "method must be"),
         (lambda: qz.distortion(X, X[:2], confidence="a", rng=0), "confidence must lie .* received 'a'"),
-        (lambda: qz.quantize(np.ma.masked_greater(X, 1), 2, rng=0), "masked entries. Drop or fill them"),
+        (
+            lambda: qz.quantize(np.ma.masked_greater(X, 1), 2, rng=0),
+            "no masked entries; received a masked array. Drop or fill these entries",
+        ),
         (
             lambda: qz.DiscreteMeasure(scipy.sparse.csr_array(X)),
             r"a CSR matrix; received csr_array\. .* points\.toarray\(\) elsewhere",

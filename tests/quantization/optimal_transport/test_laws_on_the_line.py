@@ -144,7 +144,7 @@ def test_pairs_without_a_row_are_refused():
         def sample(self, n, rng):
             return rng.normal(size=(n, 1))
 
-    with pytest.raises(ValueError, match="Received Sampler and FrozenLaw"):
+    with pytest.raises(ValueError, match="no certified method couples Sampler and FrozenLaw"):
         qz.transport(Sampler(), stats.norm())
     with pytest.raises(ValueError, match="same dimension"):
         qz.wasserstein(np.zeros((3, 2)), stats.norm())
