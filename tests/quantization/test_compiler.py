@@ -32,6 +32,7 @@ def test_garbage_is_collected_after_compiling_as_before(collects):
 
 
 _SCANS = """
+import re
 import numpy as np
 from quantization.assignment import low_dim_kernels, make_strategy
 
@@ -39,7 +40,7 @@ for dim in (1, 2, 3, 8):
     points = np.random.default_rng(0).normal(size=(1000, dim))
     make_strategy("low_dim", points, np.full(1000, 1 / 1000)).sums(points[:20])
 for signature, code in low_dim_kernels.assign_rows.inspect_llvm().items():
-    print(len(signature[-1]), " x float>" in code)
+    print(len(signature[-1]), re.search("(fma|fmul|fadd)[^\\n]*<[0-9]+ x float>", code) is not None)
 """
 
 
