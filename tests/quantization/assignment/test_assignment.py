@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 import quantization as qz
 from quantization.assignment import blocks as portable
 from quantization.assignment import cells, cells_of, nearest, squared_distances
-from quantization.assignment.cells import relocated
 
 EPS = np.finfo(np.float64).eps
 everyday = settings(deadline=None, max_examples=40, derandomize=True)
@@ -172,28 +171,3 @@ def test_the_range_is_that_of_points_and_codes():
     assert float(qz.distortion(np.zeros((2, 1)), [[1e-200]])) == 0  # 1e-400 is no number of float64
     x = np.random.default_rng(0).normal(size=(100, 2))
     assert qz.quantize(x, 1, init=[[1e-200, 0.0]], rng=0).distortion == pytest.approx(float(np.var(x, axis=0).sum()))
-
-
-@everyday
-@given(st.integers(0, 10_000), st.integers(5, 3000), st.integers(1, 4), st.integers(2, 60), st.booleans())
-def test_empty_cells_move_to_the_costliest_points_one_after_the_other(seed, n, d, k, tied):
-    rng = np.random.default_rng(seed)
-    points = rng.normal(size=(n, d)) + 5 * rng.integers(0, 4, size=(n, 1))
-    if tied:  # of points that cost as much the first is taken, where they are few
-        points = np.round(points[:64])
-    n = len(points)
-    weights = uniform(points) if tied else rng.random(n)
-    codes, masses = points[rng.integers(0, n, k)], (rng.random(k) < 0.3).astype(float)
-    costs = weights * np.square(points[:, None] - codes).sum(2).min(1)
-
-    def place(point, among):
-        return points[point], weights[among] * np.square(points[among] - points[point]).sum(1)
-
-    expected, left = codes.copy(), costs.copy()  # every cost brought up to date after every move
-    for empty in np.flatnonzero(masses == 0):
-        costliest = int(left.argmax())
-        if left[costliest] > 0:
-            expected[empty], reached = place(costliest, np.arange(n))
-            left = np.minimum(left, reached)
-    if costs.max() > 0:
-        np.testing.assert_array_equal(relocated(codes, masses, costs, place), expected)

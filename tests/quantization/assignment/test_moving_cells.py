@@ -4,6 +4,8 @@ import itertools
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from quantization import DiscreteMeasure, Lloyd
 from quantization.assignment import gemm, gram_matrix, low_dim
@@ -153,3 +155,28 @@ def test_codes_go_where_every_cost_is_known(far, rng):
         left = np.minimum(left, weights * np.square(points - expected[k]).sum(1))
     np.testing.assert_array_equal(relocated(codes, masses, costs, place), expected)
     assert sum(asked) < 30 * 3000 / 2
+
+
+@settings(deadline=None, max_examples=40, derandomize=True)
+@given(st.integers(0, 10_000), st.integers(5, 3000), st.integers(1, 4), st.integers(2, 60), st.booleans())
+def test_empty_cells_move_to_the_costliest_points_one_after_the_other(seed, n, d, k, tied):
+    rng = np.random.default_rng(seed)
+    points = rng.normal(size=(n, d)) + 5 * rng.integers(0, 4, size=(n, 1))
+    if tied:  # of points that cost as much the first is taken, where they are few
+        points = np.round(points[:64])
+    n = len(points)
+    weights = np.full(n, 1 / n) if tied else rng.random(n)
+    codes, masses = points[rng.integers(0, n, k)], (rng.random(k) < 0.3).astype(float)
+    costs = weights * np.square(points[:, None] - codes).sum(2).min(1)
+
+    def place(point, among):
+        return points[point], weights[among] * np.square(points[among] - points[point]).sum(1)
+
+    expected, left = codes.copy(), costs.copy()  # every cost brought up to date after every move
+    for empty in np.flatnonzero(masses == 0):
+        costliest = int(left.argmax())
+        if left[costliest] > 0:
+            expected[empty], reached = place(costliest, np.arange(n))
+            left = np.minimum(left, reached)
+    if costs.max() > 0:
+        np.testing.assert_array_equal(relocated(codes, masses, costs, place), expected)

@@ -325,3 +325,6 @@ def test_no_middle_of_a_cell_without_mass():
     assert which.tolist() == [0]
     assert middle.tolist() == [[0.5]]
     assert middles(x, weights, np.array([0, 0, 1, 1, 2]), np.array([1]))[1].shape == (0, 1)
+    which, middle = middles(x, 1 - weights, np.array([0, 0, 1, 1, 2]), np.array([0, 1]))  # the cell without mass first
+    assert which.tolist() == [1]
+    assert middle.tolist() == [[5.5]]
